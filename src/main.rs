@@ -1,0 +1,3 @@
+//! Parses, runs, prints one error, exits.
+
+fn main() {}
