@@ -1,3 +1,12 @@
-//! `provision`: an OAuth 2.0 machine-to-machine API on AWS, up and down again. The code map is completed below.
+//! x
 
+pub mod aws;
+pub mod cli;
+pub mod config;
+pub mod engine;
 pub mod error;
+pub mod graph;
+pub mod report;
+pub mod resource;
+pub mod resources;
+pub mod state;

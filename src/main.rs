@@ -1,3 +1,2 @@
-//! Parses, runs, prints one error, exits.
-
-fn main() {}
+//! x
+fn main(){}

@@ -1,0 +1,194 @@
+//! The clients of the AWS services, configured as every AWS tool is, and who the credentials belong to.
+//!
+//! Must not make any call of a stack's own.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::retries::classifiers::{
+    ClassifyRetry, RetryAction, RetryClassifierPriority, RetryReason,
+};
+use aws_smithy_types::retry::{ErrorKind, RetryConfig};
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use super::call_log::CallLog;
+use super::errors::call_error;
+use crate::error::Failure;
+use crate::resource::Class;
+
+/// With back-off from one second to twenty this outlasts AWS's slowest published rate (DeleteRestApi, one in 30 s).
+const ATTEMPTS: u32 = 10;
+
+/// What the command line says about how to reach AWS.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// `--region`; else the usual AWS sources.
+    pub region: Option<String>,
+    /// `--profile`; else the usual AWS sources.
+    pub profile: Option<String>,
+    /// `--endpoint-url`, or the sandbox; else the usual AWS sources.
+    pub endpoint: Option<String>,
+    /// Sign with credentials that mean nothing, as the sandbox wants none.
+    pub sandbox: bool,
+}
+
+/// Who the credentials belong to and where they are used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// 12 digits.
+    pub account: String,
+    /// `aws`, `aws-cn`, ….
+    pub partition: String,
+    /// The region.
+    pub region: String,
+    /// Where the calls go instead of AWS; `None` on AWS.
+    pub endpoint: Option<String>,
+}
+
+/// One client a service.
+pub struct Aws {
+    /// API Gateway, REST APIs.
+    pub apigateway: aws_sdk_apigateway::Client,
+    /// Cognito user pools.
+    pub cognito: aws_sdk_cognitoidentityprovider::Client,
+    /// IAM.
+    pub iam: aws_sdk_iam::Client,
+    /// Lambda.
+    pub lambda: aws_sdk_lambda::Client,
+    /// CloudWatch Logs.
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+}
+
+/// The SDK's configuration for all clients. Makes no call to AWS (an assumed role or SSO may).
+///
+/// # Errors
+/// No region is configured.
+pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(Duration::from_secs(60))
+        .operation_timeout(Duration::from_secs(5 * 60))
+        .build();
+    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .retry_config(retries)
+        .timeout_config(timeouts);
+    if let Some(region) = &access.region {
+        loader = loader.region(Region::new(region.clone()));
+    } else if access.sandbox {
+        loader = loader.region(Region::new("us-east-1"));
+    }
+    if let Some(profile) = &access.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(endpoint) = &access.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    if access.sandbox {
+        // An access key of 12 digits would choose an account; any other means the emulator's default one.
+        let nobody = aws_sdk_sts::config::Credentials::new("sandbox", "sandbox", None, None, "sandbox");
+        loader = loader.credentials_provider(nobody);
+    }
+    let config = loader.load().await;
+    if config.region().is_none() {
+        return Err(Failure::usage("no AWS region is configured")
+            .hinted("pass --region, or set AWS_REGION, or `region` in the profile")
+            .hinted("or try it without AWS: provision up --sandbox"));
+    }
+    Ok(config)
+}
+
+/// Asks STS whose credentials these are: the first call of every command.
+///
+/// # Errors
+/// There are no credentials, AWS does not accept them, or the partition's host names are not known.
+pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Identity, Failure> {
+    let mut sts = aws_sdk_sts::config::Builder::from(config);
+    if let Some(log) = log {
+        sts = sts.interceptor(log.clone());
+    }
+    let answer = aws_sdk_sts::Client::from_conf(sts.build()).get_caller_identity().send().await;
+    let answer = answer.map_err(|error| {
+        let call = call_error("sts:GetCallerIdentity", &error);
+        let credentials = matches!(call.class, Class::Credentials | Class::Denied);
+        let failure = Failure::from(anyhow::Error::new(call).context("cannot find out whose credentials these are"));
+        if credentials {
+            failure
+                .hinted("sign in (`aws sso login`), or set AWS_PROFILE or --profile")
+                .hinted("or try it without AWS: provision up --sandbox")
+        } else {
+            failure
+        }
+    })?;
+    let arn = answer.arn().context("sts:GetCallerIdentity answered no ARN")?;
+    let partition = arn.split(':').nth(1).context("sts:GetCallerIdentity answered no ARN")?;
+    if !super::hosts::is_known_partition(partition) {
+        return Err(Failure::usage(format!(
+            "the host name of Cognito's token endpoint in partition {partition} is not known to this program"
+        ))
+        .hinted("use a region of the aws partition"));
+    }
+    let region = config.region().context("no region is configured")?.to_string();
+    let endpoint = config.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
+    Ok(Identity {
+        account: answer.account().context("sts:GetCallerIdentity answered no account")?.to_owned(),
+        partition: partition.to_owned(),
+        region,
+        endpoint,
+    })
+}
+
+impl Aws {
+    /// The clients; every attempt of theirs is told to `log`.
+    pub fn new(config: &SdkConfig, log: Option<&CallLog>) -> Self {
+        macro_rules! client {
+            ($sdk:ident) => {{
+                let mut builder = $sdk::config::Builder::from(config);
+                if let Some(log) = log {
+                    builder = builder.interceptor(log.clone());
+                }
+                $sdk::Client::from_conf(builder.build())
+            }};
+        }
+        Self {
+            apigateway: client!(aws_sdk_apigateway),
+            cognito: client!(aws_sdk_cognitoidentityprovider),
+            iam: client!(aws_sdk_iam),
+            lambda: client!(aws_sdk_lambda),
+            logs: client!(aws_sdk_cloudwatchlogs),
+        }
+    }
+}
+
+/// Keeps the SDK from repeating a call that may have been executed; throttled ones never were, so those it repeats.
+///
+/// For the creates whose names are not unique: user pool, app client, REST API, deployment.
+#[derive(Debug)]
+pub struct OnlyThrottles;
+
+impl ClassifyRetry for OnlyThrottles {
+    fn classify_retry(&self, _: &InterceptorContext) -> RetryAction {
+        RetryAction::NoActionIndicated
+    }
+
+    fn classify_retry_v2(&self, _: &InterceptorContext, previous: &RetryAction) -> RetryAction {
+        match previous {
+            RetryAction::RetryIndicated(RetryReason::RetryableError {
+                kind: ErrorKind::ThrottlingError,
+                ..
+            }) => RetryAction::NoActionIndicated,
+            _ => RetryAction::RetryForbidden,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "OnlyThrottles"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        // The last of the SDK's own.
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+}

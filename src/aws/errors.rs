@@ -1,0 +1,195 @@
+//! What a failed AWS call means, from its code, its message and the call it was.
+//!
+//! Must not decide what to do about it.
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::resource::{CallError, Class};
+
+/// The SDK's error in the words of this program. `operation` is `service:Operation`.
+pub fn call_error<E>(operation: &str, error: &SdkError<E, HttpResponse>) -> CallError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let (code, message, status, request_id) = match error {
+        SdkError::ServiceError(service) => {
+            let meta = service.err().meta();
+            (
+                meta.code().map(str::to_owned),
+                meta.message().map_or_else(|| "the service gave no reason".to_owned(), str::to_owned),
+                Some(service.raw().status().as_u16()),
+                meta.extra("aws_request_id").map(str::to_owned),
+            )
+        }
+        SdkError::ResponseError(response) => {
+            (None, DisplayErrorContext(error).to_string(), Some(response.raw().status().as_u16()), None)
+        }
+        _ => (None, DisplayErrorContext(error).to_string(), None, None),
+    };
+    let class = match error {
+        SdkError::ServiceError(_) => classify(operation, code.as_deref().unwrap_or_default(), &message, status),
+        // Nothing was sent: the request could not be built, or there were no credentials to sign it with.
+        SdkError::ConstructionFailure(_) => Class::Refused,
+        SdkError::DispatchFailure(failure) if failure.is_user() || failure.is_other() => {
+            if message.contains("redential") {
+                Class::Credentials
+            } else {
+                Class::Refused
+            }
+        }
+        _ => Class::Ambiguous,
+    };
+    CallError {
+        operation: operation.to_owned(),
+        code,
+        message,
+        request_id,
+        class,
+    }
+}
+
+/// The class of a service's answer.
+fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> Class {
+    let (service, name) = operation.split_once(':').unwrap_or(("", operation));
+    let makes = ["Create", "Put", "Add"].iter().any(|verb| name.starts_with(verb));
+    match code {
+        "TooManyRequestsException" | "Throttling" | "ThrottlingException" | "ThrottledException"
+        | "RequestLimitExceeded" | "RequestThrottled" | "SlowDown" => Class::Throttle,
+        // A rate in API Gateway, a quota everywhere else.
+        "LimitExceededException" if service == "apigateway" => Class::Throttle,
+
+        "AccessDenied" | "AccessDeniedException" | "AuthorizationError" | "UnauthorizedOperation" => Class::Denied,
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "InvalidClientTokenId"
+        | "UnrecognizedClientException" | "InvalidSignatureException" | "SignatureDoesNotMatch"
+        | "IncompleteSignature" | "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => {
+            Class::Credentials
+        }
+
+        // What a new resource hangs on was made a moment ago and may not be visible everywhere yet.
+        "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" if makes => Class::NotReady,
+        "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" => Class::Gone,
+
+        "ConcurrentModificationException" | "ConcurrentModification" | "OperationAbortedException"
+        | "DeleteConflict" | "ScopeDoesNotExistException" => Class::NotReady,
+        "MalformedPolicyDocument" if message.contains("Invalid principal") => Class::NotReady,
+        // Also what CreateAuthorizer answers, for ever, on an API that is gone.
+        "ConflictException" if message.contains("try again later") => Class::NotReady,
+        "ResourceConflictException"
+            if ["in progress", "Pending", "pending"].iter().any(|word| message.contains(word)) =>
+        {
+            Class::NotReady
+        }
+        "InvalidParameterValueException" if is_role_propagation(message) => Class::NotReady,
+
+        "EntityAlreadyExists" | "ResourceAlreadyExistsException" | "ResourceConflictException"
+        | "ConflictException" => Class::Taken,
+        // Cognito has no code of its own for a name in use; a look tells whether that is what it meant.
+        "InvalidParameterException"
+            if ["CreateUserPoolDomain", "CreateResourceServer"].contains(&name) =>
+        {
+            Class::Taken
+        }
+
+        _ if status.is_some_and(|status| status >= 500) => Class::Ambiguous,
+        _ => Class::Refused,
+    }
+}
+
+/// Lambda's refusals of a role that IAM has not spread yet (Terraform retries the same texts).
+fn is_role_propagation(message: &str) -> bool {
+    message.contains("cannot be assumed by Lambda")
+        || message.contains("The provided execution role does not have permissions")
+        || message.contains("KMS key is invalid for CreateGrant")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_the_behaviour_notes_lands_in_its_class() {
+        for (operation, code, message, status, expected) in [
+            ("iam:GetRole", "NoSuchEntity", "", 404, Class::Gone),
+            ("iam:PutRolePolicy", "NoSuchEntity", "", 404, Class::NotReady),
+            ("iam:CreateRole", "EntityAlreadyExists", "", 409, Class::Taken),
+            ("iam:DeleteRole", "DeleteConflict", "", 409, Class::NotReady),
+            ("iam:CreateRole", "MalformedPolicyDocument", "Invalid principal in policy", 400, Class::NotReady),
+            ("iam:CreateRole", "MalformedPolicyDocument", "Syntax errors in policy.", 400, Class::Refused),
+            ("iam:CreateRole", "LimitExceeded", "", 409, Class::Refused),
+            ("iam:CreateRole", "Throttling", "Rate exceeded", 400, Class::Throttle),
+            ("iam:CreateRole", "AccessDenied", "", 403, Class::Denied),
+            ("iam:CreateRole", "ExpiredToken", "", 403, Class::Credentials),
+            ("iam:CreateRole", "ServiceFailure", "", 500, Class::Ambiguous),
+            ("logs:CreateLogGroup", "ResourceAlreadyExistsException", "", 400, Class::Taken),
+            ("logs:DeleteLogGroup", "ResourceNotFoundException", "", 400, Class::Gone),
+            ("logs:DeleteLogGroup", "OperationAbortedException", "", 400, Class::NotReady),
+            ("logs:CreateLogGroup", "LimitExceededException", "", 400, Class::Refused),
+            ("lambda:GetFunction", "ResourceNotFoundException", "", 404, Class::Gone),
+            (
+                "lambda:CreateFunction",
+                "ResourceConflictException",
+                "Function already exist: f",
+                409,
+                Class::Taken,
+            ),
+            (
+                "lambda:UpdateFunctionCode",
+                "ResourceConflictException",
+                "The operation cannot be performed at this time. An update is in progress for resource: a",
+                409,
+                Class::NotReady,
+            ),
+            (
+                "lambda:CreateFunction",
+                "InvalidParameterValueException",
+                "The role defined for the function cannot be assumed by Lambda.",
+                400,
+                Class::NotReady,
+            ),
+            (
+                "lambda:CreateFunction",
+                "InvalidParameterValueException",
+                "Could not unzip uploaded file. Please check your file, then try to upload again.",
+                400,
+                Class::Refused,
+            ),
+            ("lambda:CreateFunction", "RequestEntityTooLargeException", "", 413, Class::Refused),
+            ("lambda:CreateFunction", "TooManyRequestsException", "", 429, Class::Throttle),
+            (
+                "cognito-idp:CreateUserPoolDomain",
+                "InvalidParameterException",
+                "Domain already associated with another user pool.",
+                400,
+                Class::Taken,
+            ),
+            ("cognito-idp:CreateUserPool", "InvalidParameterException", "", 400, Class::Refused),
+            ("cognito-idp:CreateUserPoolClient", "ScopeDoesNotExistException", "", 400, Class::NotReady),
+            ("cognito-idp:DeleteUserPool", "ResourceNotFoundException", "", 400, Class::Gone),
+            ("cognito-idp:DeleteUserPoolClient", "ConcurrentModificationException", "", 400, Class::NotReady),
+            ("cognito-idp:CreateUserPool", "LimitExceededException", "", 400, Class::Refused),
+            ("cognito-idp:CreateUserPool", "InternalErrorException", "", 500, Class::Ambiguous),
+            ("apigateway:GetRestApi", "NotFoundException", "", 404, Class::Gone),
+            ("apigateway:DeleteRestApi", "TooManyRequestsException", "", 429, Class::Throttle),
+            ("apigateway:DeleteRestApi", "LimitExceededException", "", 429, Class::Throttle),
+            (
+                "apigateway:CreateAuthorizer",
+                "ConflictException",
+                "Unable to complete operation due to concurrent modification. Please try again later.",
+                409,
+                Class::NotReady,
+            ),
+            ("apigateway:PutMethod", "ConflictException", "Method already exists", 409, Class::Taken),
+            ("apigateway:CreateDeployment", "ServiceUnavailableException", "", 503, Class::Ambiguous),
+            ("apigateway:CreateDeployment", "BadRequestException", "no methods", 400, Class::Refused),
+        ] {
+            assert_eq!(
+                classify(operation, code, message, Some(status)),
+                expected,
+                "{operation} {code} {message}"
+            );
+        }
+    }
+}

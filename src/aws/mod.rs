@@ -1,0 +1,13 @@
+//! The AWS SDK as the resources use it: one set of clients, what their errors mean, and how long to be patient.
+//!
+//! Must not know which resources there are, nor the engine.
+
+pub mod call_log;
+pub mod clients;
+pub mod errors;
+pub mod hosts;
+pub mod policy;
+pub mod tags;
+pub mod wait;
+
+pub use clients::{Aws, Identity};

@@ -1,0 +1,42 @@
+//! The tags that tell our resources from a stranger's.
+//!
+//! Must not be the only key to a resource whose id is on record.
+
+use std::collections::{BTreeMap, HashMap};
+
+/// A resource's tags, as AWS keeps them.
+pub type Tags = BTreeMap<String, String>;
+
+/// The tag that holds the stack's name.
+pub const STACK: &str = "provision:stack";
+/// The tag that holds the stack's owner.
+pub const OWNER: &str = "provision:owner";
+
+/// The tags of everything in this stack.
+pub fn tags(stack: &str, owner: &str) -> Tags {
+    Tags::from([(STACK.to_owned(), stack.to_owned()), (OWNER.to_owned(), owner.to_owned())])
+}
+
+/// Whether live tags carry the owner of ours.
+pub fn are_ours<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
+    let owner = ours.get(OWNER).map(String::as_str);
+    live.into_iter().any(|(key, value)| key == OWNER && Some(value) == owner)
+}
+
+/// The live tags of the keys that we manage; what others added is theirs.
+pub fn managed<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str)>) -> Tags {
+    live.into_iter()
+        .filter(|(key, _)| ours.contains_key(*key))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// As the SDK takes them.
+pub fn map(tags: &Tags) -> HashMap<String, String> {
+    tags.clone().into_iter().collect()
+}
+
+/// As the two helpers above take the SDK's.
+pub fn pairs(live: Option<&HashMap<String, String>>) -> impl Iterator<Item = (&str, &str)> {
+    live.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()))
+}

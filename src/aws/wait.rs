@@ -1,0 +1,109 @@
+//! Patience: repeats a call that AWS will accept later, and polls what it is still making, each with a deadline.
+//!
+//! Must not repeat a call that may have been executed: that is the engine's to decide.
+
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tokio::time::Instant;
+
+use super::clients::Aws;
+use super::errors::call_error;
+use crate::resource::{CallError, Class, Cx, Result};
+
+/// IAM publishes no figure for the spreading of a role; Terraform waits 2 minutes for IAM and 15 for a function.
+const ROLE_PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// For a call on something that was made a moment ago.
+const VISIBILITY_PATIENCE: Duration = Duration::from_secs(20);
+/// For another call on the same resource to end.
+const CONFLICT_PATIENCE: Duration = Duration::from_secs(2 * 60);
+/// Between two tries, growing from one second by one second.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+fn patience(error: &CallError) -> Duration {
+    match error.code.as_deref() {
+        Some("InvalidParameterValueException") => ROLE_PATIENCE,
+        Some(
+            "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" | "ScopeDoesNotExistException",
+        ) => VISIBILITY_PATIENCE,
+        _ => CONFLICT_PATIENCE,
+    }
+}
+
+/// 1 s, 2 s, … up to [`LONGEST_PAUSE`].
+fn pauses() -> impl Iterator<Item = Duration> {
+    (1..).map(|seconds| LONGEST_PAUSE.min(Duration::from_secs(seconds)))
+}
+
+impl Cx<Aws> {
+    /// Makes one AWS call; waits, and tells so, while AWS says that it will accept it later.
+    ///
+    /// `operation` is `service:Operation`; `send` builds and sends the request.
+    ///
+    /// # Errors
+    /// [`CallError`], once the call is refused for good or AWS's "later" has lasted too long.
+    pub async fn call<T, E, F>(
+        &self,
+        operation: &str,
+        send: impl Fn() -> F,
+    ) -> std::result::Result<T, CallError>
+    where
+        F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let began = Instant::now();
+        let mut pauses = pauses();
+        loop {
+            let error = match send().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => call_error(operation, &error),
+            };
+            if error.class != Class::NotReady || began.elapsed() >= patience(&error) {
+                return Err(error);
+            }
+            let code = error.code.as_deref().unwrap_or_default();
+            self.waiting(&format!("{operation} to be accepted ({code}: {})", error.message));
+            tokio::time::sleep(pauses.next().expect("pauses never end")).await;
+        }
+    }
+
+    /// Asks until `ready` has an answer. `what` reads after "waiting for".
+    ///
+    /// # Errors
+    /// `ready` failed, or had none within `deadline`.
+    pub async fn wait_for<T, F>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        mut ready: impl FnMut() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<Option<T>>>,
+    {
+        let began = Instant::now();
+        for pause in pauses() {
+            if let Some(answer) = ready().await? {
+                return Ok(answer);
+            }
+            anyhow::ensure!(
+                began.elapsed() < deadline,
+                "waited {} seconds for {what} in vain",
+                deadline.as_secs()
+            );
+            self.waiting(what);
+            tokio::time::sleep(pause).await;
+        }
+        unreachable!("pauses never end")
+    }
+}
+
+/// `None` where the call failed because the resource is not there.
+pub fn unless_gone<T>(answer: std::result::Result<T, CallError>) -> std::result::Result<Option<T>, CallError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.class == Class::Gone => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,162 @@
+//! What can be typed.
+//!
+//! Must not know what it means: types for clap and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Stands up an OAuth 2.0 machine-to-machine API on AWS, and takes it down again.
+#[derive(Debug, Parser)]
+#[command(name = "provision", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// What holds for every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The stack's name [default: user-api]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub stack: Option<String>,
+    /// The folder of the state files
+    #[arg(long, global = true, value_name = "FOLDER", default_value = "state")]
+    pub state_dir: PathBuf,
+    /// The AWS region [default: the usual AWS sources]
+    #[arg(long, global = true, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The AWS profile [default: the usual AWS sources]
+    #[arg(long, global = true, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Where AWS calls go instead of AWS
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "sandbox")]
+    pub endpoint_url: Option<String>,
+    /// Use a local AWS on this machine; start it where it does not run
+    #[arg(long, global = true)]
+    pub sandbox: bool,
+    /// Print JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Tell of every AWS call
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// When to colour what goes to the terminal
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create the stack, or go on where an interrupted run stopped
+    Up,
+    /// Show how the stack stands; exit 3 if it is not as recorded
+    Status,
+    /// Print an access token from the client-credentials grant
+    Token(Token),
+    /// Call the API with a fresh access token
+    Call(Call),
+    /// Print a function's log events
+    Logs(Logs),
+    /// Delete everything that is on record
+    Down(Down),
+    /// The local AWS that `--sandbox` uses
+    Sandbox(Sandbox),
+}
+
+/// `token`.
+#[derive(Args, Debug)]
+pub struct Token {
+    /// The client [default: the only one]
+    pub client: Option<String>,
+    /// A full scope, such as OauthResourceServer/user.read; repeatable [default: all of the client's]
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+}
+
+/// `call`.
+#[derive(Args, Debug)]
+pub struct Call {
+    /// The HTTP method
+    pub method: String,
+    /// The path below the stage, such as /user
+    pub path: String,
+    /// The client [default: the only one]
+    #[arg(long, value_name = "CLIENT")]
+    pub client: Option<String>,
+    /// A full scope; repeatable [default: all of the client's]
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// A header to send; repeatable
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// The body to send, or @FILE
+    #[arg(short = 'd', long = "data", value_name = "BODY|@FILE")]
+    pub data: Option<String>,
+    /// Print the status line and the headers before the body
+    #[arg(short = 'i', long)]
+    pub include: bool,
+}
+
+/// `logs`.
+#[derive(Args, Debug)]
+pub struct Logs {
+    /// The function [default: the only one]
+    pub function: Option<String>,
+    /// How far back, such as 30s, 10m, 2h or 1d
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub since: String,
+    /// Go on printing new events until Ctrl-C
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+/// `down`.
+#[derive(Args, Debug)]
+pub struct Down {
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `sandbox`.
+#[derive(Args, Debug)]
+pub struct Sandbox {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: SandboxAction,
+}
+
+/// `sandbox start|stop|status`.
+#[derive(Debug, Subcommand)]
+pub enum SandboxAction {
+    /// Start it, unless it runs
+    Start {
+        /// The port on 127.0.0.1 [default: the one it had, else a free one]
+        #[arg(long)]
+        port: Option<u16>,
+    },
+    /// Stop it; its content stays
+    Stop,
+    /// Say whether it runs, and where; exit 3 if it does not
+    Status,
+}

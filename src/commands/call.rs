@@ -1,0 +1,66 @@
+//! `call`: the API, with a fresh access token.
+//!
+//! Must not print the token.
+
+use std::rc::Rc;
+
+use super::session::{self, Session};
+use super::talk::Talk;
+use super::token::{choose, fetch, stack_outputs};
+use crate::api::{self, Request};
+use crate::cli::{self, Global};
+use crate::error::{Failure, Hint, Kind};
+use crate::oauth;
+
+/// Runs it.
+pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(), Failure> {
+    let state = session::existing_state(global, &session::config(global)?)?;
+    let outputs = stack_outputs(&state)?;
+    let name = choose(&outputs, args.client.as_deref())?;
+    if !args.path.starts_with('/') {
+        return Err(Failure::usage(format!("the path {:?} does not begin with `/`", args.path)));
+    }
+    let headers =
+        args.headers.iter().map(|header| api::parse_header(header)).collect::<Result<Vec<_>, Failure>>()?;
+    let body = match args.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
+        None => None,
+        Some((_, Some(file))) => {
+            let body = fs_err::read(file).map_err(|error| Failure::new(Kind::Usage, error));
+            Some(body.hint("-d @FILE sends the content of FILE")?)
+        }
+        Some((text, None)) => Some(text.as_bytes().to_vec()),
+    };
+    let session = Session::open(global, talk).await?;
+    session.check(&state)?;
+    let token = fetch(&session, &outputs, &name, &args.scopes, talk).await?;
+    let request = Request {
+        method: &args.method,
+        url: &format!("{}{}", outputs.api_url, args.path),
+        token: &token.access_token,
+        headers: &headers,
+        body,
+    };
+    let response = api::call(&oauth::http_client()?, request).await?;
+    let status = format!("{} {}", response.status, response.reason);
+    if args.include {
+        talk.data(&status)?;
+        for (name, value) in &response.headers {
+            talk.data(&format!("{name}: {value}"))?;
+        }
+        talk.data("")?;
+    } else {
+        talk.say(&status);
+    }
+    talk.bytes(&response.body)?;
+    if !response.body.ends_with(b"\n") {
+        talk.bytes(b"\n")?;
+    }
+    if (200..300).contains(&response.status) {
+        return Ok(());
+    }
+    let failure = Failure::from(anyhow::anyhow!("{} {} answered {status}", args.method, args.path));
+    Err(match api::explain(response.status, &response.body) {
+        Some(explanation) => failure.hinted(explanation),
+        None => failure,
+    })
+}

@@ -1,0 +1,128 @@
+//! `logs`: a function's log events, in order.
+//!
+//! Must not miss an event that arrives late, nor print one twice.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::Context;
+use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::session::{self, Session, hinted};
+use super::talk::Talk;
+use super::token::pick;
+use crate::aws::Aws;
+use crate::cli::{self, Global};
+use crate::error::Failure;
+use crate::report::lines::printable;
+use crate::resource::Cx;
+
+/// Between two looks with `--follow`.
+const FOLLOW_PAUSE: Duration = Duration::from_secs(2);
+/// CloudWatch takes events in some seconds after they happened: so far back every look goes again.
+const LATE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Runs it.
+pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) -> Result<(), Failure> {
+    let since = parse_since(&args.since)?;
+    let state = session::existing_state(global, &session::config(global)?)?;
+    let names: Vec<&str> = state.steps.iter().filter_map(|record| record.step.strip_prefix("log-group:")).collect();
+    let name = pick("function", &names, args.function.as_deref())?;
+    let record = state.record(&format!("log-group:{name}")).context("just seen")?;
+    let group = record.desired["name"].as_str().context("the recorded log group has no name")?.to_owned();
+    let session = Session::open(global, talk).await?;
+    session.check(&state)?;
+    let cx = session.cx(talk);
+    let mut from = Timestamp::now().checked_sub(since).context("that is too long ago")?;
+    let mut seen = HashSet::new();
+    let mut stop = session::stop_signal()?;
+    loop {
+        let now = Timestamp::now();
+        let mut events = events(&cx, &group, from).await?;
+        events.sort_by_key(FilteredLogEvent::timestamp);
+        for event in events {
+            let id = event.event_id().unwrap_or_default().to_owned();
+            if !args.follow || seen.insert(id) {
+                print(&event, talk)?;
+            }
+        }
+        if !args.follow {
+            return Ok(());
+        }
+        from = from.max(now.checked_sub(LATE).context("the clock is at the beginning of time")?);
+        tokio::select! {
+            () = tokio::time::sleep(FOLLOW_PAUSE) => {}
+            _ = stop.changed() => return Ok(()),
+        }
+    }
+}
+
+async fn events(cx: &Cx<Aws>, group: &str, from: Timestamp) -> Result<Vec<FilteredLogEvent>, Failure> {
+    let mut events = Vec::new();
+    let mut position = None;
+    loop {
+        let filter = || {
+            cx.cloud()
+                .logs
+                .filter_log_events()
+                .log_group_name(group)
+                .start_time(from.as_millisecond())
+                .set_next_token(position.clone())
+                .send()
+        };
+        let page = cx.call("logs:FilterLogEvents", filter).await.map_err(|error| {
+            hinted(anyhow::Error::new(error).context(format!("cannot read log group {group}")).into())
+        })?;
+        events.extend(page.events.unwrap_or_default());
+        position = page.next_token;
+        if position.is_none() {
+            return Ok(events);
+        }
+    }
+}
+
+fn print(event: &FilteredLogEvent, talk: &Talk) -> Result<(), Failure> {
+    let time = event.timestamp().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    let time = time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).unwrap_or_default();
+    let message = event.message().unwrap_or_default().trim_end();
+    if talk.is_json() {
+        talk.data(&json!({"timestamp": time, "message": message}).to_string())?;
+    } else {
+        talk.data(&format!("{time} {}", printable(message)))?;
+    }
+    Ok(())
+}
+
+/// `30s`, `10m`, `2h`, `1d`.
+fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
+    let refused =
+        || Failure::usage(format!("--since {text:?} is no time")).hinted("such as 30s, 10m, 2h or 1d");
+    let unit = text.chars().last().ok_or_else(refused)?;
+    let factor = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return Err(refused()),
+    };
+    let count: i64 = text[..text.len() - 1].parse().map_err(|_| refused())?;
+    let seconds = count.checked_mul(factor).filter(|seconds| *seconds > 0).ok_or_else(refused)?;
+    Ok(SignedDuration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_number_and_a_unit() {
+        for (text, seconds) in [("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86400)] {
+            assert_eq!(parse_since(text).unwrap().as_secs(), seconds, "{text}");
+        }
+        for text in ["", "10", "m", "-5m", "0s", "1w", "10é", "9999999999999999d"] {
+            assert_eq!(parse_since(text).unwrap_err().kind.exit_code(), 2, "{text}");
+        }
+    }
+}

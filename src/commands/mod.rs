@@ -1,0 +1,61 @@
+//! The commands: the only place where configuration, AWS, engine, state and report are wired together.
+//!
+//! Must not decide anything that the engine decides.
+
+mod call;
+mod down;
+mod logs;
+mod outputs;
+mod sandbox;
+mod session;
+mod status;
+mod talk;
+mod token;
+mod up;
+
+use std::rc::Rc;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Color, Command};
+use crate::error::{Failure, Kind};
+use talk::Talk;
+
+/// Does what was typed and returns the exit code.
+pub async fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap prints each where it belongs.
+            drop(error.print());
+            return u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code());
+        }
+    };
+    match cli.global.color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    let talk = Rc::new(Talk::new(&cli.global));
+    match run(&cli, &talk).await {
+        Ok(()) => 0,
+        Err(failure) if talk::is_broken_pipe(&failure) => 0,
+        Err(failure) => {
+            talk.failure(&failure);
+            failure.kind.exit_code()
+        }
+    }
+}
+
+async fn run(cli: &Cli, talk: &Rc<Talk>) -> Result<(), Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Up => up::run(global, talk).await,
+        Command::Status => status::run(global, talk).await,
+        Command::Token(args) => token::run(global, args, talk).await,
+        Command::Call(args) => call::run(global, args, talk).await,
+        Command::Logs(args) => logs::run(global, args, talk).await,
+        Command::Down(args) => down::run(global, args, talk).await,
+        Command::Sandbox(args) => sandbox::run(global, &args.action, talk).await,
+    }
+}

@@ -1,0 +1,192 @@
+//! What most commands begin with: the stack's name, its state, and AWS.
+//!
+//! Must not change anything in AWS, nor write a state.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::talk::Talk;
+use crate::aws::clients::{Access, identify, load};
+use crate::aws::{Aws, Identity};
+use crate::cli::Global;
+use crate::config::Config;
+use crate::error::{Failure, Kind};
+use crate::package::Package;
+use crate::resource::{Class, Cx, Result, class};
+use crate::sandbox;
+use crate::state::{Holder, Lock, LockError, State, StateError, StateFile};
+
+/// The stack's configuration, checked.
+pub fn config(global: &Global) -> Result<Config, Failure> {
+    let mut config = Config::sample();
+    if let Some(stack) = &global.stack {
+        config.stack.clone_from(stack);
+    }
+    let problems = config.problems();
+    if problems.is_empty() { Ok(config) } else { Err(Failure::usage(problems.join("\n"))) }
+}
+
+/// The folder of this run's state files.
+pub fn state_folder(global: &Global) -> PathBuf {
+    if global.sandbox { global.state_dir.join("sandbox") } else { global.state_dir.clone() }
+}
+
+/// The stack's state file; touches nothing.
+pub fn state_file(global: &Global, config: &Config) -> StateFile {
+    StateFile::new(&state_folder(global), &config.stack)
+}
+
+/// What is on record, if anything.
+pub fn load_state(file: &StateFile) -> Result<Option<State>, Failure> {
+    file.load().map_err(|error| {
+        let hint = match &error {
+            StateError::Parse { path, .. } => {
+                format!("restore {path} from a copy; it is the only record of what is in AWS, so it was left as it is")
+            }
+            StateError::Newer { .. } => "use the newer version of provision that wrote it".to_owned(),
+            StateError::Io { .. } => "make it readable and writable for this user".to_owned(),
+        };
+        Failure::new(Kind::Usage, error).hinted(hint)
+    })
+}
+
+/// What is on record; an error where nothing is.
+pub fn existing_state(global: &Global, config: &Config) -> Result<State, Failure> {
+    load_state(&state_file(global, config))?.ok_or_else(|| {
+        Failure::usage(format!("nothing is on record of stack {}", config.stack))
+            .hinted(format!("run `provision up{}` first", if global.sandbox { " --sandbox" } else { "" }))
+    })
+}
+
+/// The lock of this stack, for as long as it is held.
+pub fn lock(global: &Global, config: &Config, command: &str) -> Result<Lock, Failure> {
+    let folder = state_folder(global);
+    fs_err::create_dir_all(&folder)?;
+    let host = fs_err::read_to_string("/proc/sys/kernel/hostname").or_else(|_| {
+        let name = std::process::Command::new("hostname").output()?.stdout;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&name).into_owned())
+    });
+    let holder = Holder {
+        command: command.to_owned(),
+        host: host.map_or_else(|_| "an unknown host".to_owned(), |name| name.trim().to_owned()),
+        process: std::process::id(),
+        since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    };
+    Lock::take(&folder, &config.stack, &holder).map_err(|error| match error {
+        LockError::Held { .. } => {
+            Failure::new(Kind::Locked, error).hinted("wait until that run ends; a killed run holds no lock")
+        }
+        LockError::Io(_) => error.into(),
+    })
+}
+
+/// AWS, and whose credentials reach it.
+pub struct Session {
+    /// The clients.
+    pub aws: Rc<Aws>,
+    /// Who and where.
+    pub identity: Identity,
+}
+
+impl Session {
+    /// Starts the sandbox if it is wanted, finds region and credentials, and asks whose they are.
+    pub async fn open(global: &Global, talk: &Talk) -> Result<Self, Failure> {
+        let mut access = Access {
+            region: global.region.clone(),
+            profile: global.profile.clone(),
+            endpoint: global.endpoint_url.clone(),
+            sandbox: global.sandbox,
+        };
+        if global.sandbox {
+            let settings = sandbox::Settings { folder: state_folder(global), port: None };
+            access.endpoint = Some(sandbox::start(&settings, &|line| talk.say(line)).await?.endpoint);
+        }
+        let config = load(&access).await?;
+        let log = talk.call_log();
+        let identity = identify(&config, log.as_ref()).await?;
+        Ok(Self {
+            aws: Rc::new(Aws::new(&config, log.as_ref())),
+            identity,
+        })
+    }
+
+    /// Refuses a state of another account, region or endpoint.
+    pub fn check(&self, state: &State) -> Result<(), Failure> {
+        let place = |endpoint: &Option<String>| endpoint.clone().unwrap_or_else(|| "AWS".to_owned());
+        let here = &self.identity;
+        for (what, recorded, now) in [
+            ("account", state.account.clone(), here.account.clone()),
+            ("region", state.region.clone(), here.region.clone()),
+            ("endpoint", place(&state.endpoint), place(&here.endpoint)),
+        ] {
+            if recorded != now {
+                return Err(Failure::usage(format!(
+                    "stack {} is on record in {what} {recorded}, and this run is in {what} {now}",
+                    state.stack
+                ))
+                .hinted(format!("use the credentials and settings of {what} {recorded}"))
+                .hinted("or give this stack another name with --stack"));
+            }
+        }
+        Ok(())
+    }
+
+    /// For calls outside the engine.
+    pub fn cx(&self, talk: &Rc<Talk>) -> Cx<Aws> {
+        let talk = talk.clone();
+        Cx::new(self.aws.clone(), Rc::new(move |what| talk.say(&format!("waiting for {what}"))))
+    }
+}
+
+/// The code of every function of `config`, by the function's name.
+pub fn packages(config: &Config) -> Result<std::collections::BTreeMap<String, Package>, Failure> {
+    use crate::config::Source;
+    config
+        .functions
+        .iter()
+        .map(|(name, function)| {
+            let package = match &function.source {
+                Source::Sample => {
+                    Package::from_files(&[("index.mjs", include_bytes!("../../lambda/index.mjs").as_slice())])
+                }
+                Source::Folder(folder) => Package::from_folder(folder),
+            };
+            let package = package.with_context(|| format!("the code of function {name} cannot be used"));
+            Ok((name.clone(), package.map_err(|error| Failure::new(Kind::Usage, error))?))
+        })
+        .collect()
+}
+
+/// Becomes true at the first Ctrl-C or SIGTERM; the second leaves at once, which is safe: intents are on disk.
+pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first {
+                drop(stop.send(true));
+            }
+        }
+        #[expect(clippy::exit, reason = "the user wants out now, and a kill at any instant is safe")]
+        std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+    });
+    Ok(stopped)
+}
+
+/// Hints for a failed AWS call.
+pub fn hinted(failure: Failure) -> Failure {
+    match failure.error.as_ref().and_then(class) {
+        Some(Class::Credentials) => failure.hinted("sign in again (`aws sso login`), then run the same command"),
+        Some(Class::Denied) => failure.hinted("the credentials lack the permission that AWS names above"),
+        _ => failure,
+    }
+}

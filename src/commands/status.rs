@@ -1,0 +1,119 @@
+//! `status`: how every step stands.
+//!
+//! Must not change anything.
+
+use serde::Serialize;
+
+use super::outputs::{Outputs, outputs};
+use super::session::{self, Session, hinted};
+use super::talk::Talk;
+use crate::cli::Global;
+use crate::engine::status::{Line, StepState, status};
+use crate::error::{Failure, Kind};
+use crate::state::State;
+use crate::{resources, stack};
+
+/// The format of the JSON document.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    format: u32,
+    stack: &'a str,
+    account: &'a str,
+    region: &'a str,
+    outputs: Option<Outputs>,
+    resources: &'a [Line],
+}
+
+/// Runs it.
+pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
+    let config = session::config(global)?;
+    let state = session::existing_state(global, &config)?;
+    let packages = session::packages(&config)?;
+    let session = Session::open(global, talk).await?;
+    session.check(&state)?;
+    let mut lines = status(&session.aws, resources::revive, &state).await.map_err(|error| hinted(error.into()))?;
+    // A run that stopped early has not begun these.
+    let declared = stack::stack(&config, &session.identity, &state.owner, &packages);
+    for step in declared.steps().iter().filter(|step| state.record(&step.name).is_none()) {
+        lines.push(Line {
+            step: step.name.clone(),
+            kind: step.kind.to_owned(),
+            id: None,
+            state: StepState::Missing,
+            drifted: Vec::new(),
+        });
+    }
+    if talk.is_json() {
+        talk.data(&document(&state, &lines)?)?;
+    } else {
+        talk.data(table(&lines).trim_end())?;
+    }
+    if lines.iter().all(|line| line.state == StepState::Ok) {
+        return Ok(());
+    }
+    Err(Failure::silent(Kind::Differs).hinted("run `provision up` to make what is missing or unfinished"))
+}
+
+fn document(state: &State, lines: &[Line]) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(&Document {
+        format: FORMAT,
+        stack: &state.stack,
+        account: &state.account,
+        region: &state.region,
+        outputs: outputs(state),
+        resources: lines,
+    })
+}
+
+fn table(lines: &[Line]) -> String {
+    let rows: Vec<[String; 3]> = lines
+        .iter()
+        .map(|line| {
+            let state = match line.state {
+                StepState::Ok => "ok".to_owned(),
+                StepState::Missing => "missing".to_owned(),
+                StepState::Drifted => format!("drifted: {}", line.drifted.join(", ")),
+                StepState::Unfinished => "unfinished".to_owned(),
+            };
+            [line.step.clone(), line.id.clone().unwrap_or_else(|| "-".to_owned()), state]
+        })
+        .collect();
+    let width = |column: usize, title: &str| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(title.len())
+    };
+    let (steps, ids) = (width(0, "STEP"), width(1, "ID"));
+    let mut table = format!("{:<steps$}  {:<ids$}  STATE\n", "STEP", "ID");
+    for [step, id, state] in rows {
+        table.push_str(&format!("{step:<steps$}  {id:<ids$}  {state}\n"));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_lines_up_and_names_what_drifted() {
+        let line = |step: &str, id: Option<&str>, state, drifted: &[&str]| Line {
+            step: step.to_owned(),
+            kind: "kind".to_owned(),
+            id: id.map(str::to_owned),
+            state,
+            drifted: drifted.iter().map(|&field| field.to_owned()).collect(),
+        };
+        let lines = [
+            line("user-pool", Some("eu-west-1_abc"), StepState::Ok, &[]),
+            line("route:GET /user", Some("p1/GET"), StepState::Drifted, &["authorizer", "scopes"]),
+            line("stage", None, StepState::Missing, &[]),
+        ];
+        insta::assert_snapshot!(table(&lines), @r"
+        STEP             ID             STATE
+        user-pool        eu-west-1_abc  ok
+        route:GET /user  p1/GET         drifted: authorizer, scopes
+        stage            -              missing
+        ");
+    }
+}

@@ -1,0 +1,118 @@
+//! Where words go: data to stdout, everything else to stderr.
+//!
+//! Must not decide what is said.
+
+use std::cell::RefCell;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::aws::call_log::CallLog;
+use crate::cli::Global;
+use crate::error::{Failure, Kind};
+use crate::report::lines::{Lines, printable};
+use crate::report::{Event, json};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const CAUSE: Style = AnsiColor::Yellow.on_default();
+const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// The voice of one command.
+pub struct Talk {
+    quiet: bool,
+    verbose: bool,
+    json: bool,
+    lines: RefCell<Lines>,
+}
+
+impl Talk {
+    /// As the command line wants it.
+    pub fn new(global: &Global) -> Self {
+        Self {
+            quiet: global.quiet,
+            verbose: global.verbose,
+            json: global.json,
+            lines: RefCell::default(),
+        }
+    }
+
+    /// Whether stdout is to be JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints data.
+    pub fn data(&self, text: &str) -> io::Result<()> {
+        self.bytes(format!("{text}\n").as_bytes())
+    }
+
+    /// Prints data as it is.
+    #[expect(clippy::unused_self, reason = "all words go through the voice")]
+    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+
+    /// Prints progress, unless it is not wanted.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            stderr(line);
+        }
+    }
+
+    /// Tells an event to whoever listens.
+    pub fn event(&self, event: &Event) -> io::Result<()> {
+        if let Some(line) = self.lines.borrow_mut().line(event) {
+            self.say(&line);
+        }
+        if self.json {
+            self.data(&json::line(event))?;
+        }
+        Ok(())
+    }
+
+    /// Prints what went wrong and what to do.
+    #[expect(clippy::unused_self, reason = "all words go through the voice")]
+    pub fn failure(&self, failure: &Failure) {
+        if let Some(error) = &failure.error {
+            for (index, cause) in error.chain().enumerate() {
+                let (word, style) = if index == 0 { ("error", ERROR) } else { ("caused by", CAUSE) };
+                stderr(&format!("{style}{word}:{style:#} {}", printable(&cause.to_string())));
+            }
+        }
+        for hint in &failure.hints {
+            stderr(&format!("{HINT}hint:{HINT:#} {hint}"));
+        }
+    }
+
+    /// The listener for AWS calls, if they are to be told.
+    pub fn call_log(&self) -> Option<CallLog> {
+        self.verbose.then(|| CallLog(Arc::new(|line| stderr(&printable(&format!("aws       {line}"))))))
+    }
+
+    /// Asks on the terminal; `None` where there is none.
+    pub fn ask(&self, question: &str) -> Option<bool> {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return None;
+        }
+        drop(write!(io::stderr(), "{question} [y/N] "));
+        let mut answer = String::new();
+        let read = io::stdin().read_line(&mut answer);
+        Some(read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+    }
+}
+
+/// Talk that cannot be delivered is no reason to fail.
+fn stderr(line: &str) {
+    drop(writeln!(anstream::stderr(), "{line}"));
+}
+
+/// Whether the reader of stdout went away, as `head` does: no error.
+pub fn is_broken_pipe(failure: &Failure) -> bool {
+    failure.kind == Kind::Failed
+        && failure.error.iter().flat_map(anyhow::Error::chain).any(|cause| {
+            cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        })
+}

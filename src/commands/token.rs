@@ -1,0 +1,112 @@
+//! `token`: an access token from the client-credentials grant.
+//!
+//! Must not keep the client's secret, nor print it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::outputs::{Outputs, complete};
+use super::session::{self, Session, hinted};
+use super::talk::Talk;
+use crate::cli::{self, Global};
+use crate::error::Failure;
+use crate::oauth::{self, Token, TokenRequest};
+use crate::resources::client;
+use crate::state::State;
+
+/// Right after its creation the domain, or the client, may not be known everywhere.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Runs it.
+pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<(), Failure> {
+    let state = session::existing_state(global, &session::config(global)?)?;
+    let outputs = stack_outputs(&state)?;
+    let name = choose(&outputs, args.client.as_deref())?;
+    let session = Session::open(global, talk).await?;
+    session.check(&state)?;
+    let token = fetch(&session, &outputs, &name, &args.scopes, talk).await?;
+    if talk.is_json() {
+        let claims = token.claims()?;
+        let document = json!({
+            "access_token": token.access_token.expose_secret(),
+            "expires_in": token.expires_in,
+            "scope": claims.get("scope"),
+            "claims": claims,
+        });
+        talk.data(&serde_json::to_string_pretty(&document)?)?;
+    } else {
+        talk.data(token.access_token.expose_secret())?;
+    }
+    Ok(())
+}
+
+/// The outputs that a token needs; a hint where the stack is not complete.
+pub(super) fn stack_outputs(state: &State) -> Result<Outputs, Failure> {
+    complete(state).map_err(|error| Failure::from(error).hinted("run `provision up`"))
+}
+
+/// The client that is meant.
+pub(super) fn choose(outputs: &Outputs, client: Option<&str>) -> Result<String, Failure> {
+    let names: Vec<&str> = outputs.clients.keys().map(String::as_str).collect();
+    pick("client", &names, client)
+}
+
+/// The name that is meant: the given one, or the only one.
+pub(super) fn pick(noun: &str, names: &[&str], given: Option<&str>) -> Result<String, Failure> {
+    let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    match given {
+        Some(name) if names.contains(&name) => Ok(name.to_owned()),
+        Some(name) => Err(Failure::usage(format!("there is no {noun} {name}")).hinted(format!("there is {there}"))),
+        None if names.len() == 1 => Ok(names[0].to_owned()),
+        None => {
+            Err(Failure::usage(format!("which {noun}? the stack has {}", names.len())).hinted(format!("name one of: {there}")))
+        }
+    }
+}
+
+/// A fresh token of this client, whose secret is read from Cognito now.
+pub(super) async fn fetch(
+    session: &Session,
+    outputs: &Outputs,
+    name: &str,
+    scopes: &[String],
+    talk: &Rc<Talk>,
+) -> Result<Token, Failure> {
+    let client_id = &outputs.clients[name].client_id;
+    let secret: SecretString = client::secret(&session.cx(talk), &outputs.user_pool_id, client_id)
+        .await
+        .map_err(|error| hinted(error.context(format!("cannot read the secret of client {name}")).into()))?;
+    let request = TokenRequest {
+        token_url: &outputs.token_url,
+        client_id,
+        client_secret: &secret,
+        scopes,
+    };
+    let http = oauth::http_client()?;
+    let token = oauth::token_when_ready(&http, &request, READY_DEADLINE, &|line| talk.say(line)).await?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_one_need_not_be_named() {
+        assert_eq!(pick("client", &["app"], None).unwrap(), "app");
+        assert_eq!(pick("client", &["app", "other"], Some("other")).unwrap(), "other");
+    }
+
+    #[test]
+    fn an_unknown_one_is_told_which_there_are() {
+        let failure = pick("client", &["app", "other"], Some("billing")).unwrap_err();
+        assert_eq!(failure.kind.exit_code(), 2);
+        assert_eq!(failure.error.unwrap().to_string(), "there is no client billing");
+        assert_eq!(failure.hints, ["there is app, other"]);
+        assert_eq!(pick("client", &["app", "other"], None).unwrap_err().hints, ["name one of: app, other"]);
+        assert!(pick("client", &[], None).is_err());
+    }
+}

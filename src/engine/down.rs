@@ -1,0 +1,147 @@
+//! Deletes what is on record, in reverse order.
+//!
+//! Must not ask the configuration or the declared stack: the state file alone says what there is.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Engine, Next, RunResult, Running, chain, unmake};
+use crate::report::Event;
+use crate::report::event::{Action, StepName};
+use crate::resource::Result;
+use crate::state::Phase;
+
+/// Deletes everything on record. The caller says [`Event::Ended`].
+///
+/// # Errors
+/// The record cannot be understood, before anything is asked of AWS. What fails later is in the result.
+pub async fn down<C: 'static>(engine: &mut Engine<'_, C>) -> Result<RunResult> {
+    let all: HashSet<String> = engine.state.steps.iter().map(|record| record.step.clone()).collect();
+    engine.tell(Event::Started {
+        command: "down",
+        stack: engine.state.stack.clone(),
+        steps: engine
+            .state
+            .steps
+            .iter()
+            .rev()
+            .map(|record| StepName {
+                step: record.step.clone(),
+                kind: record.kind.clone(),
+            })
+            .collect(),
+    });
+    remove(engine, &all).await
+}
+
+/// Deletes these steps: each once all that depend on it are gone. What dies with another of them is not deleted by
+/// itself.
+pub(super) async fn remove<C: 'static>(
+    engine: &mut Engine<'_, C>,
+    going: &HashSet<String>,
+) -> Result<RunResult> {
+    let children = engine.children(going)?;
+    let blockers = blockers(engine, going, &children);
+    let mut waiting: Vec<String> = engine
+        .state
+        .steps
+        .iter()
+        .rev()
+        .filter(|record| going.contains(&record.step) && !children.contains_key(&record.step))
+        .map(|record| record.step.clone())
+        .collect();
+    let mut left: HashSet<String> = waiting.iter().cloned().collect();
+    let mut running = Running::new();
+    let mut result = RunResult::default();
+    loop {
+        if !engine.stopping() {
+            let mut still = Vec::new();
+            for step in waiting {
+                if blockers[&step].iter().any(|blocker| left.contains(blocker)) {
+                    still.push(step);
+                    continue;
+                }
+                let record = engine.state.record(&step).expect("what is left is on record");
+                let output = record.output.clone();
+                let resource = engine.revive(record).expect("`children` revived it");
+                if !running.lane_is_free(&*resource) {
+                    still.push(step);
+                    continue;
+                }
+                if let Err(error) = engine.intend(&step, Phase::Deleting, Action::Delete) {
+                    fail(engine, &mut result, step, error);
+                    continue;
+                }
+                running.begin(&engine.cloud.clone(), &step, resource, |resource, cx| async move {
+                    unmake(&*resource, &cx, output).await
+                });
+            }
+            waiting = still;
+        }
+        if running.calls.is_empty() {
+            break;
+        }
+        match running.next(&mut engine.stop).await {
+            Next::Note(note) => engine.tell(note),
+            Next::Stop => engine.tell(Event::Stopping {
+                running: running.calls.len(),
+            }),
+            Next::Finished(finished) => match finished.brought {
+                Err(error) => fail(engine, &mut result, finished.step, error),
+                Ok(_) => {
+                    result.changed += 1;
+                    match engine.record_gone(&finished.step, &children, finished.began) {
+                        Ok(()) => {
+                            left.remove(&finished.step);
+                        }
+                        Err(error) => fail(engine, &mut result, finished.step, error),
+                    }
+                }
+            },
+        }
+    }
+    result.interrupted = engine.stopping() && !waiting.is_empty();
+    if !result.interrupted {
+        for step in waiting {
+            let because = blockers[&step].iter().find(|blocker| left.contains(*blocker));
+            let because = because.expect("a step that waits has a blocker that is left").clone();
+            engine.tell(Event::HeldBack {
+                step: step.clone(),
+                because: because.clone(),
+            });
+            result.held_back.push((step, because));
+        }
+    }
+    Ok(result)
+}
+
+/// What must be deleted before each step: what depends on it, or on what dies with it, and does not die by itself.
+fn blockers<C: 'static>(
+    engine: &Engine<'_, C>,
+    going: &HashSet<String>,
+    children: &HashMap<String, String>,
+) -> HashMap<String, Vec<String>> {
+    let mut blockers: HashMap<String, Vec<String>> =
+        going.iter().map(|step| (step.clone(), Vec::new())).collect();
+    for record in engine.state.steps.iter().filter(|record| going.contains(&record.step)) {
+        if children.contains_key(&record.step) {
+            continue;
+        }
+        for need in &record.needs {
+            let own_call = children.get(need).unwrap_or(need);
+            if let Some(list) = blockers.get_mut(own_call)
+                && *own_call != record.step
+            {
+                list.push(record.step.clone());
+            }
+        }
+    }
+    blockers
+}
+
+fn fail<C: 'static>(engine: &mut Engine<'_, C>, result: &mut RunResult, step: String, error: anyhow::Error) {
+    engine.tell(Event::StepFailed {
+        step: step.clone(),
+        error: chain(&error),
+    });
+    result.failed.push((step, error));
+}

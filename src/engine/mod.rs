@@ -1,0 +1,343 @@
+//! Runs a stack's steps against the cloud so that a kill at any instant leaks nothing and doubles nothing.
+//!
+//! Must not name any SDK or resource, parse arguments, or print: it knows [`Erased`] resources and says [`Event`]s.
+
+pub mod decide;
+pub mod down;
+pub mod status;
+pub mod up;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::report::Event;
+use crate::report::event::{Action, Outcome};
+use crate::resource::{Class, Cx, Erased, Result, class, is_stranger};
+use crate::state::{Phase, Record, State};
+
+/// Between two looks for a resource that an interrupted call may have made: lists may lag behind a create.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
+/// How often one run tries a create whose answers keep getting lost.
+const CREATE_ATTEMPTS: u32 = 3;
+/// How long a deleted resource may stay visible. Terraform allows a function 10 minutes and a domain one.
+const GONE_DEADLINE: Duration = Duration::from_secs(600);
+/// Between two looks at a resource that is being deleted.
+const GONE_PAUSE: Duration = Duration::from_secs(2);
+
+/// Makes a recorded resource from its kind and desired state; an unknown kind or another shape is an error.
+pub type Revive<C> = fn(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<C>>>;
+
+/// Where the state is kept. Returns only once it would survive a crash.
+pub trait Store {
+    /// Replaces what is kept.
+    fn save(&mut self, state: &State) -> Result<()>;
+}
+
+/// What `up` and `down` work with.
+pub struct Engine<'a, C> {
+    /// Where the calls go.
+    pub cloud: Rc<C>,
+    /// How a record becomes a resource again.
+    pub revive: Revive<C>,
+    /// What is on record; always what was last saved, or about to be.
+    pub state: &'a mut State,
+    /// Where it is kept.
+    pub store: &'a mut dyn Store,
+    /// Who is told.
+    pub report: &'a mut dyn FnMut(Event),
+    /// Becomes true when nothing new may begin.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// How a run ended.
+#[derive(Debug, Default)]
+pub struct RunResult {
+    /// The steps that failed, in the order in which they did.
+    pub failed: Vec<(String, anyhow::Error)>,
+    /// The steps that did not begin for that, and the step that held each back.
+    pub held_back: Vec<(String, String)>,
+    /// Whether something was left undone because the run was stopped.
+    pub interrupted: bool,
+    /// Steps that changed something in AWS.
+    pub changed: usize,
+}
+
+impl RunResult {
+    /// Whether everything is as it should be.
+    pub fn is_done(&self) -> bool {
+        self.failed.is_empty() && self.held_back.is_empty() && !self.interrupted
+    }
+}
+
+/// What a finished call brought.
+enum Brought {
+    /// A new resource.
+    Made { output: Value, adopted: bool },
+    /// What the search for an interrupted create found.
+    Found(Option<Value>),
+    /// A resource that was changed.
+    Changed(Value),
+    /// It is gone.
+    Gone,
+}
+
+struct Finished<C> {
+    step: String,
+    resource: Rc<dyn Erased<C>>,
+    began: Instant,
+    brought: Result<Brought>,
+}
+
+/// The calls that are under way. None is ever dropped: what it does in AWS has to be recorded.
+struct Running<C> {
+    calls: FuturesUnordered<LocalBoxFuture<'static, Finished<C>>>,
+    lanes: HashSet<String>,
+    notes: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+}
+
+/// What the wait for running calls ended with.
+enum Next<C> {
+    Finished(Finished<C>),
+    Note(Event),
+    Stop,
+}
+
+impl<C: 'static> Running<C> {
+    fn new() -> Self {
+        Self {
+            calls: FuturesUnordered::new(),
+            lanes: HashSet::new(),
+            notes: mpsc::unbounded_channel(),
+        }
+    }
+
+    fn lane_is_free(&self, resource: &dyn Erased<C>) -> bool {
+        resource.lane().is_none_or(|lane| !self.lanes.contains(&lane))
+    }
+
+    fn begin<F>(
+        &mut self,
+        cloud: &Rc<C>,
+        step: &str,
+        resource: Rc<dyn Erased<C>>,
+        call: impl FnOnce(Rc<dyn Erased<C>>, Cx<C>) -> F,
+    ) where
+        F: Future<Output = Result<Brought>> + 'static,
+    {
+        if let Some(lane) = resource.lane() {
+            self.lanes.insert(lane);
+        }
+        let cx = cx(cloud, step, self.notes.0.clone());
+        let call = call(resource.clone(), cx);
+        let step = step.to_owned();
+        let began = Instant::now();
+        self.calls.push(Box::pin(async move {
+            Finished {
+                step,
+                resource,
+                began,
+                brought: call.await,
+            }
+        }));
+    }
+
+    /// Waits for the next thing to happen. Must not be called with nothing under way.
+    async fn next(&mut self, stop: &mut watch::Receiver<bool>) -> Next<C> {
+        let stopping = *stop.borrow();
+        tokio::select! {
+            biased;
+            Some(note) = self.notes.1.recv() => Next::Note(note),
+            Some(finished) = self.calls.next() => {
+                if let Some(lane) = finished.resource.lane() {
+                    self.lanes.remove(&lane);
+                }
+                Next::Finished(finished)
+            }
+            Ok(()) = stop.changed(), if !stopping => Next::Stop,
+            else => unreachable!("a call is under way, or its sender is alive"),
+        }
+    }
+}
+
+fn cx<C>(cloud: &Rc<C>, step: &str, notes: mpsc::UnboundedSender<Event>) -> Cx<C> {
+    let step = step.to_owned();
+    Cx::new(
+        cloud.clone(),
+        Rc::new(move |what| {
+            // The run that would have listened is over: nobody is left to tell.
+            drop(notes.send(Event::Waiting {
+                step: step.clone(),
+                what: what.to_owned(),
+            }));
+        }),
+    )
+}
+
+impl<C: 'static> Engine<'_, C> {
+    fn stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    fn tell(&mut self, event: Event) {
+        (self.report)(event);
+    }
+
+    /// Writes the state as it is now. What follows may rely on it having arrived.
+    fn save(&mut self) -> Result<()> {
+        self.state.serial += 1;
+        self.store.save(self.state)
+    }
+
+    /// Records that a call is about to begin, durably.
+    fn intend(&mut self, step: &str, phase: Phase, action: Action) -> Result<()> {
+        let record = self.state.record_mut(step).expect("an intent is of a step on record");
+        record.phase = phase;
+        self.save().context("nothing was asked of AWS for this step")?;
+        self.tell(Event::StepStarted {
+            step: step.to_owned(),
+            action,
+        });
+        Ok(())
+    }
+
+    fn revive(&self, record: &Record) -> Result<Rc<dyn Erased<C>>> {
+        (self.revive)(&record.kind, &record.desired)
+            .with_context(|| format!("the record of step {} cannot be used", record.step))
+    }
+
+    /// Which recorded steps go together with another one when all of `going` are deleted: child to parent.
+    fn children(&self, going: &HashSet<String>) -> Result<HashMap<String, String>> {
+        let kinds: HashMap<&str, &str> =
+            self.state.steps.iter().map(|record| (record.step.as_str(), record.kind.as_str())).collect();
+        let mut children = HashMap::new();
+        for record in self.state.steps.iter().filter(|record| going.contains(&record.step)) {
+            let Some(parent_kind) = self.revive(record)?.dies_with() else {
+                continue;
+            };
+            let parent = record
+                .needs
+                .iter()
+                .find(|need| going.contains(*need) && kinds.get(need.as_str()) == Some(&parent_kind));
+            if let Some(parent) = parent {
+                children.insert(record.step.clone(), parent.clone());
+            }
+        }
+        Ok(children)
+    }
+
+    /// Takes the record of a step that is gone, and of all that went with it, off the state, durably.
+    fn record_gone(&mut self, step: &str, children: &HashMap<String, String>, began: Instant) -> Result<()> {
+        let gone_with = |record: &Record| children.get(&record.step).is_some_and(|parent| parent == step);
+        let along: Vec<String> = self
+            .state
+            .steps
+            .iter()
+            .filter(|record| gone_with(record))
+            .map(|record| record.step.clone())
+            .collect();
+        let own = self.state.record(step).cloned();
+        self.state.steps.retain(|record| record.step != step && !gone_with(record));
+        self.save()?;
+        let id = own.and_then(|record| {
+            let output = record.output.as_ref()?;
+            self.revive(&record).ok()?.id(output).ok()
+        });
+        self.tell(Event::StepFinished {
+            step: step.to_owned(),
+            outcome: Outcome::Deleted,
+            id,
+            millis: millis(began),
+        });
+        for child in along {
+            self.tell(Event::StepFinished {
+                step: child,
+                outcome: Outcome::GoneWith(step.to_owned()),
+                id: None,
+                millis: 0,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn millis(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).expect("a run takes less than half a billion years")
+}
+
+/// The message and its causes, each on its own.
+pub fn chain(error: &anyhow::Error) -> Vec<String> {
+    error.chain().map(ToString::to_string).collect()
+}
+
+/// Looks for what an interrupted call may have made: twice, as a list may lag behind a create.
+async fn look<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Option<Value>> {
+    if let Some(output) = resource.find(cx).await? {
+        return Ok(Some(output));
+    }
+    cx.waiting("a second look at what the interrupted call may have made");
+    tokio::time::sleep(SECOND_LOOK).await;
+    resource.find(cx).await
+}
+
+/// Creates it, exactly once, whatever happens to the answers.
+async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Brought> {
+    let mut attempt = 1;
+    loop {
+        let error = match resource.create(cx).await {
+            Ok(output) => return Ok(Brought::Made { output, adopted: false }),
+            Err(error) => error,
+        };
+        let found = match class(&error) {
+            // The answer was lost, not necessarily the request.
+            Some(Class::Ambiguous) => look(resource, cx).await,
+            // Ours, if an attempt whose answer was lost had made it.
+            Some(Class::Taken) => resource.find(cx).await,
+            _ => return Err(error),
+        };
+        match found {
+            Ok(Some(output)) => return Ok(Brought::Made { output, adopted: true }),
+            Ok(None) if class(&error) == Some(Class::Ambiguous) && attempt < CREATE_ATTEMPTS => attempt += 1,
+            Ok(None) => return Err(error),
+            Err(found) if is_stranger(&found) => return Err(found.context(error.to_string())),
+            Err(found) => return Err(found.context(format!("{error}; and looking for what it made failed"))),
+        }
+    }
+}
+
+/// Deletes it and waits until it is seen to be gone. Without an output it first looks whether it exists at all.
+async fn unmake<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Option<Value>) -> Result<Brought> {
+    let output = match output {
+        Some(output) => output,
+        None => match look(resource, cx).await {
+            Ok(Some(output)) => output,
+            Ok(None) => return Ok(Brought::Gone),
+            // Somebody else's has the name, so ours was never made.
+            Err(error) if is_stranger(&error) => return Ok(Brought::Gone),
+            Err(error) => return Err(error),
+        },
+    };
+    resource.delete(cx, &output).await?;
+    let deadline = Instant::now() + GONE_DEADLINE;
+    while resource.read(cx, &output).await?.is_some() {
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "it was deleted but is still there after {} seconds",
+            GONE_DEADLINE.as_secs()
+        );
+        cx.waiting("AWS to finish the deletion");
+        tokio::time::sleep(GONE_PAUSE).await;
+    }
+    Ok(Brought::Gone)
+}

@@ -1,0 +1,791 @@
+//! The engine against a cloud that loses answers, lags, and is cut off at any instant: nothing leaks, nothing doubles.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::bail;
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{Notify, watch};
+
+use super::*;
+use crate::graph::{Handle, Stack};
+use crate::report::event::Outcome;
+use crate::resource::{CallError, Resource, Stranger};
+use crate::state::FORMAT;
+
+/// How long a created thing stays out of the lists.
+const LAG: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug)]
+struct Thing {
+    kind: &'static str,
+    name: String,
+    owner: String,
+    needs: Vec<u64>,
+    parent: Option<u64>,
+    desired: Value,
+    made: Instant,
+}
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// It happens, its answer does not arrive.
+    AnswerLost,
+    /// It does not happen, and no answer arrives.
+    RequestLost,
+    /// It is refused.
+    Refused,
+}
+
+#[derive(Default)]
+struct Cloud {
+    things: RefCell<BTreeMap<u64, Thing>>,
+    ids: Cell<u64>,
+    /// Effects of calls that were sent and have not happened yet.
+    sent: RefCell<BTreeMap<u64, Effect>>,
+    calls: Cell<usize>,
+    /// By the number of the writing call.
+    faults: RefCell<BTreeMap<usize, Fault>>,
+}
+
+#[derive(Clone, Debug)]
+enum Effect {
+    Create(u64, Thing),
+    Update(u64, Value),
+    Delete(u64),
+}
+
+impl Cloud {
+    fn happen(&self, effect: Effect) {
+        let mut things = self.things.borrow_mut();
+        match effect {
+            Effect::Create(id, thing) => {
+                things.insert(id, thing);
+            }
+            Effect::Update(id, desired) => {
+                if let Some(thing) = things.get_mut(&id) {
+                    thing.desired = desired;
+                }
+            }
+            Effect::Delete(id) => {
+                // What lives in it goes along.
+                things.retain(|_, thing| !(thing.kind == "child" && thing.parent == Some(id)));
+                things.remove(&id);
+            }
+        }
+    }
+
+    /// One writing call: some time on its way there, some on its way back.
+    async fn write(&self, effect: Effect) -> Result<()> {
+        let number = self.calls.replace(self.calls.get() + 1);
+        let fault = self.faults.borrow_mut().remove(&number);
+        if fault == Some(Fault::Refused) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            return Err(failed("Refused", Class::Refused));
+        }
+        if fault != Some(Fault::RequestLost) {
+            self.sent.borrow_mut().insert(number as u64, effect);
+        }
+        // Different for every call, so that calls overlap in every way.
+        tokio::time::sleep(Duration::from_millis(20 + (number as u64 * 37) % 90)).await;
+        if let Some(effect) = self.sent.borrow_mut().remove(&(number as u64)) {
+            self.happen(effect);
+        }
+        tokio::time::sleep(Duration::from_millis(20 + (number as u64 * 53) % 90)).await;
+        match fault {
+            Some(_) => Err(failed("Timeout", Class::Ambiguous)),
+            None => Ok(()),
+        }
+    }
+
+    /// The process was killed: what it had sent may still arrive.
+    fn land(&self, arrives: impl Fn(u64) -> bool) {
+        for (number, effect) in std::mem::take(&mut *self.sent.borrow_mut()) {
+            if arrives(number) {
+                self.happen(effect);
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.things.borrow().values().map(|thing| thing.name.clone()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn failed(code: &str, class: Class) -> anyhow::Error {
+    CallError {
+        operation: "fake:Write".to_owned(),
+        code: Some(code.to_owned()),
+        message: "as told".to_owned(),
+        request_id: None,
+        class,
+    }
+    .into()
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Fake {
+    name: String,
+    owner: String,
+    needs: Vec<u64>,
+    /// The first need of kind `plain`: a child dies with it.
+    parent: Option<u64>,
+    size: u32,
+    color: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Out {
+    id: u64,
+}
+
+/// Three kinds of one shape: one with a name of its own, one whose name is unique, and one that dies with the first.
+macro_rules! kind {
+    ($name:ident, $kind:literal, $dies:expr, $unique:literal) => {
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        struct $name(Fake);
+
+        impl Resource for $name {
+            type Cloud = Cloud;
+            type Output = Out;
+            const KIND: &'static str = $kind;
+            const FIXED: &'static [&'static str] = &["color"];
+            const DIES_WITH: Option<&'static str> = $dies;
+
+            fn lane(&self) -> Option<String> {
+                (self.0.size == 7).then(|| "sevens".to_owned())
+            }
+
+            fn id(&self, out: &Out) -> String {
+                out.id.to_string()
+            }
+
+            async fn find(&self, cx: &Cx<Cloud>) -> Result<Option<Out>> {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                let things = cx.cloud().things.borrow();
+                let found = things.iter().find(|(_, thing)| {
+                    thing.kind == $kind && thing.name == self.0.name && (thing.owner == self.0.owner || $unique)
+                });
+                match found {
+                    Some((_, thing)) if thing.owner != self.0.owner => Err(Stranger {
+                        what: format!("fake {}", self.0.name),
+                    }
+                    .into()),
+                    Some((id, thing)) if $unique || thing.made.elapsed() >= LAG => Ok(Some(Out { id: *id })),
+                    _ => Ok(None),
+                }
+            }
+
+            async fn create(&self, cx: &Cx<Cloud>) -> Result<Out> {
+                let cloud = cx.cloud();
+                {
+                    let things = cloud.things.borrow();
+                    if $unique && things.values().any(|thing| thing.kind == $kind && thing.name == self.0.name) {
+                        return Err(failed("Taken", Class::Taken));
+                    }
+                    for need in &self.0.needs {
+                        assert!(things.contains_key(need), "{} needs {need}, which is not there", self.0.name);
+                    }
+                }
+                let id = cloud.ids.replace(cloud.ids.get() + 1);
+                let thing = Thing {
+                    kind: $kind,
+                    name: self.0.name.clone(),
+                    owner: self.0.owner.clone(),
+                    needs: self.0.needs.clone(),
+                    parent: self.0.parent,
+                    desired: serde_json::to_value(self)?,
+                    made: Instant::now(),
+                };
+                cloud.write(Effect::Create(id, thing)).await?;
+                Ok(Out { id })
+            }
+
+            async fn read(&self, cx: &Cx<Cloud>, out: &Out) -> Result<Option<Self>> {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                let things = cx.cloud().things.borrow();
+                Ok(things.get(&out.id).map(|thing| serde_json::from_value(thing.desired.clone())).transpose()?)
+            }
+
+            async fn update(&self, cx: &Cx<Cloud>, _: &Self, out: Out) -> Result<Out> {
+                cx.cloud().write(Effect::Update(out.id, serde_json::to_value(self)?)).await?;
+                Ok(out)
+            }
+
+            async fn delete(&self, cx: &Cx<Cloud>, out: &Out) -> Result<()> {
+                let guarded = cx.cloud().things.borrow().values().any(|thing| {
+                    thing.kind == "unique" && thing.needs.contains(&out.id)
+                });
+                // As Cognito refuses to delete a pool that has a domain.
+                if guarded {
+                    bail!("{} still has something unique in it", self.0.name);
+                }
+                cx.cloud().write(Effect::Delete(out.id)).await
+            }
+        }
+    };
+}
+kind!(Plain, "plain", None, false);
+kind!(Unique, "unique", None, true);
+kind!(Child, "child", Some("plain"), false);
+
+fn revive(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<Cloud>>> {
+    let desired = desired.clone();
+    Ok(match kind {
+        "plain" => Rc::new(serde_json::from_value::<Plain>(desired)?),
+        "unique" => Rc::new(serde_json::from_value::<Unique>(desired)?),
+        "child" => Rc::new(serde_json::from_value::<Child>(desired)?),
+        _ => bail!("no kind {kind}"),
+    })
+}
+
+/// One step of a random stack: its kind, its size, and which earlier steps it needs.
+type Shape = Vec<(u8, u32, Vec<usize>)>;
+
+enum AnyHandle {
+    Plain(Handle<Plain>),
+    Unique(Handle<Unique>),
+    Child(Handle<Child>),
+}
+
+fn stack(shape: &Shape, owner: &str) -> Stack<Cloud> {
+    let mut stack = Stack::default();
+    let mut handles: Vec<AnyHandle> = Vec::new();
+    for (index, (kind, size, needs)) in shape.iter().enumerate() {
+        let (mut plains, mut uniques, mut children) = (Vec::new(), Vec::new(), Vec::new());
+        let mut needs = needs.clone();
+        needs.sort_unstable();
+        needs.dedup();
+        for need in needs.into_iter().filter(|need| *need < index) {
+            match &handles[need] {
+                AnyHandle::Plain(handle) => plains.push(handle.clone()),
+                AnyHandle::Unique(handle) => uniques.push(handle.clone()),
+                AnyHandle::Child(handle) => children.push(handle.clone()),
+            }
+        }
+        let name = format!("step{index}");
+        let (owner, size) = (owner.to_owned(), *size);
+        let fake = {
+            let name = name.clone();
+            move |(plains, uniques, children): (Vec<Out>, Vec<Out>, Vec<Out>)| Fake {
+                name: name.clone(),
+                owner: owner.clone(),
+                parent: plains.first().map(|out| out.id),
+                needs: [plains, uniques, children].concat().iter().map(|out| out.id).collect(),
+                size,
+                color: 0,
+            }
+        };
+        let needs = (plains, uniques, children);
+        handles.push(match kind % 3 {
+            0 => AnyHandle::Plain(stack.add(name, needs, move |outs| Plain(fake(outs)))),
+            1 => AnyHandle::Unique(stack.add(name, needs, move |outs| Unique(fake(outs)))),
+            _ => AnyHandle::Child(stack.add(name, needs, move |outs| Child(fake(outs)))),
+        });
+    }
+    stack
+}
+
+/// The disk, and the end of the process at one of its writes.
+#[derive(Clone)]
+struct Disk {
+    saved: Rc<RefCell<Option<State>>>,
+    writes: Rc<Cell<usize>>,
+    /// The number of the write at which the process dies, and whether that write still arrives.
+    dies: Option<(usize, bool)>,
+    dead: Rc<Notify>,
+}
+
+impl Disk {
+    fn new() -> Self {
+        Self {
+            saved: Rc::default(),
+            writes: Rc::default(),
+            dies: None,
+            dead: Rc::new(Notify::new()),
+        }
+    }
+}
+
+impl Store for Disk {
+    fn save(&mut self, state: &State) -> Result<()> {
+        let number = self.writes.replace(self.writes.get() + 1);
+        let Some((at, arrives)) = self.dies else {
+            self.saved.replace(Some(state.clone()));
+            return Ok(());
+        };
+        if number == at {
+            self.dead.notify_one();
+        }
+        // The rest of this poll still runs; with a failing disk it begins nothing that a dead process would not have.
+        anyhow::ensure!(number < at || number == at && arrives, "the process is dead");
+        self.saved.replace(Some(state.clone()));
+        Ok(())
+    }
+}
+
+fn empty_state() -> State {
+    State {
+        format: FORMAT,
+        stack: "test".to_owned(),
+        account: "123456789012".to_owned(),
+        region: "eu-west-1".to_owned(),
+        partition: "aws".to_owned(),
+        endpoint: None,
+        owner: "1a2b3c4d".to_owned(),
+        serial: 0,
+        steps: Vec::new(),
+    }
+}
+
+struct World {
+    cloud: Rc<Cloud>,
+    disk: Disk,
+    events: Rc<RefCell<Vec<Event>>>,
+}
+
+/// What one run is to do.
+enum Verb<'a> {
+    Up(&'a Stack<Cloud>),
+    Down,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            cloud: Rc::default(),
+            disk: Disk::new(),
+            events: Rc::default(),
+        }
+    }
+
+    /// Runs a process; `None` if it died at the write that `dies` names.
+    async fn run(&mut self, verb: Verb<'_>, dies: Option<(usize, bool)>) -> Option<RunResult> {
+        self.run_until(verb, dies, watch::channel(false).1).await
+    }
+
+    async fn run_until(
+        &mut self,
+        verb: Verb<'_>,
+        dies: Option<(usize, bool)>,
+        stop: watch::Receiver<bool>,
+    ) -> Option<RunResult> {
+        self.events.borrow_mut().clear();
+        let mut state = self.disk.saved.borrow().clone().unwrap_or_else(empty_state);
+        let mut disk = self.disk.clone();
+        disk.writes.set(0);
+        disk.dies = dies;
+        disk.dead = Rc::new(Notify::new());
+        let dead = disk.dead.clone();
+        let events = self.events.clone();
+        let mut report = move |event| events.borrow_mut().push(event);
+        let mut engine = Engine {
+            cloud: self.cloud.clone(),
+            revive,
+            state: &mut state,
+            store: &mut disk,
+            report: &mut report,
+            stop,
+        };
+        let run = async {
+            match verb {
+                Verb::Up(stack) => up::up(&mut engine, stack).await,
+                Verb::Down => down::down(&mut engine).await,
+            }
+        };
+        let result = tokio::select! {
+            biased;
+            () = dead.notified() => None,
+            result = run => Some(result.expect("the record can be understood")),
+        };
+        result.filter(|_| dies.is_none_or(|(at, _)| self.disk.writes.get() <= at))
+    }
+
+    async fn up(&mut self, stack: &Stack<Cloud>) -> RunResult {
+        self.run(Verb::Up(stack), None).await.expect("this process does not die")
+    }
+
+    async fn down(&mut self) -> RunResult {
+        self.run(Verb::Down, None).await.expect("this process does not die")
+    }
+
+    fn recorded(&self) -> usize {
+        self.disk.saved.borrow().as_ref().map_or(0, |state| state.steps.len())
+    }
+
+    fn assert_whole(&self, shape: &Shape) {
+        let mut expected: Vec<String> = (0..shape.len()).map(|index| format!("step{index}")).collect();
+        expected.sort();
+        assert_eq!(self.cloud.names(), expected, "exactly one of everything");
+        assert_eq!(self.recorded(), shape.len());
+    }
+
+    fn assert_nothing(&self) {
+        assert_eq!(self.cloud.names(), Vec::<String>::new(), "nothing is left");
+        assert_eq!(self.recorded(), 0);
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+/// A pool with a domain, a server and a client; an API with a path and a route; and something on its own.
+fn sample() -> Shape {
+    vec![
+        (0, 1, vec![]),
+        (1, 1, vec![0]),
+        (2, 1, vec![0]),
+        (2, 1, vec![0, 2]),
+        (0, 7, vec![]),
+        (2, 7, vec![4]),
+        (2, 7, vec![4, 5]),
+        (1, 7, vec![4]),
+        (0, 1, vec![3, 6]),
+    ]
+}
+
+#[test]
+fn up_makes_everything_once_and_down_leaves_nothing() {
+    block_on(async {
+        let mut world = World::new();
+        let stack = stack(&sample(), "1a2b3c4d");
+        assert!(world.up(&stack).await.is_done());
+        world.assert_whole(&sample());
+
+        let calls = world.cloud.calls.get();
+        let again = world.up(&stack).await;
+        assert!(again.is_done());
+        assert_eq!(again.changed, 0);
+        assert_eq!(world.cloud.calls.get(), calls, "an unchanged stack is not written to");
+
+        assert!(world.down().await.is_done());
+        world.assert_nothing();
+        let own_calls = sample().iter().filter(|(kind, ..)| kind % 3 != 2).count();
+        assert_eq!(
+            world.cloud.calls.get() - calls,
+            own_calls,
+            "what dies with its parent is not deleted by itself"
+        );
+    });
+}
+
+#[test]
+fn killed_at_every_write_up_ends_with_one_of_everything() {
+    let mut kills = 0;
+    for write in 0.. {
+        let mut died = false;
+        for arrives in [false, true] {
+            for lands in [false, true] {
+                block_on(async {
+                    let mut world = World::new();
+                    let stack = stack(&sample(), "1a2b3c4d");
+                    if world.run(Verb::Up(&stack), Some((write, arrives))).await.is_none() {
+                        died = true;
+                        kills += 1;
+                    }
+                    world.cloud.land(|_| lands);
+                    assert!(world.up(&stack).await.is_done());
+                    world.assert_whole(&sample());
+                    assert!(world.down().await.is_done());
+                    world.assert_nothing();
+                });
+            }
+        }
+        if !died {
+            break;
+        }
+    }
+    // An intent and a result for every step, each lost or not, with what was in flight landing or not.
+    assert_eq!(kills, sample().len() * 2 * 4);
+}
+
+#[test]
+fn killed_at_every_write_down_alone_leaves_nothing() {
+    for write in 0..sample().len() * 2 {
+        for (arrives, lands) in [(false, false), (false, true), (true, false), (true, true)] {
+            block_on(async {
+                let mut world = World::new();
+                let stack = stack(&sample(), "1a2b3c4d");
+                assert!(world.run(Verb::Up(&stack), Some((write, arrives))).await.is_none());
+                world.cloud.land(|_| lands);
+                assert!(world.down().await.is_done());
+                world.assert_nothing();
+            });
+        }
+    }
+}
+
+#[test]
+fn down_killed_at_every_write_is_finished_by_down_and_undone_by_up() {
+    for write in 0.. {
+        let mut died = false;
+        for (arrives, lands) in [(false, false), (false, true), (true, false), (true, true)] {
+            for up_next in [false, true] {
+                block_on(async {
+                    let mut world = World::new();
+                    let stack = stack(&sample(), "1a2b3c4d");
+                    assert!(world.up(&stack).await.is_done());
+                    died |= world.run(Verb::Down, Some((write, arrives))).await.is_none();
+                    world.cloud.land(|_| lands);
+                    if up_next {
+                        let result = world.up(&stack).await;
+                        assert!(result.is_done(), "{result:?}");
+                        world.assert_whole(&sample());
+                    }
+                    assert!(world.down().await.is_done());
+                    world.assert_nothing();
+                });
+            }
+        }
+        if !died {
+            break;
+        }
+    }
+}
+
+#[test]
+fn every_lost_answer_is_settled_in_the_same_run() {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        for call in 0..sample().len() {
+            block_on(async {
+                let mut world = World::new();
+                world.cloud.faults.borrow_mut().insert(call, fault);
+                let stack = stack(&sample(), "1a2b3c4d");
+                let result = world.up(&stack).await;
+                assert!(result.is_done(), "{fault:?} at call {call}: {result:?}");
+                world.assert_whole(&sample());
+                let adopted = world
+                    .events
+                    .borrow()
+                    .iter()
+                    .filter(|event| matches!(event, Event::StepFinished { outcome: Outcome::Adopted, .. }))
+                    .count();
+                assert_eq!(adopted, usize::from(fault == Fault::AnswerLost));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_failed_step_stops_its_dependents_only_and_up_goes_on_from_there() {
+    for call in 0..sample().len() {
+        block_on(async {
+            let mut world = World::new();
+            world.cloud.faults.borrow_mut().insert(call, Fault::Refused);
+            let stack = stack(&sample(), "1a2b3c4d");
+            let result = world.up(&stack).await;
+            assert_eq!(result.failed.len(), 1);
+            assert!(!result.is_done());
+            let failed = result.failed[0].0.clone();
+            for (step, because) in &result.held_back {
+                let needs = &stack.steps().iter().find(|declared| declared.name == *step).unwrap().needs;
+                assert!(needs.contains(because));
+            }
+            let made = sample().len() - 1 - result.held_back.len();
+            assert_eq!(world.cloud.names().len(), made, "siblings of {failed} were finished");
+            assert!(world.up(&stack).await.is_done());
+            world.assert_whole(&sample());
+        });
+    }
+}
+
+#[test]
+fn a_strangers_thing_is_neither_adopted_nor_deleted() {
+    block_on(async {
+        let mut world = World::new();
+        let shape = vec![(1, 1, vec![])];
+        assert!(world.up(&stack(&shape, "stranger")).await.is_done());
+        world.disk = Disk::new();
+        let result = world.up(&stack(&shape, "1a2b3c4d")).await;
+        assert!(is_stranger(&result.failed[0].1));
+        assert!(world.down().await.is_done());
+        assert_eq!(world.cloud.names(), ["step0"], "it is still there");
+        assert_eq!(world.recorded(), 0);
+    });
+}
+
+#[test]
+fn what_somebody_else_deleted_is_made_again_with_what_hangs_on_it() {
+    for victim in 0..sample().len() {
+        block_on(async {
+            let mut world = World::new();
+            let stack = stack(&sample(), "1a2b3c4d");
+            assert!(world.up(&stack).await.is_done());
+            let id = world.disk.saved.borrow().as_ref().unwrap().record(&format!("step{victim}")).unwrap().output
+                .as_ref()
+                .unwrap()["id"]
+                .as_u64()
+                .unwrap();
+            world.cloud.happen(Effect::Delete(id));
+            let result = world.up(&stack).await;
+            assert!(result.is_done(), "{result:?}");
+            world.assert_whole(&sample());
+            world.cloud.happen(Effect::Delete(id));
+            assert!(world.down().await.is_done());
+            world.assert_nothing();
+        });
+    }
+}
+
+#[test]
+fn a_fixed_field_is_refused_and_another_is_changed_in_place() {
+    block_on(async {
+        let mut world = World::new();
+        assert!(world.up(&stack(&vec![(0, 1, vec![])], "1a2b3c4d")).await.is_done());
+        let result = world.up(&stack(&vec![(0, 2, vec![])], "1a2b3c4d")).await;
+        assert_eq!((result.is_done(), result.changed), (true, 1));
+        assert_eq!(world.cloud.things.borrow()[&0].desired["size"], 2);
+
+        let mut painted = Stack::default();
+        painted.add("step0", (), |()| {
+            Plain(Fake {
+                name: "step0".to_owned(),
+                owner: "1a2b3c4d".to_owned(),
+                needs: Vec::new(),
+                parent: None,
+                size: 2,
+                color: 1,
+            })
+        });
+        let result = world.up(&painted).await;
+        assert!(result.failed[0].1.to_string().contains("cannot change color"));
+        assert_eq!(world.cloud.things.borrow()[&0].desired["color"], 0);
+    });
+}
+
+#[test]
+fn what_the_stack_no_longer_has_is_removed() {
+    block_on(async {
+        let mut world = World::new();
+        assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
+        let smaller: Shape = sample()[..4].to_vec();
+        assert!(world.up(&stack(&smaller, "1a2b3c4d")).await.is_done());
+        world.assert_whole(&smaller);
+    });
+}
+
+#[test]
+fn stopped_it_finishes_what_runs_begins_nothing_new_and_goes_on_later() {
+    block_on(async {
+        let mut world = World::new();
+        let stack = stack(&sample(), "1a2b3c4d");
+        let (stop, stopped) = watch::channel(false);
+        let run = world.run_until(Verb::Up(&stack), None, stopped);
+        let (result, ()) = futures_util::future::join(run, async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            stop.send(true).unwrap();
+        })
+        .await;
+        let result = result.unwrap();
+        assert!(result.interrupted && result.failed.is_empty());
+        let roots = sample().iter().filter(|(.., needs)| needs.is_empty()).count();
+        assert_eq!(world.cloud.names().len(), roots);
+        assert_eq!(world.recorded(), roots);
+        assert!(world.up(&stack).await.is_done());
+        world.assert_whole(&sample());
+    });
+}
+
+#[test]
+fn a_lane_has_one_call_at_a_time() {
+    block_on(async {
+        let mut world = World::new();
+        let shape = vec![(0, 7, vec![]), (0, 7, vec![]), (0, 7, vec![])];
+        assert!(world.up(&stack(&shape, "1a2b3c4d")).await.is_done());
+        let mut running = 0;
+        for event in world.events.borrow().iter() {
+            match event {
+                Event::StepStarted { .. } => running += 1,
+                Event::StepFinished { .. } => running -= 1,
+                _ => {}
+            }
+            assert!(running <= 1);
+        }
+        world.assert_whole(&shape);
+    });
+}
+
+#[test]
+fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
+    struct Full;
+    impl Store for Full {
+        fn save(&mut self, _: &State) -> Result<()> {
+            bail!("the disk is full")
+        }
+    }
+    block_on(async {
+        let cloud: Rc<Cloud> = Rc::default();
+        let result = up::up(
+            &mut Engine {
+                cloud: cloud.clone(),
+                revive,
+                state: &mut empty_state(),
+                store: &mut Full,
+                report: &mut |_| (),
+                stop: watch::channel(false).1,
+            },
+            &stack(&sample(), "1a2b3c4d"),
+        )
+        .await
+        .unwrap();
+        assert!(!result.is_done());
+        assert_eq!(cloud.calls.get(), 0);
+    });
+}
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    prop::collection::vec((0..3u8, 1..8u32, prop::collection::vec(0..10usize, 0..4)), 1..10)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// Random stacks, killed at random writes on the way up and on the way down, with random calls landing.
+    #[test]
+    fn random_stacks_survive_random_kills(
+        shape in shapes(),
+        ups in prop::collection::vec((0..20usize, any::<bool>(), any::<u64>()), 0..4),
+        downs in prop::collection::vec((0..20usize, any::<bool>(), any::<u64>()), 0..4),
+        finish in any::<bool>(),
+        fault in prop::option::of((0..10usize, prop::bool::ANY)),
+    ) {
+        block_on(async {
+            let mut world = World::new();
+            let stack = stack(&shape, "1a2b3c4d");
+            if let Some((call, lost)) = fault {
+                let fault = if lost { Fault::AnswerLost } else { Fault::RequestLost };
+                world.cloud.faults.borrow_mut().insert(call, fault);
+            }
+            for (write, arrives, landing) in ups {
+                world.run(Verb::Up(&stack), Some((write, arrives))).await;
+                world.cloud.land(|number| landing >> (number % 64) & 1 == 1);
+            }
+            if finish {
+                let result = world.up(&stack).await;
+                assert!(result.is_done(), "{result:?}");
+                world.assert_whole(&shape);
+            }
+            world.cloud.faults.borrow_mut().clear();
+            for (write, arrives, landing) in downs {
+                world.run(Verb::Down, Some((write, arrives))).await;
+                world.cloud.land(|number| landing >> (number % 64) & 1 == 1);
+            }
+            let result = world.down().await;
+            assert!(result.is_done(), "{result:?}");
+            world.assert_nothing();
+        });
+    }
+}

@@ -1,0 +1,168 @@
+//! The stack as a graph of steps: which there are, and whose outputs each one's inputs are made of.
+//!
+//! Declaration only: must not run anything, do I/O, or be async.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::resource::{Erased, Resource, Result};
+
+/// What the finished steps published, by step name.
+pub type Outputs = HashMap<String, Value>;
+
+type Build<C> = Box<dyn Fn(&Outputs) -> Result<Rc<dyn Erased<C>>>>;
+
+/// Every step of a stack, in an order in which each comes after all that it needs.
+pub struct Stack<C> {
+    steps: Vec<Step<C>>,
+}
+
+/// One resource of the stack: its name, what it needs, and how its inputs come from their outputs.
+pub struct Step<C> {
+    /// Unique in the stack.
+    pub name: String,
+    /// [`Resource::KIND`].
+    pub kind: &'static str,
+    /// The names of the steps that must be done before, each once.
+    pub needs: Vec<String>,
+    build: Build<C>,
+}
+
+impl<C> Step<C> {
+    /// The desired resource. All of `needs` must be in `outputs`; an output of another shape is an error.
+    pub fn resource(&self, outputs: &Outputs) -> Result<Rc<dyn Erased<C>>> {
+        (self.build)(outputs)
+    }
+}
+
+/// A step that is declared: what later steps name to depend on it.
+pub struct Handle<R> {
+    step: Rc<str>,
+    resource: PhantomData<fn() -> R>,
+}
+
+impl<R> Clone for Handle<R> {
+    fn clone(&self) -> Self {
+        Self {
+            step: self.step.clone(),
+            resource: PhantomData,
+        }
+    }
+}
+
+/// What a step depends on: nothing, a handle, several, or any number of one kind.
+pub trait Needs: 'static {
+    /// What the step's closure gets.
+    type Outputs;
+    /// The names of the steps.
+    fn names(&self) -> Vec<String>;
+    /// Their outputs.
+    fn take(&self, outputs: &Outputs) -> Result<Self::Outputs>;
+}
+
+impl Needs for () {
+    type Outputs = ();
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn take(&self, _: &Outputs) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<R: Resource> Needs for Handle<R> {
+    type Outputs = R::Output;
+    fn names(&self) -> Vec<String> {
+        vec![self.step.to_string()]
+    }
+    fn take(&self, outputs: &Outputs) -> Result<R::Output> {
+        let out = outputs.get(&*self.step).with_context(|| format!("step {} has no output yet", self.step))?;
+        serde_json::from_value(out.clone())
+            .with_context(|| format!("the recorded output of step {} is of another shape", self.step))
+    }
+}
+
+impl<N: Needs> Needs for Vec<N> {
+    type Outputs = Vec<N::Outputs>;
+    fn names(&self) -> Vec<String> {
+        self.iter().flat_map(Needs::names).collect()
+    }
+    fn take(&self, outputs: &Outputs) -> Result<Self::Outputs> {
+        self.iter().map(|need| need.take(outputs)).collect()
+    }
+}
+
+impl<N: Needs> Needs for Option<N> {
+    type Outputs = Option<N::Outputs>;
+    fn names(&self) -> Vec<String> {
+        self.iter().flat_map(Needs::names).collect()
+    }
+    fn take(&self, outputs: &Outputs) -> Result<Self::Outputs> {
+        self.as_ref().map(|need| need.take(outputs)).transpose()
+    }
+}
+
+macro_rules! needs_of_a_tuple {
+    ($($name:ident $index:tt),+) => {
+        impl<$($name: Needs),+> Needs for ($($name,)+) {
+            type Outputs = ($($name::Outputs,)+);
+            fn names(&self) -> Vec<String> {
+                [$(self.$index.names()),+].concat()
+            }
+            fn take(&self, outputs: &Outputs) -> Result<Self::Outputs> {
+                Ok(($(self.$index.take(outputs)?,)+))
+            }
+        }
+    };
+}
+needs_of_a_tuple!(A 0, B 1);
+needs_of_a_tuple!(A 0, B 1, D 2);
+
+impl<C: 'static> Default for Stack<C> {
+    fn default() -> Self {
+        Self { steps: Vec::new() }
+    }
+}
+
+impl<C: 'static> Stack<C> {
+    /// Declares a step. `build` sees the outputs of `needs` and nothing else, so an edge cannot be forgotten; a handle
+    /// exists only once its step is declared, so there are no cycles.
+    pub fn add<R, N>(
+        &mut self,
+        name: impl Into<String>,
+        needs: N,
+        build: impl Fn(N::Outputs) -> R + 'static,
+    ) -> Handle<R>
+    where
+        R: Resource<Cloud = C>,
+        N: Needs,
+    {
+        let name = name.into();
+        assert!(
+            self.steps.iter().all(|step| step.name != name),
+            "a step's name is unique in its stack: {name}"
+        );
+        let mut names = needs.names();
+        names.sort();
+        names.dedup();
+        self.steps.push(Step {
+            name: name.clone(),
+            kind: R::KIND,
+            needs: names,
+            build: Box::new(move |outputs| Ok(Rc::new(build(needs.take(outputs)?)))),
+        });
+        Handle {
+            step: name.into(),
+            resource: PhantomData,
+        }
+    }
+
+    /// The steps in the order of their declaration.
+    pub fn steps(&self) -> &[Step<C>] {
+        &self.steps
+    }
+}

@@ -1,0 +1,131 @@
+//! All that the engine can say.
+//!
+//! Must not know who listens.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// Something that happened in `up` or `down`.
+///
+/// The first is always [`Event::Started`] with every step; the last is always [`Event::Ended`], and no event comes after
+/// it. Every step that began ends in exactly one `StepFinished` or `StepFailed`, unless the process is killed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run began.
+    Started {
+        /// `up` or `down`.
+        command: &'static str,
+        /// The stack's name.
+        stack: String,
+        /// Every step that the run looks at.
+        steps: Vec<StepName>,
+    },
+    /// A step began to change something in AWS.
+    StepStarted {
+        /// The step.
+        step: String,
+        /// What it does.
+        action: Action,
+    },
+    /// A running step waits for AWS.
+    Waiting {
+        /// The step.
+        step: String,
+        /// Reads after "waiting for".
+        what: String,
+    },
+    /// A step is done, durably.
+    StepFinished {
+        /// The step.
+        step: String,
+        /// How.
+        outcome: Outcome,
+        /// The resource's id, where there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+        /// Milliseconds since it began; 0 where nothing had to be done.
+        millis: u64,
+    },
+    /// A step failed; its siblings go on.
+    StepFailed {
+        /// The step.
+        step: String,
+        /// The message and its causes.
+        error: Vec<String>,
+    },
+    /// A step did not begin.
+    HeldBack {
+        /// The step.
+        step: String,
+        /// The step that failed or did not begin.
+        because: String,
+    },
+    /// Ctrl-C or SIGTERM: nothing new begins, and so many steps are still running.
+    Stopping {
+        /// Steps that are still running.
+        running: usize,
+    },
+    /// The run is over.
+    Ended {
+        /// How.
+        result: Ended,
+        /// Steps that changed something in AWS.
+        changed: usize,
+        /// The stack's outputs, after an `up` that is done; else null.
+        outputs: Value,
+    },
+}
+
+/// One step in [`Event::Started`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepName {
+    /// The step's name.
+    pub step: String,
+    /// The kind of resource.
+    pub kind: String,
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Makes it.
+    Create,
+    /// Looks for what an interrupted run may have made.
+    Resume,
+    /// Changes it in place.
+    Update,
+    /// Deletes it.
+    Delete,
+}
+
+/// How a step ended well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Made.
+    Created,
+    /// An interrupted call had made it; now it is on record.
+    Adopted,
+    /// Changed in place.
+    Updated,
+    /// As it should be; no call was made to change it.
+    Unchanged,
+    /// Deleted, and seen to be gone.
+    Deleted,
+    /// Gone with the deletion of another step.
+    GoneWith(String),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Everything is as it should be.
+    Done,
+    /// At least one step failed.
+    Failed,
+    /// Stopped before everything was begun.
+    Interrupted,
+}

@@ -1,0 +1,10 @@
+//! One JSON object a line on stdout for every event.
+//!
+//! Must not leave any event out.
+
+use super::Event;
+
+/// The event as one line of JSON.
+pub fn line(event: &Event) -> String {
+    serde_json::to_string(event).expect("an event is plain JSON")
+}

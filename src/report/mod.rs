@@ -1,0 +1,9 @@
+//! What the engine says, and who listens.
+//!
+//! Must not know anything but events.
+
+pub mod event;
+pub mod json;
+pub mod lines;
+
+pub use event::Event;

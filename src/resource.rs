@@ -1,0 +1,264 @@
+//! The contract of one AWS resource, and what a failed AWS call looks like to everyone who has to react to it.
+//!
+//! Must not know which resources there are, nor name any SDK: the engine and its tests stand on this alone.
+
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+
+use anyhow::Context;
+use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// What a resource's calls end in; a failed call is a [`CallError`] somewhere in the chain.
+pub type Result<T> = anyhow::Result<T>;
+
+/// What a running step has at hand: the cloud, and a way to say what it is waiting for.
+pub struct Cx<C> {
+    cloud: Rc<C>,
+    waiting: Rc<dyn Fn(&str)>,
+}
+
+impl<C> Cx<C> {
+    /// `waiting` is called with a fragment that reads after "waiting for".
+    pub fn new(cloud: Rc<C>, waiting: Rc<dyn Fn(&str)>) -> Self {
+        Self { cloud, waiting }
+    }
+
+    /// The cloud that the calls go to.
+    pub fn cloud(&self) -> &C {
+        &self.cloud
+    }
+
+    /// Tells what this step waits for, as a fragment that reads after "waiting for".
+    pub fn waiting(&self, what: &str) {
+        (self.waiting)(what);
+    }
+}
+
+/// The desired state of one AWS resource, and how to reach it.
+///
+/// One struct has three uses: the difference between the recorded and the desired one is what AWS has to change; the
+/// difference between the recorded one and [`Resource::read`] is drift; and that difference, field by field, is what
+/// the user sees. So a struct holds normal forms only, and nothing that a reader could take for a secret.
+pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
+    /// What the calls go through.
+    type Cloud: 'static;
+    /// What dependents read and `delete` needs. Never a secret.
+    type Output: Serialize + DeserializeOwned + 'static;
+    /// The kind's name in the state file and in everything printed.
+    const KIND: &'static str;
+    /// Fields AWS cannot change in place.
+    const FIXED: &'static [&'static str] = &[];
+    /// The kind of need whose deletion takes this resource along (a method dies with its REST API).
+    const DIES_WITH: Option<&'static str> = None;
+
+    /// Writes of one lane run one at a time.
+    fn lane(&self) -> Option<String> {
+        None
+    }
+
+    /// What a person would look for in the AWS console: an id or a name.
+    fn id(&self, out: &Self::Output) -> String;
+
+    /// Finds what an interrupted run may have made, and finishes it where making takes more than one call. A stranger's
+    /// resource under our name is a [`Stranger`] error.
+    fn find(&self, cx: &Cx<Self::Cloud>) -> impl Future<Output = Result<Option<Self::Output>>>;
+
+    /// Makes it. May be cut off anywhere and called again after `find` saw nothing.
+    fn create(&self, cx: &Cx<Self::Cloud>) -> impl Future<Output = Result<Self::Output>>;
+
+    /// The live resource in the same terms as the desired one, managed fields only; `None` if it is gone.
+    fn read(&self, cx: &Cx<Self::Cloud>, out: &Self::Output) -> impl Future<Output = Result<Option<Self>>>;
+
+    /// Turns `before` into `self` in place. May be repeated. Nothing to do for a kind all of whose fields are fixed.
+    fn update(
+        &self,
+        _cx: &Cx<Self::Cloud>,
+        _before: &Self,
+        out: Self::Output,
+    ) -> impl Future<Output = Result<Self::Output>> {
+        std::future::ready(Ok(out))
+    }
+
+    /// Succeeds if it is already gone. The caller waits until `read` no longer sees it.
+    fn delete(&self, cx: &Cx<Self::Cloud>, out: &Self::Output) -> impl Future<Output = Result<()>>;
+}
+
+/// [`Resource`] with JSON for its types: what the engine works with.
+pub trait Erased<C> {
+    /// [`Resource::KIND`].
+    fn kind(&self) -> &'static str;
+    /// [`Resource::FIXED`].
+    fn fixed(&self) -> &'static [&'static str];
+    /// [`Resource::DIES_WITH`].
+    fn dies_with(&self) -> Option<&'static str>;
+    /// [`Resource::lane`].
+    fn lane(&self) -> Option<String>;
+    /// The resource's own fields.
+    fn desired(&self) -> Value;
+    /// [`Resource::id`]; fails on an output of another shape.
+    fn id(&self, out: &Value) -> Result<String>;
+    /// [`Resource::find`].
+    fn find<'a>(&'a self, cx: &'a Cx<C>) -> LocalBoxFuture<'a, Result<Option<Value>>>;
+    /// [`Resource::create`].
+    fn create<'a>(&'a self, cx: &'a Cx<C>) -> LocalBoxFuture<'a, Result<Value>>;
+    /// [`Resource::read`].
+    fn read<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<Option<Value>>>;
+    /// [`Resource::update`].
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx<C>,
+        before: &'a Value,
+        out: &'a Value,
+    ) -> LocalBoxFuture<'a, Result<Value>>;
+    /// [`Resource::delete`].
+    fn delete<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
+}
+
+impl<R: Resource> Erased<R::Cloud> for R {
+    fn kind(&self) -> &'static str {
+        R::KIND
+    }
+
+    fn fixed(&self) -> &'static [&'static str] {
+        R::FIXED
+    }
+
+    fn dies_with(&self) -> Option<&'static str> {
+        R::DIES_WITH
+    }
+
+    fn lane(&self) -> Option<String> {
+        Resource::lane(self)
+    }
+
+    fn desired(&self) -> Value {
+        json(self)
+    }
+
+    fn id(&self, out: &Value) -> Result<String> {
+        Ok(Resource::id(self, &output::<R>(out)?))
+    }
+
+    fn find<'a>(&'a self, cx: &'a Cx<R::Cloud>) -> LocalBoxFuture<'a, Result<Option<Value>>> {
+        Box::pin(async move { Ok(Resource::find(self, cx).await?.map(|out| json(&out))) })
+    }
+
+    fn create<'a>(&'a self, cx: &'a Cx<R::Cloud>) -> LocalBoxFuture<'a, Result<Value>> {
+        Box::pin(async move { Ok(json(&Resource::create(self, cx).await?)) })
+    }
+
+    fn read<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<Option<Value>>> {
+        Box::pin(async move {
+            let live = Resource::read(self, cx, &output::<R>(out)?).await?;
+            Ok(live.map(|live| json(&live)))
+        })
+    }
+
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx<R::Cloud>,
+        before: &'a Value,
+        out: &'a Value,
+    ) -> LocalBoxFuture<'a, Result<Value>> {
+        Box::pin(async move {
+            let before: R =
+                serde_json::from_value(before.clone()).context("the recorded desired state is of another shape")?;
+            Ok(json(&Resource::update(self, cx, &before, output::<R>(out)?).await?))
+        })
+    }
+
+    fn delete<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async move { Resource::delete(self, cx, &output::<R>(out)?).await })
+    }
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("a resource's fields and outputs are plain JSON")
+}
+
+fn output<R: Resource>(out: &Value) -> Result<R::Output> {
+    serde_json::from_value(out.clone())
+        .with_context(|| format!("the recorded output of this {} is of another shape", R::KIND))
+}
+
+/// What a failed AWS call means to the one who made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The resource is not there.
+    Gone,
+    /// The name is in use.
+    Taken,
+    /// A call on the same resource is still under way, or something it needs is not there yet: the same call will be
+    /// accepted later.
+    NotReady,
+    /// Refused for its rate; not executed.
+    Throttle,
+    /// May have been executed: no answer, a cut connection, a 5xx.
+    Ambiguous,
+    /// The credentials do not allow it.
+    Denied,
+    /// The credentials are missing, expired or unknown.
+    Credentials,
+    /// Anything else; the same call would be refused again.
+    Refused,
+}
+
+/// A failed AWS call: which, why in the service's own words, and what it means.
+#[derive(Clone, Debug)]
+pub struct CallError {
+    /// `service:Operation`, such as `cognito-idp:CreateUserPool`.
+    pub operation: String,
+    /// The service's error code; `None` where no answer came.
+    pub code: Option<String>,
+    /// The service's message, or what happened to the connection.
+    pub message: String,
+    /// AWS's id of the request, for its support.
+    pub request_id: Option<String>,
+    /// What it means.
+    pub class: Class,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.operation)?;
+        if let Some(code) = &self.code {
+            write!(f, "{code}: ")?;
+        }
+        write!(f, "{}", self.message)?;
+        if let Some(id) = &self.request_id {
+            write!(f, " (request id {id})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// The class of the failed call in this chain; `None` if no call failed.
+pub fn class(error: &anyhow::Error) -> Option<Class> {
+    error.chain().find_map(|cause| cause.downcast_ref::<CallError>()).map(|call| call.class)
+}
+
+/// A resource that has our name but is not ours: it is never adopted, changed or deleted.
+#[derive(Clone, Debug)]
+pub struct Stranger {
+    /// What it is and what it is called: `IAM role user-api-1a2b3c4d-user`.
+    pub what: String,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} exists and is not of this stack: it is left as it is", self.what)
+    }
+}
+
+impl std::error::Error for Stranger {}
+
+/// Whether this chain says that a stranger's resource is in the way.
+pub fn is_stranger(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Stranger>())
+}

@@ -1,0 +1,108 @@
+//! One path part of a REST API (what API Gateway calls a resource).
+//!
+//! Must not make the methods on it.
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::aws::Aws;
+use crate::aws::wait::unless_gone;
+use crate::resource::{Cx, Resource, Result};
+
+/// A path part under its parent. Parts are unique under one parent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Path {
+    /// The REST API's id.
+    pub api: String,
+    /// The parent's id.
+    pub parent: String,
+    /// Such as `user` or `{id}`.
+    pub part: String,
+}
+
+/// What API Gateway answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Output {
+    /// The path's id.
+    pub id: String,
+}
+
+impl Resource for Path {
+    type Cloud = Aws;
+    type Output = Output;
+    const KIND: &'static str = "path";
+    const FIXED: &'static [&'static str] = &["api", "parent", "part"];
+    const DIES_WITH: Option<&'static str> = Some("rest-api");
+
+    fn lane(&self) -> Option<String> {
+        Some(format!("rest-api {}", self.api))
+    }
+
+    fn id(&self, out: &Output) -> String {
+        out.id.clone()
+    }
+
+    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
+        let mut position = None;
+        loop {
+            let list = || {
+                cx.cloud()
+                    .apigateway
+                    .get_resources()
+                    .rest_api_id(&self.api)
+                    .limit(500)
+                    .set_position(position.clone())
+                    .send()
+            };
+            let Some(page) = unless_gone(cx.call("apigateway:GetResources", list).await)? else {
+                return Ok(None);
+            };
+            let ours = page
+                .items()
+                .iter()
+                .find(|path| path.parent_id() == Some(&self.parent) && path.path_part() == Some(&self.part));
+            if let Some(id) = ours.and_then(|path| path.id()) {
+                return Ok(Some(Output { id: id.to_owned() }));
+            }
+            position = page.position;
+            if position.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
+        let create = || {
+            cx.cloud()
+                .apigateway
+                .create_resource()
+                .rest_api_id(&self.api)
+                .parent_id(&self.parent)
+                .path_part(&self.part)
+                .send()
+        };
+        let path = cx.call("apigateway:CreateResource", create).await?;
+        Ok(Output {
+            id: path.id.context("apigateway:CreateResource answered no id")?,
+        })
+    }
+
+    async fn read(&self, cx: &Cx<Aws>, out: &Output) -> Result<Option<Self>> {
+        let get = || cx.cloud().apigateway.get_resource().rest_api_id(&self.api).resource_id(&out.id).send();
+        let Some(live) = unless_gone(cx.call("apigateway:GetResource", get).await)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            api: self.api.clone(),
+            parent: live.parent_id().unwrap_or_default().to_owned(),
+            part: live.path_part().unwrap_or_default().to_owned(),
+        }))
+    }
+
+    async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        let delete =
+            || cx.cloud().apigateway.delete_resource().rest_api_id(&self.api).resource_id(&out.id).send();
+        unless_gone(cx.call("apigateway:DeleteResource", delete).await)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! A method of a path, who may call it, and the function that answers it.
+//!
+//! Must not let a method without scopes exist: API Gateway would then want an ID token, which no client has.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_apigateway::operation::get_method::GetMethodOutput;
+use aws_sdk_apigateway::types::{IntegrationType, Op, PatchOperation};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::aws::Aws;
+use crate::aws::wait::unless_gone;
+use crate::resource::{Cx, Resource, Result};
+
+/// A method with a Cognito authorizer, and its AWS_PROXY integration. A verb is unique on its path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// The REST API's id.
+    pub api: String,
+    /// The path's id.
+    pub path: String,
+    /// Such as `GET`, or `ANY`.
+    pub verb: String,
+    /// The authorizer's id.
+    pub authorizer: String,
+    /// Full scopes; any one of them admits.
+    pub scopes: BTreeSet<String>,
+    /// The integration's URI, which names the function.
+    pub uri: String,
+}
+
+/// What the deployment has to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Output {
+    /// SHA-256, in hex, over all that the route consists of: another one wants another deployment.
+    pub digest: String,
+}
+
+impl Route {
+    fn output(&self) -> Output {
+        let route = serde_json::to_vec(self).expect("a route is plain JSON");
+        let digest = Sha256::digest(route).iter().map(|byte| format!("{byte:02x}")).collect();
+        Output { digest }
+    }
+
+    async fn get(&self, cx: &Cx<Aws>) -> Result<Option<GetMethodOutput>> {
+        let get = || {
+            cx.cloud()
+                .apigateway
+                .get_method()
+                .rest_api_id(&self.api)
+                .resource_id(&self.path)
+                .http_method(&self.verb)
+                .send()
+        };
+        Ok(unless_gone(cx.call("apigateway:GetMethod", get).await)?)
+    }
+
+    /// Putting it again replaces it.
+    async fn put_integration(&self, cx: &Cx<Aws>) -> Result<()> {
+        let put = || {
+            cx.cloud()
+                .apigateway
+                .put_integration()
+                .rest_api_id(&self.api)
+                .resource_id(&self.path)
+                .http_method(&self.verb)
+                .r#type(IntegrationType::AwsProxy)
+                // How API Gateway calls Lambda, whatever verb the route has.
+                .integration_http_method("POST")
+                .uri(&self.uri)
+                .send()
+        };
+        cx.call("apigateway:PutIntegration", put).await?;
+        Ok(())
+    }
+}
+
+fn uri(live: &GetMethodOutput) -> Option<&str> {
+    live.method_integration()
+        .filter(|integration| integration.r#type() == Some(&IntegrationType::AwsProxy))
+        .filter(|integration| integration.http_method() == Some("POST"))
+        .and_then(|integration| integration.uri())
+}
+
+fn patch(op: Op, path: &str, value: &str) -> PatchOperation {
+    PatchOperation::builder().op(op).path(path).value(value).build()
+}
+
+impl Resource for Route {
+    type Cloud = Aws;
+    type Output = Output;
+    const KIND: &'static str = "route";
+    const FIXED: &'static [&'static str] = &["api", "path", "verb"];
+    const DIES_WITH: Option<&'static str> = Some("rest-api");
+
+    fn lane(&self) -> Option<String> {
+        Some(format!("rest-api {}", self.api))
+    }
+
+    fn id(&self, _: &Output) -> String {
+        format!("{}/{}", self.path, self.verb)
+    }
+
+    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
+        let Some(live) = self.get(cx).await? else {
+            return Ok(None);
+        };
+        // The interrupted run may not have come to the second call.
+        if uri(&live) != Some(&self.uri) {
+            self.put_integration(cx).await?;
+        }
+        Ok(Some(self.output()))
+    }
+
+    async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
+        let put = || {
+            cx.cloud()
+                .apigateway
+                .put_method()
+                .rest_api_id(&self.api)
+                .resource_id(&self.path)
+                .http_method(&self.verb)
+                .authorization_type("COGNITO_USER_POOLS")
+                .authorizer_id(&self.authorizer)
+                .set_authorization_scopes(Some(self.scopes.iter().cloned().collect()))
+                .send()
+        };
+        cx.call("apigateway:PutMethod", put).await?;
+        self.put_integration(cx).await?;
+        Ok(self.output())
+    }
+
+    async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
+        let Some(live) = self.get(cx).await? else {
+            return Ok(None);
+        };
+        // A method that somebody opened to everybody is drift, told by an empty authorizer.
+        let guarded = live.authorization_type() == Some("COGNITO_USER_POOLS");
+        Ok(Some(Self {
+            api: self.api.clone(),
+            path: self.path.clone(),
+            verb: self.verb.clone(),
+            authorizer: live.authorizer_id().filter(|_| guarded).unwrap_or_default().to_owned(),
+            scopes: live.authorization_scopes().iter().cloned().collect(),
+            uri: uri(&live).unwrap_or_default().to_owned(),
+        }))
+    }
+
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, _: Output) -> Result<Output> {
+        let mut patches = Vec::new();
+        if self.authorizer != before.authorizer {
+            patches.push(patch(Op::Replace, "/authorizerId", &self.authorizer));
+        }
+        // The list cannot be replaced; adding first keeps the method from ever being without a scope.
+        patches.extend(self.scopes.difference(&before.scopes).map(|s| patch(Op::Add, "/authorizationScopes", s)));
+        patches.extend(before.scopes.difference(&self.scopes).map(|s| patch(Op::Remove, "/authorizationScopes", s)));
+        if !patches.is_empty() {
+            let update = || {
+                cx.cloud()
+                    .apigateway
+                    .update_method()
+                    .rest_api_id(&self.api)
+                    .resource_id(&self.path)
+                    .http_method(&self.verb)
+                    .set_patch_operations(Some(patches.clone()))
+                    .send()
+            };
+            cx.call("apigateway:UpdateMethod", update).await?;
+        }
+        if self.uri != before.uri {
+            self.put_integration(cx).await?;
+        }
+        Ok(self.output())
+    }
+
+    async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+        let delete = || {
+            cx.cloud()
+                .apigateway
+                .delete_method()
+                .rest_api_id(&self.api)
+                .resource_id(&self.path)
+                .http_method(&self.verb)
+                .send()
+        };
+        unless_gone(cx.call("apigateway:DeleteMethod", delete).await)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! The shape of the state file.
+//!
+//! Must not read or write anything.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The format that this program writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+
+/// Everything on record of one stack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// [`FORMAT`] at the time of writing.
+    pub format: u32,
+    /// The stack's name.
+    pub stack: String,
+    /// The AWS account, 12 digits.
+    pub account: String,
+    /// The AWS region.
+    pub region: String,
+    /// The AWS partition: `aws`, `aws-cn`, ….
+    pub partition: String,
+    /// Where the calls go instead of AWS; `None` on AWS.
+    pub endpoint: Option<String>,
+    /// 8 random hex characters, in every tag and default name: what tells our resources from a stranger's.
+    pub owner: String,
+    /// Counts the writes.
+    pub serial: u64,
+    /// Every step that has, or may have, something in AWS; each after all that it needs.
+    pub steps: Vec<Record>,
+}
+
+/// One step on record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The step's name.
+    pub step: String,
+    /// How far it got.
+    pub phase: Phase,
+    /// The kind of resource.
+    pub kind: String,
+    /// The steps whose outputs went into it; all of them come before it in the file.
+    pub needs: Vec<String>,
+    /// The inputs it was, or was to be, made with.
+    pub desired: Value,
+    /// What AWS answered; `None` until it has.
+    pub output: Option<Value>,
+}
+
+/// How far a step got. Written before the call that the phase names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It may or may not exist.
+    Creating,
+    /// It exists as `desired` says.
+    Ready,
+    /// It exists, as `desired` says or as a later configuration wanted it.
+    Updating,
+    /// It may or may not exist any more.
+    Deleting,
+}
+
+impl State {
+    /// The record of this step.
+    pub fn record(&self, step: &str) -> Option<&Record> {
+        self.steps.iter().find(|record| record.step == step)
+    }
+
+    /// The record of this step, to change.
+    pub fn record_mut(&mut self, step: &str) -> Option<&mut Record> {
+        self.steps.iter_mut().find(|record| record.step == step)
+    }
+}
