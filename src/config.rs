@@ -158,7 +158,10 @@ impl Config {
                 ));
             }
         }
-        if !all(&self.api.stage, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_') || self.api.stage.len() > 128 {
+        if !all(&self.api.stage, |c| {
+            c.is_ascii_alphanumeric() || c == '-' || c == '_'
+        }) || self.api.stage.len() > 128
+        {
             problems.push(format!(
                 "stage {:?}: a name is 1 to 128 letters, digits, `-` and `_`",
                 self.api.stage
@@ -181,7 +184,9 @@ impl Config {
         // It begins the domain prefix, where Cognito refuses these.
         for word in ["aws", "amazon", "cognito"] {
             if name.contains(word) {
-                problems.push(format!("stack {name:?}: a domain prefix must not contain {word:?}"));
+                problems.push(format!(
+                    "stack {name:?}: a domain prefix must not contain {word:?}"
+                ));
             }
         }
     }
@@ -233,7 +238,9 @@ impl Config {
         }
         for scope in scopes {
             let known = scope.rsplit_once('/').is_some_and(|(identifier, scope)| {
-                self.resource_servers.get(identifier).is_some_and(|server| server.scopes.contains_key(scope))
+                self.resource_servers
+                    .get(identifier)
+                    .is_some_and(|server| server.scopes.contains_key(scope))
             });
             if !known {
                 problems.push(format!("{place}: no resource server has the scope {scope:?}"));
@@ -253,7 +260,9 @@ impl Config {
                 problems.push(format!("{place}: it is there twice"));
             }
             if !route.path.starts_with('/') || route.path.len() > 1 && route.path.ends_with('/') {
-                problems.push(format!("{place}: a path begins with `/` and does not end with one"));
+                problems.push(format!(
+                    "{place}: a path begins with `/` and does not end with one"
+                ));
             } else if let Some(part) = parts(&route.path).find(|part| !is_part(part)) {
                 problems.push(format!(
                     "{place}: the path part {part:?} is not letters, digits and `_-.,:`, nor {{name}} or {{name+}}"
@@ -278,7 +287,10 @@ impl Config {
 
 /// The parts of a path: `/a/{b}` has `a` and `{b}`, `/` has none.
 pub fn parts(path: &str) -> impl Iterator<Item = &str> {
-    path.strip_prefix('/').filter(|rest| !rest.is_empty()).into_iter().flat_map(|rest| rest.split('/'))
+    path.strip_prefix('/')
+        .filter(|rest| !rest.is_empty())
+        .into_iter()
+        .flat_map(|rest| rest.split('/'))
 }
 
 /// Whether API Gateway takes it as a path part.
@@ -320,10 +332,16 @@ mod tests {
             (|c| c.routes[0].verb = "FETCH".into(), "a verb is one of"),
             (|c| c.routes[0].function = "other".into(), "no function \"other\""),
             (|c| c.routes[0].scopes.clear(), "every client would get 401"),
-            (|c| c.routes[0].scopes = ["x/y".into()].into(), "no resource server has the scope \"x/y\""),
+            (
+                |c| c.routes[0].scopes = ["x/y".into()].into(),
+                "no resource server has the scope \"x/y\"",
+            ),
             (|c| c.routes.clear(), "at least one route"),
             (|c| c.routes.push(c.routes[0].clone()), "there twice"),
-            (|c| c.clients.get_mut("app").unwrap().scopes.clear(), "client \"app\": it needs at least one scope"),
+            (
+                |c| c.clients.get_mut("app").unwrap().scopes.clear(),
+                "client \"app\": it needs at least one scope",
+            ),
             (
                 |c| {
                     let scopes = &mut c.resource_servers.get_mut("OauthResourceServer").unwrap().scopes;
@@ -351,7 +369,11 @@ mod tests {
             edit(&mut config);
             let problems = config.problems();
             assert_eq!(problems.len(), 1, "{problems:?}");
-            assert!(problems[0].contains(words), "{words:?} is not in {:?}", problems[0]);
+            assert!(
+                problems[0].contains(words),
+                "{words:?} is not in {:?}",
+                problems[0]
+            );
         }
     }
 

@@ -80,7 +80,9 @@ impl<R: Resource> Needs for Handle<R> {
         vec![self.step.to_string()]
     }
     fn take(&self, outputs: &Outputs) -> Result<R::Output> {
-        let out = outputs.get(&*self.step).with_context(|| format!("step {} has no output yet", self.step))?;
+        let out = outputs
+            .get(&*self.step)
+            .with_context(|| format!("step {} has no output yet", self.step))?;
         serde_json::from_value(out.clone())
             .with_context(|| format!("the recorded output of step {} is of another shape", self.step))
     }

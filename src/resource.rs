@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// What a resource's calls end in; a failed call is a [`CallError`] somewhere in the chain.
-pub type Result<T> = anyhow::Result<T>;
+pub type Result<T, E = anyhow::Error> = std::result::Result<T, E>;
 
 /// What a running step has at hand: the cloud, and a way to say what it is waiting for.
 pub struct Cx<C> {
@@ -165,9 +165,11 @@ impl<R: Resource> Erased<R::Cloud> for R {
         out: &'a Value,
     ) -> LocalBoxFuture<'a, Result<Value>> {
         Box::pin(async move {
-            let before: R =
-                serde_json::from_value(before.clone()).context("the recorded desired state is of another shape")?;
-            Ok(json(&Resource::update(self, cx, &before, output::<R>(out)?).await?))
+            let before: R = serde_json::from_value(before.clone())
+                .context("the recorded desired state is of another shape")?;
+            Ok(json(
+                &Resource::update(self, cx, &before, output::<R>(out)?).await?,
+            ))
         })
     }
 
@@ -240,7 +242,10 @@ impl std::error::Error for CallError {}
 
 /// The class of the failed call in this chain; `None` if no call failed.
 pub fn class(error: &anyhow::Error) -> Option<Class> {
-    error.chain().find_map(|cause| cause.downcast_ref::<CallError>()).map(|call| call.class)
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<CallError>())
+        .map(|call| call.class)
 }
 
 /// A resource that has our name but is not ours: it is never adopted, changed or deleted.
@@ -252,7 +257,11 @@ pub struct Stranger {
 
 impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} exists and is not of this stack: it is left as it is", self.what)
+        write!(
+            f,
+            "{} exists and is not of this stack: it is left as it is",
+            self.what
+        )
     }
 }
 
@@ -260,5 +269,5 @@ impl std::error::Error for Stranger {}
 
 /// Whether this chain says that a stranger's resource is in the way.
 pub fn is_stranger(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Stranger>())
+    error.chain().any(<dyn std::error::Error>::is::<Stranger>)
 }

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -15,8 +17,8 @@ use crate::graph::{Handle, Stack};
 use crate::package::Package;
 use crate::resources::function::Code;
 use crate::resources::{
-    Authorizer, Client, Deployment, Function, LogGroup, Path, Permission, PoolDomain, ResourceServer, RestApi,
-    Role, RolePolicy, Route, Stage, UserPool,
+    Authorizer, Client, Deployment, Function, LogGroup, Path, Permission, PoolDomain, ResourceServer,
+    RestApi, Role, RolePolicy, Route, Stage, UserPool,
 };
 
 /// Every step of `config` in this account and region.
@@ -32,10 +34,20 @@ pub fn stack(
     packages: &BTreeMap<String, Package>,
 ) -> Stack<Aws> {
     let mut s = Stack::default();
-    let Identity { account, partition, region, .. } = identity.clone();
+    let Identity {
+        account,
+        partition,
+        region,
+        ..
+    } = identity.clone();
     let tags = tags(&config.stack, owner);
     let unique = |name: &str| format!("{}-{owner}-{name}", config.stack);
-    let function_arn = |name: &str| format!("arn:{partition}:lambda:{region}:{account}:function:{}", unique(name));
+    let function_arn = |name: &str| {
+        format!(
+            "arn:{partition}:lambda:{region}:{account}:function:{}",
+            unique(name)
+        )
+    };
 
     let mut functions = BTreeMap::new();
     for (name, function) in &config.functions {
@@ -52,7 +64,11 @@ pub fn stack(
                     "Action": "sts:AssumeRole",
                 }],
             }));
-            move |()| Role { name: name.clone(), trust: trust.clone(), tags: tags.clone() }
+            move |()| Role {
+                name: name.clone(),
+                trust: trust.clone(),
+                tags: tags.clone(),
+            }
         });
 
         s.add(format!("role-policy:{name}"), role.clone(), {
@@ -66,12 +82,20 @@ pub fn stack(
                     "Resource": format!("arn:{partition}:logs:{region}:{account}:log-group:{group_name}:*"),
                 }],
             }));
-            move |_| RolePolicy { role: role.clone(), name: "logs".to_owned(), document: document.clone() }
+            move |_| RolePolicy {
+                role: role.clone(),
+                name: "logs".to_owned(),
+                document: document.clone(),
+            }
         });
 
         let group = s.add(format!("log-group:{name}"), (), {
             let (tags, retention_days) = (tags.clone(), function.log_retention_days);
-            move |()| LogGroup { name: group_name.clone(), retention_days, tags: tags.clone() }
+            move |()| LogGroup {
+                name: group_name.clone(),
+                retention_days,
+                tags: tags.clone(),
+            }
         });
 
         // The group is made before the first invocation and outlives the last.
@@ -106,7 +130,10 @@ pub fn stack(
 
     s.add("pool-domain", pool.clone(), {
         let prefix = format!("{}-{owner}", config.stack);
-        move |pool| PoolDomain { pool: pool.id, prefix: prefix.clone() }
+        move |pool| PoolDomain {
+            pool: pool.id,
+            prefix: prefix.clone(),
+        }
     });
 
     let mut servers = Vec::new();
@@ -167,11 +194,15 @@ pub fn stack(
             full = format!("{full}/{part}");
             if !paths.contains_key(&full) {
                 let part = part.to_owned();
-                let path = s.add(format!("path:{full}"), (api.clone(), parent), move |(api, parent)| Path {
-                    api: api.id,
-                    parent: parent.map_or(api.root, |parent| parent.id),
-                    part: part.clone(),
-                });
+                let path = s.add(
+                    format!("path:{full}"),
+                    (api.clone(), parent),
+                    move |(api, parent)| Path {
+                        api: api.id,
+                        parent: parent.map_or(api.root, |parent| parent.id),
+                        part: part.clone(),
+                    },
+                );
                 paths.insert(full.clone(), path);
             }
         }
@@ -203,7 +234,10 @@ pub fn stack(
             move |(_, api)| Permission {
                 function: function.clone(),
                 statement: statement.clone(),
-                source_arn: format!("arn:{partition}:execute-api:{region}:{account}:{}/{stage}/*", api.id),
+                source_arn: format!(
+                    "arn:{partition}:execute-api:{region}:{account}:{}/{stage}/*",
+                    api.id
+                ),
                 source_account: account.clone(),
             }
         });
@@ -214,8 +248,11 @@ pub fn stack(
         for route in routes {
             hash.update(route.digest);
         }
-        let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Deployment { api: api.id, description: format!("provision {hash}") }
+        let hash = URL_SAFE_NO_PAD.encode(hash.finalize());
+        Deployment {
+            api: api.id,
+            description: format!("provision {hash}"),
+        }
     });
 
     s.add("stage", (api, deployment), {

@@ -54,14 +54,17 @@ impl Intercept for CallLog {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let (service, operation) =
-            cfg.load::<Metadata>().map_or(("?", "?"), |call| (call.service(), call.name()));
+        let (service, operation) = cfg
+            .load::<Metadata>()
+            .map_or(("?", "?"), |call| (call.service(), call.name()));
         let attempt = cfg.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
         let millis = cfg.load::<Sent>().map_or(0, |sent| sent.0.elapsed().as_millis());
         let (status, request_id) = match context.response() {
             Some(response) => (
                 response.status().as_u16().to_string(),
-                ["x-amzn-requestid", "x-amz-request-id"].iter().find_map(|name| response.headers().get(*name)),
+                ["x-amzn-requestid", "x-amz-request-id"]
+                    .iter()
+                    .find_map(|name| response.headers().get(*name)),
             ),
             None => ("no answer".to_owned(), None),
         };

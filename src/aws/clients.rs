@@ -68,8 +68,8 @@ pub struct Aws {
 pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
-        .operation_attempt_timeout(Duration::from_secs(60))
-        .operation_timeout(Duration::from_secs(5 * 60))
+        .operation_attempt_timeout(Duration::from_mins(1))
+        .operation_timeout(Duration::from_mins(5))
         .build();
     let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -109,11 +109,15 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
     if let Some(log) = log {
         sts = sts.interceptor(log.clone());
     }
-    let answer = aws_sdk_sts::Client::from_conf(sts.build()).get_caller_identity().send().await;
+    let answer = aws_sdk_sts::Client::from_conf(sts.build())
+        .get_caller_identity()
+        .send()
+        .await;
     let answer = answer.map_err(|error| {
         let call = call_error("sts:GetCallerIdentity", &error);
         let credentials = matches!(call.class, Class::Credentials | Class::Denied);
-        let failure = Failure::from(anyhow::Error::new(call).context("cannot find out whose credentials these are"));
+        let failure =
+            Failure::from(anyhow::Error::new(call).context("cannot find out whose credentials these are"));
         if credentials {
             failure
                 .hinted("sign in (`aws sso login`), or set AWS_PROFILE or --profile")
@@ -123,7 +127,10 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
         }
     })?;
     let arn = answer.arn().context("sts:GetCallerIdentity answered no ARN")?;
-    let partition = arn.split(':').nth(1).context("sts:GetCallerIdentity answered no ARN")?;
+    let partition = arn
+        .split(':')
+        .nth(1)
+        .context("sts:GetCallerIdentity answered no ARN")?;
     if !super::hosts::is_known_partition(partition) {
         return Err(Failure::usage(format!(
             "the host name of Cognito's token endpoint in partition {partition} is not known to this program"
@@ -131,9 +138,14 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
         .hinted("use a region of the aws partition"));
     }
     let region = config.region().context("no region is configured")?.to_string();
-    let endpoint = config.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
+    let endpoint = config
+        .endpoint_url()
+        .map(|url| url.trim_end_matches('/').to_owned());
     Ok(Identity {
-        account: answer.account().context("sts:GetCallerIdentity answered no account")?.to_owned(),
+        account: answer
+            .account()
+            .context("sts:GetCallerIdentity answered no account")?
+            .to_owned(),
         partition: partition.to_owned(),
         region,
         endpoint,

@@ -19,18 +19,24 @@ where
             let meta = service.err().meta();
             (
                 meta.code().map(str::to_owned),
-                meta.message().map_or_else(|| "the service gave no reason".to_owned(), str::to_owned),
+                meta.message()
+                    .map_or_else(|| "the service gave no reason".to_owned(), str::to_owned),
                 Some(service.raw().status().as_u16()),
                 meta.extra("aws_request_id").map(str::to_owned),
             )
         }
-        SdkError::ResponseError(response) => {
-            (None, DisplayErrorContext(error).to_string(), Some(response.raw().status().as_u16()), None)
-        }
+        SdkError::ResponseError(response) => (
+            None,
+            DisplayErrorContext(error).to_string(),
+            Some(response.raw().status().as_u16()),
+            None,
+        ),
         _ => (None, DisplayErrorContext(error).to_string(), None, None),
     };
     let class = match error {
-        SdkError::ServiceError(_) => classify(operation, code.as_deref().unwrap_or_default(), &message, status),
+        SdkError::ServiceError(_) => {
+            classify(operation, code.as_deref().unwrap_or_default(), &message, status)
+        }
         // Nothing was sent: the request could not be built, or there were no credentials to sign it with.
         SdkError::ConstructionFailure(_) => Class::Refused,
         SdkError::DispatchFailure(failure) if failure.is_user() || failure.is_other() => {
@@ -56,40 +62,57 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
     let (service, name) = operation.split_once(':').unwrap_or(("", operation));
     let makes = ["Create", "Put", "Add"].iter().any(|verb| name.starts_with(verb));
     match code {
-        "TooManyRequestsException" | "Throttling" | "ThrottlingException" | "ThrottledException"
-        | "RequestLimitExceeded" | "RequestThrottled" | "SlowDown" => Class::Throttle,
+        "TooManyRequestsException"
+        | "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "SlowDown" => Class::Throttle,
         // A rate in API Gateway, a quota everywhere else.
         "LimitExceededException" if service == "apigateway" => Class::Throttle,
 
-        "AccessDenied" | "AccessDeniedException" | "AuthorizationError" | "UnauthorizedOperation" => Class::Denied,
-        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "InvalidClientTokenId"
-        | "UnrecognizedClientException" | "InvalidSignatureException" | "SignatureDoesNotMatch"
-        | "IncompleteSignature" | "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => {
-            Class::Credentials
+        "AccessDenied" | "AccessDeniedException" | "AuthorizationError" | "UnauthorizedOperation" => {
+            Class::Denied
         }
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException" => Class::Credentials,
 
         // What a new resource hangs on was made a moment ago and may not be visible everywhere yet.
         "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" if makes => Class::NotReady,
         "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" => Class::Gone,
 
-        "ConcurrentModificationException" | "ConcurrentModification" | "OperationAbortedException"
-        | "DeleteConflict" | "ScopeDoesNotExistException" => Class::NotReady,
+        "ConcurrentModificationException"
+        | "ConcurrentModification"
+        | "OperationAbortedException"
+        | "DeleteConflict"
+        | "ScopeDoesNotExistException" => Class::NotReady,
         "MalformedPolicyDocument" if message.contains("Invalid principal") => Class::NotReady,
         // Also what CreateAuthorizer answers, for ever, on an API that is gone.
         "ConflictException" if message.contains("try again later") => Class::NotReady,
         "ResourceConflictException"
-            if ["in progress", "Pending", "pending"].iter().any(|word| message.contains(word)) =>
+            if ["in progress", "Pending", "pending"]
+                .iter()
+                .any(|word| message.contains(word)) =>
         {
             Class::NotReady
         }
         "InvalidParameterValueException" if is_role_propagation(message) => Class::NotReady,
 
-        "EntityAlreadyExists" | "ResourceAlreadyExistsException" | "ResourceConflictException"
+        "EntityAlreadyExists"
+        | "ResourceAlreadyExistsException"
+        | "ResourceConflictException"
         | "ConflictException" => Class::Taken,
         // Cognito has no code of its own for a name in use; a look tells whether that is what it meant.
-        "InvalidParameterException"
-            if ["CreateUserPoolDomain", "CreateResourceServer"].contains(&name) =>
-        {
+        "InvalidParameterException" if ["CreateUserPoolDomain", "CreateResourceServer"].contains(&name) => {
             Class::Taken
         }
 
@@ -116,18 +139,66 @@ mod tests {
             ("iam:PutRolePolicy", "NoSuchEntity", "", 404, Class::NotReady),
             ("iam:CreateRole", "EntityAlreadyExists", "", 409, Class::Taken),
             ("iam:DeleteRole", "DeleteConflict", "", 409, Class::NotReady),
-            ("iam:CreateRole", "MalformedPolicyDocument", "Invalid principal in policy", 400, Class::NotReady),
-            ("iam:CreateRole", "MalformedPolicyDocument", "Syntax errors in policy.", 400, Class::Refused),
+            (
+                "iam:CreateRole",
+                "MalformedPolicyDocument",
+                "Invalid principal in policy",
+                400,
+                Class::NotReady,
+            ),
+            (
+                "iam:CreateRole",
+                "MalformedPolicyDocument",
+                "Syntax errors in policy.",
+                400,
+                Class::Refused,
+            ),
             ("iam:CreateRole", "LimitExceeded", "", 409, Class::Refused),
-            ("iam:CreateRole", "Throttling", "Rate exceeded", 400, Class::Throttle),
+            (
+                "iam:CreateRole",
+                "Throttling",
+                "Rate exceeded",
+                400,
+                Class::Throttle,
+            ),
             ("iam:CreateRole", "AccessDenied", "", 403, Class::Denied),
             ("iam:CreateRole", "ExpiredToken", "", 403, Class::Credentials),
             ("iam:CreateRole", "ServiceFailure", "", 500, Class::Ambiguous),
-            ("logs:CreateLogGroup", "ResourceAlreadyExistsException", "", 400, Class::Taken),
-            ("logs:DeleteLogGroup", "ResourceNotFoundException", "", 400, Class::Gone),
-            ("logs:DeleteLogGroup", "OperationAbortedException", "", 400, Class::NotReady),
-            ("logs:CreateLogGroup", "LimitExceededException", "", 400, Class::Refused),
-            ("lambda:GetFunction", "ResourceNotFoundException", "", 404, Class::Gone),
+            (
+                "logs:CreateLogGroup",
+                "ResourceAlreadyExistsException",
+                "",
+                400,
+                Class::Taken,
+            ),
+            (
+                "logs:DeleteLogGroup",
+                "ResourceNotFoundException",
+                "",
+                400,
+                Class::Gone,
+            ),
+            (
+                "logs:DeleteLogGroup",
+                "OperationAbortedException",
+                "",
+                400,
+                Class::NotReady,
+            ),
+            (
+                "logs:CreateLogGroup",
+                "LimitExceededException",
+                "",
+                400,
+                Class::Refused,
+            ),
+            (
+                "lambda:GetFunction",
+                "ResourceNotFoundException",
+                "",
+                404,
+                Class::Gone,
+            ),
             (
                 "lambda:CreateFunction",
                 "ResourceConflictException",
@@ -156,8 +227,20 @@ mod tests {
                 400,
                 Class::Refused,
             ),
-            ("lambda:CreateFunction", "RequestEntityTooLargeException", "", 413, Class::Refused),
-            ("lambda:CreateFunction", "TooManyRequestsException", "", 429, Class::Throttle),
+            (
+                "lambda:CreateFunction",
+                "RequestEntityTooLargeException",
+                "",
+                413,
+                Class::Refused,
+            ),
+            (
+                "lambda:CreateFunction",
+                "TooManyRequestsException",
+                "",
+                429,
+                Class::Throttle,
+            ),
             (
                 "cognito-idp:CreateUserPoolDomain",
                 "InvalidParameterException",
@@ -165,15 +248,63 @@ mod tests {
                 400,
                 Class::Taken,
             ),
-            ("cognito-idp:CreateUserPool", "InvalidParameterException", "", 400, Class::Refused),
-            ("cognito-idp:CreateUserPoolClient", "ScopeDoesNotExistException", "", 400, Class::NotReady),
-            ("cognito-idp:DeleteUserPool", "ResourceNotFoundException", "", 400, Class::Gone),
-            ("cognito-idp:DeleteUserPoolClient", "ConcurrentModificationException", "", 400, Class::NotReady),
-            ("cognito-idp:CreateUserPool", "LimitExceededException", "", 400, Class::Refused),
-            ("cognito-idp:CreateUserPool", "InternalErrorException", "", 500, Class::Ambiguous),
+            (
+                "cognito-idp:CreateUserPool",
+                "InvalidParameterException",
+                "",
+                400,
+                Class::Refused,
+            ),
+            (
+                "cognito-idp:CreateUserPoolClient",
+                "ScopeDoesNotExistException",
+                "",
+                400,
+                Class::NotReady,
+            ),
+            (
+                "cognito-idp:DeleteUserPool",
+                "ResourceNotFoundException",
+                "",
+                400,
+                Class::Gone,
+            ),
+            (
+                "cognito-idp:DeleteUserPoolClient",
+                "ConcurrentModificationException",
+                "",
+                400,
+                Class::NotReady,
+            ),
+            (
+                "cognito-idp:CreateUserPool",
+                "LimitExceededException",
+                "",
+                400,
+                Class::Refused,
+            ),
+            (
+                "cognito-idp:CreateUserPool",
+                "InternalErrorException",
+                "",
+                500,
+                Class::Ambiguous,
+            ),
             ("apigateway:GetRestApi", "NotFoundException", "", 404, Class::Gone),
-            ("apigateway:DeleteRestApi", "TooManyRequestsException", "", 429, Class::Throttle),
-            ("apigateway:DeleteRestApi", "LimitExceededException", "", 429, Class::Throttle),
+            (
+                "apigateway:DeleteRestApi",
+                "TooManyRequestsException",
+                "",
+                429,
+                Class::Throttle,
+            ),
+            (
+                "apigateway:DeleteRestApi",
+                "LimitExceededException",
+                "",
+                429,
+                Class::Throttle,
+            ),
             (
                 "apigateway:CreateAuthorizer",
                 "ConflictException",
@@ -181,9 +312,27 @@ mod tests {
                 409,
                 Class::NotReady,
             ),
-            ("apigateway:PutMethod", "ConflictException", "Method already exists", 409, Class::Taken),
-            ("apigateway:CreateDeployment", "ServiceUnavailableException", "", 503, Class::Ambiguous),
-            ("apigateway:CreateDeployment", "BadRequestException", "no methods", 400, Class::Refused),
+            (
+                "apigateway:PutMethod",
+                "ConflictException",
+                "Method already exists",
+                409,
+                Class::Taken,
+            ),
+            (
+                "apigateway:CreateDeployment",
+                "ServiceUnavailableException",
+                "",
+                503,
+                Class::Ambiguous,
+            ),
+            (
+                "apigateway:CreateDeployment",
+                "BadRequestException",
+                "no methods",
+                400,
+                Class::Refused,
+            ),
         ] {
             assert_eq!(
                 classify(operation, code, message, Some(status)),

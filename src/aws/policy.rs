@@ -10,7 +10,9 @@ use crate::resource::Result;
 
 /// A document as IAM answers it (RFC 3986 percent-encoded) or as it was written, in normal form.
 pub fn parse(document: &str) -> Result<Value> {
-    let text = percent_decode_str(document).decode_utf8().context("a policy document is not UTF-8")?;
+    let text = percent_decode_str(document)
+        .decode_utf8()
+        .context("a policy document is not UTF-8")?;
     let document = serde_json::from_str(&text).context("a policy document is not JSON")?;
     Ok(normal(document))
 }
@@ -26,9 +28,12 @@ pub fn normal(document: Value) -> Value {
             }
             Value::Array(items)
         }
-        Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(name, value)| (name, normal(value))).collect())
-        }
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| (name, normal(value)))
+                .collect(),
+        ),
         scalar => scalar,
     }
 }
@@ -50,6 +55,9 @@ mod tests {
     #[test]
     fn another_action_is_another_document() {
         let ours = json!({"Statement": {"Action": ["a", "b"]}});
-        assert_ne!(normal(ours), parse(r#"{"Statement":{"Action":["a","c"]}}"#).unwrap());
+        assert_ne!(
+            normal(ours),
+            parse(r#"{"Statement":{"Action":["a","c"]}}"#).unwrap()
+        );
     }
 }

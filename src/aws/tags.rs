@@ -14,13 +14,17 @@ pub const OWNER: &str = "provision:owner";
 
 /// The tags of everything in this stack.
 pub fn tags(stack: &str, owner: &str) -> Tags {
-    Tags::from([(STACK.to_owned(), stack.to_owned()), (OWNER.to_owned(), owner.to_owned())])
+    Tags::from([
+        (STACK.to_owned(), stack.to_owned()),
+        (OWNER.to_owned(), owner.to_owned()),
+    ])
 }
 
 /// Whether live tags carry the owner of ours.
 pub fn are_ours<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
     let owner = ours.get(OWNER).map(String::as_str);
-    live.into_iter().any(|(key, value)| key == OWNER && Some(value) == owner)
+    live.into_iter()
+        .any(|(key, value)| key == OWNER && Some(value) == owner)
 }
 
 /// The live tags of the keys that we manage; what others added is theirs.
@@ -38,5 +42,7 @@ pub fn map(tags: &Tags) -> HashMap<String, String> {
 
 /// As the two helpers above take the SDK's.
 pub fn pairs(live: Option<&HashMap<String, String>>) -> impl Iterator<Item = (&str, &str)> {
-    live.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()))
+    live.into_iter()
+        .flatten()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
 }

@@ -14,11 +14,11 @@ use super::errors::call_error;
 use crate::resource::{CallError, Class, Cx, Result};
 
 /// IAM publishes no figure for the spreading of a role; Terraform waits 2 minutes for IAM and 15 for a function.
-const ROLE_PATIENCE: Duration = Duration::from_secs(10 * 60);
+const ROLE_PATIENCE: Duration = Duration::from_mins(10);
 /// For a call on something that was made a moment ago.
 const VISIBILITY_PATIENCE: Duration = Duration::from_secs(20);
 /// For another call on the same resource to end.
-const CONFLICT_PATIENCE: Duration = Duration::from_secs(2 * 60);
+const CONFLICT_PATIENCE: Duration = Duration::from_mins(2);
 /// Between two tries, growing from one second by one second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -44,11 +44,7 @@ impl Cx<Aws> {
     ///
     /// # Errors
     /// [`CallError`], once the call is refused for good or AWS's "later" has lasted too long.
-    pub async fn call<T, E, F>(
-        &self,
-        operation: &str,
-        send: impl Fn() -> F,
-    ) -> std::result::Result<T, CallError>
+    pub async fn call<T, E, F>(&self, operation: &str, send: impl Fn() -> F) -> Result<T, CallError>
     where
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -100,7 +96,7 @@ impl Cx<Aws> {
 }
 
 /// `None` where the call failed because the resource is not there.
-pub fn unless_gone<T>(answer: std::result::Result<T, CallError>) -> std::result::Result<Option<T>, CallError> {
+pub fn unless_gone<T>(answer: Result<T, CallError>) -> std::result::Result<Option<T>, CallError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.class == Class::Gone => Ok(None),

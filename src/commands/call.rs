@@ -18,10 +18,16 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
     let outputs = stack_outputs(&state)?;
     let name = choose(&outputs, args.client.as_deref())?;
     if !args.path.starts_with('/') {
-        return Err(Failure::usage(format!("the path {:?} does not begin with `/`", args.path)));
+        return Err(Failure::usage(format!(
+            "the path {:?} does not begin with `/`",
+            args.path
+        )));
     }
-    let headers =
-        args.headers.iter().map(|header| api::parse_header(header)).collect::<Result<Vec<_>, Failure>>()?;
+    let headers = args
+        .headers
+        .iter()
+        .map(|header| api::parse_header(header))
+        .collect::<Result<Vec<_>, Failure>>()?;
     let body = match args.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
         None => None,
         Some((_, Some(file))) => {

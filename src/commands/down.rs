@@ -50,11 +50,17 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
     }
     report(ended(&result, None));
     told?;
-    if result.is_done() { Ok(()) } else { Err(failure(result, "down --yes")) }
+    if result.is_done() {
+        Ok(())
+    } else {
+        Err(failure(result, "down --yes"))
+    }
 }
 
 fn nothing(talk: &Talk, stack: &str) -> io::Result<()> {
-    talk.say(&format!("nothing is on record of stack {stack}: nothing to delete"));
+    talk.say(&format!(
+        "nothing is on record of stack {stack}: nothing to delete"
+    ));
     if talk.is_json() {
         talk.event(&Event::Started {
             command: "down",
@@ -76,12 +82,18 @@ fn confirm(state: &State, args: &Down, talk: &Talk) -> Result<(), Failure> {
         state.steps.len(),
         state.account,
         state.region,
-        state.endpoint.as_ref().map(|endpoint| format!(", at {endpoint}")).unwrap_or_default()
+        state
+            .endpoint
+            .as_ref()
+            .map(|endpoint| format!(", at {endpoint}"))
+            .unwrap_or_default()
     );
     match talk.ask(&question) {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::usage("not confirmed: nothing was deleted")),
-        None => Err(Failure::usage("there is no terminal to ask on: nothing was deleted")
-            .hinted("pass --yes to delete without a question")),
+        None => Err(
+            Failure::usage("there is no terminal to ask on: nothing was deleted")
+                .hinted("pass --yes to delete without a question"),
+        ),
     }
 }

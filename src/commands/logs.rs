@@ -28,14 +28,23 @@ const LATE: SignedDuration = SignedDuration::from_secs(60);
 pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) -> Result<(), Failure> {
     let since = parse_since(&args.since)?;
     let state = session::existing_state(global, &session::config(global)?)?;
-    let names: Vec<&str> = state.steps.iter().filter_map(|record| record.step.strip_prefix("log-group:")).collect();
+    let names: Vec<&str> = state
+        .steps
+        .iter()
+        .filter_map(|record| record.step.strip_prefix("log-group:"))
+        .collect();
     let name = pick("function", &names, args.function.as_deref())?;
     let record = state.record(&format!("log-group:{name}")).context("just seen")?;
-    let group = record.desired["name"].as_str().context("the recorded log group has no name")?.to_owned();
+    let group = record.desired["name"]
+        .as_str()
+        .context("the recorded log group has no name")?
+        .to_owned();
     let session = Session::open(global, talk).await?;
     session.check(&state)?;
     let cx = session.cx(talk);
-    let mut from = Timestamp::now().checked_sub(since).context("that is too long ago")?;
+    let mut from = Timestamp::now()
+        .checked_sub(since)
+        .context("that is too long ago")?;
     let mut seen = HashSet::new();
     let mut stop = session::stop_signal()?;
     loop {
@@ -51,7 +60,10 @@ pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) ->
         if !args.follow {
             return Ok(());
         }
-        from = from.max(now.checked_sub(LATE).context("the clock is at the beginning of time")?);
+        from = from.max(
+            now.checked_sub(LATE)
+                .context("the clock is at the beginning of time")?,
+        );
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_PAUSE) => {}
             _ = stop.changed() => return Ok(()),
@@ -73,7 +85,11 @@ async fn events(cx: &Cx<Aws>, group: &str, from: Timestamp) -> Result<Vec<Filter
                 .send()
         };
         let page = cx.call("logs:FilterLogEvents", filter).await.map_err(|error| {
-            hinted(anyhow::Error::new(error).context(format!("cannot read log group {group}")).into())
+            hinted(
+                anyhow::Error::new(error)
+                    .context(format!("cannot read log group {group}"))
+                    .into(),
+            )
         })?;
         events.extend(page.events.unwrap_or_default());
         position = page.next_token;
@@ -84,8 +100,12 @@ async fn events(cx: &Cx<Aws>, group: &str, from: Timestamp) -> Result<Vec<Filter
 }
 
 fn print(event: &FilteredLogEvent, talk: &Talk) -> Result<(), Failure> {
-    let time = event.timestamp().and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    let time = time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).unwrap_or_default();
+    let time = event
+        .timestamp()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    let time = time
+        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+        .unwrap_or_default();
     let message = event.message().unwrap_or_default().trim_end();
     if talk.is_json() {
         talk.data(&json!({"timestamp": time, "message": message}).to_string())?;
@@ -108,7 +128,10 @@ fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
         _ => return Err(refused()),
     };
     let count: i64 = text[..text.len() - 1].parse().map_err(|_| refused())?;
-    let seconds = count.checked_mul(factor).filter(|seconds| *seconds > 0).ok_or_else(refused)?;
+    let seconds = count
+        .checked_mul(factor)
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(refused)?;
     Ok(SignedDuration::from_secs(seconds))
 }
 

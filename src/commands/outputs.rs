@@ -51,7 +51,10 @@ pub fn outputs(state: &State) -> Option<Outputs> {
         clients.insert(name, ClientOutputs { client_id });
     }
     let (api_url, token_url) = match &state.endpoint {
-        None => (hosts::api_url(&api, region, &stage), hosts::token_url(&prefix, region)),
+        None => (
+            hosts::api_url(&api, region, &stage),
+            hosts::token_url(&prefix, region),
+        ),
         // The emulator's paths (DESIGN.md): it serves every host at its one address.
         Some(endpoint) => (
             format!("{endpoint}/restapis/{api}/{stage}/_user_request_"),
@@ -119,19 +122,28 @@ mod tests {
     #[test]
     fn on_aws_the_urls_are_awss() {
         let outputs = outputs(&state(None)).unwrap();
-        assert_eq!(outputs.api_url, "https://a1.execute-api.eu-west-1.amazonaws.com/prod");
+        assert_eq!(
+            outputs.api_url,
+            "https://a1.execute-api.eu-west-1.amazonaws.com/prod"
+        );
         assert_eq!(
             outputs.token_url,
             "https://user-api-1a2b3c4d.auth.eu-west-1.amazoncognito.com/oauth2/token"
         );
-        assert_eq!(outputs.issuer, "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc");
+        assert_eq!(
+            outputs.issuer,
+            "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc"
+        );
         assert_eq!(outputs.clients["app"].client_id, "c1");
     }
 
     #[test]
     fn elsewhere_they_are_the_endpoints() {
         let outputs = outputs(&state(Some("http://127.0.0.1:4566"))).unwrap();
-        assert_eq!(outputs.api_url, "http://127.0.0.1:4566/restapis/a1/prod/_user_request_");
+        assert_eq!(
+            outputs.api_url,
+            "http://127.0.0.1:4566/restapis/a1/prod/_user_request_"
+        );
         assert_eq!(outputs.token_url, "http://127.0.0.1:4566/oauth2/token");
     }
 

@@ -12,7 +12,10 @@ use crate::sandbox::{self, Sandbox, Settings};
 /// Runs it.
 pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result<(), Failure> {
     let folder = global.state_dir.join("sandbox");
-    let settings = |port| Settings { folder: folder.clone(), port };
+    let settings = |port| Settings {
+        folder: folder.clone(),
+        port,
+    };
     match action {
         SandboxAction::Start { port } => {
             let running = sandbox::start(&settings(*port), &|line| talk.say(line)).await?;
@@ -20,7 +23,11 @@ pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result
         }
         SandboxAction::Stop => {
             let stopped = sandbox::stop(&settings(None)).await?;
-            talk.say(if stopped { "the sandbox is stopped" } else { "the sandbox was not running" });
+            talk.say(if stopped {
+                "the sandbox is stopped"
+            } else {
+                "the sandbox was not running"
+            });
             if talk.is_json() { print(talk, None) } else { Ok(()) }
         }
         SandboxAction::Status => {

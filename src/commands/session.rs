@@ -27,12 +27,20 @@ pub fn config(global: &Global) -> Result<Config, Failure> {
         config.stack.clone_from(stack);
     }
     let problems = config.problems();
-    if problems.is_empty() { Ok(config) } else { Err(Failure::usage(problems.join("\n"))) }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(Failure::usage(problems.join("\n")))
+    }
 }
 
 /// The folder of this run's state files.
 pub fn state_folder(global: &Global) -> PathBuf {
-    if global.sandbox { global.state_dir.join("sandbox") } else { global.state_dir.clone() }
+    if global.sandbox {
+        global.state_dir.join("sandbox")
+    } else {
+        global.state_dir.clone()
+    }
 }
 
 /// The stack's state file; touches nothing.
@@ -57,8 +65,10 @@ pub fn load_state(file: &StateFile) -> Result<Option<State>, Failure> {
 /// What is on record; an error where nothing is.
 pub fn existing_state(global: &Global, config: &Config) -> Result<State, Failure> {
     load_state(&state_file(global, config))?.ok_or_else(|| {
-        Failure::usage(format!("nothing is on record of stack {}", config.stack))
-            .hinted(format!("run `provision up{}` first", if global.sandbox { " --sandbox" } else { "" }))
+        Failure::usage(format!("nothing is on record of stack {}", config.stack)).hinted(format!(
+            "run `provision up{}` first",
+            if global.sandbox { " --sandbox" } else { "" }
+        ))
     })
 }
 
@@ -102,7 +112,10 @@ impl Session {
             sandbox: global.sandbox,
         };
         if global.sandbox {
-            let settings = sandbox::Settings { folder: state_folder(global), port: None };
+            let settings = sandbox::Settings {
+                folder: state_folder(global),
+                port: None,
+            };
             access.endpoint = Some(sandbox::start(&settings, &|line| talk.say(line)).await?.endpoint);
         }
         let config = load(&access).await?;
@@ -138,7 +151,10 @@ impl Session {
     /// For calls outside the engine.
     pub fn cx(&self, talk: &Rc<Talk>) -> Cx<Aws> {
         let talk = talk.clone();
-        Cx::new(self.aws.clone(), Rc::new(move |what| talk.say(&format!("waiting for {what}"))))
+        Cx::new(
+            self.aws.clone(),
+            Rc::new(move |what| talk.say(&format!("waiting for {what}"))),
+        )
     }
 }
 
@@ -156,7 +172,10 @@ pub fn packages(config: &Config) -> Result<std::collections::BTreeMap<String, Pa
                 Source::Folder(folder) => Package::from_folder(folder),
             };
             let package = package.with_context(|| format!("the code of function {name} cannot be used"));
-            Ok((name.clone(), package.map_err(|error| Failure::new(Kind::Usage, error))?))
+            Ok((
+                name.clone(),
+                package.map_err(|error| Failure::new(Kind::Usage, error))?,
+            ))
         })
         .collect()
 }
@@ -173,10 +192,14 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
                 _ = terminate.recv() => {}
             }
             if first {
-                drop(stop.send(true));
+                // Nobody listens any more where nothing is left to stop.
+                stop.send_replace(true);
             }
         }
-        #[expect(clippy::exit, reason = "the user wants out now, and a kill at any instant is safe")]
+        #[expect(
+            clippy::exit,
+            reason = "the user wants out now, and a kill at any instant is safe"
+        )]
         std::process::exit(i32::from(Kind::Interrupted.exit_code()));
     });
     Ok(stopped)
@@ -185,7 +208,9 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
 /// Hints for a failed AWS call.
 pub fn hinted(failure: Failure) -> Failure {
     match failure.error.as_ref().and_then(class) {
-        Some(Class::Credentials) => failure.hinted("sign in again (`aws sso login`), then run the same command"),
+        Some(Class::Credentials) => {
+            failure.hinted("sign in again (`aws sso login`), then run the same command")
+        }
         Some(Class::Denied) => failure.hinted("the credentials lack the permission that AWS names above"),
         _ => failure,
     }

@@ -2,6 +2,8 @@
 //!
 //! Must not change anything.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use super::outputs::{Outputs, outputs};
@@ -33,10 +35,16 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
     let packages = session::packages(&config)?;
     let session = Session::open(global, talk).await?;
     session.check(&state)?;
-    let mut lines = status(&session.aws, resources::revive, &state).await.map_err(|error| hinted(error.into()))?;
+    let mut lines = status(&session.aws, resources::revive, &state)
+        .await
+        .map_err(|error| hinted(error.into()))?;
     // A run that stopped early has not begun these.
     let declared = stack::stack(&config, &session.identity, &state.owner, &packages);
-    for step in declared.steps().iter().filter(|step| state.record(&step.name).is_none()) {
+    for step in declared
+        .steps()
+        .iter()
+        .filter(|step| state.record(&step.name).is_none())
+    {
         lines.push(Line {
             step: step.name.clone(),
             kind: step.kind.to_owned(),
@@ -77,16 +85,25 @@ fn table(lines: &[Line]) -> String {
                 StepState::Drifted => format!("drifted: {}", line.drifted.join(", ")),
                 StepState::Unfinished => "unfinished".to_owned(),
             };
-            [line.step.clone(), line.id.clone().unwrap_or_else(|| "-".to_owned()), state]
+            [
+                line.step.clone(),
+                line.id.clone().unwrap_or_else(|| "-".to_owned()),
+                state,
+            ]
         })
         .collect();
     let width = |column: usize, title: &str| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(title.len())
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(title.len())
     };
     let (steps, ids) = (width(0, "STEP"), width(1, "ID"));
     let mut table = format!("{:<steps$}  {:<ids$}  STATE\n", "STEP", "ID");
     for [step, id, state] in rows {
-        table.push_str(&format!("{step:<steps$}  {id:<ids$}  {state}\n"));
+        writeln!(table, "{step:<steps$}  {id:<ids$}  {state}")
+            .expect("a string takes all that is written to it");
     }
     table
 }
@@ -106,7 +123,12 @@ mod tests {
         };
         let lines = [
             line("user-pool", Some("eu-west-1_abc"), StepState::Ok, &[]),
-            line("route:GET /user", Some("p1/GET"), StepState::Drifted, &["authorizer", "scopes"]),
+            line(
+                "route:GET /user",
+                Some("p1/GET"),
+                StepState::Drifted,
+                &["authorizer", "scopes"],
+            ),
             line("stage", None, StepState::Missing, &[]),
         ];
         insta::assert_snapshot!(table(&lines), @r"

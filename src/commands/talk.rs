@@ -78,8 +78,15 @@ impl Talk {
     pub fn failure(&self, failure: &Failure) {
         if let Some(error) = &failure.error {
             for (index, cause) in error.chain().enumerate() {
-                let (word, style) = if index == 0 { ("error", ERROR) } else { ("caused by", CAUSE) };
-                stderr(&format!("{style}{word}:{style:#} {}", printable(&cause.to_string())));
+                let (word, style) = if index == 0 {
+                    ("error", ERROR)
+                } else {
+                    ("caused by", CAUSE)
+                };
+                stderr(&format!(
+                    "{style}{word}:{style:#} {}",
+                    printable(&cause.to_string())
+                ));
             }
         }
         for hint in &failure.hints {
@@ -89,9 +96,11 @@ impl Talk {
 
     /// The listener for AWS calls, if they are to be told.
     pub fn call_log(&self) -> Option<CallLog> {
-        self.verbose.then(|| CallLog(Arc::new(|line| stderr(&printable(&format!("aws       {line}"))))))
+        self.verbose
+            .then(|| CallLog(Arc::new(|line| stderr(&printable(&format!("aws       {line}"))))))
     }
 
+    #[expect(clippy::unused_self, reason = "all words go through the voice")]
     /// Asks on the terminal; `None` where there is none.
     pub fn ask(&self, question: &str) -> Option<bool> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
@@ -113,6 +122,8 @@ fn stderr(line: &str) {
 pub fn is_broken_pipe(failure: &Failure) -> bool {
     failure.kind == Kind::Failed
         && failure.error.iter().flat_map(anyhow::Error::chain).any(|cause| {
-            cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+            cause
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
         })
 }

@@ -18,7 +18,7 @@ use crate::resources::client;
 use crate::state::State;
 
 /// Right after its creation the domain, or the client, may not be known everywhere.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<(), Failure> {
@@ -56,14 +56,21 @@ pub(super) fn choose(outputs: &Outputs, client: Option<&str>) -> Result<String, 
 
 /// The name that is meant: the given one, or the only one.
 pub(super) fn pick(noun: &str, names: &[&str], given: Option<&str>) -> Result<String, Failure> {
-    let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let there = if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    };
     match given {
         Some(name) if names.contains(&name) => Ok(name.to_owned()),
-        Some(name) => Err(Failure::usage(format!("there is no {noun} {name}")).hinted(format!("there is {there}"))),
-        None if names.len() == 1 => Ok(names[0].to_owned()),
-        None => {
-            Err(Failure::usage(format!("which {noun}? the stack has {}", names.len())).hinted(format!("name one of: {there}")))
+        Some(name) => {
+            Err(Failure::usage(format!("there is no {noun} {name}")).hinted(format!("there is {there}")))
         }
+        None if names.len() == 1 => Ok(names[0].to_owned()),
+        None => Err(
+            Failure::usage(format!("which {noun}? the stack has {}", names.len()))
+                .hinted(format!("name one of: {there}")),
+        ),
     }
 }
 
@@ -78,7 +85,13 @@ pub(super) async fn fetch(
     let client_id = &outputs.clients[name].client_id;
     let secret: SecretString = client::secret(&session.cx(talk), &outputs.user_pool_id, client_id)
         .await
-        .map_err(|error| hinted(error.context(format!("cannot read the secret of client {name}")).into()))?;
+        .map_err(|error| {
+            hinted(
+                error
+                    .context(format!("cannot read the secret of client {name}"))
+                    .into(),
+            )
+        })?;
     let request = TokenRequest {
         token_url: &outputs.token_url,
         client_id,
@@ -106,7 +119,10 @@ mod tests {
         assert_eq!(failure.kind.exit_code(), 2);
         assert_eq!(failure.error.unwrap().to_string(), "there is no client billing");
         assert_eq!(failure.hints, ["there is app, other"]);
-        assert_eq!(pick("client", &["app", "other"], None).unwrap_err().hints, ["name one of: app, other"]);
+        assert_eq!(
+            pick("client", &["app", "other"], None).unwrap_err().hints,
+            ["name one of: app, other"]
+        );
         assert!(pick("client", &[], None).is_err());
     }
 }

@@ -51,7 +51,11 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
         stop,
     };
     let result = engine::up::up(&mut engine, &stack).await?;
-    let outputs = if result.is_done() { Some(complete(&state)?) } else { None };
+    let outputs = if result.is_done() {
+        Some(complete(&state)?)
+    } else {
+        None
+    };
     report(ended(&result, outputs.as_ref()));
     told?;
     if let Some(outputs) = outputs {
@@ -59,9 +63,16 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
             print(talk, &outputs)?;
         }
         let sandbox = if global.sandbox { " --sandbox" } else { "" };
-        let named = global.stack.as_ref().map(|name| format!(" --stack {name}")).unwrap_or_default();
+        let named = global
+            .stack
+            .as_ref()
+            .map(|name| format!(" --stack {name}"))
+            .unwrap_or_default();
         if let Some(route) = config.routes.first() {
-            talk.say(&format!("try: provision call {} {}{sandbox}{named}", route.verb, route.path));
+            talk.say(&format!(
+                "try: provision call {} {}{sandbox}{named}",
+                route.verb, route.path
+            ));
         }
         return Ok(());
     }
@@ -120,7 +131,12 @@ pub(super) fn ended(result: &RunResult, outputs: Option<&Outputs>) -> Event {
 pub(super) fn failure(result: RunResult, command: &str) -> Failure {
     let held: Vec<&str> = result.held_back.iter().map(|(step, _)| step.as_str()).collect();
     let resume = format!("run `provision {command}` again: it goes on where this run stopped");
-    let others: Vec<&str> = result.failed.iter().skip(1).map(|(step, _)| step.as_str()).collect();
+    let others: Vec<&str> = result
+        .failed
+        .iter()
+        .skip(1)
+        .map(|(step, _)| step.as_str())
+        .collect();
     let mut also = String::new();
     if !others.is_empty() {
         also = format!("; also failed: {}", others.join(", "));
@@ -134,7 +150,11 @@ pub(super) fn failure(result: RunResult, command: &str) -> Failure {
         } else {
             anyhow!("not everything could begin{also}")
         };
-        let kind = if result.interrupted { Kind::Interrupted } else { Kind::Failed };
+        let kind = if result.interrupted {
+            Kind::Interrupted
+        } else {
+            Kind::Failed
+        };
         return Failure::new(kind, message).hinted(resume);
     };
     let error = error.context(format!("step {step} failed{also}"));

@@ -36,8 +36,11 @@ pub fn decide(record: Option<&Record>, desired: &Value, fixed: &[&str], present:
         Phase::Ready | Phase::Updating if !present => Decision::Create,
         Phase::Ready | Phase::Updating => {
             let changed = changed_fields(&record.desired, desired);
-            let refused: Vec<String> =
-                changed.iter().filter(|field| fixed.contains(&field.as_str())).cloned().collect();
+            let refused: Vec<String> = changed
+                .iter()
+                .filter(|field| fixed.contains(&field.as_str()))
+                .cloned()
+                .collect();
             if !refused.is_empty() {
                 Decision::Refuse(refused)
             } else if changed.is_empty() && record.phase == Phase::Ready {

@@ -15,7 +15,12 @@ use crate::state::Phase;
 /// # Errors
 /// The record cannot be understood, before anything is asked of AWS. What fails later is in the result.
 pub async fn down<C: 'static>(engine: &mut Engine<'_, C>) -> Result<RunResult> {
-    let all: HashSet<String> = engine.state.steps.iter().map(|record| record.step.clone()).collect();
+    let all: HashSet<String> = engine
+        .state
+        .steps
+        .iter()
+        .map(|record| record.step.clone())
+        .collect();
     engine.tell(Event::Started {
         command: "down",
         stack: engine.state.stack.clone(),
@@ -71,9 +76,12 @@ pub(super) async fn remove<C: 'static>(
                     fail(engine, &mut result, step, error);
                     continue;
                 }
-                running.begin(&engine.cloud.clone(), &step, resource, |resource, cx| async move {
-                    unmake(&*resource, &cx, output).await
-                });
+                running.begin(
+                    &engine.cloud.clone(),
+                    &step,
+                    resource,
+                    |resource, cx| async move { unmake(&*resource, &cx, output).await },
+                );
             }
             waiting = still;
         }
@@ -85,25 +93,28 @@ pub(super) async fn remove<C: 'static>(
             Next::Stop => engine.tell(Event::Stopping {
                 running: running.calls.len(),
             }),
-            Next::Finished(finished) => match finished.brought {
-                Err(error) => fail(engine, &mut result, finished.step, error),
-                Ok(_) => {
-                    result.changed += 1;
-                    match engine.record_gone(&finished.step, &children, finished.began) {
-                        Ok(()) => {
-                            left.remove(&finished.step);
-                        }
-                        Err(error) => fail(engine, &mut result, finished.step, error),
+            Next::Finished(finished) => {
+                let gone = match finished.brought {
+                    Ok(_) => engine.record_gone(&finished.step, &children, finished.began),
+                    Err(error) => Err(error),
+                };
+                match gone {
+                    Ok(()) => {
+                        result.changed += 1;
+                        left.remove(&finished.step);
                     }
+                    Err(error) => fail(engine, &mut result, finished.step, error),
                 }
-            },
+            }
         }
     }
     result.interrupted = engine.stopping() && !waiting.is_empty();
     if !result.interrupted {
         for step in waiting {
             let because = blockers[&step].iter().find(|blocker| left.contains(*blocker));
-            let because = because.expect("a step that waits has a blocker that is left").clone();
+            let because = because
+                .expect("a step that waits has a blocker that is left")
+                .clone();
             engine.tell(Event::HeldBack {
                 step: step.clone(),
                 because: because.clone(),
@@ -122,7 +133,12 @@ fn blockers<C: 'static>(
 ) -> HashMap<String, Vec<String>> {
     let mut blockers: HashMap<String, Vec<String>> =
         going.iter().map(|step| (step.clone(), Vec::new())).collect();
-    for record in engine.state.steps.iter().filter(|record| going.contains(&record.step)) {
+    for record in engine
+        .state
+        .steps
+        .iter()
+        .filter(|record| going.contains(&record.step))
+    {
         if children.contains_key(&record.step) {
             continue;
         }

@@ -32,7 +32,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(3);
 /// How often one run tries a create whose answers keep getting lost.
 const CREATE_ATTEMPTS: u32 = 3;
 /// How long a deleted resource may stay visible. Terraform allows a function 10 minutes and a domain one.
-const GONE_DEADLINE: Duration = Duration::from_secs(600);
+const GONE_DEADLINE: Duration = Duration::from_mins(10);
 /// Between two looks at a resource that is being deleted.
 const GONE_PAUSE: Duration = Duration::from_secs(2);
 
@@ -202,7 +202,10 @@ impl<C: 'static> Engine<'_, C> {
 
     /// Records that a call is about to begin, durably.
     fn intend(&mut self, step: &str, phase: Phase, action: Action) -> Result<()> {
-        let record = self.state.record_mut(step).expect("an intent is of a step on record");
+        let record = self
+            .state
+            .record_mut(step)
+            .expect("an intent is of a step on record");
         record.phase = phase;
         self.save().context("nothing was asked of AWS for this step")?;
         self.tell(Event::StepStarted {
@@ -219,10 +222,19 @@ impl<C: 'static> Engine<'_, C> {
 
     /// Which recorded steps go together with another one when all of `going` are deleted: child to parent.
     fn children(&self, going: &HashSet<String>) -> Result<HashMap<String, String>> {
-        let kinds: HashMap<&str, &str> =
-            self.state.steps.iter().map(|record| (record.step.as_str(), record.kind.as_str())).collect();
+        let kinds: HashMap<&str, &str> = self
+            .state
+            .steps
+            .iter()
+            .map(|record| (record.step.as_str(), record.kind.as_str()))
+            .collect();
         let mut children = HashMap::new();
-        for record in self.state.steps.iter().filter(|record| going.contains(&record.step)) {
+        for record in self
+            .state
+            .steps
+            .iter()
+            .filter(|record| going.contains(&record.step))
+        {
             let Some(parent_kind) = self.revive(record)?.dies_with() else {
                 continue;
             };
@@ -248,7 +260,9 @@ impl<C: 'static> Engine<'_, C> {
             .map(|record| record.step.clone())
             .collect();
         let own = self.state.record(step).cloned();
-        self.state.steps.retain(|record| record.step != step && !gone_with(record));
+        self.state
+            .steps
+            .retain(|record| record.step != step && !gone_with(record));
         self.save()?;
         let id = own.and_then(|record| {
             let output = record.output.as_ref()?;
@@ -257,13 +271,15 @@ impl<C: 'static> Engine<'_, C> {
         self.tell(Event::StepFinished {
             step: step.to_owned(),
             outcome: Outcome::Deleted,
+            with: None,
             id,
             millis: millis(began),
         });
         for child in along {
             self.tell(Event::StepFinished {
                 step: child,
-                outcome: Outcome::GoneWith(step.to_owned()),
+                outcome: Outcome::Gone,
+                with: Some(step.to_owned()),
                 id: None,
                 millis: 0,
             });
@@ -296,7 +312,12 @@ async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Brought> {
     let mut attempt = 1;
     loop {
         let error = match resource.create(cx).await {
-            Ok(output) => return Ok(Brought::Made { output, adopted: false }),
+            Ok(output) => {
+                return Ok(Brought::Made {
+                    output,
+                    adopted: false,
+                });
+            }
             Err(error) => error,
         };
         let found = match class(&error) {
@@ -307,7 +328,12 @@ async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Brought> {
             _ => return Err(error),
         };
         match found {
-            Ok(Some(output)) => return Ok(Brought::Made { output, adopted: true }),
+            Ok(Some(output)) => {
+                return Ok(Brought::Made {
+                    output,
+                    adopted: true,
+                });
+            }
             Ok(None) if class(&error) == Some(Class::Ambiguous) && attempt < CREATE_ATTEMPTS => attempt += 1,
             Ok(None) => return Err(error),
             Err(found) if is_stranger(&found) => return Err(found.context(error.to_string())),

@@ -68,13 +68,12 @@ pub async fn survey<C: 'static>(
         reads.push(async move {
             let live = match (record.phase, &record.output) {
                 // What an interrupted update left is settled by repeating it, so its being there is what counts.
-                (Phase::Ready | Phase::Updating, Some(output)) => {
-                    match revive(&record.kind, &record.desired) {
-                        Ok(resource) => resource.read(&cx, output).await,
-                        Err(error) => Err(error),
-                    }
-                    .map(|live| live.map_or(Live::Missing, Live::Present))
+                (Phase::Ready | Phase::Updating, Some(output)) => match revive(&record.kind, &record.desired)
+                {
+                    Ok(resource) => resource.read(&cx, output).await,
+                    Err(error) => Err(error),
                 }
+                .map(|live| live.map_or(Live::Missing, Live::Present)),
                 _ => Ok(Live::Unfinished),
             };
             (record.step.clone(), live)
@@ -92,7 +91,9 @@ pub async fn status<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State)
     let mut lives = survey(cloud, revive, state).await;
     let mut lines = Vec::new();
     for record in &state.steps {
-        let live = lives.remove(&record.step).expect("the survey covers every record");
+        let live = lives
+            .remove(&record.step)
+            .expect("the survey covers every record");
         let live = live.map_err(|error| error.context(format!("cannot read step {}", record.step)))?;
         let mut drifted = Vec::new();
         let step_state = match live {
@@ -101,7 +102,11 @@ pub async fn status<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State)
             Live::Present(_) if record.phase != Phase::Ready => StepState::Unfinished,
             Live::Present(live) => {
                 drifted = changed_fields(&record.desired, &live);
-                if drifted.is_empty() { StepState::Ok } else { StepState::Drifted }
+                if drifted.is_empty() {
+                    StepState::Ok
+                } else {
+                    StepState::Drifted
+                }
             }
         };
         let id = match &record.output {

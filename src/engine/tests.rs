@@ -113,7 +113,12 @@ impl Cloud {
     }
 
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.things.borrow().values().map(|thing| thing.name.clone()).collect();
+        let mut names: Vec<String> = self
+            .things
+            .borrow()
+            .values()
+            .map(|thing| thing.name.clone())
+            .collect();
         names.sort();
         names
     }
@@ -171,7 +176,9 @@ macro_rules! kind {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 let things = cx.cloud().things.borrow();
                 let found = things.iter().find(|(_, thing)| {
-                    thing.kind == $kind && thing.name == self.0.name && (thing.owner == self.0.owner || $unique)
+                    thing.kind == $kind
+                        && thing.name == self.0.name
+                        && (thing.owner == self.0.owner || $unique)
                 });
                 match found {
                     Some((_, thing)) if thing.owner != self.0.owner => Err(Stranger {
@@ -187,11 +194,19 @@ macro_rules! kind {
                 let cloud = cx.cloud();
                 {
                     let things = cloud.things.borrow();
-                    if $unique && things.values().any(|thing| thing.kind == $kind && thing.name == self.0.name) {
+                    if $unique
+                        && things
+                            .values()
+                            .any(|thing| thing.kind == $kind && thing.name == self.0.name)
+                    {
                         return Err(failed("Taken", Class::Taken));
                     }
                     for need in &self.0.needs {
-                        assert!(things.contains_key(need), "{} needs {need}, which is not there", self.0.name);
+                        assert!(
+                            things.contains_key(need),
+                            "{} needs {need}, which is not there",
+                            self.0.name
+                        );
                     }
                 }
                 let id = cloud.ids.replace(cloud.ids.get() + 1);
@@ -211,18 +226,26 @@ macro_rules! kind {
             async fn read(&self, cx: &Cx<Cloud>, out: &Out) -> Result<Option<Self>> {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 let things = cx.cloud().things.borrow();
-                Ok(things.get(&out.id).map(|thing| serde_json::from_value(thing.desired.clone())).transpose()?)
+                Ok(things
+                    .get(&out.id)
+                    .map(|thing| serde_json::from_value(thing.desired.clone()))
+                    .transpose()?)
             }
 
             async fn update(&self, cx: &Cx<Cloud>, _: &Self, out: Out) -> Result<Out> {
-                cx.cloud().write(Effect::Update(out.id, serde_json::to_value(self)?)).await?;
+                cx.cloud()
+                    .write(Effect::Update(out.id, serde_json::to_value(self)?))
+                    .await?;
                 Ok(out)
             }
 
             async fn delete(&self, cx: &Cx<Cloud>, out: &Out) -> Result<()> {
-                let guarded = cx.cloud().things.borrow().values().any(|thing| {
-                    thing.kind == "unique" && thing.needs.contains(&out.id)
-                });
+                let guarded = cx
+                    .cloud()
+                    .things
+                    .borrow()
+                    .values()
+                    .any(|thing| thing.kind == "unique" && thing.needs.contains(&out.id));
                 // As Cognito refuses to delete a pool that has a domain.
                 if guarded {
                     bail!("{} still has something unique in it", self.0.name);
@@ -278,7 +301,11 @@ fn stack(shape: &Shape, owner: &str) -> Stack<Cloud> {
                 name: name.clone(),
                 owner: owner.clone(),
                 parent: plains.first().map(|out| out.id),
-                needs: [plains, uniques, children].concat().iter().map(|out| out.id).collect(),
+                needs: [plains, uniques, children]
+                    .concat()
+                    .iter()
+                    .map(|out| out.id)
+                    .collect(),
                 size,
                 color: 0,
             }
@@ -409,15 +436,23 @@ impl World {
     }
 
     async fn up(&mut self, stack: &Stack<Cloud>) -> RunResult {
-        self.run(Verb::Up(stack), None).await.expect("this process does not die")
+        self.run(Verb::Up(stack), None)
+            .await
+            .expect("this process does not die")
     }
 
     async fn down(&mut self) -> RunResult {
-        self.run(Verb::Down, None).await.expect("this process does not die")
+        self.run(Verb::Down, None)
+            .await
+            .expect("this process does not die")
     }
 
     fn recorded(&self) -> usize {
-        self.disk.saved.borrow().as_ref().map_or(0, |state| state.steps.len())
+        self.disk
+            .saved
+            .borrow()
+            .as_ref()
+            .map_or(0, |state| state.steps.len())
     }
 
     fn assert_whole(&self, shape: &Shape) {
@@ -469,7 +504,11 @@ fn up_makes_everything_once_and_down_leaves_nothing() {
         let again = world.up(&stack).await;
         assert!(again.is_done());
         assert_eq!(again.changed, 0);
-        assert_eq!(world.cloud.calls.get(), calls, "an unchanged stack is not written to");
+        assert_eq!(
+            world.cloud.calls.get(),
+            calls,
+            "an unchanged stack is not written to"
+        );
 
         assert!(world.down().await.is_done());
         world.assert_nothing();
@@ -492,7 +531,11 @@ fn killed_at_every_write_up_ends_with_one_of_everything() {
                 block_on(async {
                     let mut world = World::new();
                     let stack = stack(&sample(), "1a2b3c4d");
-                    if world.run(Verb::Up(&stack), Some((write, arrives))).await.is_none() {
+                    if world
+                        .run(Verb::Up(&stack), Some((write, arrives)))
+                        .await
+                        .is_none()
+                    {
                         died = true;
                         kills += 1;
                     }
@@ -519,7 +562,12 @@ fn killed_at_every_write_down_alone_leaves_nothing() {
             block_on(async {
                 let mut world = World::new();
                 let stack = stack(&sample(), "1a2b3c4d");
-                assert!(world.run(Verb::Up(&stack), Some((write, arrives))).await.is_none());
+                assert!(
+                    world
+                        .run(Verb::Up(&stack), Some((write, arrives)))
+                        .await
+                        .is_none()
+                );
                 world.cloud.land(|_| lands);
                 assert!(world.down().await.is_done());
                 world.assert_nothing();
@@ -571,7 +619,15 @@ fn every_lost_answer_is_settled_in_the_same_run() {
                     .events
                     .borrow()
                     .iter()
-                    .filter(|event| matches!(event, Event::StepFinished { outcome: Outcome::Adopted, .. }))
+                    .filter(|event| {
+                        matches!(
+                            event,
+                            Event::StepFinished {
+                                outcome: Outcome::Adopted,
+                                ..
+                            }
+                        )
+                    })
                     .count();
                 assert_eq!(adopted, usize::from(fault == Fault::AnswerLost));
             });
@@ -591,11 +647,20 @@ fn a_failed_step_stops_its_dependents_only_and_up_goes_on_from_there() {
             assert!(!result.is_done());
             let failed = result.failed[0].0.clone();
             for (step, because) in &result.held_back {
-                let needs = &stack.steps().iter().find(|declared| declared.name == *step).unwrap().needs;
+                let needs = &stack
+                    .steps()
+                    .iter()
+                    .find(|declared| declared.name == *step)
+                    .unwrap()
+                    .needs;
                 assert!(needs.contains(because));
             }
             let made = sample().len() - 1 - result.held_back.len();
-            assert_eq!(world.cloud.names().len(), made, "siblings of {failed} were finished");
+            assert_eq!(
+                world.cloud.names().len(),
+                made,
+                "siblings of {failed} were finished"
+            );
             assert!(world.up(&stack).await.is_done());
             world.assert_whole(&sample());
         });
@@ -624,7 +689,15 @@ fn what_somebody_else_deleted_is_made_again_with_what_hangs_on_it() {
             let mut world = World::new();
             let stack = stack(&sample(), "1a2b3c4d");
             assert!(world.up(&stack).await.is_done());
-            let id = world.disk.saved.borrow().as_ref().unwrap().record(&format!("step{victim}")).unwrap().output
+            let id = world
+                .disk
+                .saved
+                .borrow()
+                .as_ref()
+                .unwrap()
+                .record(&format!("step{victim}"))
+                .unwrap()
+                .output
                 .as_ref()
                 .unwrap()["id"]
                 .as_u64()
@@ -644,7 +717,12 @@ fn what_somebody_else_deleted_is_made_again_with_what_hangs_on_it() {
 fn a_fixed_field_is_refused_and_another_is_changed_in_place() {
     block_on(async {
         let mut world = World::new();
-        assert!(world.up(&stack(&vec![(0, 1, vec![])], "1a2b3c4d")).await.is_done());
+        assert!(
+            world
+                .up(&stack(&vec![(0, 1, vec![])], "1a2b3c4d"))
+                .await
+                .is_done()
+        );
         let result = world.up(&stack(&vec![(0, 2, vec![])], "1a2b3c4d")).await;
         assert_eq!((result.is_done(), result.changed), (true, 1));
         assert_eq!(world.cloud.things.borrow()[&0].desired["size"], 2);

@@ -3,6 +3,7 @@
 //! Must not delete what the stack still has, except to finish a deletion that an earlier run began.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use super::{Brought, Engine, Finished, Next, RunResult, Running, chain, look, ma
 use crate::graph::{Outputs, Stack};
 use crate::report::Event;
 use crate::report::event::{Action, Outcome, StepName};
-use crate::resource::{Erased, Result};
+use crate::resource::{Cx, Erased, Result};
 use crate::state::{Phase, Record};
 
 /// Creates, resumes or keeps every step of `stack`, then removes the recorded steps that it no longer has. The caller
@@ -151,7 +152,11 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             Some(Ok(live)) => matches!(live, Live::Present(_)),
             None => false,
             Some(Err(_)) => {
-                let error = self.lives.remove(&step.name).expect("just seen").expect_err("just seen");
+                let error = self
+                    .lives
+                    .remove(&step.name)
+                    .expect("just seen")
+                    .expect_err("just seen");
                 self.fail(&step.name, error.context("cannot read it"));
                 return true;
             }
@@ -172,36 +177,15 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             }
             Decision::Resume => {
                 let record = record.expect("a resumed step is on record");
-                let recorded = match self.engine.revive(&record) {
-                    Ok(recorded) => recorded,
-                    Err(error) => {
-                        self.fail(&step.name, error);
-                        return true;
-                    }
-                };
-                self.engine.tell(Event::StepStarted {
-                    step: step.name.clone(),
-                    action: Action::Resume,
-                });
-                self.running.begin(&cloud, &step.name, recorded, |resource, cx| async move {
+                self.begin_recorded(&record, Action::Resume, |resource, cx| async move {
                     Ok(Brought::Found(look(&*resource, &cx).await?))
                 });
             }
             Decision::FinishDelete => {
                 let record = record.expect("a deleted step is on record");
-                let recorded = match self.engine.revive(&record) {
-                    Ok(recorded) => recorded,
-                    Err(error) => {
-                        self.fail(&step.name, error);
-                        return true;
-                    }
-                };
-                self.engine.tell(Event::StepStarted {
-                    step: step.name.clone(),
-                    action: Action::Delete,
-                });
-                self.running.begin(&cloud, &step.name, recorded, |resource, cx| async move {
-                    unmake(&*resource, &cx, record.output).await
+                let output = record.output.clone();
+                self.begin_recorded(&record, Action::Delete, |resource, cx| async move {
+                    unmake(&*resource, &cx, output).await
                 });
             }
             Decision::Keep => {
@@ -238,6 +222,28 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         true
     }
 
+    /// Begins a call that settles what an interrupted run intended, with the inputs that it recorded.
+    fn begin_recorded<F>(
+        &mut self,
+        record: &Record,
+        action: Action,
+        call: impl FnOnce(Rc<dyn Erased<C>>, Cx<C>) -> F,
+    ) where
+        F: Future<Output = Result<Brought>> + 'static,
+    {
+        match self.engine.revive(record) {
+            Ok(recorded) => {
+                self.engine.tell(Event::StepStarted {
+                    step: record.step.clone(),
+                    action,
+                });
+                self.running
+                    .begin(&self.engine.cloud, &record.step, recorded, call);
+            }
+            Err(error) => self.fail(&record.step, error),
+        }
+    }
+
     /// Puts a record without output for this step where the file's order wants it.
     fn put_record(&mut self, index: usize, desired: Value) {
         let step = &self.stack.steps()[index];
@@ -249,10 +255,18 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             desired,
             output: None,
         };
-        let state = &mut self.engine.state;
+        let state = &mut *self.engine.state;
         state.steps.retain(|record| record.step != step.name);
-        let after = |name: &str| self.stack.steps()[index + 1..].iter().any(|step| step.name == name);
-        let at = state.steps.iter().position(|record| after(&record.step)).unwrap_or(state.steps.len());
+        let after = |name: &str| {
+            self.stack.steps()[index + 1..]
+                .iter()
+                .any(|step| step.name == name)
+        };
+        let at = state
+            .steps
+            .iter()
+            .position(|record| after(&record.step))
+            .unwrap_or(state.steps.len());
         state.steps.insert(at, record);
     }
 
@@ -278,8 +292,15 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             }
         };
         let made = match brought {
-            Brought::Made { output, adopted: false } => Some((output, Outcome::Created)),
-            Brought::Made { output, adopted: true } | Brought::Found(Some(output)) => Some((output, Outcome::Adopted)),
+            Brought::Made {
+                output,
+                adopted: false,
+            } => Some((output, Outcome::Created)),
+            Brought::Made {
+                output,
+                adopted: true,
+            }
+            | Brought::Found(Some(output)) => Some((output, Outcome::Adopted)),
             Brought::Changed(output) => Some((output, Outcome::Updated)),
             Brought::Found(None) => {
                 self.engine.state.steps.retain(|record| record.step != step);
@@ -301,7 +322,11 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             return;
         };
         self.result.changed += 1;
-        let record = self.engine.state.record_mut(&step).expect("a begun step is on record");
+        let record = self
+            .engine
+            .state
+            .record_mut(&step)
+            .expect("a begun step is on record");
         record.phase = Phase::Ready;
         record.desired = resource.desired();
         record.needs.clone_from(&self.stack.steps()[index].needs);
@@ -327,8 +352,13 @@ impl<C: 'static> Up<'_, '_, '_, C> {
     }
 
     fn forget_deleted(&mut self, step: &str, began: Instant) -> Result<()> {
-        let recorded: HashSet<String> =
-            self.engine.state.steps.iter().map(|record| record.step.clone()).collect();
+        let recorded: HashSet<String> = self
+            .engine
+            .state
+            .steps
+            .iter()
+            .map(|record| record.step.clone())
+            .collect();
         let children = self.engine.children(&recorded)?;
         for (child, parent) in &children {
             if parent == step {
@@ -350,6 +380,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         self.engine.tell(Event::StepFinished {
             step: step.clone(),
             outcome,
+            with: None,
             id: resource.id(&output).ok(),
             millis,
         });

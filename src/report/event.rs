@@ -41,6 +41,9 @@ pub enum Event {
         step: String,
         /// How.
         outcome: Outcome,
+        /// The step whose deletion took this one along, where that is how it went.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        with: Option<String>,
         /// The resource's id, where there is one.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
@@ -101,7 +104,7 @@ pub enum Action {
 }
 
 /// How a step ended well.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Made.
@@ -115,7 +118,7 @@ pub enum Outcome {
     /// Deleted, and seen to be gone.
     Deleted,
     /// Gone with the deletion of another step.
-    GoneWith(String),
+    Gone,
 }
 
 /// How a run ended.

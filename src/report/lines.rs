@@ -19,10 +19,17 @@ impl Lines {
     /// The line for this event, if it is worth one. Control characters are escaped: some text is a server's.
     pub fn line(&mut self, event: &Event) -> Option<String> {
         let line = match event {
-            Event::Started { command, stack, steps } => {
+            Event::Started {
+                command,
+                stack,
+                steps,
+            } => {
                 format!("{command} {stack}: {}", counted(steps.len(), "step"))
             }
-            Event::StepStarted { step, action: Action::Resume } => {
+            Event::StepStarted {
+                step,
+                action: Action::Resume,
+            } => {
                 format!("resuming  {step}: looking for what an interrupted run may have made")
             }
             Event::StepStarted { .. } => return None,
@@ -33,11 +40,25 @@ impl Lines {
                 self.waits.insert(step.clone(), what.clone());
                 format!("waiting   {step}: for {what}")
             }
-            Event::StepFinished { outcome: Outcome::Unchanged, .. } => {
+            Event::StepFinished {
+                outcome: Outcome::Unchanged,
+                ..
+            } => {
                 self.unchanged += 1;
                 return None;
             }
-            Event::StepFinished { step, outcome, id, millis } => finished(step, outcome, id.as_deref(), *millis),
+            Event::StepFinished {
+                step,
+                with: Some(parent),
+                ..
+            } => format!("deleted   {step} (with {parent})"),
+            Event::StepFinished {
+                step,
+                outcome,
+                id,
+                millis,
+                ..
+            } => finished(step, *outcome, id.as_deref(), *millis),
             Event::StepFailed { step, error } => format!("failed    {step}: {}", error.join(": ")),
             Event::HeldBack { step, because } => format!("held back {step}: it needs {because}"),
             Event::Stopping { running } => format!(
@@ -59,27 +80,41 @@ impl Lines {
     }
 }
 
-fn finished(step: &str, outcome: &Outcome, id: Option<&str>, millis: u64) -> String {
+fn finished(step: &str, outcome: Outcome, id: Option<&str>, millis: u64) -> String {
     let word = match outcome {
         Outcome::Created => "created",
         Outcome::Adopted => "adopted",
         Outcome::Updated => "updated",
         Outcome::Unchanged => "unchanged",
         Outcome::Deleted => "deleted",
-        Outcome::GoneWith(parent) => return format!("deleted   {step} (with {parent})"),
+        Outcome::Gone => "gone",
     };
     let id = id.map(|id| format!("  {id}")).unwrap_or_default();
-    format!("{word:<9} {step}{id}  ({}.{} s)", millis / 1000, millis % 1000 / 100)
+    format!(
+        "{word:<9} {step}{id}  ({}.{} s)",
+        millis / 1000,
+        millis % 1000 / 100
+    )
 }
 
 fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }
 
 /// The text with its control characters escaped, so that none reaches a terminal raw.
 pub fn printable(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() })
+        .map(|c| {
+            if c.is_control() && c != '\n' {
+                c.escape_default().to_string()
+            } else {
+                c.to_string()
+            }
+        })
         .collect()
 }
 
@@ -97,7 +132,10 @@ mod tests {
     #[test]
     fn a_wait_that_repeats_itself_is_told_once() {
         let mut lines = Lines::default();
-        assert_eq!(lines.line(&waiting("x")).as_deref(), Some("waiting   domain: for x"));
+        assert_eq!(
+            lines.line(&waiting("x")).as_deref(),
+            Some("waiting   domain: for x")
+        );
         assert_eq!(lines.line(&waiting("x")), None);
         assert!(lines.line(&waiting("y")).is_some());
     }
@@ -114,6 +152,7 @@ mod tests {
         let unchanged = Event::StepFinished {
             step: "domain".to_owned(),
             outcome: Outcome::Unchanged,
+            with: None,
             id: None,
             millis: 0,
         };

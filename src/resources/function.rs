@@ -17,7 +17,7 @@ use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Resource, Result, Stranger};
 
 /// Terraform waits as long for a function to become Active.
-const ACTIVE_DEADLINE: Duration = Duration::from_secs(10 * 60);
+const ACTIVE_DEADLINE: Duration = Duration::from_mins(10);
 
 /// A Lambda function. Names are unique in the account and region.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

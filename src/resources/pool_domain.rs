@@ -13,7 +13,7 @@ use crate::aws::wait::unless_gone;
 use crate::resource::{Class, Cx, Resource, Result, Stranger};
 
 /// AWS says up to one minute for a prefix domain.
-const ACTIVE_DEADLINE: Duration = Duration::from_secs(3 * 60);
+const ACTIVE_DEADLINE: Duration = Duration::from_mins(3);
 
 /// A prefix domain. Prefixes are unique in the region, across all accounts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -62,7 +62,7 @@ impl Resource for Role {
         }
         // A role that was made a moment ago may be answered with its id in place of its ARN (Terraform waits for this).
         let arn = cx
-            .wait_for("IAM to know the role's ARN", std::time::Duration::from_secs(120), || async {
+            .wait_for("IAM to know the role's ARN", std::time::Duration::from_mins(2), || async {
                 let role = self.get(cx).await?;
                 Ok(role.map(|role| role.arn).filter(|arn| arn.starts_with("arn:")))
             })

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use aws_sdk_apigateway::operation::get_method::GetMethodOutput;
 use aws_sdk_apigateway::types::{IntegrationType, Op, PatchOperation};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -33,15 +35,16 @@ pub struct Route {
 /// What the deployment has to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Output {
-    /// SHA-256, in hex, over all that the route consists of: another one wants another deployment.
+    /// SHA-256, in base64url, over all that the route consists of: another one wants another deployment.
     pub digest: String,
 }
 
 impl Route {
     fn output(&self) -> Output {
         let route = serde_json::to_vec(self).expect("a route is plain JSON");
-        let digest = Sha256::digest(route).iter().map(|byte| format!("{byte:02x}")).collect();
-        Output { digest }
+        Output {
+            digest: URL_SAFE_NO_PAD.encode(Sha256::digest(route)),
+        }
     }
 
     async fn get(&self, cx: &Cx<Aws>) -> Result<Option<GetMethodOutput>> {

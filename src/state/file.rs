@@ -89,7 +89,10 @@ impl StateFile {
 
     /// Replaces the file. When this returns, the new state survives a crash of the machine; until then the old one does.
     pub fn save(&self, state: &State) -> Result<(), StateError> {
-        self.replace(state).map_err(|source| StateError::Io { what: "write", source })
+        self.replace(state).map_err(|source| StateError::Io {
+            what: "write",
+            source,
+        })
     }
 
     fn replace(&self, state: &State) -> std::io::Result<()> {
