@@ -1,217 +1,450 @@
-//! One call of the API with a bearer token.
+//! One call of the API with an access token, and what the gateway's own answers mean.
 //!
-//! Must not print the token, nor put it into an error.
+//! Must not print or keep the token, and must not fetch one.
 
-use anyhow::Context;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use reqwest::{Client, Method, Url};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
-use crate::error::{Failure, Hint};
+use crate::error::Failure;
+use crate::untrusted::printable;
 
-/// What to send.
+/// The methods that an API Gateway REST API takes; `ANY` is a route's word for all of them.
+const METHODS: [Method; 7] = [
+    Method::DELETE,
+    Method::GET,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PATCH,
+    Method::POST,
+    Method::PUT,
+];
+
+/// A request to the API.
 pub struct Request<'a> {
-    /// The HTTP method.
-    pub method: &'a str,
-    /// Where to.
+    /// From [`parse_method`].
+    pub method: Method,
+    /// The whole URL, stage and query included.
     pub url: &'a str,
-    /// The access token.
+    /// Sent as `Authorization: Bearer …`.
     pub token: &'a SecretString,
-    /// More headers.
+    /// From [`parse_header`]; a name may be there more than once.
     pub headers: &'a [(HeaderName, HeaderValue)],
-    /// The body.
+    /// Sent as it is. No content type is added: API Gateway takes `application/json` where there is none.
     pub body: Option<Vec<u8>>,
 }
 
-/// What came back.
-#[derive(Clone, Debug)]
+/// The API's answer, whatever its status.
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// The status in words.
+    /// The status in words; empty where it has none.
     pub reason: &'static str,
-    /// In the order in which they came; what is not text is shown as far as it is.
+    /// Names and values, the values safe to print.
     pub headers: Vec<(String, String)>,
-    /// As it came.
+    /// The body as it came: not safe to print to a terminal.
     pub body: Vec<u8>,
 }
 
-/// `Name: value`, as it is typed.
-///
-/// # Errors
-/// It has no colon, or is no header, or is `Authorization`, which the access token goes into.
-pub fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
-    let (name, value) = text.split_once(':').ok_or_else(|| {
-        Failure::usage(format!("{text:?} is no header")).hinted("such as -H 'Accept: text/plain'")
-    })?;
-    let refused = || Failure::usage(format!("{:?} is no header", name.trim()));
-    let name: HeaderName = name.trim().parse().map_err(|_| refused())?;
-    let value: HeaderValue = value.trim().parse().map_err(|_| refused())?;
-    if name == AUTHORIZATION {
-        return Err(Failure::usage(
-            "the header Authorization carries the access token",
+/// A method as a user types it, in either case.
+pub fn parse_method(text: &str) -> Result<Method, Failure> {
+    let known = METHODS
+        .into_iter()
+        .find(|method| method.as_str().eq_ignore_ascii_case(text));
+    known.ok_or_else(|| {
+        let names = METHODS.map(|method| method.to_string()).join(", ");
+        Failure::usage(format!(
+            "{} is not a method of an API",
+            printable(&format!("{text:?}"))
         ))
-        .hint("choose a token with --client and --scope");
-    }
-    Ok((name, value))
+        .hinted(format!("one of: {names}"))
+    })
 }
 
-/// Calls. Any status is an answer.
-///
-/// # Errors
-/// The method or URL is none, or no answer came.
-pub async fn call(http: &Client, request: Request<'_>) -> Result<Response, Failure> {
-    let method: Method = request
-        .method
-        .to_uppercase()
-        .parse()
-        .map_err(|_| Failure::usage(format!("{:?} is no HTTP method", request.method)))?;
-    let mut headers: HeaderMap = request.headers.iter().cloned().collect();
-    let mut bearer = HeaderValue::from_str(&format!("Bearer {}", request.token.expose_secret()))
-        .ok()
-        .context("the access token does not fit into a header")?;
+/// A header as a user types it, `Name: value`. An error names the header and never quotes its value, which may be a
+/// key. The headers that belong to the call itself are refused.
+pub fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
+    let Some((name, value)) = text.split_once(':') else {
+        return Err(Failure::usage("a header has no colon").hinted("write it as `Name: value`"));
+    };
+    let shown = printable(name);
+    let Ok(name) = HeaderName::from_bytes(name.trim().as_bytes()) else {
+        return Err(Failure::usage(format!(
+            "`{shown}` cannot be the name of a header"
+        )));
+    };
+    if name == AUTHORIZATION {
+        return Err(Failure::usage(
+            "the header `Authorization` carries the access token and cannot be given",
+        ));
+    }
+    if [CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
+        return Err(Failure::usage(format!(
+            "the header `{shown}` follows from the body and cannot be given"
+        )));
+    }
+    match HeaderValue::from_str(value.trim()) {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(Failure::usage(format!(
+            "the value of the header `{shown}` has a control character"
+        ))),
+    }
+}
+
+/// Sends the request and reads the whole answer; an answer of any status is a success.
+pub async fn call(client: &Client, request: Request<'_>) -> Result<Response, Failure> {
+    let url = target(request.url)?;
+    let mut what = url.clone();
+    // A query may hold a key; the path is enough to know which call it was.
+    what.set_query(None);
+    let what = format!("{} {what}", request.method);
+
+    let bearer = SecretString::from(format!("Bearer {}", request.token.expose_secret()));
+    let Ok(mut bearer) = HeaderValue::from_str(bearer.expose_secret()) else {
+        return Err(Failure::usage(
+            "the access token has a character that no header can carry",
+        ));
+    };
     bearer.set_sensitive(true);
+    let mut headers: HeaderMap = request.headers.iter().cloned().collect();
     headers.insert(AUTHORIZATION, bearer);
-    let mut call = http.request(method, request.url).headers(headers);
+
+    let mut call = client.request(request.method, url).headers(headers);
     if let Some(body) = request.body {
         call = call.body(body);
     }
-    let answer = call.send().await.context("the API did not answer")?;
+    let broken = |error: reqwest::Error, what: String| anyhow::Error::new(error.without_url()).context(what);
+    let answer = call
+        .send()
+        .await
+        .map_err(|error| broken(error, format!("no answer to {what}")))?;
     let status = answer.status();
+    let shown = |value: &HeaderValue| printable(&String::from_utf8_lossy(value.as_bytes()));
     let headers = answer
         .headers()
         .iter()
-        .map(|(name, value)| {
-            (
-                name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        })
+        .map(|(name, value)| (name.to_string(), shown(value)))
         .collect();
     let body = answer
         .bytes()
         .await
-        .context("the API's answer was cut off")?
-        .to_vec();
+        .map_err(|error| broken(error, format!("the answer to {what} broke off")))?;
     Ok(Response {
         status: status.as_u16(),
         reason: status.canonical_reason().unwrap_or_default(),
         headers,
-        body,
+        body: body.into(),
     })
 }
 
-/// What an API Gateway's answer means that its words do not say.
+fn target(text: &str) -> Result<Url, Failure> {
+    let refused = |why: &str| Failure::usage(format!("{} cannot be called: {why}", printable(text)));
+    let url = Url::parse(text).map_err(|error| refused(&error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refused("it is not an http or https URL"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        // They would be sent in `Authorization`, and are not quoted either.
+        return Err(Failure::usage(
+            "the URL has a user name or a password; the access token is what is sent",
+        ));
+    }
+    Ok(url)
+}
+
+/// What an answer of the gateway itself means here, for those that say something else than they mean.
+///
+/// `None` for everything else: most answers are the function's own, and it may use the same status.
 pub fn explain(status: u16, body: &[u8]) -> Option<&'static str> {
-    let says = |text: &str| body.windows(text.len()).any(|window| window == text.as_bytes());
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    // The gateway's own answers are `{"message": …}` and nothing else, with a capital M in those of resource policies.
+    let message = match body.as_object() {
+        Some(fields) if fields.len() == 1 => fields.get("message").or_else(|| fields.get("Message")),
+        _ => None,
+    };
+    let says = |text: &str| {
+        message
+            .and_then(Value::as_str)
+            .is_some_and(|message| message.contains(text))
+    };
     match status {
-        401 if says("expired") => Some("the token has expired"),
-        401 => Some("the token has none of the route's scopes, or is of another pool: try another --scope"),
-        403 if says("Missing Authentication Token") => Some(
-            "there is no such method and path on the stage, or a stage made a moment ago is not everywhere yet",
+        401 if says("expired") => Some("the access token has expired: get a new one with `provision token`"),
+        401 if says("Unauthorized") => Some(
+            "the gateway refused the token: it is of another user pool, or has none of the scopes that this route asks for",
         ),
-        403 => Some("a resource policy or a web ACL denies it"),
-        429 => Some("the API is throttled: try again later"),
-        500 => {
-            Some("API Gateway may not invoke the function, or the authorizer failed: see `provision status`")
+        403 if says("Missing Authentication Token") || says("Authorization header requires") => Some(
+            "the path and method are not deployed, which has nothing to do with the token: compare them with the routes in provision.toml, then run `provision up`",
+        ),
+        403 if says("not authorized to access") || says("Forbidden") => {
+            Some("a resource policy or a firewall refused the call; the token was not the reason")
         }
-        502 => Some(
-            "the function failed or answered in a shape that API Gateway does not know: see `provision logs`",
+        413 => Some("API Gateway takes at most 10 MB, and Lambda 6 MB of them"),
+        429 => Some("too many requests: wait a little, or raise the limits of the stage or the account"),
+        500 if message.is_some_and(Value::is_null) => Some(
+            "the authorizer could not check the token: `provision status` shows whether the user pool is still there",
         ),
-        504 => Some("the function took longer than API Gateway waits: see `provision logs`"),
+        500 if says("Internal server error") => Some(
+            "the gateway could not invoke the function: it is gone, or the permission to invoke it is; `provision status` shows which",
+        ),
+        502 => Some(
+            "the function failed, or answered something else than `{\"statusCode\": …, \"body\": \"…\"}`: `provision logs` shows what it wrote",
+        ),
+        504 => Some(
+            "the function took longer than the 29 s that the gateway waits: `provision logs` shows how far it came",
+        ),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use wiremock::matchers::{body_string, header, method, path};
+    use wiremock::matchers::{any, body_bytes, header, method, path, query_param};
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     use super::*;
     use crate::oauth::http_client;
 
-    #[tokio::test]
-    async fn token_headers_and_body_arrive_and_the_answer_comes_back_as_it_is() {
-        let server = MockServer::start().await;
-        Mock::given(method("PUT"))
-            .and(path("/user"))
-            .and(header("authorization", "Bearer t0ken"))
-            .and(header("x-a", "b: c"))
-            .and(body_string("data"))
-            .respond_with(
-                ResponseTemplate::new(418)
-                    .insert_header("x-z", "1")
-                    .set_body_bytes([0xff, 0]),
-            )
-            .expect(1)
-            .mount(&server)
-            .await;
+    const TOKEN: &str = "aa.bb.cc";
+
+    async fn send(
+        url: &str,
+        token: &str,
+        headers: &[&str],
+        body: Option<&[u8]>,
+    ) -> Result<Response, Failure> {
+        let headers = headers
+            .iter()
+            .map(|text| parse_header(text))
+            .collect::<Result<Vec<_>, _>>()?;
         let request = Request {
-            method: "put",
-            url: &format!("{}/user", server.uri()),
-            token: &"t0ken".into(),
-            headers: &[parse_header("X-A: b: c").unwrap()],
-            body: Some(b"data".to_vec()),
+            method: if body.is_some() { Method::POST } else { Method::GET },
+            url,
+            token: &SecretString::from(token),
+            headers: &headers,
+            body: body.map(<[u8]>::to_vec),
         };
-        let response = call(&http_client().unwrap(), request).await.unwrap();
-        assert_eq!((response.status, response.reason), (418, "I'm a teapot"));
-        assert_eq!(response.body, [0xff, 0]);
-        assert!(response.headers.contains(&("x-z".to_owned(), "1".to_owned())));
+        call(&http_client(url).unwrap(), request).await
+    }
+
+    /// The failure's exit code and its whole chain.
+    fn failure<T>(result: Result<T, Failure>) -> (u8, String) {
+        let failure = result.err().expect("a failure");
+        (
+            failure.kind.exit_code(),
+            format!("{:#}", failure.error.expect("a message")),
+        )
     }
 
     #[tokio::test]
-    async fn a_redirect_is_an_answer_and_not_followed_with_the_token() {
+    async fn the_call_carries_the_token_the_headers_and_the_body() {
         let server = MockServer::start().await;
-        let elsewhere = ResponseTemplate::new(302).insert_header("location", "/elsewhere");
-        Mock::given(path("/user"))
-            .respond_with(elsewhere)
+        Mock::given(method("POST"))
+            .and(path("/v1/user"))
+            .and(query_param("q", "a b"))
+            .and(header("authorization", "Bearer aa.bb.cc"))
+            .and(header("content-type", "text/plain"))
+            .and(|request: &wiremock::Request| {
+                request.headers.get_all("x-many").iter().eq(["1", "2: 3"])
+                    && request.headers.get_all("authorization").iter().count() == 1
+            })
+            .and(body_bytes(b"\0body"))
+            .respond_with(
+                ResponseTemplate::new(201)
+                    .insert_header("x-shown", b"a\xc2\x9bb".as_slice())
+                    .set_body_bytes(b"\xffdone".as_slice()),
+            )
             .mount(&server)
             .await;
-        Mock::given(path("/elsewhere"))
-            .respond_with(ResponseTemplate::new(200))
-            .expect(0)
-            .mount(&server)
-            .await;
-        let request = Request {
-            method: "GET",
-            url: &format!("{}/user", server.uri()),
-            token: &"t0ken".into(),
-            headers: &[],
-            body: None,
-        };
-        assert_eq!(call(&http_client().unwrap(), request).await.unwrap().status, 302);
+        let url = format!("{}/v1/user?q=a%20b", server.uri());
+        let headers = ["Content-Type: text/plain", "X-Many:1", "x-many: 2: 3 "];
+        let response = send(&url, TOKEN, &headers, Some(b"\0body")).await.unwrap();
+        assert_eq!((response.status, response.reason), (201, "Created"));
+        assert_eq!(response.body, b"\xffdone");
+        assert!(
+            response
+                .headers
+                .contains(&("x-shown".to_owned(), "a\\u{9b}b".to_owned())),
+            "{:?}",
+            response.headers
+        );
+    }
+
+    #[tokio::test]
+    async fn an_error_and_a_redirect_are_answers() {
+        for status in [307, 403, 502] {
+            let server = MockServer::start().await;
+            let answer = ResponseTemplate::new(status).insert_header("location", "/again");
+            Mock::given(any())
+                .respond_with(answer)
+                .expect(1)
+                .mount(&server)
+                .await;
+            assert_eq!(
+                send(&server.uri(), TOKEN, &[], None).await.unwrap().status,
+                status
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn no_answer_is_a_failure_that_names_the_call_only() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let url = format!("http://127.0.0.1:{port}/v1/user");
+        let (code, message) =
+            failure(send(&format!("{url}?key=hidden"), TOKEN, &["x-key: hidden"], None).await);
+        assert_eq!(code, 1);
+        assert!(
+            message.starts_with(&format!("no answer to GET {url}: ")),
+            "{message}"
+        );
+        assert!(
+            !message.contains("hidden") && !message.contains(TOKEN),
+            "{message}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_url_that_cannot_be_called_is_a_usage_error() {
+        for (url, message) in [
+            ("/user", "/user cannot be called: relative URL without a base"),
+            (
+                "ftp://example.test/",
+                "ftp://example.test/ cannot be called: it is not an http or https URL",
+            ),
+            (
+                "http://me:hidden@127.0.0.1/",
+                "the URL has a user name or a password; the access token is what is sent",
+            ),
+        ] {
+            assert_eq!(
+                failure(send(url, TOKEN, &[], None).await),
+                (2, message.to_owned())
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_none_is_refused_without_quoting_it() {
+        let (code, message) = failure(send("http://127.0.0.1:1/", "zzz\nX-Injected: zzz", &[], None).await);
+        assert_eq!(code, 2);
+        assert!(!message.contains("zzz"), "{message}");
     }
 
     #[test]
-    fn what_is_no_header_is_refused() {
-        for text in ["none", "a b: c", ": x", "x: a\nb", "authorization: Bearer x"] {
-            assert_eq!(parse_header(text).unwrap_err().kind.exit_code(), 2, "{text}");
+    fn methods_are_those_of_api_gateway() {
+        for (text, method) in [
+            ("get", Method::GET),
+            ("PATCH", Method::PATCH),
+            ("Options", Method::OPTIONS),
+        ] {
+            assert_eq!(parse_method(text).unwrap(), method);
+        }
+        for text in ["", "ANY", "CONNECT", "G ET", "GET\u{1b}"] {
+            let failure = parse_method(text).unwrap_err();
+            assert_eq!(failure.kind.exit_code(), 2, "{text:?}");
+            assert!(!failure.error.unwrap().to_string().contains('\u{1b}'));
+            assert_eq!(
+                failure.hints,
+                ["one of: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"]
+            );
         }
     }
 
     #[test]
-    fn an_answer_that_misleads_is_explained() {
-        assert!(
-            explain(403, br#"{"message":"Missing Authentication Token"}"#)
-                .unwrap()
-                .contains("no such method")
-        );
-        assert!(
-            explain(403, br#"{"message":"Forbidden"}"#)
-                .unwrap()
-                .contains("policy")
-        );
-        assert!(
-            explain(401, br#"{"message":"The incoming token has expired"}"#)
-                .unwrap()
-                .contains("expired")
-        );
-        assert!(
-            explain(401, br#"{"message":"Unauthorized"}"#)
-                .unwrap()
-                .contains("scope")
-        );
-        assert_eq!(explain(404, b""), None);
+    fn a_header_is_a_name_and_a_value() {
+        for (text, name, value) in [
+            ("K: V", "k", "V"),
+            ("X-Time:12:30", "x-time", "12:30"),
+            (" Accept :\ttext/html ", "accept", "text/html"),
+            ("X-Empty:", "x-empty", ""),
+        ] {
+            let (got_name, got_value) = parse_header(text).unwrap();
+            assert_eq!(
+                (got_name.as_str(), got_value.to_str().unwrap()),
+                (name, value),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_header_is_named_and_its_value_is_not() {
+        for (text, message) in [
+            ("hidden", "a header has no colon"),
+            (": hidden", "`` cannot be the name of a header"),
+            ("X Key: hidden", "`X Key` cannot be the name of a header"),
+            ("X\u{1b}: hidden", "`X\\u{1b}` cannot be the name of a header"),
+            (
+                "X-Key: hid\nden",
+                "the value of the header `X-Key` has a control character",
+            ),
+            (
+                "authorization: hidden",
+                "the header `Authorization` carries the access token and cannot be given",
+            ),
+            (
+                "Content-Length: 3",
+                "the header `Content-Length` follows from the body and cannot be given",
+            ),
+            (
+                "Transfer-Encoding: x",
+                "the header `Transfer-Encoding` follows from the body and cannot be given",
+            ),
+        ] {
+            assert_eq!(failure(parse_header(text)), (2, message.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_gateways_own_answers_are_explained() {
+        for (status, body, word) in [
+            (401, r#"{"message":"Unauthorized"}"#, "scopes"),
+            (401, r#"{"message":"The incoming token has expired"}"#, "expired"),
+            (403, r#"{"message":"Missing Authentication Token"}"#, "deployed"),
+            (
+                403,
+                r#"{"message":"Authorization header requires 'Credential' parameter."}"#,
+                "deployed",
+            ),
+            (
+                403,
+                r#"{"Message":"User: anonymous is not authorized to access this resource"}"#,
+                "policy",
+            ),
+            (403, r#"{"message":"Forbidden"}"#, "firewall"),
+            (413, "", "10 MB"),
+            (429, r#"{"message":"Too Many Requests"}"#, "too many"),
+            (500, r#"{"message":null}"#, "authorizer"),
+            (500, r#"{"message":"Internal server error"}"#, "permission"),
+            (502, r#"{"message":"Internal server error"}"#, "statusCode"),
+            (504, r#"{"message":"Endpoint request timed out"}"#, "29 s"),
+        ] {
+            let hint = explain(status, body.as_bytes());
+            assert!(
+                hint.is_some_and(|hint| hint.contains(word)),
+                "{status} {body}: {hint:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_functions_own_answers_are_not() {
+        for (status, body) in [
+            (200, r#"{"message":"Unauthorized"}"#),
+            (400, r#"{"message":"Unauthorized"}"#),
+            (401, "no"),
+            (403, r#"{"message":"only for admins"}"#),
+            (403, r#"{"message":"Forbidden","code":7}"#),
+            (404, ""),
+            (500, r#"{"error":"database"}"#),
+            (500, "\u{fffd}"),
+        ] {
+            assert_eq!(explain(status, body.as_bytes()), None, "{status} {body}");
+        }
     }
 }

@@ -8,7 +8,7 @@
 //! - [`engine`] decides and runs; [`state`] is what is on record; [`report`] is what is said.
 //! - [`resources`] has one AWS resource a file; [`aws`] is the SDK as they use it.
 //! - [`package`] zips code; [`oauth`] gets tokens; [`api`] calls the API; [`sandbox`] is a local AWS.
-//! - [`error`] is the one failure that a command ends with.
+//! - [`untrusted`] makes a server's text fit for a terminal; [`error`] is the one failure that a command ends with.
 
 pub mod api;
 pub mod aws;
@@ -26,3 +26,4 @@ pub mod resources;
 pub mod sandbox;
 pub mod stack;
 pub mod state;
+pub mod untrusted;

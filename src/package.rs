@@ -1,299 +1,603 @@
-//! A function's code as the zip that Lambda takes: the same content always gives the same bytes.
+//! The code of a function as Lambda takes it: a folder becomes a zip whose bytes depend on the content alone.
 //!
-//! Must not know what a function is.
+//! Must not write to the folder, nor know what the code does.
 
-use std::io::{Cursor, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
+use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, ZipWriter};
+use zip::{CompressionMethod, DateTime, System, ZipWriter};
 
-/// What Lambda takes in one request, in bytes.
-pub const LARGEST_ZIP: u64 = 52_428_800;
-/// What Lambda takes unpacked, in bytes.
-pub const LARGEST_UNPACKED: u64 = 262_144_000;
-
-/// Why a folder cannot be packaged.
-#[derive(Debug, thiserror::Error)]
-pub enum PackageError {
-    /// There is nothing at this path.
-    #[error("{0} is not there")]
-    Missing(PathBuf),
-    /// It is a file, or a link.
-    #[error("{0} is not a folder")]
-    NotAFolder(PathBuf),
-    /// There is no file in it.
-    #[error("{0} has no file in it")]
-    Empty(PathBuf),
-    /// Lambda gets copies, so a link would become what it points at, wherever that is.
-    #[error("{0} is neither a file nor a folder; put a copy of what it stands for in its place")]
-    NotAFile(PathBuf),
-    /// Names in a zip are UTF-8.
-    #[error("the name of {0:?} is not UTF-8")]
-    NotUtf8(PathBuf),
-    /// Over one of Lambda's limits.
-    #[error("{what} has {size} bytes {how}, and Lambda takes {limit}")]
-    TooLarge {
-        /// The folder, or what stands in its place.
-        what: String,
-        /// `zipped` or `unpacked`.
-        how: &'static str,
-        /// In bytes.
-        size: u64,
-        /// In bytes.
-        limit: u64,
-    },
-    /// The file system said no.
-    #[error("the code cannot be read")]
-    Io(#[from] std::io::Error),
-    /// The zip could not be written.
-    #[error("the zip cannot be made")]
-    Zip(#[from] zip::result::ZipError),
+/// What Lambda takes, in bytes.
+#[derive(Clone, Copy)]
+struct Limits {
+    zipped: u64,
+    unzipped: u64,
 }
 
-/// A zip and its hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Lambda's quotas for a zip that is sent with the call: 50 MB zipped and 250 MB unzipped, in units of 1024.
+const LAMBDA: Limits = Limits {
+    zipped: 52_428_800,
+    unzipped: 262_144_000,
+};
+
+/// Names that are never code, wherever they are in the folder.
+const SKIPPED: [&str; 2] = [".git", ".DS_Store"];
+
+/// A function's code, zipped.
+///
+/// The same files give the same bytes whatever their timestamps, the order of their creation and the umask they were
+/// made with: entries are sorted by path, dated 1980-01-01 and have mode 0644, or 0755 where the owner may execute.
 pub struct Package {
-    /// The bytes to upload.
+    /// The zip file.
     pub zip: Vec<u8>,
-    /// Their SHA-256 in base64: Lambda's `CodeSha256`.
+    /// The zip's SHA-256 in base64, which is how Lambda reports its `CodeSha256`.
     pub sha256: String,
 }
 
+/// Why a folder cannot become a package. Sizes are in bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// There is nothing at this path.
+    #[error("there is no folder {path}")]
+    Missing {
+        /// The folder that was asked for.
+        path: PathBuf,
+    },
+    /// The path is a file or a device.
+    #[error("{path} is not a folder")]
+    NotAFolder {
+        /// The folder that was asked for.
+        path: PathBuf,
+    },
+    /// The folder holds no file. Folders have no entries of their own, so one with only empty folders is empty.
+    #[error("the folder {path} holds no file")]
+    Empty {
+        /// The folder that was asked for.
+        path: PathBuf,
+    },
+    /// The operating system refused; also a symbolic link that points nowhere.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A symbolic link points out of the folder; what it names would differ from machine to machine.
+    #[error("the symbolic link {path} leaves the folder: it points to {target}")]
+    LinkLeaves {
+        /// The link.
+        path: PathBuf,
+        /// Where it ends.
+        target: PathBuf,
+    },
+    /// A symbolic link points to a folder that holds it, which has no end.
+    #[error("the symbolic link {path} points to a folder that it is in")]
+    LinkLoops {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A socket, pipe or device.
+    #[error("{path} is neither a file nor a folder")]
+    NotAFile {
+        /// The entry.
+        path: PathBuf,
+    },
+    /// A zip names its entries in UTF-8.
+    #[error("the name of {path} is not UTF-8")]
+    NameNotUtf8 {
+        /// The entry.
+        path: PathBuf,
+    },
+    /// More than Lambda takes.
+    #[error("{path} has {size} bytes {form}, and Lambda takes at most {limit}")]
+    TooLarge {
+        /// The folder.
+        path: PathBuf,
+        /// `zipped` or `unzipped`.
+        form: &'static str,
+        /// What it has; the unzipped size of a file that grew meanwhile is counted as far as it was read.
+        size: u64,
+        /// What Lambda takes.
+        limit: u64,
+    },
+    /// The zip format cannot hold it: two entries of one name, or a name over 65,535 bytes.
+    #[error("cannot make a zip of the code")]
+    Zip(#[from] ZipError),
+}
+
+impl Package {
+    /// The package of everything in this folder but `.git` and `.DS_Store`.
+    ///
+    /// A symbolic link within the folder is followed and packed as what it points to; one that leaves the folder is
+    /// an error, as is everything that cannot be packed. Nothing is read before the sizes are known to fit.
+    pub fn from_folder(folder: &Path) -> Result<Self, PackageError> {
+        Self::within(folder, LAMBDA)
+    }
+
+    /// The package of files held in memory, each a path with `/` separators and its content.
+    pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self, PackageError> {
+        let mut sorted = files.to_vec();
+        sorted.sort_unstable_by_key(|(name, _)| *name);
+        let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
+        for (name, content) in sorted {
+            zip.start_file(name, options(false))?;
+            zip.write_all(content).map_err(ZipError::from)?;
+        }
+        Ok(Self::finished(zip)?)
+    }
+
+    fn within(folder: &Path, limits: Limits) -> Result<Self, PackageError> {
+        let too_large = |form, size, limit| PackageError::TooLarge {
+            path: folder.to_owned(),
+            form,
+            size,
+            limit,
+        };
+        let files = Walk::of(folder)?;
+        let size = files.iter().map(|file| file.size).sum();
+        if size > limits.unzipped {
+            return Err(too_large("unzipped", size, limits.unzipped));
+        }
+        let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
+        let mut left = limits.unzipped;
+        for file in files {
+            zip.start_file(file.name.as_str(), options(file.executable))?;
+            let unreadable = |source| PackageError::Unreadable {
+                path: file.path.clone(),
+                source,
+            };
+            // A file may have grown since its size was asked: one byte more than fits is enough to know.
+            let mut content = std::fs::File::open(&file.path)
+                .map_err(unreadable)?
+                .take(left + 1);
+            let read = io::copy(&mut content, &mut zip).map_err(unreadable)?;
+            left = left
+                .checked_sub(read)
+                .ok_or_else(|| too_large("unzipped", limits.unzipped + 1, limits.unzipped))?;
+        }
+        let package = Self::finished(zip)?;
+        let size = package.zip.len() as u64;
+        if size > limits.zipped {
+            return Err(too_large("zipped", size, limits.zipped));
+        }
+        Ok(package)
+    }
+
+    fn finished(zip: ZipWriter<io::Cursor<Vec<u8>>>) -> Result<Self, ZipError> {
+        let zip = zip.finish()?.into_inner();
+        let sha256 = BASE64_STANDARD.encode(Sha256::digest(&zip));
+        Ok(Self { zip, sha256 })
+    }
+}
+
+/// Everything about an entry that is not its content, the same on every machine.
+fn options(executable: bool) -> SimpleFileOptions {
+    SimpleFileOptions::DEFAULT
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(DateTime::DEFAULT)
+        .system(System::Unix)
+        .unix_permissions(if executable { 0o755 } else { 0o644 })
+}
+
+/// A file to pack.
 struct File {
-    /// With `/` between the parts.
+    /// Its path in the zip.
     name: String,
     path: PathBuf,
     size: u64,
     executable: bool,
 }
 
-impl Package {
-    /// Everything in the folder but `.git` and `.DS_Store`.
-    ///
-    /// # Errors
-    /// The folder is missing, empty or over Lambda's limits, or has something in it that is neither file nor folder.
-    pub fn from_folder(folder: &Path) -> Result<Self, PackageError> {
-        match fs_err::symlink_metadata(folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(PackageError::Missing(folder.to_owned()));
-            }
-            Err(error) => return Err(error.into()),
-            Ok(found) if !found.is_dir() => return Err(PackageError::NotAFolder(folder.to_owned())),
-            Ok(_) => {}
-        }
-        let mut files = Vec::new();
-        collect(folder, "", &mut files)?;
-        if files.is_empty() {
-            return Err(PackageError::Empty(folder.to_owned()));
-        }
-        let what = folder.display().to_string();
-        // Before anything is read: a wrong folder may be the whole home.
-        check(
-            &what,
-            "unpacked",
-            files.iter().map(|file| file.size).sum(),
-            LARGEST_UNPACKED,
-        )?;
-        files.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        for file in files {
-            add(&mut zip, &file.name, &fs_err::read(&file.path)?, file.executable)?;
-        }
-        finish(&what, zip)
-    }
-
-    /// These files, by name.
-    ///
-    /// # Errors
-    /// They are over Lambda's limits.
-    pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self, PackageError> {
-        let mut files = files.to_vec();
-        files.sort_unstable();
-        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        for (name, content) in files {
-            add(&mut zip, name, content, false)?;
-        }
-        finish("the built-in code", zip)
-    }
+/// One pass over a folder that reads names and sizes only.
+struct Walk {
+    /// The folder itself, without symbolic links.
+    root: PathBuf,
+    /// The folders that are being walked, outermost first and without symbolic links.
+    open: Vec<PathBuf>,
+    files: Vec<File>,
 }
 
-fn collect(folder: &Path, prefix: &str, files: &mut Vec<File>) -> Result<(), PackageError> {
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        let name = entry
-            .file_name()
-            .into_string()
-            .map_err(|_| PackageError::NotUtf8(path.clone()))?;
-        if name == ".git" || name == ".DS_Store" {
-            continue;
+impl Walk {
+    /// The folder's files, sorted by their names in the zip.
+    fn of(folder: &Path) -> Result<Vec<File>, PackageError> {
+        let path = folder.to_owned();
+        let root = match folder.canonicalize() {
+            Ok(root) if root.is_dir() => root,
+            Ok(_) => return Err(PackageError::NotAFolder { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(PackageError::Missing { path });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(PackageError::NotAFolder { path });
+            }
+            Err(source) => return Err(PackageError::Unreadable { path, source }),
+        };
+        let mut walk = Self {
+            open: vec![root.clone()],
+            root,
+            files: Vec::new(),
+        };
+        walk.folder(folder, "")?;
+        if walk.files.is_empty() {
+            return Err(PackageError::Empty { path });
         }
-        let found = fs_err::symlink_metadata(&path)?;
-        let name = format!("{prefix}{name}");
-        if found.is_dir() {
-            collect(&path, &format!("{name}/"), files)?;
-        } else if found.is_file() {
-            let (size, executable) = (found.len(), is_executable(&found));
-            files.push(File {
+        walk.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(walk.files)
+    }
+
+    /// Adds what is in `folder`; its entries' names in the zip begin with `prefix`.
+    fn folder(&mut self, folder: &Path, prefix: &str) -> Result<(), PackageError> {
+        let unreadable = |source| PackageError::Unreadable {
+            path: folder.to_owned(),
+            source,
+        };
+        for entry in folder.read_dir().map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let path = entry.path();
+            let Ok(name) = entry.file_name().into_string() else {
+                return Err(PackageError::NameNotUtf8 { path });
+            };
+            if !SKIPPED.contains(&name.as_str()) {
+                self.entry(path, format!("{prefix}{name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, path: PathBuf, name: String) -> Result<(), PackageError> {
+        let unreadable = |source| PackageError::Unreadable {
+            path: path.clone(),
+            source,
+        };
+        let real = path.canonicalize().map_err(unreadable)?;
+        if !real.starts_with(&self.root) {
+            return Err(PackageError::LinkLeaves { path, target: real });
+        }
+        let about = real.metadata().map_err(unreadable)?;
+        if about.is_dir() {
+            if self.open.contains(&real) {
+                return Err(PackageError::LinkLoops { path });
+            }
+            self.open.push(real);
+            self.folder(&path, &format!("{name}/"))?;
+            self.open.pop();
+        } else if about.is_file() {
+            self.files.push(File {
                 name,
                 path,
-                size,
-                executable,
+                size: about.len(),
+                executable: about.permissions().mode() & 0o100 != 0,
             });
         } else {
-            return Err(PackageError::NotAFile(path));
+            // Opening a pipe would wait for a writer.
+            return Err(PackageError::NotAFile { path });
         }
+        Ok(())
     }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn is_executable(file: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    file.permissions().mode() & 0o100 != 0
-}
-
-/// Where files have no such mark, everything may be executed, as Lambda's `bootstrap` must.
-#[cfg(not(unix))]
-fn is_executable(_: &std::fs::Metadata) -> bool {
-    true
-}
-
-type Zip = ZipWriter<Cursor<Vec<u8>>>;
-
-/// With the same time for all, and the same mode whatever the umask.
-fn add(zip: &mut Zip, name: &str, content: &[u8], executable: bool) -> Result<(), PackageError> {
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Deflated)
-        .last_modified_time(DateTime::default())
-        .unix_permissions(if executable { 0o755 } else { 0o644 });
-    zip.start_file(name, options)?;
-    zip.write_all(content)?;
-    Ok(())
-}
-
-fn finish(what: &str, zip: Zip) -> Result<Package, PackageError> {
-    let zip = zip.finish()?.into_inner();
-    check(what, "zipped", zip.len() as u64, LARGEST_ZIP)?;
-    let sha256 = STANDARD.encode(Sha256::digest(&zip));
-    Ok(Package { zip, sha256 })
-}
-
-fn check(what: &str, how: &'static str, size: u64, limit: u64) -> Result<(), PackageError> {
-    if size <= limit {
-        return Ok(());
-    }
-    let what = what.to_owned();
-    Err(PackageError::TooLarge {
-        what,
-        how,
-        size,
-        limit,
-    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::collections::BTreeMap;
+    use std::fs::Permissions;
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, SystemTime};
+
+    use proptest::prelude::*;
+    use tempfile::TempDir;
 
     use super::*;
 
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    fn put(folder: &Path, name: &str, content: &[u8], mode: u32) {
+        let path = folder.join(name);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(&path, content).unwrap();
+        fs_err::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn folder_of(files: &[(&str, &[u8])]) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in files {
-            let path = folder.path().join(name);
-            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-            fs_err::write(path, content).unwrap();
+            put(folder.path(), name, content, 0o644);
         }
         folder
     }
 
+    /// Name, mode and content of each entry, in the order of the zip.
+    fn entries(package: &Package) -> Vec<(String, u32, Vec<u8>)> {
+        let mut zip = zip::ZipArchive::new(io::Cursor::new(&package.zip)).unwrap();
+        (0..zip.len())
+            .map(|i| {
+                let mut file = zip.by_index(i).unwrap();
+                let mut content = Vec::new();
+                file.read_to_end(&mut content).unwrap();
+                (
+                    file.name().unwrap().into_owned(),
+                    file.unix_mode().unwrap() & 0o7777,
+                    content,
+                )
+            })
+            .collect()
+    }
+
+    fn names(package: &Package) -> Vec<String> {
+        entries(package).into_iter().map(|(name, ..)| name).collect()
+    }
+
+    fn error(result: Result<Package, PackageError>) -> PackageError {
+        result.err().expect("an error")
+    }
+
     #[test]
-    fn the_same_content_gives_the_same_bytes_whatever_its_times_and_order() {
-        let one = folder(&[("b.mjs", "2"), ("a/x.mjs", "1"), (".git/HEAD", "x")]);
-        let two = folder(&[("a/x.mjs", "1"), ("b.mjs", "2"), (".DS_Store", "y")]);
-        let file = std::fs::File::open(two.path().join("b.mjs")).unwrap();
-        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-        let one = Package::from_folder(one.path()).unwrap();
-        assert_eq!(one, Package::from_folder(two.path()).unwrap());
+    fn the_bytes_are_pinned() {
+        // Another hash here means that every function already deployed would be updated once: say so in the
+        // changelog. A new version of the compressor can do that.
+        let text = (0..9_999_u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) % 9_973).to_string())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let package = Package::from_files(&[("bin", b"\0\x01"), ("index.mjs", text.as_bytes())]).unwrap();
+        assert_eq!(package.sha256, "v4lXS2cGWi3hDjP27y82M23oKhpYlsKRrEjEBoagpUs=");
+    }
+
+    #[test]
+    fn the_hash_is_of_the_zip_as_lambda_reports_it() {
+        let package = Package::from_files(&[("a", b"1")]).unwrap();
         assert_eq!(
-            one,
-            Package::from_files(&[("b.mjs", b"2"), ("a/x.mjs", b"1")]).unwrap()
+            BASE64_STANDARD.decode(&package.sha256).unwrap(),
+            Sha256::digest(&package.zip).as_slice()
         );
     }
 
     #[test]
-    fn other_content_gives_another_hash_and_the_zip_holds_it() {
-        let one = Package::from_files(&[("index.mjs", b"1")]).unwrap();
-        let two = Package::from_files(&[("index.mjs", b"2")]).unwrap();
-        assert_ne!(one.sha256, two.sha256);
-        let mut zip = zip::ZipArchive::new(Cursor::new(two.zip)).unwrap();
-        let mut content = String::new();
-        zip.by_name("index.mjs")
-            .unwrap()
-            .read_to_string(&mut content)
-            .unwrap();
-        assert_eq!(content, "2");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_the_owners_execute_bit_counts() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = folder(&[("bootstrap", "x"), ("data", "y")]);
-        let mode = |name: &str, mode| {
-            let permissions = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(folder.path().join(name), permissions).unwrap();
-        };
-        mode("bootstrap", 0o700);
-        mode("data", 0o606);
-        let package = Package::from_folder(folder.path()).unwrap();
-        let mut zip = zip::ZipArchive::new(Cursor::new(package.zip)).unwrap();
-        assert_eq!(
-            zip.by_name("bootstrap").unwrap().unix_mode().unwrap() & 0o777,
-            0o755
-        );
-        assert_eq!(zip.by_name("data").unwrap().unix_mode().unwrap() & 0o777, 0o644);
+    fn a_folder_and_the_same_files_in_memory_are_the_same_package() {
+        let files: [(&str, &[u8]); 3] = [("z.mjs", b"z"), ("a/b.mjs", b"b"), ("a.mjs", b"")];
+        let folder = folder_of(&files);
+        let packed = Package::from_folder(folder.path()).unwrap();
+        assert_eq!(packed.zip, Package::from_files(&files).unwrap().zip);
+        assert_eq!(names(&packed), ["a.mjs", "a/b.mjs", "z.mjs"]);
     }
 
     #[test]
-    fn a_folder_that_cannot_be_code_is_refused_by_name() {
-        let missing = Path::new("no/such/folder");
-        assert!(matches!(Package::from_folder(missing), Err(PackageError::Missing(path)) if path == missing));
-        let empty = folder(&[(".git/HEAD", "x")]);
-        assert!(matches!(
-            Package::from_folder(empty.path()),
-            Err(PackageError::Empty(_))
-        ));
-        let file = folder(&[("a", "x")]);
-        assert!(matches!(
-            Package::from_folder(&file.path().join("a")),
-            Err(PackageError::NotAFolder(_))
-        ));
-        #[cfg(unix)]
-        {
-            std::os::unix::fs::symlink("/", file.path().join("link")).unwrap();
-            assert!(matches!(
-                Package::from_folder(file.path()),
-                Err(PackageError::NotAFile(_))
-            ));
+    fn modes_are_two_whatever_the_umask_was() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, mode) in [
+            ("a", 0o600),
+            ("b", 0o664),
+            ("c", 0o700),
+            ("d", 0o775),
+            ("e", 0o654),
+        ] {
+            put(folder.path(), name, b"", mode);
+        }
+        let modes: Vec<u32> = entries(&Package::from_folder(folder.path()).unwrap())
+            .iter()
+            .map(|(_, mode, _)| *mode)
+            .collect();
+        assert_eq!(modes, [0o644, 0o644, 0o755, 0o755, 0o644]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn only_the_content_counts(
+            files in proptest::collection::btree_map("[a-c]{1,2}\\.d/[a-zA-Z0-9_.-]{1,8}x", proptest::collection::vec(any::<u8>(), 0..99), 1..8),
+            age in 0_u64..2_000_000_000,
+        ) {
+            let forward = tempfile::tempdir().unwrap();
+            let backward = tempfile::tempdir().unwrap();
+            for (name, content) in &files {
+                put(forward.path(), name, content, 0o644);
+            }
+            for (name, content) in files.iter().rev() {
+                put(backward.path(), name, content, 0o600);
+                let file = fs_err::File::options().write(true).open(backward.path().join(name)).unwrap();
+                file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(age)).unwrap();
+            }
+            let package = Package::from_folder(forward.path()).unwrap();
+            prop_assert_eq!(&package.zip, &Package::from_folder(backward.path()).unwrap().zip);
+            let packed: BTreeMap<String, Vec<u8>> =
+                entries(&package).into_iter().map(|(name, _, content)| (name, content)).collect();
+            prop_assert_eq!(&packed, &files);
+            prop_assert!(names(&package).is_sorted());
         }
     }
 
     #[test]
-    fn a_folder_over_the_limit_is_refused_before_it_is_read() {
-        let folder = folder(&[("a", "x")]);
-        // A file with a hole: it has a size and takes no room.
-        let file = std::fs::File::create(folder.path().join("large")).unwrap();
-        file.set_len(LARGEST_UNPACKED).unwrap();
-        let error = Package::from_folder(folder.path()).unwrap_err().to_string();
-        assert!(
-            error.ends_with("has 262144001 bytes unpacked, and Lambda takes 262144000"),
-            "{error}"
+    fn other_content_another_name_and_another_mode_are_other_packages() {
+        let one = |name, content, mode| {
+            let folder = tempfile::tempdir().unwrap();
+            put(folder.path(), name, content, mode);
+            Package::from_folder(folder.path()).unwrap().sha256
+        };
+        let hashes = [
+            one("a", b"1", 0o644),
+            one("a", b"2", 0o644),
+            one("b", b"1", 0o644),
+            one("a", b"1", 0o755),
+        ];
+        assert_eq!(std::collections::BTreeSet::from(hashes).len(), 4);
+    }
+
+    #[test]
+    fn only_what_is_documented_is_skipped() {
+        let folder = folder_of(&[
+            (".git/config", b""),
+            ("sub/.git", b"gitdir: elsewhere"),
+            ("sub/.DS_Store", b""),
+            (".env", b""),
+            (".gitignore", b""),
+            ("node_modules/x/index.js", b""),
+        ]);
+        assert_eq!(
+            names(&Package::from_folder(folder.path()).unwrap()),
+            [".env", ".gitignore", "node_modules/x/index.js"]
         );
+    }
+
+    #[test]
+    fn a_link_within_the_folder_is_what_it_points_to() {
+        let folder = folder_of(&[("real/a.mjs", b"a")]);
+        symlink("real", folder.path().join("linked")).unwrap();
+        symlink("real/a.mjs", folder.path().join("b.mjs")).unwrap();
+        let packed = Package::from_folder(folder.path()).unwrap();
+        assert_eq!(names(&packed), ["b.mjs", "linked/a.mjs", "real/a.mjs"]);
+        assert!(
+            entries(&packed)
+                .iter()
+                .all(|(_, mode, content)| *mode == 0o644 && content == b"a")
+        );
+    }
+
+    #[test]
+    fn the_folder_itself_may_be_a_link() {
+        let folder = folder_of(&[("code/a", b"a")]);
+        symlink("code", folder.path().join("current")).unwrap();
+        assert_eq!(
+            names(&Package::from_folder(&folder.path().join("current")).unwrap()),
+            ["a"]
+        );
+    }
+
+    #[test]
+    fn a_link_out_of_the_folder_is_refused() {
+        // The sibling's name begins with the folder's: a comparison of strings would let it pass.
+        let outer = folder_of(&[("code/a", b"a"), ("code-secret/key", b"k")]);
+        for target in ["../code-secret/key", "../code-secret", ".."] {
+            let link = outer.path().join("code/link");
+            symlink(target, &link).unwrap();
+            let refused = error(Package::from_folder(&outer.path().join("code")));
+            assert!(
+                matches!(&refused, PackageError::LinkLeaves { path, .. } if *path == link),
+                "{refused}"
+            );
+            fs_err::remove_file(link).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_link_to_its_own_folder_ends() {
+        let folder = folder_of(&[("a/b/c", b"")]);
+        symlink("..", folder.path().join("a/b/up")).unwrap();
+        let refused = error(Package::from_folder(folder.path()));
+        assert!(
+            matches!(&refused, PackageError::LinkLoops { path } if path.ends_with("a/b/up")),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_named() {
+        let folder = folder_of(&[("a", b"")]);
+        symlink("gone", folder.path().join("dangling")).unwrap();
+        let refused = error(Package::from_folder(folder.path()));
+        assert!(
+            matches!(&refused, PackageError::Unreadable { path, .. } if path.ends_with("dangling")),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_folder_is_named() {
+        let folder = folder_of(&[("file", b"")]);
+        let path = folder.path().join("gone");
+        assert_eq!(
+            error(Package::from_folder(&path)).to_string(),
+            format!("there is no folder {}", path.display())
+        );
+        for path in [folder.path().join("file"), folder.path().join("file/below")] {
+            assert_eq!(
+                error(Package::from_folder(&path)).to_string(),
+                format!("{} is not a folder", path.display())
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_folder_is_refused() {
+        let folder = folder_of(&[(".git/config", b"")]);
+        fs_err::create_dir(folder.path().join("empty")).unwrap();
+        assert!(matches!(
+            error(Package::from_folder(folder.path())),
+            PackageError::Empty { .. }
+        ));
+    }
+
+    #[test]
+    fn a_socket_is_refused() {
+        let folder = folder_of(&[("a", b"")]);
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
+        let refused = error(Package::from_folder(folder.path()));
+        assert!(
+            matches!(&refused, PackageError::NotAFile { path } if path.ends_with("s")),
+            "{refused}"
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_name_that_is_not_utf_8_is_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::write(folder.path().join(std::ffi::OsStr::from_bytes(b"\xff")), b"").unwrap();
+        assert!(matches!(
+            error(Package::from_folder(folder.path())),
+            PackageError::NameNotUtf8 { .. }
+        ));
+    }
+
+    #[test]
+    fn too_much_to_unzip_is_known_without_reading_it() {
+        let folder = folder_of(&[("a", b"1")]);
+        let file = fs_err::File::create(folder.path().join("huge")).unwrap();
+        // Sparse: it takes no space, and reading it would take minutes.
+        file.set_len(1 << 40).unwrap();
+        assert_eq!(
+            error(Package::from_folder(folder.path())).to_string(),
+            format!(
+                "{} has 1099511627777 bytes unzipped, and Lambda takes at most 262144000",
+                folder.path().display()
+            )
+        );
+    }
+
+    #[test]
+    fn the_limits_themselves_are_allowed() {
+        let folder = folder_of(&[("a", &[7; 600]), ("b", &[8; 400])]);
+        let limits = |zipped, unzipped| Package::within(folder.path(), Limits { zipped, unzipped });
+        let zipped = limits(9_999, 1_000).unwrap().zip.len() as u64;
+        assert!(limits(zipped, 1_000).is_ok());
+        let refused = error(limits(zipped - 1, 1_000));
+        assert!(
+            matches!(&refused, PackageError::TooLarge { form: "zipped", size, limit, .. }
+                if *size == zipped && *limit == zipped - 1),
+            "{refused}"
+        );
+        let refused = error(limits(9_999, 999));
+        assert!(matches!(
+            &refused,
+            PackageError::TooLarge {
+                form: "unzipped",
+                size: 1_000,
+                limit: 999,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_refused() {
+        assert!(matches!(
+            error(Package::from_files(&[("a", b"1"), ("a", b"2")])),
+            PackageError::Zip(_)
+        ));
     }
 }

@@ -23,6 +23,7 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
             args.path
         )));
     }
+    let method = api::parse_method(&args.method)?;
     let headers = args
         .headers
         .iter()
@@ -40,13 +41,13 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
     session.check(&state)?;
     let token = fetch(&session, &outputs, &name, &args.scopes, talk).await?;
     let request = Request {
-        method: &args.method,
+        method,
         url: &format!("{}{}", outputs.api_url, args.path),
         token: &token.access_token,
         headers: &headers,
         body,
     };
-    let response = api::call(&oauth::http_client()?, request).await?;
+    let response = api::call(&oauth::http_client(&outputs.api_url)?, request).await?;
     let status = format!("{} {}", response.status, response.reason);
     if args.include {
         talk.data(&status)?;

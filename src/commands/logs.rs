@@ -16,8 +16,8 @@ use super::token::pick;
 use crate::aws::Aws;
 use crate::cli::{self, Global};
 use crate::error::Failure;
-use crate::report::lines::printable;
 use crate::resource::Cx;
+use crate::untrusted::printable;
 
 /// Between two looks with `--follow`.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(2);

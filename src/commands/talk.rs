@@ -11,8 +11,9 @@ use anstyle::{AnsiColor, Style};
 use crate::aws::call_log::CallLog;
 use crate::cli::Global;
 use crate::error::{Failure, Kind};
-use crate::report::lines::{Lines, printable};
+use crate::report::lines::Lines;
 use crate::report::{Event, json};
+use crate::untrusted::printable;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const CAUSE: Style = AnsiColor::Yellow.on_default();

@@ -98,7 +98,7 @@ pub(super) async fn fetch(
         client_secret: &secret,
         scopes,
     };
-    let http = oauth::http_client()?;
+    let http = oauth::http_client(&outputs.token_url)?;
     let token = oauth::token_when_ready(&http, &request, READY_DEADLINE, &|line| talk.say(line)).await?;
     Ok(token)
 }

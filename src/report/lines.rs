@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use super::event::{Action, Ended, Event, Outcome};
+use crate::untrusted::printable;
 
 /// Turns events into lines.
 #[derive(Debug, Default)]
@@ -103,19 +104,6 @@ fn counted(count: usize, noun: &str) -> String {
     } else {
         format!("{count} {noun}s")
     }
-}
-
-/// The text with its control characters escaped, so that none reaches a terminal raw.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' {
-                c.escape_default().to_string()
-            } else {
-                c.to_string()
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

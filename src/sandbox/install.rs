@@ -1,0 +1,132 @@
+//! Installs the emulator into a virtual environment of its own, once.
+//!
+//! Must not install anything whose hash is not in `requirements.txt`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use tokio::process::Command;
+
+use super::process;
+use crate::error::{Failure, Hint};
+
+/// Every package with the hashes of all its files. Made by:
+/// `uv pip compile --universal --python-version 3.10 --generate-hashes` of ministack and cryptography (without which the
+/// emulator's tokens have no signature that could be verified).
+const REQUIREMENTS: &str = include_str!("requirements.txt");
+/// The oldest Python that the emulator runs on.
+const OLDEST: (u32, u32) = (3, 10);
+
+/// The Python that has the emulator, installed unless it is there.
+pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
+    let cache = cache()?;
+    fs_err::create_dir_all(&cache)?;
+    // Another list is another environment, so that an update of this program never changes a running one.
+    let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest(REQUIREMENTS)[..9]);
+    let venv = cache.join(format!("sandbox-{hash}"));
+    let lock = cache.join(format!("sandbox-{hash}.lock"));
+    let _lock = process::lock(&lock, tell, "another run to install the sandbox").await?;
+    let python = venv.join("bin/python");
+    let complete = venv.join("complete");
+    if complete.exists() && python.exists() {
+        return Ok(python);
+    }
+    let system = system_python().await?;
+    if venv.exists() {
+        // An installation that did not come to its end.
+        fs_err::remove_dir_all(&venv)?;
+    }
+    tell("installing the sandbox (once; it takes a minute)");
+    run(
+        Command::new(&system).args(["-m", "venv"]).arg(&venv),
+        "make a virtual environment",
+    )
+    .await
+    .hint("on Debian and Ubuntu: apt-get install python3-venv")?;
+    let list = venv.join("requirements.txt");
+    fs_err::write(&list, REQUIREMENTS)?;
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--no-deps",
+        "-r",
+    ];
+    run(Command::new(&python).args(pip).arg(&list), "install the emulator")
+        .await
+        .hint("pip must reach a package index, as its own configuration says (`pip config list`)")?;
+    fs_err::write(&complete, "")?;
+    Ok(python)
+}
+
+fn cache() -> Result<PathBuf, Failure> {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("PROVISION_CACHE_DIR")
+        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("provision")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/provision")))
+        .context("there is no folder to install the sandbox into")
+        .hint("set PROVISION_CACHE_DIR")
+}
+
+/// `PROVISION_PYTHON`, else the first on the PATH that is new enough.
+async fn system_python() -> Result<PathBuf, Failure> {
+    let hint = "install Python 3.10 or newer, or set PROVISION_PYTHON to one";
+    if let Some(python) = std::env::var_os("PROVISION_PYTHON") {
+        let python = PathBuf::from(python);
+        version(&python).await.hint(hint)?;
+        return Ok(python);
+    }
+    let mut problem = anyhow!("python3 is not on the PATH; the sandbox needs it");
+    for name in ["python3", "python"] {
+        let Ok(python) = process::find(name) else {
+            continue;
+        };
+        match version(&python).await {
+            Ok(()) => return Ok(python),
+            Err(error) => problem = error,
+        }
+    }
+    Err(Failure::from(problem).hinted(hint))
+}
+
+async fn version(python: &Path) -> anyhow::Result<()> {
+    let code = "import sys; print(sys.version_info[0], sys.version_info[1])";
+    let output = Command::new(python).args(["-c", code]).output().await;
+    let output = output.with_context(|| format!("cannot run {}", python.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut numbers = text
+        .split_whitespace()
+        .map_while(|number| number.parse::<u32>().ok());
+    let found = numbers.next().zip(numbers.next());
+    let found = found.with_context(|| format!("{} is no Python", python.display()))?;
+    anyhow::ensure!(
+        found >= OLDEST,
+        "{} is Python {}.{}; the sandbox needs {}.{}",
+        python.display(),
+        found.0,
+        found.1,
+        OLDEST.0,
+        OLDEST.1
+    );
+    Ok(())
+}
+
+async fn run(command: &mut Command, what: &str) -> anyhow::Result<()> {
+    let output = command.stdin(std::process::Stdio::null()).output().await;
+    let output = output.with_context(|| format!("cannot {what}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    Err(anyhow!("{}", String::from_utf8_lossy(&text).trim().to_owned()).context(format!("cannot {what}")))
+}

@@ -1,0 +1,232 @@
+//! A local AWS for a first try and for the tests: starts, finds and stops MiniStack, an emulator in a process of its own.
+//!
+//! Must not emulate anything of AWS itself, and must not listen or connect anywhere but on 127.0.0.1.
+//!
+//! The emulator keeps its content in its folder when it is stopped in good order (SIGTERM, as [`stop`] does) and reads it
+//! again when it starts. Killed by SIGKILL, or with the machine, it loses what it had since it was started.
+
+mod install;
+mod process;
+
+use std::fs::Permissions;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+use crate::error::{Failure, Hint};
+use process::Server;
+
+/// It imports a hundred modules; a slow machine takes its time.
+const START_DEADLINE: Duration = Duration::from_mins(2);
+/// It writes its content on SIGTERM.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Which sandbox.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its folder: the content, the log and the record of the running process are in it.
+    pub folder: PathBuf,
+    /// The port on 127.0.0.1; `None` for the one that it had, else for a free one.
+    pub port: Option<u16>,
+}
+
+/// A running sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Where AWS calls go, without a slash at the end.
+    pub endpoint: String,
+    /// The emulator's process.
+    pub process: u32,
+}
+
+/// `server.json`: the same port for the next start, since it is part of every recorded endpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    port: u16,
+    process: Option<u32>,
+}
+
+/// The sandbox, started unless it runs; `tell` gets a sentence for what takes long.
+///
+/// # Errors
+/// Python or Node.js is missing, the installation failed, the port is in use, or the emulator did not start.
+pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, Failure> {
+    fs_err::create_dir_all(&settings.folder)?;
+    let folder = fs_err::canonicalize(&settings.folder)?;
+    // The emulator keeps its clients' secrets there, as AWS keeps them.
+    fs_err::set_permissions(&folder, Permissions::from_mode(0o700))?;
+    let _lock = process::lock(
+        &folder.join("server.lock"),
+        tell,
+        "another run to start the sandbox",
+    )
+    .await?;
+    let recorded = read(&folder)?;
+    if let Some(record) = &recorded
+        && let Some(server) = running(&folder, record)
+    {
+        if settings.port.is_some_and(|port| port != record.port) {
+            return Err(
+                Failure::usage(format!("the sandbox runs on port {} already", record.port))
+                    .hinted("run `provision sandbox stop` first"),
+            );
+        }
+        return wait_until_healthy(&folder, record.port, server).await;
+    }
+    process::find("node").hint("install Node.js 18 or newer: the emulator runs the function with it")?;
+    let python = install::python(tell).await?;
+    let port = settings
+        .port
+        .or(recorded.map(|record| record.port))
+        .map_or_else(free_port, Ok)?;
+    if TcpListener::bind(("127.0.0.1", port)).is_err() {
+        return Err(
+            Failure::from(anyhow!("port {port} of 127.0.0.1 is in use by another program"))
+                .hinted("stop that program, as the stacks in this sandbox are on record under that port")
+                .hinted("or, if there are none: provision sandbox start --port PORT"),
+        );
+    }
+    tell(&format!("starting the sandbox on 127.0.0.1:{port}"));
+    write(&folder, &Record { port, process: None })?;
+    let server = process::spawn(&python, &folder, port).context("cannot start the emulator")?;
+    let record = Record {
+        port,
+        process: Some(server.id()),
+    };
+    write(&folder, &record)?;
+    wait_until_healthy(&folder, port, server).await
+}
+
+/// Stops it; `false` if it was not running.
+///
+/// # Errors
+/// It does not stop.
+pub async fn stop(settings: &Settings) -> Result<bool, Failure> {
+    let Ok(folder) = fs_err::canonicalize(&settings.folder) else {
+        return Ok(false);
+    };
+    let Some(record) = read(&folder)? else {
+        return Ok(false);
+    };
+    let Some(mut server) = running(&folder, &record) else {
+        return Ok(false);
+    };
+    for kill in [false, true] {
+        server.signal(kill)?;
+        let deadline = Instant::now() + STOP_DEADLINE;
+        while Instant::now() < deadline {
+            if !server.is_running() {
+                write(
+                    &folder,
+                    &Record {
+                        process: None,
+                        ..record
+                    },
+                )?;
+                return Ok(true);
+            }
+            sleep(PAUSE).await;
+        }
+    }
+    Err(anyhow!("the emulator, process {}, does not stop", server.id()).into())
+}
+
+/// The running sandbox, if it runs and answers.
+///
+/// # Errors
+/// Its record cannot be read.
+pub async fn status(settings: &Settings) -> Result<Option<Sandbox>, Failure> {
+    let Ok(folder) = fs_err::canonicalize(&settings.folder) else {
+        return Ok(None);
+    };
+    let Some(record) = read(&folder)? else {
+        return Ok(None);
+    };
+    let Some(server) = running(&folder, &record) else {
+        return Ok(None);
+    };
+    Ok(is_healthy(record.port)
+        .await?
+        .then(|| sandbox(record.port, &server)))
+}
+
+fn sandbox(port: u16, server: &Server) -> Sandbox {
+    Sandbox {
+        endpoint: format!("http://127.0.0.1:{port}"),
+        process: server.id(),
+    }
+}
+
+fn running(folder: &Path, record: &Record) -> Option<Server> {
+    let mut server = Server::recorded(record.process?, folder);
+    server.is_running().then_some(server)
+}
+
+async fn wait_until_healthy(folder: &Path, port: u16, mut server: Server) -> Result<Sandbox, Failure> {
+    let deadline = Instant::now() + START_DEADLINE;
+    while !is_healthy(port).await? {
+        let log = folder.join("emulator.log");
+        let problem = if !server.is_running() {
+            "ended at once"
+        } else if Instant::now() > deadline {
+            server.signal(false)?;
+            "does not answer"
+        } else {
+            sleep(PAUSE).await;
+            continue;
+        };
+        let text = fs_err::read(&log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(8)..].join("\n");
+        return Err(
+            Failure::from(anyhow!("{last}").context(format!("the emulator {problem}")))
+                .hinted(format!("its whole log is {}", log.display())),
+        );
+    }
+    Ok(sandbox(port, &server))
+}
+
+async fn is_healthy(port: u16) -> anyhow::Result<bool> {
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(2))
+        .build()?;
+    let answer = http
+        .get(format!("http://127.0.0.1:{port}/_ministack/health"))
+        .send()
+        .await;
+    Ok(answer.is_ok_and(|answer| answer.status().is_success()))
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+fn read(folder: &Path) -> Result<Option<Record>, Failure> {
+    let path = folder.join("server.json");
+    match fs_err::read(&path) {
+        Ok(text) => {
+            let record =
+                serde_json::from_slice(&text).with_context(|| format!("{} does not parse", path.display()));
+            Ok(Some(
+                record.hint("stop the emulator if it runs, and delete that file")?,
+            ))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write(folder: &Path, record: &Record) -> Result<(), Failure> {
+    let temp = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer(&temp, record)?;
+    temp.persist(folder.join("server.json"))?;
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! The emulator's process: how it is started, told from others, and ended; and locks between runs.
+//!
+//! Must not end a process that is not the emulator of this folder.
+
+use std::fs::TryLockError;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::error::Failure;
+
+/// Runs MiniStack. The folder is an argument that it does not see: it tells this process from others.
+const MAIN: &str = "import sys; del sys.argv[1:]; from ministack.app import main; main()";
+/// What a stack needs, in the emulator's own names.
+const SERVICES: &str = "cognito-idp,apigateway,lambda,iam,logs,sts";
+
+/// An emulator that was started by this run or by an earlier one.
+pub struct Server {
+    process: u32,
+    folder: PathBuf,
+    /// Of this run's own one, which nobody else can reap.
+    child: Option<Child>,
+}
+
+impl Server {
+    /// The one that is on record in `folder`; it may have ended, and its number may be another process's by now.
+    pub fn recorded(process: u32, folder: &Path) -> Self {
+        Self {
+            process,
+            folder: folder.to_owned(),
+            child: None,
+        }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process
+    }
+
+    /// Whether this process runs and is the emulator of this folder.
+    pub fn is_running(&mut self) -> bool {
+        if let Some(child) = &mut self.child {
+            return matches!(child.try_wait(), Ok(None));
+        }
+        let command = fs_err::read(format!("/proc/{}/cmdline", self.process)).or_else(|_| {
+            let ps = Command::new("ps")
+                .args(["-ww", "-o", "command=", "-p", &self.process.to_string()])
+                .output()?;
+            Ok::<_, std::io::Error>(ps.stdout)
+        });
+        let command = command
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default();
+        command.contains("ministack.app") && command.contains(&*self.folder.to_string_lossy())
+    }
+
+    /// Asks it to end, or ends it.
+    pub fn signal(&mut self, kill: bool) -> Result<(), Failure> {
+        if self.is_running() {
+            let signal = if kill { "-KILL" } else { "-TERM" };
+            Command::new("kill")
+                .args([signal, &self.process.to_string()])
+                .status()
+                .context("cannot run `kill`")?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts the emulator so that it outlives this run.
+pub fn spawn(python: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> {
+    let temp = folder.join("tmp");
+    fs_err::create_dir_all(&temp)?;
+    let log = fs_err::File::create(folder.join("emulator.log"))?;
+    let mut command = Command::new(python);
+    // What the user has set for AWS, or for another emulator, must not reach this one.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["AWS_", "LOCALSTACK_", "MINISTACK_", "LAMBDA_", "COGNITO_"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    let child = command
+        .args(["-c", MAIN])
+        .arg(folder)
+        .env("BIND_HOST", "127.0.0.1")
+        .env("GATEWAY_PORT", port.to_string())
+        // It would listen on every interface.
+        .env("IOT_MTLS_ENABLED", "0")
+        .env("SFTP_ENABLED", "0")
+        .env("SERVICES", SERVICES)
+        .env("LAMBDA_EXECUTOR", "local")
+        .env("PERSIST_STATE", "1")
+        .env("STATE_DIR", folder.join("emulator"))
+        .env("TMPDIR", temp)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?.into_parts().0)
+        .stderr(log.into_parts().0)
+        // Ctrl-C is for this run.
+        .process_group(0)
+        .spawn()?;
+    Ok(Server {
+        process: child.id(),
+        folder: folder.to_owned(),
+        child: Some(child),
+    })
+}
+
+/// The program of this name on the PATH.
+pub fn find(program: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+    {
+        Some(file) => Ok(file),
+        None => bail!("{program} is not on the PATH; the sandbox needs it"),
+    }
+}
+
+/// Waits for a lock file, which is never deleted; held until the result is dropped.
+pub async fn lock(path: &Path, tell: &dyn Fn(&str), what: &str) -> anyhow::Result<fs_err::File> {
+    let file = fs_err::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    let mut told = false;
+    loop {
+        match file.file().try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                if !told {
+                    tell(&format!("waiting for {what}"));
+                    told = true;
+                }
+                tokio::time::sleep(super::PAUSE).await;
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What the tests of the real binary share: a place of their own, an emulator of their own, and a proxy that listens in.
+
+// Not every test uses all of it.
+#![allow(dead_code)]
+
+pub mod proxy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A temporary folder to run the binary in; what was started there is stopped at the end, however the test ends.
+pub struct Place {
+    folder: tempfile::TempDir,
+}
+
+/// What a run of the binary printed, and how it ended.
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The binary in this folder, without anything of AWS that the tester may have set.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AWS_") {
+                command.env_remove(&name);
+            }
+        }
+        command
+            .args(args)
+            .current_dir(self.path())
+            // No instance metadata, no profile of the tester's.
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", self.path().join("no-config"))
+            .env("AWS_SHARED_CREDENTIALS_FILE", self.path().join("no-credentials"))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The binary with everything set to reach `endpoint` as if it were AWS.
+    pub fn at(&self, endpoint: &str, args: &[&str]) -> Command {
+        let mut command = self.command(args);
+        command
+            .env("AWS_ENDPOINT_URL", endpoint)
+            .env("AWS_REGION", "eu-west-1")
+            .env("AWS_ACCESS_KEY_ID", "nobody")
+            .env("AWS_SECRET_ACCESS_KEY", "nothing");
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Run {
+        self.command(args).output().unwrap().into()
+    }
+
+    pub fn run_at(&self, endpoint: &str, args: &[&str]) -> Run {
+        self.at(endpoint, args).output().unwrap().into()
+    }
+
+    /// Starts this place's emulator and says where it is.
+    pub fn emulator(&self) -> String {
+        let run = self.run(&["sandbox", "start"]).ok();
+        run.stdout
+            .trim()
+            .strip_prefix("endpoint: ")
+            .expect("the endpoint is what is printed")
+            .to_owned()
+    }
+
+    /// The text of every file of ours below `folder`; what the emulator keeps for itself is AWS's, not ours.
+    pub fn texts(&self, folder: &str) -> Vec<(PathBuf, String)> {
+        let mut texts = Vec::new();
+        collect(&self.path().join(folder), &mut texts);
+        texts
+    }
+}
+
+fn collect(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if !path.ends_with("emulator") {
+                collect(&path, texts);
+            }
+        } else {
+            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            texts.push((path, text));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A failing test must not leave an emulator behind; one that never started is no problem.
+        drop(self.command(&["sandbox", "stop"]).output());
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Run {
+    /// Fails the test unless the binary ended with this code.
+    pub fn code(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+
+    pub fn ok(self) -> Self {
+        self.code(0)
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {}", self.stdout))
+    }
+
+    /// One JSON document a line.
+    pub fn events(&self) -> Vec<Value> {
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+/// A GET without credentials of ours: the status and the body.
+pub fn get(url: &str, token: Option<&str>) -> (u16, String) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut call = reqwest::Client::builder().no_proxy().build().unwrap().get(url);
+        if let Some(token) = token {
+            call = call.bearer_auth(token);
+        }
+        let answer = call.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    })
+}

@@ -1,0 +1,172 @@
+//! A proxy on 127.0.0.1 between the binary and the emulator that writes down every request.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+/// One request that came by.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// With the query.
+    pub path: String,
+    /// In lower case; the signature is left out.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub status: u16,
+}
+
+impl Request {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(header, _)| header == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// `CreateUserPool`, `CreateRole`, or `POST /restapis`: what was asked for.
+    pub fn operation(&self) -> String {
+        if let Some(target) = self.header("x-amz-target") {
+            return target.rsplit('.').next().unwrap_or_default().to_owned();
+        }
+        let body = String::from_utf8_lossy(&self.body);
+        if let Some(action) = body.split('&').find_map(|pair| pair.strip_prefix("Action=")) {
+            return action.to_owned();
+        }
+        format!(
+            "{} {}",
+            self.method,
+            self.path.split('?').next().unwrap_or_default()
+        )
+    }
+
+    /// Whether this call is to AWS, not to the stack's own API or token endpoint.
+    pub fn is_aws(&self) -> bool {
+        !self.path.starts_with("/oauth2/") && !self.path.contains("/_user_request_")
+    }
+
+    /// Whether this AWS call changes anything.
+    pub fn is_write(&self) -> bool {
+        let operation = self.operation();
+        let reads = ["Get", "List", "Describe", "Filter", "GET "];
+        self.is_aws() && !reads.iter().any(|verb| operation.starts_with(verb))
+    }
+}
+
+/// A running proxy; it ends with the test's process.
+pub struct Proxy {
+    pub endpoint: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Proxy {
+    /// Between a free port and the emulator at `endpoint`.
+    pub fn start(endpoint: &str) -> Self {
+        let upstream = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let kept = requests.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (upstream, requests) = (upstream.clone(), kept.clone());
+                thread::spawn(move || {
+                    if let Some(request) = serve(client, &upstream) {
+                        requests.lock().unwrap().push(request);
+                    }
+                });
+            }
+        });
+        Self { endpoint, requests }
+    }
+
+    /// What came by since the last call of this.
+    pub fn take(&self) -> Vec<Request> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+}
+
+/// Requests as `validate_requests.py` reads them.
+pub fn dump(requests: &[Request]) -> Value {
+    let requests = requests.iter().filter(|request| request.is_aws()).map(|request| {
+        json!({
+            "method": request.method,
+            "path": request.path,
+            "headers": request.headers.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+            "body": STANDARD.encode(&request.body),
+        })
+    });
+    requests.collect()
+}
+
+/// One request of one connection: to the emulator, and its answer back.
+fn serve(mut client: TcpStream, upstream: &str) -> Option<Request> {
+    let (head, body) = message(&mut client)?;
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next()?.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+        .collect();
+    let mut forwarded = format!("{method} {path} HTTP/1.1\r\n");
+    for (name, value) in headers.iter().filter(|(name, _)| name != "connection") {
+        forwarded.push_str(&format!("{name}: {value}\r\n"));
+    }
+    forwarded.push_str("connection: close\r\n\r\n");
+    let mut server = TcpStream::connect(upstream).ok()?;
+    server.write_all(forwarded.as_bytes()).ok()?;
+    server.write_all(&body).ok()?;
+    // The emulator closes the connection behind its answer.
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).ok()?;
+    let status = String::from_utf8_lossy(answer.get(9..12)?).parse().ok()?;
+    let request = Request {
+        method,
+        path,
+        headers: headers
+            .into_iter()
+            .filter(|(name, _)| name != "authorization")
+            .collect(),
+        body,
+        status,
+    };
+    // A client that has gone away has sent its request all the same.
+    drop(client.write_all(&answer));
+    drop(client.shutdown(Shutdown::Both));
+    Some(request)
+}
+
+/// The head of a message, and its body by Content-Length.
+fn message(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        match stream.read(&mut chunk).ok()? {
+            0 => return None,
+            count => bytes.extend_from_slice(&chunk[..count]),
+        }
+    };
+    let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
+    let length = head
+        .split("\r\n")
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map_or(0, |(_, value)| value.trim().parse().unwrap_or(0));
+    let mut body = bytes[end + 4..].to_vec();
+    while body.len() < length {
+        match stream.read(&mut chunk).ok()? {
+            0 => return None,
+            count => body.extend_from_slice(&chunk[..count]),
+        }
+    }
+    Some((head, body))
+}
