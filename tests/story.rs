@@ -1,19 +1,21 @@
 //! The whole job with the real binary against the real emulator: up, use it, up again, down, and nothing is left.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::process::Command;
 
 use serde_json::{Value, json};
 use support::proxy::{Proxy, Request, dump};
-use support::{Place, get};
+use support::{Hand, Place, get};
 
 const WRITE: &str = "OauthResourceServer/user.write";
 
 fn install(place: &Place) -> std::path::PathBuf {
     // The emulator's own Python has botocore, whose models the requests are held against.
     let record: Value = serde_json::from_str(
-        &std::fs::read_to_string(place.path().join("state/sandbox/server.json")).unwrap(),
+        &fs_err::read_to_string(place.path().join("state/sandbox/server.json")).unwrap(),
     )
     .unwrap();
     std::fs::read_link(format!("/proc/{}/exe", record["process"])).unwrap()
@@ -129,7 +131,11 @@ fn the_whole_story_in_the_sandbox() {
     said.push(down.stderr);
 
     // Neither the secret nor a token was said or kept. The secret comes from the emulator, behind the binary's back.
-    let secret = secret(&place, &document);
+    let hand = Hand {
+        endpoint: place.emulator(),
+        region: "us-east-1",
+    };
+    let secret = secret(&hand, &document);
     assert!(secret.len() > 20);
     for text in &said {
         assert!(!text.contains(&secret) && !text.contains(&token), "{text}");
@@ -142,6 +148,7 @@ fn the_whole_story_in_the_sandbox() {
         );
     }
 
+    assert_eq!(counts(&hand), [1; 5], "exactly one of everything");
     let down = place.run(&["down", "--sandbox", "--yes", "--json"]).ok();
     let events = down.events();
     assert_eq!(events[0]["event"], "started");
@@ -156,93 +163,47 @@ fn the_whole_story_in_the_sandbox() {
             .stderr
             .contains("nothing to delete")
     );
-    assert_nothing_is_left(&place);
+    assert_eq!(counts(&hand), [0; 5], "nothing is left");
 }
 
-/// The endpoint of this place's emulator.
-fn endpoint(place: &Place) -> String {
-    place.emulator()
-}
-
-/// One AWS call by a hand of the test's own.
-fn ask(endpoint: &str, target: &str, body: &Value) -> Value {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let service = if target.starts_with("Logs") {
-            "logs"
-        } else {
-            "cognito-idp"
-        };
-        let answer = reqwest::Client::builder()
-            .no_proxy()
-            .build()
-            .unwrap()
-            .post(endpoint)
-            .header("x-amz-target", target)
-            .header("content-type", "application/x-amz-json-1.1")
-            .header(
-                "authorization",
-                format!(
-                    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, Signature=0"
-                ),
-            )
-            .body(body.to_string())
-            .send()
-            .await
-            .unwrap();
-        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
-    })
-}
-
-fn secret(place: &Place, status: &Value) -> String {
-    let answer = ask(
-        &endpoint(place),
-        "AWSCognitoIdentityProviderService.DescribeUserPoolClient",
-        &json!({
-            "UserPoolId": status["outputs"]["user_pool_id"],
-            "ClientId": status["outputs"]["clients"]["app"]["client_id"],
-        }),
-    );
+fn secret(hand: &Hand, status: &Value) -> String {
+    let client = json!({
+        "UserPoolId": status["outputs"]["user_pool_id"],
+        "ClientId": status["outputs"]["clients"]["app"]["client_id"],
+    });
+    let answer = hand.cognito("DescribeUserPoolClient", &client);
     answer["UserPoolClient"]["ClientSecret"]
         .as_str()
         .unwrap()
         .to_owned()
 }
 
-fn assert_nothing_is_left(place: &Place) {
-    let endpoint = endpoint(place);
-    let pools = ask(
-        &endpoint,
-        "AWSCognitoIdentityProviderService.ListUserPools",
-        &json!({"MaxResults": 60}),
-    );
-    assert_eq!(pools["UserPools"], json!([]));
-    let groups = ask(&endpoint, "Logs_20140328.DescribeLogGroups", &json!({}));
-    assert_eq!(groups["logGroups"], json!([]));
-    let functions: Value =
-        serde_json::from_str(&get(&format!("{endpoint}/2015-03-31/functions"), None).1).unwrap();
-    assert_eq!(functions["Functions"], json!([]));
-    let apis: Value = serde_json::from_str(&get(&format!("{endpoint}/restapis"), None).1).unwrap();
-    assert!(apis["item"].as_array().is_none_or(Vec::is_empty), "{apis}");
-    let roles = get(&format!("{endpoint}/?Action=ListRoles&Version=2010-05-08"), None).1;
-    assert!(
-        roles.contains("ListRolesResult") && !roles.contains("<member>"),
-        "{roles}"
-    );
+/// How many there are of each of the kinds that a stack is made of.
+fn counts(hand: &Hand) -> [usize; 5] {
+    let count = |list: &Value| list.as_array().map_or(0, Vec::len);
+    [
+        hand.iam("Action=ListRoles").matches("<RoleName>").count(),
+        count(&hand.get("lambda", "/2015-03-31/functions")["Functions"]),
+        count(&hand.json("Logs_20140328.DescribeLogGroups", &json!({}))["logGroups"]),
+        count(&hand.cognito("ListUserPools", &json!({"MaxResults": 60}))["UserPools"]),
+        count(&hand.get("apigateway", "/restapis")["item"]),
+    ]
 }
 
 #[test]
 fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
     let place = Place::new();
-    let proxy = Proxy::start(&place.emulator());
+    let hand = Hand {
+        endpoint: place.emulator(),
+        region: "eu-west-1",
+    };
+    let proxy = Proxy::start(&hand.endpoint);
     let run = |args: &[&str]| place.run_at(&proxy.endpoint, args);
     let mut all = Vec::new();
 
     run(&["up"]).ok();
     let up = proxy.take();
+    assert_eq!(counts(&hand), [1; 5], "exactly one of everything");
     assert!(aws_calls(&up) <= 22, "{} calls", aws_calls(&up));
     all.extend(up.clone());
 
@@ -267,10 +228,10 @@ fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
     let deletes = writes(&down);
     assert!(deletes.len() <= 8, "{deletes:?}");
     all.extend(down.clone());
-    assert_nothing_is_left(&place);
+    assert_eq!(counts(&hand), [0; 5], "nothing is left");
 
     let file = place.path().join("requests.json");
-    std::fs::write(&file, dump(&all).to_string()).unwrap();
+    fs_err::write(&file, dump(&all).to_string()).unwrap();
     let validated = validate(&place, &file);
     assert!(validated.0, "{}", validated.1);
     eprintln!(
@@ -375,7 +336,7 @@ fn a_request_that_aws_would_refuse_is_found() {
         let body = base64::engine::general_purpose::STANDARD.encode(body);
         let requests = json!([{"method": method, "path": path, "headers": headers, "body": body}]);
         let file = place.path().join("request.json");
-        std::fs::write(&file, requests.to_string()).unwrap();
+        fs_err::write(&file, requests.to_string()).unwrap();
         let (valid, printed) = validate(&place, &file);
         assert!(
             !valid && printed.contains(expected),

@@ -98,7 +98,7 @@ fn collect(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {
                 collect(&path, texts);
             }
         } else {
-            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            let text = String::from_utf8_lossy(&fs_err::read(&path).unwrap()).into_owned();
             texts.push((path, text));
         }
     }
@@ -163,4 +163,60 @@ pub fn get(url: &str, token: Option<&str>) -> (u16, String) {
         let answer = call.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     })
+}
+
+/// A hand of the test's own in the emulator: what it does there, the binary does not know.
+pub struct Hand {
+    pub endpoint: String,
+    pub region: &'static str,
+}
+
+impl Hand {
+    fn send(&self, service: &str, call: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder) -> String {
+        // The emulator takes the region out of this and leaves the signature unchecked.
+        let scope = format!("nobody/20260101/{}/{service}/aws4_request", self.region);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let http = reqwest::Client::builder().no_proxy().build().unwrap();
+            let signed = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
+            let answer = call(&http).header("authorization", signed).send().await.unwrap();
+            answer.text().await.unwrap()
+        })
+    }
+
+    /// A call of a service that takes JSON, such as `AWSCognitoIdentityProviderService.ListUserPools`.
+    pub fn json(&self, target: &str, body: &Value) -> Value {
+        let service = if target.starts_with("Logs") {
+            "logs"
+        } else {
+            "cognito-idp"
+        };
+        let answer = self.send(service, |http| {
+            http.post(&self.endpoint)
+                .header("x-amz-target", target)
+                .header("content-type", "application/x-amz-json-1.1")
+                .body(body.to_string())
+        });
+        serde_json::from_str(&answer).unwrap_or(Value::Null)
+    }
+
+    /// A call of Cognito.
+    pub fn cognito(&self, operation: &str, body: &Value) -> Value {
+        self.json(&format!("AWSCognitoIdentityProviderService.{operation}"), body)
+    }
+
+    /// A GET of a service that has paths.
+    pub fn get(&self, service: &str, path: &str) -> Value {
+        serde_json::from_str(&self.send(service, |http| http.get(format!("{}{path}", self.endpoint))))
+            .unwrap()
+    }
+
+    /// A call of IAM, as a query string.
+    pub fn iam(&self, query: &str) -> String {
+        let url = format!("{}/?Version=2010-05-08&{query}", self.endpoint);
+        self.send("iam", |http| http.get(url))
+    }
 }

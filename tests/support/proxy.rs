@@ -116,7 +116,7 @@ fn serve(mut client: TcpStream, upstream: &str) -> Option<Request> {
         .collect();
     let mut forwarded = format!("{method} {path} HTTP/1.1\r\n");
     for (name, value) in headers.iter().filter(|(name, _)| name != "connection") {
-        forwarded.push_str(&format!("{name}: {value}\r\n"));
+        forwarded.extend([name, ": ", value, "\r\n"]);
     }
     forwarded.push_str("connection: close\r\n\r\n");
     let mut server = TcpStream::connect(upstream).ok()?;

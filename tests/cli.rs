@@ -1,0 +1,348 @@
+//! What the binary says and how it ends: help, refused input, strangers in the way.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Hand, Place, Run};
+
+/// The port of no server: whatever is asked there was asked too early.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+fn state(endpoint: &str) -> Value {
+    json!({
+        "format": 1, "stack": "user-api", "account": "000000000000", "region": "eu-west-1", "partition": "aws",
+        "endpoint": endpoint, "owner": "1a2b3c4d", "serial": 1, "steps": [],
+    })
+}
+
+fn write_state(place: &Place, text: &str) {
+    fs_err::create_dir_all(place.path().join("state")).unwrap();
+    fs_err::write(place.path().join("state/user-api.json"), text).unwrap();
+}
+
+fn read_state(place: &Place) -> String {
+    fs_err::read_to_string(place.path().join("state/user-api.json")).unwrap()
+}
+
+/// What a person reads on stderr, without this run's folder and ports.
+fn said(run: &Run) -> String {
+    run.stderr.clone()
+}
+
+#[test]
+fn help_says_what_there_is() {
+    let place = Place::new();
+    insta::assert_snapshot!("help", place.run(&["--help"]).ok().stdout);
+    insta::assert_snapshot!("help_call", place.run(&["call", "--help"]).ok().stdout);
+    assert!(place.run(&["--version"]).ok().stdout.starts_with("provision "));
+    place.run(&["frobnicate"]).code(2);
+    place.run(&["up", "--sandbox", "--endpoint-url", NOWHERE]).code(2);
+    assert!(
+        !place.path().join("state").exists(),
+        "nothing of this writes anything"
+    );
+}
+
+#[test]
+fn a_name_that_aws_would_refuse_is_refused_before_any_call() {
+    let place = Place::new();
+    for (name, words) in [
+        ("User", "2 to 30 lower-case letters"),
+        ("u", "2 to 30 lower-case letters"),
+        ("my-cognito-api", "must not contain \"cognito\""),
+        ("a-name-of-more-than-thirty-characters", "2 to 30"),
+    ] {
+        for command in ["up", "status", "down"] {
+            let run = place.run_at(NOWHERE, &[command, "--stack", name]).code(2);
+            assert!(
+                run.stderr.starts_with("error: stack") && run.stderr.contains(words),
+                "{}",
+                run.stderr
+            );
+        }
+    }
+    assert!(!place.path().join("state").exists());
+}
+
+#[test]
+fn without_region_or_credentials_nothing_is_written() {
+    let place = Place::new();
+    let run = place.run(&["up"]).code(2);
+    insta::assert_snapshot!("no_region", said(&run));
+    let run = place.run(&["up", "--region", "eu-west-1"]).code(1);
+    assert!(
+        run.stderr
+            .starts_with("error: cannot find out whose credentials these are\n"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains("hint: sign in (`aws sso login`)"),
+        "{}",
+        run.stderr
+    );
+    assert!(!place.path().join("state").exists());
+}
+
+#[test]
+fn without_a_state_there_is_nothing_to_show_call_or_delete() {
+    let place = Place::new();
+    for args in [&["status"][..], &["token"], &["call", "GET", "/user"], &["logs"]] {
+        let run = place.run_at(NOWHERE, args).code(2);
+        assert_eq!(
+            run.stderr,
+            "error: nothing is on record of stack user-api\nhint: run `provision up` first\n"
+        );
+    }
+    let run = place.run_at(NOWHERE, &["down"]).ok();
+    assert_eq!(
+        run.stderr,
+        "nothing is on record of stack user-api: nothing to delete\n"
+    );
+    let run = place.run_at(NOWHERE, &["down", "--yes", "--json"]).ok();
+    assert_eq!(run.events().last().unwrap()["result"], "done");
+}
+
+#[test]
+fn a_state_that_cannot_be_used_is_refused_and_left_as_it_is() {
+    let place = Place::new();
+    let whole = serde_json::to_string_pretty(&state(NOWHERE)).unwrap();
+    let mut newer = state(NOWHERE);
+    newer["format"] = json!(2);
+    newer["anything"] = json!("else");
+    let mut half = state(NOWHERE);
+    half["steps"] = json!([{"step": "user-pool", "phase": "sleeping"}]);
+    for (text, words) in [
+        (&whole[..whole.len() / 2], "does not parse at line 6"),
+        ("", "does not parse at line 1"),
+        ("[]", "does not parse"),
+        (
+            &newer.to_string(),
+            "has format 2; this version of provision reads up to 1",
+        ),
+        (&half.to_string(), "does not parse"),
+    ] {
+        write_state(&place, text);
+        for args in [&["up"][..], &["status"], &["token"], &["down", "--yes"]] {
+            let run = place.run_at(NOWHERE, args).code(2);
+            assert!(run.stderr.contains(words), "{words:?} is not in {}", run.stderr);
+            assert!(run.stderr.contains("state/user-api.json"), "{}", run.stderr);
+            assert_eq!(read_state(&place), text);
+        }
+    }
+}
+
+#[test]
+fn a_state_of_another_place_is_refused() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    for (field, value) in [
+        ("account", json!("123456789012")),
+        ("region", json!("us-west-2")),
+        ("endpoint", Value::Null),
+    ] {
+        let mut elsewhere = state(&endpoint);
+        elsewhere[field] = value;
+        let text = elsewhere.to_string();
+        write_state(&place, &text);
+        for args in [&["up"][..], &["status"], &["down", "--yes"]] {
+            let run = place.run_at(&endpoint, args).code(2);
+            let words = format!("error: stack user-api is on record in {field} ");
+            assert!(run.stderr.starts_with(&words), "{}", run.stderr);
+            assert!(
+                run.stderr
+                    .contains("hint: or give this stack another name with --stack")
+            );
+            assert_eq!(read_state(&place), text);
+        }
+    }
+}
+
+#[test]
+fn what_the_stack_does_not_have_is_refused_with_what_it_has() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    place.run_at(&endpoint, &["up", "-q"]).ok();
+    for (args, words) in [
+        (
+            &["token", "billing"][..],
+            "error: there is no client billing\nhint: there is app\n",
+        ),
+        (
+            &["call", "GET", "/user", "--client", "billing"],
+            "error: there is no client billing\nhint: there is app\n",
+        ),
+        (
+            &["logs", "orders"],
+            "error: there is no function orders\nhint: there is user\n",
+        ),
+        (
+            &["logs", "--since", "soon"],
+            "error: --since \"soon\" is no time\nhint: such as 30s, 10m, 2h or 1d\n",
+        ),
+        (
+            &["call", "GET", "user"],
+            "error: the path \"user\" does not begin with `/`\n",
+        ),
+        (
+            &["call", "GET", "/user", "-d", "@nothing"],
+            "error: failed to open file `nothing`",
+        ),
+        (&["call", "GET", "/user", "-H", "nothing"], "error: "),
+        (&["call", "G T", "/user"], "error: "),
+    ] {
+        let run = place.run_at(&endpoint, args).code(2);
+        assert!(run.stderr.starts_with(words), "{words:?} is not {:?}", run.stderr);
+    }
+    let run = place.run_at(&endpoint, &["token", "--scope", "a/b"]).code(1);
+    assert!(run.stderr.contains("invalid_scope"), "{}", run.stderr);
+    assert_eq!(run.stdout, "");
+    let run = place.run_at(&endpoint, &["up", "-q"]).ok();
+    assert_eq!(run.stderr, "", "-q says nothing");
+    let run = place.run_at(&endpoint, &["up", "--json"]).ok();
+    assert_eq!(run.events().last().unwrap()["outputs"]["region"], "eu-west-1");
+    assert!(run.events().iter().all(|event| event["outcome"] != "created"));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_state_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let endpoint = place.emulator();
+    place.run_at(&endpoint, &["up", "-q"]).ok();
+    let mode = fs_err::metadata(place.path().join("state/user-api.json"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn the_second_run_at_once_ends_with_4_and_says_who_is_in_the_way() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    fs_err::create_dir_all(place.path().join("state")).unwrap();
+    let lock = fs_err::File::create(place.path().join("state/user-api.lock")).unwrap();
+    lock.file().lock().unwrap();
+    let holder = json!({"command": "up", "host": "there", "process": 42, "since": "2026-11-23T00:00:00Z"});
+    fs_err::write(lock.path(), holder.to_string()).unwrap();
+    write_state(&place, &state(&endpoint).to_string());
+    for args in [&["up"][..], &["down", "--yes"]] {
+        let run = place.run_at(&endpoint, args).code(4);
+        let words = "error: the state is locked by `up`, process 42 on there, since 2026-11-23T00:00:00Z (state/user-api.lock)\n";
+        assert!(run.stderr.starts_with(words), "{}", run.stderr);
+    }
+    // Reading needs no lock.
+    place.run_at(&endpoint, &["status"]).code(3);
+    drop(lock);
+    place.run_at(&endpoint, &["up", "-q"]).ok();
+}
+
+#[test]
+fn what_is_a_strangers_is_named_and_left_as_it_is() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    write_state(&place, &state(&endpoint).to_string());
+    let hand = Hand {
+        endpoint: endpoint.clone(),
+        region: "eu-west-1",
+    };
+    // Under the names that this owner's stack will want: a role without tags, and the prefix for another pool.
+    hand.iam("Action=CreateRole&RoleName=user-api-1a2b3c4d-user&AssumeRolePolicyDocument=%7B%7D");
+    let pool = hand.cognito("CreateUserPool", &json!({"PoolName": "user-api"}));
+    let pool = pool["UserPool"]["Id"].as_str().unwrap();
+    hand.cognito(
+        "CreateUserPoolDomain",
+        &json!({"UserPoolId": pool, "Domain": "user-api-1a2b3c4d"}),
+    );
+
+    let up = place.run_at(&endpoint, &["up", "--json"]).code(1);
+    let failed: Vec<Value> = up
+        .events()
+        .into_iter()
+        .filter(|event| event["event"] == "step_failed")
+        .collect();
+    let errors: Vec<String> = failed.iter().map(|event| event["error"].to_string()).collect();
+    assert_eq!(failed.len(), 2, "{errors:?}");
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.contains("IAM role user-api-1a2b3c4d-user exists")),
+        "{errors:?}"
+    );
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.contains("the domain prefix user-api-1a2b3c4d")),
+        "{errors:?}"
+    );
+    assert!(
+        up.stderr
+            .contains("held back: role-policy:user, function:user, permission:user"),
+        "{}",
+        up.stderr
+    );
+    assert!(
+        up.stderr.contains("hint: run `provision up` again"),
+        "{}",
+        up.stderr
+    );
+    assert_eq!(up.events().last().unwrap()["result"], "failed");
+
+    place.run_at(&endpoint, &["down", "--yes"]).ok();
+    let left = hand.cognito("DescribeUserPoolDomain", &json!({"Domain": "user-api-1a2b3c4d"}));
+    assert_eq!(
+        left["DomainDescription"]["UserPoolId"], pool,
+        "the stranger's domain is still there"
+    );
+    let roles = hand.iam("Action=ListRoles");
+    assert!(
+        roles.contains("user-api-1a2b3c4d-user"),
+        "the stranger's role is still there"
+    );
+    let pools = hand.cognito("ListUserPools", &json!({"MaxResults": 60}));
+    assert_eq!(
+        pools["UserPools"].as_array().unwrap().len(),
+        1,
+        "ours is gone, the stranger's is not"
+    );
+}
+
+#[test]
+fn status_tells_what_is_missing_and_up_makes_it_again() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    place.run_at(&endpoint, &["up", "-q"]).ok();
+    let status = place.run_at(&endpoint, &["status", "--json"]).ok().json();
+    let pool = &status["outputs"]["user_pool_id"];
+    let client = &status["outputs"]["clients"]["app"]["client_id"];
+    let hand = Hand {
+        endpoint: endpoint.clone(),
+        region: "eu-west-1",
+    };
+    hand.cognito(
+        "DeleteUserPoolClient",
+        &json!({"UserPoolId": pool, "ClientId": client}),
+    );
+
+    let run = place.run_at(&endpoint, &["status"]).code(3);
+    assert!(
+        run.stdout
+            .lines()
+            .any(|line| line.starts_with("client:app") && line.ends_with("missing")),
+        "{}",
+        run.stdout
+    );
+    let run = place.run_at(&endpoint, &["up"]).ok();
+    assert!(run.stderr.contains("created   client:app"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("done: 1 changed, 14 unchanged"),
+        "{}",
+        run.stderr
+    );
+    place.run_at(&endpoint, &["status"]).ok();
+    place.run_at(&endpoint, &["call", "GET", "/user"]).ok();
+}

@@ -1,0 +1,152 @@
+//! The sandbox's own life: started once, found again, restarted where it was, stopped, and refused with a reason.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::net::TcpListener;
+
+use serde_json::Value;
+use support::Place;
+
+fn record(place: &Place) -> Value {
+    serde_json::from_str(&fs_err::read_to_string(place.path().join("state/sandbox/server.json")).unwrap())
+        .unwrap()
+}
+
+#[test]
+fn it_is_started_once_keeps_its_port_and_its_content_and_is_stopped() {
+    let place = Place::new();
+    place.run(&["sandbox", "status"]).code(3);
+    let endpoint = place.emulator();
+    let process = record(&place)["process"].clone();
+    assert_eq!(place.emulator(), endpoint);
+    assert_eq!(
+        record(&place)["process"],
+        process,
+        "the second start finds the first"
+    );
+    let status = place.run(&["sandbox", "status", "--json"]).ok().json();
+    assert_eq!(status["endpoint"], endpoint.as_str());
+
+    place.run(&["up", "--sandbox", "-q"]).ok();
+    assert!(place.run(&["sandbox", "stop"]).ok().stderr.contains("is stopped"));
+    assert!(
+        place
+            .run(&["sandbox", "stop"])
+            .ok()
+            .stderr
+            .contains("was not running")
+    );
+    place.run(&["sandbox", "status"]).code(3);
+    assert_eq!(place.emulator(), endpoint);
+    assert_ne!(record(&place)["process"], process);
+    place.run(&["status", "--sandbox"]).ok();
+    place.run(&["call", "GET", "/user", "--sandbox"]).ok();
+
+    let port: u16 = endpoint.rsplit(':').next().unwrap().parse().unwrap();
+    let other = if port == u16::MAX { port - 1 } else { port + 1 };
+    let run = place
+        .run(&["sandbox", "start", "--port", &other.to_string()])
+        .code(2);
+    assert!(
+        run.stderr.contains("hint: run `provision sandbox stop` first"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn two_starts_at_once_start_one() {
+    let place = Place::new();
+    let children: Vec<_> = (0..3)
+        .map(|_| place.command(&["sandbox", "start", "-q"]))
+        .collect();
+    let children: Vec<_> = children
+        .into_iter()
+        .map(|mut command| command.stdout(std::process::Stdio::piped()).spawn().unwrap())
+        .collect();
+    let outputs: Vec<_> = children
+        .into_iter()
+        .map(|child| child.wait_with_output().unwrap())
+        .collect();
+    for output in &outputs {
+        assert!(output.status.success());
+        assert_eq!(output.stdout, outputs[0].stdout, "all say the same endpoint");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_told() {
+    let place = Place::new();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let run = place
+        .run(&["sandbox", "start", "--port", &port.to_string()])
+        .code(1);
+    let words = format!("error: port {port} of 127.0.0.1 is in use by another program\nhint: ");
+    assert!(run.stderr.starts_with(&words), "{}", run.stderr);
+}
+
+#[test]
+fn a_missing_python_or_node_is_told_with_what_to_do() {
+    let place = Place::new();
+    let cache = place.path().join("cache");
+    let mut start = place.command(&["sandbox", "start"]);
+    let run = start
+        .env("PROVISION_CACHE_DIR", &cache)
+        .env("PROVISION_PYTHON", "no-such-python")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(run.stderr).unwrap();
+    assert!(
+        stderr.starts_with("error: cannot run no-such-python\n"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("hint: install Python 3.10 or newer"), "{stderr}");
+    let run = place
+        .command(&["sandbox", "start"])
+        .env("PATH", place.path())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(run.stderr).unwrap();
+    assert!(
+        stderr.starts_with("error: node is not on the PATH; the sandbox needs it\nhint: install Node.js"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn an_installation_that_was_cut_off_or_fails_is_not_used() {
+    let place = Place::new();
+    let cache = place.path().join("cache");
+    let start = || {
+        place
+            .command(&["sandbox", "start"])
+            .env("PROVISION_CACHE_DIR", &cache)
+            // An index that nobody serves, so that the installation fails at once.
+            .env("PIP_INDEX_URL", "http://127.0.0.1:1/")
+            .env("PIP_EXTRA_INDEX_URL", "http://127.0.0.1:1/")
+            .env("PIP_FIND_LINKS", "")
+            .env("PIP_NO_CACHE_DIR", "1")
+            .env("PIP_RETRIES", "0")
+            .env("PIP_CONFIG_FILE", "/dev/null")
+            .output()
+            .unwrap()
+    };
+    for _ in 0..2 {
+        let stderr = String::from_utf8(start().stderr).unwrap();
+        assert!(
+            stderr.contains("installing the sandbox"),
+            "the half of the first time is not taken for whole: {stderr}"
+        );
+        assert!(
+            stderr.contains("error: cannot install the emulator\ncaused by: "),
+            "{stderr}"
+        );
+        assert!(
+            stderr.contains("hint: pip must reach a package index"),
+            "{stderr}"
+        );
+    }
+}
