@@ -21,6 +21,9 @@ use crate::resource::Class;
 /// With back-off from one second to twenty this outlasts AWS's slowest published rate (DeleteRestApi, one in 30 s).
 const ATTEMPTS: u32 = 10;
 
+/// Of the first call, on which nothing hangs yet.
+const IDENTIFY_ATTEMPTS: u32 = 4;
+
 /// What the command line says about how to reach AWS.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
@@ -105,7 +108,9 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
 /// # Errors
 /// There are no credentials, AWS does not accept them, or the partition's host names are not known.
 pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Identity, Failure> {
-    let mut sts = aws_sdk_sts::config::Builder::from(config);
+    // A wrong endpoint or no network is to be told soon.
+    let retries = RetryConfig::standard().with_max_attempts(IDENTIFY_ATTEMPTS);
+    let mut sts = aws_sdk_sts::config::Builder::from(config).retry_config(retries);
     if let Some(log) = log {
         sts = sts.interceptor(log.clone());
     }

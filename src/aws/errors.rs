@@ -4,7 +4,6 @@
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::resource::{CallError, Class};
@@ -25,13 +24,10 @@ where
                 meta.extra("aws_request_id").map(str::to_owned),
             )
         }
-        SdkError::ResponseError(response) => (
-            None,
-            DisplayErrorContext(error).to_string(),
-            Some(response.raw().status().as_u16()),
-            None,
-        ),
-        _ => (None, DisplayErrorContext(error).to_string(), None, None),
+        SdkError::ResponseError(response) => {
+            (None, chain(error), Some(response.raw().status().as_u16()), None)
+        }
+        _ => (None, chain(error), None, None),
     };
     let class = match error {
         SdkError::ServiceError(_) => {
@@ -39,13 +35,9 @@ where
         }
         // Nothing was sent: the request could not be built, or there were no credentials to sign it with.
         SdkError::ConstructionFailure(_) => Class::Refused,
-        SdkError::DispatchFailure(failure) if failure.is_user() || failure.is_other() => {
-            if message.contains("redential") {
-                Class::Credentials
-            } else {
-                Class::Refused
-            }
-        }
+        SdkError::DispatchFailure(failure) if failure.is_user() => Class::Refused,
+        // What finding credentials ends in arrives here as well; nothing was sent then.
+        SdkError::DispatchFailure(_) if message.contains("redential") => Class::Credentials,
         _ => Class::Ambiguous,
     };
     CallError {
@@ -55,6 +47,17 @@ where
         request_id,
         class,
     }
+}
+
+/// The error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.extend([": ", &error.to_string()]);
+        cause = error.source();
+    }
+    text
 }
 
 /// The class of a service's answer.

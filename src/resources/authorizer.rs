@@ -5,10 +5,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
+use aws_sdk_apigateway::config::Config;
 use aws_sdk_apigateway::types::{AuthorizerType, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
+use crate::aws::clients::OnlyThrottles;
 use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Resource, Result};
 
@@ -67,6 +69,9 @@ impl Resource for Authorizer {
                 .r#type(AuthorizerType::CognitoUserPools)
                 .set_provider_arns(Some(self.pool_arns.iter().cloned().collect()))
                 .identity_source(&self.identity_source)
+                .customize()
+                // That names are unique is seen in AWS's errors, not in its documents.
+                .config_override(Config::builder().retry_classifier(OnlyThrottles))
                 .send()
         };
         let authorizer = cx.call("apigateway:CreateAuthorizer", create).await?;

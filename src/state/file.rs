@@ -96,18 +96,16 @@ impl StateFile {
     }
 
     fn replace(&self, state: &State) -> std::io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        // `tempfile` creates it with mode 0600.
-        let mut temp = tempfile::Builder::new()
-            .prefix(".state-")
-            .suffix(".tmp")
-            .tempfile_in(folder)?;
-        serde_json::to_writer_pretty(&mut temp, state)?;
-        temp.write_all(b"\n")?;
-        temp.as_file().sync_all()?;
-        temp.persist(&self.path).map_err(|error| error.error)?;
+        // Always the same name: the stack's lock keeps others away, and a crash leaves nothing that piles up.
+        let temp = self.path.with_extension("json.tmp");
+        let mut file = open_private(&temp)?;
+        let mut text = serde_json::to_vec_pretty(state)?;
+        text.push(b'\n');
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs_err::rename(&temp, &self.path)?;
         // The rename itself is durable only once the folder is.
-        fs_err::File::open(folder)?.sync_all()
+        fs_err::File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
     }
 
     /// Removes the file after the stack's last resource is gone.
@@ -122,7 +120,72 @@ impl StateFile {
     }
 }
 
+/// An empty file that only its owner may read or write.
+fn open_private(path: &Path) -> std::io::Result<fs_err::File> {
+    use fs_err::os::unix::fs::OpenOptionsExt;
+    let mut options = fs_err::OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}
+
 #[derive(serde::Deserialize)]
 struct Format {
     format: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn state(serial: u64) -> State {
+        let state = json!({
+            "format": 1, "stack": "a", "account": "123456789012", "region": "eu-west-1", "partition": "aws",
+            "endpoint": null, "owner": "1a2b3c4d", "serial": serial,
+            "steps": [{
+                "step": "user-pool", "phase": "updating", "kind": "user-pool", "needs": ["x"],
+                "desired": {"name": "a"}, "output": null,
+            }],
+        });
+        serde_json::from_value(state).unwrap()
+    }
+
+    #[test]
+    fn what_was_saved_is_what_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::new(folder.path(), "a");
+        assert_eq!(file.load().unwrap(), None);
+        for serial in [1, 2] {
+            file.save(&state(serial)).unwrap();
+            assert_eq!(file.load().unwrap(), Some(state(serial)));
+        }
+        file.remove().unwrap();
+        assert_eq!(file.load().unwrap(), None);
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
+        file.remove().unwrap();
+    }
+
+    #[test]
+    fn a_save_that_fails_or_is_cut_off_leaves_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = StateFile::new(folder.path(), "a");
+        file.save(&state(1)).unwrap();
+        // What a crash before the rename leaves.
+        fs_err::write(folder.path().join("a.json.tmp"), "{\"format\": 1, \"sta").unwrap();
+        assert_eq!(file.load().unwrap(), Some(state(1)));
+        file.save(&state(2)).unwrap();
+        assert_eq!(file.load().unwrap(), Some(state(2)));
+        // Something in the way of the temporary file, as a full disk or a read-only folder would be.
+        fs_err::create_dir(folder.path().join("a.json.tmp")).unwrap();
+        assert!(matches!(
+            file.save(&state(3)),
+            Err(StateError::Io { what: "write", .. })
+        ));
+        assert_eq!(file.load().unwrap(), Some(state(2)));
+    }
 }

@@ -5,10 +5,11 @@
 
 pub mod proxy;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A temporary folder to run the binary in; what was started there is stopped at the end, however the test ends.
 pub struct Place {
@@ -214,9 +215,113 @@ impl Hand {
             .unwrap()
     }
 
+    /// A DELETE of a service that has paths.
+    pub fn delete(&self, service: &str, path: &str) {
+        self.send(service, |http| http.delete(format!("{}{path}", self.endpoint)));
+    }
+
     /// A call of IAM, as a query string.
     pub fn iam(&self, query: &str) -> String {
         let url = format!("{}/?Version=2010-05-08&{query}", self.endpoint);
         self.send("iam", |http| http.get(url))
+    }
+
+    /// How many there are of everything that a stack is made of, by kind.
+    pub fn census(&self) -> BTreeMap<&'static str, usize> {
+        let count = |list: &Value| list.as_array().map_or(0, Vec::len);
+        let mut census = BTreeMap::new();
+        let mut add = |kind, more| *census.entry(kind).or_insert(0) += more;
+        add(
+            "roles",
+            self.iam("Action=ListRoles").matches("<RoleName>").count(),
+        );
+        let functions = self.get("lambda", "/2015-03-31/functions");
+        for function in functions["Functions"].as_array().unwrap() {
+            let name = function["FunctionName"].as_str().unwrap();
+            add("functions", 1);
+            let policy = self.get("lambda", &format!("/2015-03-31/functions/{name}/policy"));
+            let policy: Value = serde_json::from_str(policy["Policy"].as_str().unwrap_or("{}")).unwrap();
+            add("permissions", count(&policy["Statement"]));
+        }
+        let groups = self.json("Logs_20140328.DescribeLogGroups", &json!({}));
+        for group in groups["logGroups"].as_array().unwrap() {
+            add("log groups", 1);
+            add("retentions", usize::from(group["retentionInDays"] == 14));
+        }
+        let pools = self.cognito("ListUserPools", &json!({"MaxResults": 60}));
+        for pool in pools["UserPools"].as_array().unwrap() {
+            let id = json!({"UserPoolId": pool["Id"], "MaxResults": 50});
+            add("user pools", 1);
+            add(
+                "clients",
+                count(&self.cognito("ListUserPoolClients", &id)["UserPoolClients"]),
+            );
+            add(
+                "resource servers",
+                count(&self.cognito("ListResourceServers", &id)["ResourceServers"]),
+            );
+            let pool = self.cognito("DescribeUserPool", &id);
+            add("domains", usize::from(pool["UserPool"]["Domain"].is_string()));
+        }
+        let apis = self.get("apigateway", "/restapis");
+        for api in apis["item"].as_array().into_iter().flatten() {
+            let path = format!("/restapis/{}", api["id"].as_str().unwrap());
+            add("REST APIs", 1);
+            add(
+                "authorizers",
+                count(&self.get("apigateway", &format!("{path}/authorizers"))["item"]),
+            );
+            add(
+                "deployments",
+                count(&self.get("apigateway", &format!("{path}/deployments"))["item"]),
+            );
+            add(
+                "stages",
+                count(&self.get("apigateway", &format!("{path}/stages"))["item"]),
+            );
+            let paths = self.get("apigateway", &format!("{path}/resources?embed=methods"));
+            for path in paths["item"].as_array().unwrap() {
+                add("paths", 1);
+                let methods = path["resourceMethods"].as_object();
+                add("methods", methods.map_or(0, serde_json::Map::len));
+                let whole = methods
+                    .into_iter()
+                    .flatten()
+                    .filter(|(_, method)| method["methodIntegration"].is_object());
+                add("integrations", whole.count());
+            }
+        }
+        census.retain(|_, count| *count > 0);
+        census
+    }
+
+    /// Fails unless there is exactly one of everything.
+    pub fn assert_whole(&self, story: &str) {
+        let one = [
+            "roles",
+            "functions",
+            "permissions",
+            "log groups",
+            "retentions",
+            "user pools",
+            "clients",
+            "resource servers",
+            "domains",
+            "REST APIs",
+            "authorizers",
+            "deployments",
+            "stages",
+            "methods",
+            "integrations",
+        ];
+        let mut expected: BTreeMap<&str, usize> = one.into_iter().map(|kind| (kind, 1)).collect();
+        // The root, and `/user`.
+        expected.insert("paths", 2);
+        assert_eq!(self.census(), expected, "{story}");
+    }
+
+    /// Fails unless there is nothing.
+    pub fn assert_nothing(&self, story: &str) {
+        assert_eq!(self.census(), BTreeMap::new(), "{story}");
     }
 }

@@ -1,7 +1,8 @@
-//! A proxy on 127.0.0.1 between the binary and the emulator that writes down every request.
+//! A proxy on 127.0.0.1 between the binary and the emulator: it writes down every request, and interferes as it is told.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -50,6 +51,25 @@ impl Request {
         !self.path.starts_with("/oauth2/") && !self.path.contains("/_user_request_")
     }
 
+    /// The service: `cognito-idp`, `logs`, `iam`, `sts`, `lambda` or `apigateway`.
+    pub fn service(&self) -> &'static str {
+        match self.header("x-amz-target") {
+            Some(target) if target.starts_with("Logs") => return "logs",
+            Some(_) => return "cognito-idp",
+            None => {}
+        }
+        let body = String::from_utf8_lossy(&self.body);
+        if body.contains("Version=2010-05-08") {
+            "iam"
+        } else if body.contains("Version=2011-06-15") {
+            "sts"
+        } else if self.path.starts_with("/20") {
+            "lambda"
+        } else {
+            "apigateway"
+        }
+    }
+
     /// Whether this AWS call changes anything.
     pub fn is_write(&self) -> bool {
         let operation = self.operation();
@@ -58,36 +78,77 @@ impl Request {
     }
 }
 
+/// When a rule is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The request has come from the binary, and has not gone to the emulator.
+    Before,
+    /// The emulator has answered, and the binary has not got the answer.
+    After,
+}
+
+/// What is to happen then.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// What would happen without a proxy.
+    Pass,
+    /// The connection is closed without an answer.
+    Cut,
+    /// This is the answer: status, headers, body.
+    Answer(u16, Vec<(&'static str, &'static str)>, String),
+}
+
+type Rule = Box<dyn Fn(&Request, Moment) -> Act + Send + Sync>;
+
 /// A running proxy; it ends with the test's process.
 pub struct Proxy {
     pub endpoint: String,
-    requests: Arc<Mutex<Vec<Request>>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    upstream: String,
+    requests: Mutex<Vec<Request>>,
+    rule: Mutex<Arc<Rule>>,
+    under_way: AtomicUsize,
 }
 
 impl Proxy {
     /// Between a free port and the emulator at `endpoint`.
     pub fn start(endpoint: &str) -> Self {
-        let upstream = endpoint.strip_prefix("http://").unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let shared = Arc::new(Shared {
+            upstream: endpoint.strip_prefix("http://").unwrap().to_owned(),
+            requests: Mutex::default(),
+            rule: Mutex::new(Arc::new(Box::new(|_, _| Act::Pass))),
+            under_way: AtomicUsize::new(0),
+        });
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
-        let kept = requests.clone();
+        let kept = shared.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (upstream, requests) = (upstream.clone(), kept.clone());
+                let shared = kept.clone();
+                shared.under_way.fetch_add(1, Ordering::SeqCst);
                 thread::spawn(move || {
-                    if let Some(request) = serve(client, &upstream) {
-                        requests.lock().unwrap().push(request);
-                    }
+                    serve(client, &shared);
+                    shared.under_way.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { endpoint, requests }
+        Self { endpoint, shared }
     }
 
-    /// What came by since the last call of this.
+    /// From now on.
+    pub fn rule(&self, rule: impl Fn(&Request, Moment) -> Act + Send + Sync + 'static) {
+        *self.shared.rule.lock().unwrap() = Arc::new(Box::new(rule));
+    }
+
+    /// What came by since the last call of this, once nothing is under way any more.
     pub fn take(&self) -> Vec<Request> {
-        std::mem::take(&mut self.requests.lock().unwrap())
+        while self.shared.under_way.load(Ordering::SeqCst) > 0 {
+            thread::yield_now();
+        }
+        std::mem::take(&mut self.shared.requests.lock().unwrap())
     }
 }
 
@@ -105,7 +166,7 @@ pub fn dump(requests: &[Request]) -> Value {
 }
 
 /// One request of one connection: to the emulator, and its answer back.
-fn serve(mut client: TcpStream, upstream: &str) -> Option<Request> {
+fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
     let (head, body) = message(&mut client)?;
     let mut lines = head.split("\r\n");
     let mut words = lines.next()?.split(' ');
@@ -119,14 +180,7 @@ fn serve(mut client: TcpStream, upstream: &str) -> Option<Request> {
         forwarded.extend([name, ": ", value, "\r\n"]);
     }
     forwarded.push_str("connection: close\r\n\r\n");
-    let mut server = TcpStream::connect(upstream).ok()?;
-    server.write_all(forwarded.as_bytes()).ok()?;
-    server.write_all(&body).ok()?;
-    // The emulator closes the connection behind its answer.
-    let mut answer = Vec::new();
-    server.read_to_end(&mut answer).ok()?;
-    let status = String::from_utf8_lossy(answer.get(9..12)?).parse().ok()?;
-    let request = Request {
+    let mut request = Request {
         method,
         path,
         headers: headers
@@ -134,12 +188,36 @@ fn serve(mut client: TcpStream, upstream: &str) -> Option<Request> {
             .filter(|(name, _)| name != "authorization")
             .collect(),
         body,
-        status,
+        status: 0,
     };
+    let rule = shared.rule.lock().unwrap().clone();
+    let mut act = rule(&request, Moment::Before);
+    let mut answer = Vec::new();
+    if matches!(act, Act::Pass) {
+        let mut server = TcpStream::connect(&shared.upstream).ok()?;
+        server.write_all(forwarded.as_bytes()).ok()?;
+        server.write_all(&request.body).ok()?;
+        // The emulator closes the connection behind its answer.
+        server.read_to_end(&mut answer).ok()?;
+        request.status = String::from_utf8_lossy(answer.get(9..12)?).parse().ok()?;
+        act = rule(&request, Moment::After);
+    }
+    shared.requests.lock().unwrap().push(request);
+    match act {
+        Act::Pass => {}
+        Act::Cut => answer.clear(),
+        Act::Answer(status, headers, body) => {
+            let mut text = format!("HTTP/1.1 {status} As Told\r\ncontent-length: {}\r\n", body.len());
+            for (name, value) in headers {
+                text.extend([name, ": ", value, "\r\n"]);
+            }
+            answer = format!("{text}connection: close\r\n\r\n{body}").into_bytes();
+        }
+    }
     // A client that has gone away has sent its request all the same.
     drop(client.write_all(&answer));
     drop(client.shutdown(Shutdown::Both));
-    Some(request)
+    Some(())
 }
 
 /// The head of a message, and its body by Content-Length.
