@@ -591,3 +591,124 @@ fn what_another_hand_deleted_is_told_and_made_again_and_down_passes_over_it() {
         world.check_nothing(what);
     }
 }
+
+#[test]
+fn what_aws_accepts_later_is_waited_out_and_told() {
+    let world = World::new();
+    let refused: Mutex<Vec<String>> = Mutex::default();
+    world.proxy.rule(move |request, now| {
+        let json =
+            |code: &'static str| vec![("content-type", "application/json"), ("x-amzn-errortype", code)];
+        let (status, code, message) = match request.operation().as_str() {
+            "CreateResourceServer" => (400, "ConcurrentModificationException", "try again"),
+            "CreateUserPoolClient" => (400, "ScopeDoesNotExistException", "invalid scope"),
+            "PutRetentionPolicy" => (
+                400,
+                "OperationAbortedException",
+                "another operation is in progress",
+            ),
+            "POST /2015-03-31/functions" => (
+                400,
+                "InvalidParameterValueException",
+                "The role defined for the function cannot be assumed by Lambda.",
+            ),
+            operation if operation.ends_with("/authorizers") && request.method == "POST" => (
+                409,
+                "ConflictException",
+                "Unable to complete operation due to concurrent modification. Please try again later.",
+            ),
+            _ => return Act::Pass,
+        };
+        let mut refused = refused.lock().unwrap();
+        // Twice each.
+        let before = refused.iter().filter(|before| *before == code).count();
+        if now == Moment::After || before == 2 {
+            return Act::Pass;
+        }
+        refused.push(code.to_owned());
+        let body = serde_json::json!({"__type": code, "message": message});
+        Act::Answer(status, json(code), body.to_string())
+    });
+    let output = world.command(&["up"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    for words in [
+        "waiting   function:user: for lambda:CreateFunction to be accepted (InvalidParameterValueException: The role",
+        "waiting   authorizer: for apigateway:CreateAuthorizer to be accepted (ConflictException: Unable",
+        "waiting   client:app: for cognito-idp:CreateUserPoolClient to be accepted (ScopeDoesNotExist",
+        "waiting   resource-server:OauthResourceServer: for cognito-idp:CreateResourceServer to be accepted (Concurrent",
+        "waiting   log-group:user: for logs:PutRetentionPolicy to be accepted (OperationAborted",
+    ] {
+        assert!(stderr.contains(words), "{words:?} is not in {stderr}");
+    }
+    world.proxy.take();
+    world.check_whole("after everything was accepted");
+}
+
+#[test]
+fn what_cannot_be_recorded_is_not_asked_of_aws() {
+    let world = World::new();
+    // In the way of every write of the state, as a full disk would be.
+    fs_err::create_dir_all(world.place.path().join("state/user-api.json.tmp")).unwrap();
+    let output = world.command(&["up"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("caused by: nothing was asked of AWS for this step\n"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("caused by: cannot write the state file\n"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("user-api.json.tmp"), "{stderr}");
+    assert_eq!(
+        world
+            .proxy
+            .take()
+            .iter()
+            .filter(|request| request.is_write())
+            .count(),
+        0
+    );
+    world.check_nothing("without a record");
+    fs_err::remove_dir(world.place.path().join("state/user-api.json.tmp")).unwrap();
+    world.run(&["up"], "with a record");
+    world.check_whole("with a record");
+}
+
+#[test]
+fn while_up_runs_another_up_or_down_ends_at_once_and_says_who_has_the_lock() {
+    let world = World::new();
+    let seconds: Arc<Mutex<Vec<(Option<i32>, String)>>> = Arc::default();
+    let others: Vec<Mutex<Command>> = [&["up"][..], &["down", "--yes"]]
+        .into_iter()
+        .map(|args| Mutex::new(world.command(args)))
+        .collect();
+    let (kept, once) = (seconds.clone(), AtomicUsize::new(0));
+    world.proxy.rule(move |request, now| {
+        if request.operation() == "CreateUserPool"
+            && now == Moment::Before
+            && once.fetch_add(1, Ordering::SeqCst) == 0
+        {
+            for other in &others {
+                let output = other.lock().unwrap().output().unwrap();
+                let stderr = String::from_utf8(output.stderr).unwrap();
+                kept.lock().unwrap().push((output.status.code(), stderr));
+            }
+        }
+        Act::Pass
+    });
+    let mut up = world.command(&["up"]).spawn().unwrap();
+    let process = up.id();
+    assert!(up.wait().unwrap().success());
+    world.proxy.take();
+    let seconds = seconds.lock().unwrap().clone();
+    assert_eq!(seconds.len(), 2);
+    for (code, stderr) in seconds {
+        assert_eq!(code, Some(4), "{stderr}");
+        let words = format!("error: the state is locked by `up`, process {process} on ");
+        assert!(stderr.starts_with(&words), "{stderr}");
+    }
+    world.check_whole("after a quarrel");
+}
