@@ -135,6 +135,40 @@ fn a_state_that_cannot_be_used_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_record_that_was_edited_by_hand_is_refused_before_anything_is_asked_to_change() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    let pool = json!({"name": "user-api", "admin_create_user_only": true, "issuer": "ORIGINAL", "tags": {}});
+    for (kind, desired, words) in [
+        ("teapot", pool.clone(), "no kind of resource is called teapot"),
+        (
+            "user-pool",
+            json!({"name": 1}),
+            "the recorded user-pool is of another shape",
+        ),
+    ] {
+        let mut edited = state(&endpoint);
+        edited["steps"] = json!([{
+            "step": "user-pool", "phase": "ready", "kind": kind, "needs": [], "desired": desired,
+            "output": {"id": "eu-west-1_a", "arn": "a"},
+        }]);
+        let text = edited.to_string();
+        write_state(&place, &text);
+        for args in [&["up"][..], &["down", "--yes"]] {
+            let run = place.run_at(&endpoint, args).code(2);
+            assert!(
+                run.stderr
+                    .starts_with("error: the record of step user-pool cannot be used"),
+                "{}",
+                run.stderr
+            );
+            assert!(run.stderr.contains(words), "{}", run.stderr);
+            assert_eq!(read_state(&place), text);
+        }
+    }
+}
+
+#[test]
 fn a_state_of_another_place_is_refused() {
     let place = Place::new();
     let endpoint = place.emulator();

@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -536,12 +536,12 @@ fn what_another_hand_deleted_is_told_and_made_again_and_down_passes_over_it() {
     let api = || {
         world
             .hand
-            .delete("apigateway", &format!("/restapis/{}", output("rest-api", "id")))
+            .delete("apigateway", &format!("/restapis/{}", output("rest-api", "id")));
     };
     let function = || {
         world
             .hand
-            .delete("lambda", &format!("/2015-03-31/functions/{}", name()))
+            .delete("lambda", &format!("/2015-03-31/functions/{}", name()));
     };
     let group = || {
         let group = format!("/aws/lambda/{}", name());
@@ -680,7 +680,7 @@ fn what_cannot_be_recorded_is_not_asked_of_aws() {
 #[test]
 fn while_up_runs_another_up_or_down_ends_at_once_and_says_who_has_the_lock() {
     let world = World::new();
-    let seconds: Arc<Mutex<Vec<(Option<i32>, String)>>> = Arc::default();
+    let seconds: Arc<Mutex<Vec<Output>>> = Arc::default();
     let others: Vec<Mutex<Command>> = [&["up"][..], &["down", "--yes"]]
         .into_iter()
         .map(|args| Mutex::new(world.command(args)))
@@ -693,8 +693,7 @@ fn while_up_runs_another_up_or_down_ends_at_once_and_says_who_has_the_lock() {
         {
             for other in &others {
                 let output = other.lock().unwrap().output().unwrap();
-                let stderr = String::from_utf8(output.stderr).unwrap();
-                kept.lock().unwrap().push((output.status.code(), stderr));
+                kept.lock().unwrap().push(output);
             }
         }
         Act::Pass
@@ -705,8 +704,9 @@ fn while_up_runs_another_up_or_down_ends_at_once_and_says_who_has_the_lock() {
     world.proxy.take();
     let seconds = seconds.lock().unwrap().clone();
     assert_eq!(seconds.len(), 2);
-    for (code, stderr) in seconds {
-        assert_eq!(code, Some(4), "{stderr}");
+    for output in seconds {
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{stderr}");
         let words = format!("error: the state is locked by `up`, process {process} on ");
         assert!(stderr.starts_with(&words), "{stderr}");
     }

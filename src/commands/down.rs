@@ -43,7 +43,7 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         report: &mut report,
         stop,
     };
-    let result = engine::down::down(&mut engine).await?;
+    let result = engine::down::down(&mut engine).await.map_err(session::unusable)?;
     if result.is_done() {
         // Every step was seen to be gone before it went off the record.
         file.remove()?;

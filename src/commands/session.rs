@@ -205,6 +205,13 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
     Ok(stopped)
 }
 
+/// A record that the engine does not understand: somebody edited the file.
+pub fn unusable(error: anyhow::Error) -> Failure {
+    Failure::new(Kind::Usage, error).hinted(
+        "restore the state file from a copy; it was left as it is, and nothing was asked of AWS to change",
+    )
+}
+
 /// Hints for a failed AWS call.
 pub fn hinted(failure: Failure) -> Failure {
     match failure.error.as_ref().and_then(class) {

@@ -50,7 +50,9 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
         report: &mut report,
         stop,
     };
-    let result = engine::up::up(&mut engine, &stack).await?;
+    let result = engine::up::up(&mut engine, &stack)
+        .await
+        .map_err(session::unusable)?;
     let outputs = if result.is_done() {
         Some(complete(&state)?)
     } else {

@@ -194,6 +194,14 @@ impl<C: 'static> Engine<'_, C> {
         (self.report)(event);
     }
 
+    /// Makes a resource of every record, so that one that was edited by hand is refused before anything begins.
+    fn check(&self) -> Result<()> {
+        self.state
+            .steps
+            .iter()
+            .try_for_each(|record| self.revive(record).map(drop))
+    }
+
     /// Writes the state as it is now. What follows may rely on it having arrived.
     fn save(&mut self) -> Result<()> {
         self.state.serial += 1;

@@ -24,6 +24,7 @@ use crate::state::{Phase, Record};
 /// # Errors
 /// The record cannot be understood, before anything is asked of AWS. What fails later is in the result.
 pub async fn up<C: 'static>(engine: &mut Engine<'_, C>, stack: &Stack<C>) -> Result<RunResult> {
+    engine.check()?;
     engine.tell(Event::Started {
         command: "up",
         stack: engine.state.stack.clone(),

@@ -110,9 +110,12 @@ impl Resource for LogGroup {
         let Some(group) = self.describe(cx).await? else {
             return Ok(None);
         };
+        // A retention policy of the whole account overrides ours, and putting ours again changes nothing.
+        let overridden = group.retention_policy_name().is_some();
+        let live = group.retention_in_days().unwrap_or_default();
         Ok(Some(Self {
             name: self.name.clone(),
-            retention_days: group.retention_in_days().unwrap_or_default(),
+            retention_days: if overridden { self.retention_days } else { live },
             tags: self.tags.clone(),
         }))
     }
