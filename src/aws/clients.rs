@@ -64,6 +64,11 @@ pub struct Aws {
     pub logs: aws_sdk_cloudwatchlogs::Client,
 }
 
+/// How the SDK repeats calls of its own accord.
+pub(crate) fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS)
+}
+
 /// The SDK's configuration for all clients. Makes no call to AWS (an assumed role or SSO may).
 ///
 /// # Errors
@@ -74,9 +79,8 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
         .operation_attempt_timeout(Duration::from_mins(1))
         .operation_timeout(Duration::from_mins(5))
         .build();
-    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .retry_config(retries)
+        .retry_config(retries())
         .timeout_config(timeouts);
     if let Some(region) = &access.region {
         loader = loader.region(Region::new(region.clone()));

@@ -8,6 +8,8 @@ pub mod errors;
 pub mod hosts;
 pub mod policy;
 pub mod tags;
+#[cfg(test)]
+pub mod test_support;
 pub mod wait;
 
 pub use clients::{Aws, Identity};

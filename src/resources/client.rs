@@ -211,3 +211,239 @@ impl Resource for Client {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_cognitoidentityprovider::Client as Sdk;
+    use secrecy::ExposeSecret;
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::aws::test_support::{World, always, attempts, cognito, failed, ok, on, refused};
+    use crate::resource::Class;
+
+    const SECRET: &str = "s3cr3ts3cr3ts3cr3ts3cr3t";
+
+    fn set(words: &[&str]) -> BTreeSet<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    fn desired() -> Client {
+        Client {
+            pool: "eu-central-1_ours".to_owned(),
+            name: "user-api-reader".to_owned(),
+            scopes: set(&["user-api/read", "user-api/write"]),
+            flows: set(&["client_credentials"]),
+            explicit_auth_flows: set(&["ALLOW_REFRESH_TOKEN_AUTH"]),
+            access_token_seconds: 3600,
+            refresh_token_days: 30,
+            token_revocation: true,
+            prevent_user_existence_errors: "ENABLED".to_owned(),
+        }
+    }
+
+    fn out() -> Output {
+        Output {
+            client_id: "c1".to_owned(),
+        }
+    }
+
+    fn live() -> Value {
+        json!({"UserPoolClient": {
+            "UserPoolId": "eu-central-1_ours", "ClientId": "c1", "ClientName": "user-api-reader",
+            "ClientSecret": SECRET, "AllowedOAuthFlows": ["client_credentials"],
+            "AllowedOAuthFlowsUserPoolClient": true, "AllowedOAuthScopes": ["user-api/write", "user-api/read"],
+            "ExplicitAuthFlows": ["ALLOW_REFRESH_TOKEN_AUTH"], "EnableTokenRevocation": true,
+            "PreventUserExistenceErrors": "ENABLED", "AuthSessionValidity": 3,
+            "AccessTokenValidity": 3600, "IdTokenValidity": 3600, "RefreshTokenValidity": 30,
+            "TokenValidityUnits": {"AccessToken": "seconds", "IdToken": "seconds", "RefreshToken": "days"},
+        }})
+    }
+
+    async fn read(live: Value) -> Client {
+        let cx = cognito([on!(Sdk::describe_user_pool_client, ok(live.clone()))]);
+        desired().read(&cx, &out()).await.unwrap().unwrap()
+    }
+
+    fn unknown_scope() -> World {
+        cognito([always!(
+            Sdk::create_user_pool_client,
+            refused(400, "ScopeDoesNotExistException", "Invalid scope requested: user-api/read")
+        )])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_found_behind_an_empty_page_that_is_not_the_last() {
+        let others = json!({"UserPoolClients": [{"ClientId": "c0", "ClientName": "user-api-reader-2"}], "NextToken": "2"});
+        let empty = json!({"UserPoolClients": [], "NextToken": "3"});
+        let ours = json!({"UserPoolClients": [{"ClientId": "c1", "ClientName": "user-api-reader"}]});
+        let cx = cognito([
+            on!(Sdk::list_user_pool_clients, |i| { assert_eq!(i.next_token(), None) }, ok(others.clone())),
+            on!(Sdk::list_user_pool_clients, |i| { assert_eq!(i.next_token(), Some("2")) }, ok(empty.clone())),
+            on!(Sdk::list_user_pool_clients, |i| { assert_eq!(i.next_token(), Some("3")) }, ok(ours.clone())),
+        ]);
+        assert_eq!(desired().find(&cx).await.unwrap().unwrap().client_id, "c1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
+        let gone = || refused(400, "ResourceNotFoundException", "User pool client c1 does not exist.");
+        let cx = cognito([
+            on!(Sdk::list_user_pool_clients, ok(json!({"UserPoolClients": []}))),
+            on!(Sdk::list_user_pool_clients, gone()),
+            on!(Sdk::describe_user_pool_client, gone()),
+            on!(Sdk::delete_user_pool_client, gone()),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert!(desired().find(&cx).await.unwrap().is_none(), "its pool is gone too");
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
+        desired().delete(&cx, &out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_created_can_do_nothing_but_client_credentials() {
+        let cx = cognito([on!(
+            Sdk::create_user_pool_client,
+            |i| {
+                assert_eq!(i.user_pool_id(), Some("eu-central-1_ours"));
+                assert_eq!(i.generate_secret(), Some(true));
+                assert_eq!(i.allowed_o_auth_flows_user_pool_client(), Some(true));
+                assert_eq!(i.allowed_o_auth_flows(), [OAuthFlowType::ClientCredentials]);
+                assert_eq!(i.allowed_o_auth_scopes(), ["user-api/read", "user-api/write"]);
+                assert_eq!(i.explicit_auth_flows(), [ExplicitAuthFlowsType::AllowRefreshTokenAuth]);
+                let units = i.token_validity_units().unwrap();
+                assert_eq!(units.access_token(), Some(&TimeUnitsType::Seconds));
+                assert_eq!(units.id_token(), Some(&TimeUnitsType::Seconds));
+                assert_eq!(units.refresh_token(), Some(&TimeUnitsType::Days));
+                assert_eq!((i.access_token_validity(), i.id_token_validity()), (Some(3600), Some(3600)));
+                assert_eq!(i.refresh_token_validity(), Some(30));
+                assert_eq!(i.enable_token_revocation(), Some(true));
+                let existence = i.prevent_user_existence_errors();
+                assert_eq!(existence, Some(&PreventUserExistenceErrorTypes::Enabled));
+                assert!(i.callback_urls().is_empty() && i.supported_identity_providers().is_empty());
+            },
+            ok(live())
+        )]);
+        assert_eq!(desired().create(&cx).await.unwrap().client_id, "c1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_secret_is_in_nothing_that_is_recorded_or_printed() {
+        let answer = live();
+        assert!(answer.to_string().contains(SECRET), "else this test proves nothing");
+        let cx = cognito([
+            on!(Sdk::create_user_pool_client, ok(live())),
+            on!(Sdk::describe_user_pool_client, ok(live())),
+            on!(Sdk::describe_user_pool_client, ok(live())),
+        ]);
+        let made = desired().create(&cx).await.unwrap();
+        let read = desired().read(&cx, &made).await.unwrap().unwrap();
+        let secret = secret(&cx, "eu-central-1_ours", "c1").await.unwrap();
+        assert_eq!(secret.expose_secret(), SECRET);
+        for text in [
+            serde_json::to_string(&made).unwrap(),
+            format!("{made:?}"),
+            serde_json::to_string(&read).unwrap(),
+            format!("{read:?}"),
+            format!("{secret:?}"),
+        ] {
+            assert!(!text.contains(SECRET), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_without_a_secret_is_told() {
+        let mut public = live();
+        public["UserPoolClient"]["ClientSecret"].take();
+        let cx = cognito([
+            on!(Sdk::describe_user_pool_client, ok(public.clone())),
+            on!(Sdk::describe_user_pool_client, refused(400, "ResourceNotFoundException", "gone")),
+        ]);
+        assert!(failed(secret(&cx, "p", "c1").await).1.contains("has no secret"));
+        assert!(failed(secret(&cx, "p", "c1").await).1.contains("not in user pool p any more"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_aws_answers_is_no_drift_in_whatever_unit() {
+        assert_eq!(read(live()).await, desired());
+        let mut hours = live();
+        hours["UserPoolClient"]["AccessTokenValidity"] = json!(1);
+        hours["UserPoolClient"]["TokenValidityUnits"]["AccessToken"] = json!("hours");
+        hours["UserPoolClient"]["RefreshTokenValidity"] = json!(720);
+        hours["UserPoolClient"]["TokenValidityUnits"]["RefreshToken"] = json!("hours");
+        assert_eq!(read(hours).await, desired());
+        // Without units AWS means hours and days.
+        let mut bare = live();
+        bare["UserPoolClient"]["AccessTokenValidity"] = json!(1);
+        bare["UserPoolClient"]["TokenValidityUnits"].take();
+        assert_eq!(read(bare).await, desired());
+        let mut minutes = live();
+        minutes["UserPoolClient"]["AccessTokenValidity"] = json!(60);
+        minutes["UserPoolClient"]["TokenValidityUnits"]["AccessToken"] = json!("minutes");
+        assert_eq!(read(minutes).await, desired());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_was_loosened_is_drift() {
+        for (field, loose) in [
+            ("AllowedOAuthFlowsUserPoolClient", json!(false)),
+            ("ExplicitAuthFlows", json!(["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"])),
+            ("AllowedOAuthScopes", json!(["user-api/read"])),
+            ("EnableTokenRevocation", json!(false)),
+            ("PreventUserExistenceErrors", json!("LEGACY")),
+            ("AccessTokenValidity", json!(86400)),
+            ("RefreshTokenValidity", json!(31)),
+        ] {
+            let mut changed = live();
+            changed["UserPoolClient"][field] = loose;
+            assert_ne!(read(changed).await, desired(), "{field}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scope_that_is_not_visible_yet_is_waited_for() {
+        let cx = cognito([
+            on!(Sdk::create_user_pool_client, refused(400, "ScopeDoesNotExistException", "Invalid scope")),
+            on!(Sdk::create_user_pool_client, ok(live())),
+        ]);
+        desired().create(&cx).await.unwrap();
+        assert!(cx.waits()[0].contains("ScopeDoesNotExistException"), "{:?}", cx.waits());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scope_that_never_shows_up_is_an_error_after_some_seconds() {
+        let began = Instant::now();
+        let cx = unknown_scope();
+        let (_, text) = failed(desired().create(&cx).await);
+        assert!(text.contains("Invalid scope requested: user-api/read"), "{text}");
+        let waited = began.elapsed();
+        assert!(waited >= Duration::from_secs(20) && waited <= Duration::from_secs(26), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_create_that_may_have_been_executed_is_not_repeated() {
+        let create = attempts!(
+            Sdk::create_user_pool_client,
+            refused(500, "InternalErrorException", "boom"),
+            ok(live())
+        );
+        let cx = cognito([create.clone()]);
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!((class, create.num_calls()), (Some(Class::Ambiguous), 1), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_create_is_repeated() {
+        let create = attempts!(
+            Sdk::create_user_pool_client,
+            refused(400, "TooManyRequestsException", "Rate exceeded"),
+            ok(live())
+        );
+        let cx = cognito([create.clone()]);
+        assert_eq!(desired().create(&cx).await.unwrap().client_id, "c1");
+        assert_eq!(create.num_calls(), 2);
+    }
+}

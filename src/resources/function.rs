@@ -173,3 +173,192 @@ impl Resource for Function {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_lambda::Client as Sdk;
+    use aws_smithy_mocks::Rule;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use serde_json::{Value, json};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::aws::test_support::{
+        always, failed, lambda, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
+    };
+    use crate::resource::{Class, is_stranger};
+
+    const ARN: &str = "arn:aws:lambda:eu-central-1:111122223333:function:user-api-1a2b3c4d-user";
+    const UNASSUMABLE: &str = "The role defined for the function cannot be assumed by Lambda.";
+
+    fn desired() -> Function {
+        Function {
+            name: "user-api-1a2b3c4d-user".to_owned(),
+            role: "arn:aws:iam::111122223333:role/r".to_owned(),
+            runtime: "nodejs22.x".to_owned(),
+            handler: "index.handler".to_owned(),
+            architecture: "arm64".to_owned(),
+            memory_mb: 128,
+            timeout_seconds: 3,
+            code_sha256: "aGFzaA==".to_owned(),
+            tags: our_tags(),
+            code: Code(Rc::new(b"PK".to_vec())),
+        }
+    }
+
+    fn out() -> Output {
+        Output { arn: ARN.to_owned() }
+    }
+
+    fn live(state: &str, tags: &Tags) -> Value {
+        json!({
+            "Configuration": {
+                "FunctionName": "user-api-1a2b3c4d-user", "FunctionArn": ARN, "Runtime": "nodejs22.x",
+                "Role": "arn:aws:iam::111122223333:role/r", "Handler": "index.handler", "CodeSize": 2,
+                "Description": "", "Timeout": 3, "MemorySize": 128, "CodeSha256": "aGFzaA==", "Version": "$LATEST",
+                "TracingConfig": {"Mode": "PassThrough"}, "RevisionId": "r", "State": state,
+                "StateReason": "the reason of AWS", "PackageType": "Zip", "Architectures": ["arm64"],
+                "EphemeralStorage": {"Size": 512}, "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+            },
+            "Code": {"RepositoryType": "S3", "Location": "https://example.com"},
+            "Tags": tags,
+        })
+    }
+
+    fn get(state: &str) -> Rule {
+        let answer = live(state, &our_tags());
+        on!(Sdk::get_function, ok(answer.clone()))
+    }
+
+    fn refuse_create(message: &'static str) -> Rule {
+        on!(
+            Sdk::create_function,
+            refused(400, "InvalidParameterValueException", message)
+        )
+    }
+
+    fn gone() -> HttpResponse {
+        refused(404, "ResourceNotFoundException", "Function not found: user-api-1a2b3c4d-user")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
+        let cx = lambda([
+            on!(Sdk::get_function, gone()),
+            on!(Sdk::get_function, gone()),
+            on!(Sdk::delete_function, gone()),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
+        desired().delete(&cx, &out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_function_of_another_owner_is_a_strangers() {
+        let strangers = live("Active", &strangers_tags());
+        let cx = lambda([on!(Sdk::get_function, ok(strangers.clone()))]);
+        let error = desired().find(&cx).await.unwrap_err();
+        assert!(is_stranger(&error) && error.to_string().contains("user-api-1a2b3c4d-user"), "{error:#}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_interrupted_run_left_pending_is_waited_for_when_it_is_found() {
+        let cx = lambda([get("Pending"), get("Pending"), get("Active")]);
+        assert_eq!(desired().find(&cx).await.unwrap().unwrap().arn, ARN);
+        assert_eq!(cx.waits(), ["the function to become Active"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_that_is_not_assumable_yet_is_waited_for_and_told() {
+        let cx = lambda([
+            refuse_create(UNASSUMABLE),
+            refuse_create(UNASSUMABLE),
+            refuse_create(UNASSUMABLE),
+            on!(
+                Sdk::create_function,
+                |i| {
+                    assert_eq!(i.function_name(), Some("user-api-1a2b3c4d-user"));
+                    assert_eq!(i.role(), Some("arn:aws:iam::111122223333:role/r"));
+                    assert_eq!(i.runtime().unwrap().as_str(), "nodejs22.x");
+                    assert_eq!(i.handler(), Some("index.handler"));
+                    assert_eq!(i.architectures(), [Architecture::Arm64]);
+                    assert_eq!((i.memory_size(), i.timeout()), (Some(128), Some(3)));
+                    assert_eq!(i.code().unwrap().zip_file().unwrap().as_ref(), b"PK");
+                    assert_eq!(i.tags(), Some(&tags::map(&our_tags())));
+                },
+                ok(live("Pending", &our_tags())["Configuration"].clone())
+            ),
+            get("Pending"),
+            get("Active"),
+        ]);
+        assert_eq!(desired().create(&cx).await.unwrap().arn, ARN);
+        let waits = cx.waits();
+        assert_eq!(waits.len(), 4, "{waits:?}");
+        assert!(waits[0].contains("lambda:CreateFunction") && waits[0].contains(UNASSUMABLE), "{waits:?}");
+        assert_eq!(waits[3], "the function to become Active");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_that_never_becomes_assumable_ends_with_lambdas_reason() {
+        let began = Instant::now();
+        let cx = lambda([always!(
+            Sdk::create_function,
+            refused(400, "InvalidParameterValueException", UNASSUMABLE)
+        )]);
+        let (_, text) = failed(desired().create(&cx).await);
+        assert!(text.contains(UNASSUMABLE), "{text}");
+        assert!(began.elapsed() <= Duration::from_mins(11));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_wrong_parameter_fails_at_once() {
+        let cx = lambda([refuse_create("Could not unzip uploaded file. Please check your file, then try again.")]);
+        assert_eq!(failed(desired().create(&cx).await).0, Some(Class::Refused));
+        assert!(cx.waits().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taken_name_is_told_as_taken() {
+        let cx = lambda([on!(
+            Sdk::create_function,
+            refused(409, "ResourceConflictException", "Function already exist: user-api-1a2b3c4d-user")
+        )]);
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!(class, Some(Class::Taken));
+        assert!(text.contains("user-api-1a2b3c4d-user"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_function_is_an_error_with_the_reason() {
+        let cx = lambda([
+            on!(Sdk::create_function, ok(json!({}))),
+            get("Pending"),
+            get("Failed"),
+        ]);
+        let (_, text) = failed(desired().create(&cx).await);
+        assert!(text.contains("the reason of AWS"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_aws_answers_is_no_drift() {
+        let answer = live("Active", &our_tags_and_more());
+        let cx = lambda([on!(Sdk::get_function, ok(answer.clone()))]);
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(desired()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_changed_is_drift() {
+        for (field, other) in [
+            ("CodeSha256", json!("b3RoZXI=")),
+            ("Role", json!("arn:aws:iam::111122223333:role/admin")),
+            ("MemorySize", json!(256)),
+            ("Timeout", json!(900)),
+            ("Handler", json!("other.handler")),
+        ] {
+            let mut answer = live("Active", &our_tags());
+            answer["Configuration"][field] = other;
+            let cx = lambda([on!(Sdk::get_function, ok(answer.clone()))]);
+            assert_ne!(desired().read(&cx, &out()).await.unwrap(), Some(desired()), "{field}");
+        }
+    }
+}

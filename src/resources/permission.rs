@@ -114,3 +114,139 @@ impl Resource for Permission {
         self.remove(cx).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_lambda::Client as Sdk;
+    use aws_smithy_mocks::Rule;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use serde_json::json;
+
+    use super::*;
+    use crate::aws::test_support::{failed, lambda, ok, on, refused};
+    use crate::resource::Class;
+
+    const SOURCE: &str = "arn:aws:execute-api:eu-central-1:111122223333:a1b2c3/dev/*";
+
+    fn desired() -> Permission {
+        Permission {
+            function: "user-api-1a2b3c4d-user".to_owned(),
+            statement: "api".to_owned(),
+            source_arn: SOURCE.to_owned(),
+            source_account: "111122223333".to_owned(),
+        }
+    }
+
+    /// A statement as AWS writes it, however it was given.
+    fn statement(sid: &str, source: &str) -> Value {
+        json!({
+            "Sid": sid, "Effect": "Allow", "Principal": {"Service": "apigateway.amazonaws.com"},
+            "Action": "lambda:InvokeFunction",
+            "Resource": "arn:aws:lambda:eu-central-1:111122223333:function:user-api-1a2b3c4d-user",
+            "Condition": {
+                "StringEquals": {"AWS:SourceAccount": "111122223333"}, "ArnLike": {"AWS:SourceArn": source},
+            },
+        })
+    }
+
+    /// The policy is JSON in a JSON string.
+    fn policy(statements: &[Value]) -> HttpResponse {
+        let policy = json!({"Version": "2012-10-17", "Id": "default", "Statement": statements});
+        ok(json!({"Policy": policy.to_string(), "RevisionId": "1"}))
+    }
+
+    fn read(statements: Vec<Value>) -> Rule {
+        on!(Sdk::get_policy, policy(&statements))
+    }
+
+    fn add() -> Rule {
+        on!(
+            Sdk::add_permission,
+            |i| {
+                assert_eq!(i.statement_id(), Some("api"));
+                assert_eq!(i.action(), Some("lambda:InvokeFunction"));
+                assert_eq!(i.principal(), Some("apigateway.amazonaws.com"));
+                assert_eq!(i.source_arn(), Some(SOURCE));
+                assert_eq!(i.source_account(), Some("111122223333"));
+            },
+            ok(json!({"Statement": "{}"}))
+        )
+    }
+
+    fn gone() -> HttpResponse {
+        refused(404, "ResourceNotFoundException", "The resource you requested does not exist.")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
+        let cx = lambda([
+            on!(Sdk::get_policy, gone()),
+            on!(Sdk::get_policy, gone()),
+            on!(Sdk::remove_permission, gone()),
+            read(vec![statement("somebody-elses", SOURCE)]),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
+        desired().delete(&cx, &Output {}).await.unwrap();
+        assert!(desired().find(&cx).await.unwrap().is_none(), "another statement is none of ours");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_found_among_others_and_what_aws_wrote_is_no_drift() {
+        let statements = vec![statement("somebody-elses", "arn:x"), statement("api", SOURCE)];
+        let cx = lambda([read(statements.clone()), read(statements)]);
+        assert!(desired().find(&cx).await.unwrap().is_some());
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grant_to_others_is_drift() {
+        let mut anybody = statement("api", SOURCE);
+        anybody["Principal"] = json!("*");
+        let mut anything = statement("api", SOURCE);
+        anything["Action"] = json!("lambda:*");
+        let mut any_account = statement("api", SOURCE);
+        any_account["Condition"]["StringEquals"].take();
+        for loose in [anybody, anything, any_account, statement("api", "arn:aws:execute-api:*")] {
+            let cx = lambda([read(vec![loose.clone()]), read(vec![loose.clone()])]);
+            assert_ne!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()), "{loose}");
+            assert!(desired().find(&cx).await.unwrap().is_none());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_granted_to_one_api_of_one_account_once_the_function_is_visible() {
+        let cx = lambda([on!(Sdk::add_permission, gone()), add()]);
+        desired().create(&cx).await.unwrap();
+        assert_eq!(cx.waits().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taken_statement_id_is_told_as_taken() {
+        let cx = lambda([on!(
+            Sdk::add_permission,
+            refused(409, "ResourceConflictException", "The statement id (api) provided already exists.")
+        )]);
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!(class, Some(Class::Taken));
+        assert!(text.contains("(api)"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_removes_the_old_statement_whether_or_not_it_is_there_and_adds_the_new() {
+        let before = Permission {
+            source_arn: "arn:aws:execute-api:eu-central-1:111122223333:old/dev/*".to_owned(),
+            ..desired()
+        };
+        let removed = || {
+            on!(
+                Sdk::remove_permission,
+                |i| { assert_eq!(i.statement_id(), Some("api")) },
+                ok(json!({}))
+            )
+        };
+        let cx = lambda([removed(), add(), on!(Sdk::remove_permission, gone()), add()]);
+        desired().update(&cx, &before, Output {}).await.unwrap();
+        desired().update(&cx, &before, Output {}).await.unwrap();
+    }
+}

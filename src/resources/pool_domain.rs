@@ -96,3 +96,146 @@ impl Resource for PoolDomain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_cognitoidentityprovider::Client as Sdk;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::aws::test_support::{always, cognito, failed, ok, on, refused};
+    use crate::resource::is_stranger;
+
+    fn desired() -> PoolDomain {
+        PoolDomain {
+            pool: "eu-central-1_ours".to_owned(),
+            prefix: "user-api-1a2b3c4d".to_owned(),
+        }
+    }
+
+    fn live(pool: &str, status: &str) -> Value {
+        json!({"DomainDescription": {"Domain": "user-api-1a2b3c4d", "UserPoolId": pool, "Status": status}})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_prefix_is_answered_with_an_empty_description() {
+        let empty = || ok(json!({"DomainDescription": {}}));
+        let cx = cognito([
+            on!(Sdk::describe_user_pool_domain, empty()),
+            on!(Sdk::describe_user_pool_domain, empty()),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_prefix_of_another_pool_is_a_strangers() {
+        let strangers = || ok(live("eu-central-1_other", "ACTIVE"));
+        let cx = cognito([
+            on!(Sdk::describe_user_pool_domain, strangers()),
+            on!(Sdk::describe_user_pool_domain, strangers()),
+        ]);
+        let error = desired().find(&cx).await.unwrap_err();
+        assert!(is_stranger(&error) && error.to_string().contains("user-api-1a2b3c4d"), "{error:#}");
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taken_prefix_is_told_as_taken_so_that_a_look_decides() {
+        let taken = "Domain already associated with another user pool.";
+        let cx = cognito([on!(
+            Sdk::create_user_pool_domain,
+            refused(400, "InvalidParameterException", taken)
+        )]);
+        assert_eq!(failed(desired().create(&cx).await).0, Some(Class::Taken));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_waited_for_until_it_is_active() {
+        let cx = cognito([
+            on!(
+                Sdk::create_user_pool_domain,
+                |i| {
+                    assert_eq!(i.domain(), Some("user-api-1a2b3c4d"));
+                    assert_eq!(i.user_pool_id(), Some("eu-central-1_ours"));
+                },
+                ok(json!({}))
+            ),
+            on!(Sdk::describe_user_pool_domain, ok(json!({"DomainDescription": {}}))),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "CREATING"))),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "ACTIVE"))),
+        ]);
+        desired().create(&cx).await.unwrap();
+        assert_eq!(cx.waits(), ["the domain to become ACTIVE"; 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_interrupted_run_left_creating_is_waited_for_when_it_is_found() {
+        let cx = cognito([
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "CREATING"))),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "CREATING"))),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "ACTIVE"))),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_some());
+        assert_eq!(cx.waits().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_domain_that_never_becomes_active_is_given_up() {
+        let began = tokio::time::Instant::now();
+        let cx = cognito([always!(
+            Sdk::describe_user_pool_domain,
+            ok(live("eu-central-1_ours", "CREATING"))
+        )]);
+        let (_, text) = failed(desired().find(&cx).await);
+        assert!(text.contains("the domain to become ACTIVE"), "{text}");
+        assert!(began.elapsed() < ACTIVE_DEADLINE + Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_domain_is_an_error_at_once() {
+        let cx = cognito([
+            on!(Sdk::create_user_pool_domain, ok(json!({}))),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "FAILED"))),
+        ]);
+        desired().create(&cx).await.unwrap_err();
+        assert!(cx.waits().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_aws_answers_is_no_drift() {
+        let cx = cognito([on!(
+            Sdk::describe_user_pool_domain,
+            ok(live("eu-central-1_ours", "ACTIVE"))
+        )]);
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_is_deleted_in_either_of_cognitos_words() {
+        let cx = cognito([
+            on!(Sdk::delete_user_pool_domain, refused(400, "ResourceNotFoundException", "no pool")),
+            on!(
+                Sdk::delete_user_pool_domain,
+                refused(400, "InvalidParameterException", "No such domain or user pool exists.")
+            ),
+            on!(Sdk::describe_user_pool_domain, ok(json!({"DomainDescription": {}}))),
+        ]);
+        desired().delete(&cx, &Output {}).await.unwrap();
+        desired().delete(&cx, &Output {}).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_deletion_of_what_is_there_is_an_error() {
+        let cx = cognito([
+            on!(
+                Sdk::delete_user_pool_domain,
+                refused(400, "InvalidParameterException", "the domain is being updated")
+            ),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "ACTIVE"))),
+        ]);
+        let (class, text) = failed(desired().delete(&cx, &Output {}).await);
+        assert_eq!(class, Some(Class::Refused));
+        assert!(text.contains("the domain is being updated"), "{text}");
+    }
+}

@@ -105,3 +105,79 @@ impl Resource for ResourceServer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_cognitoidentityprovider::Client as Sdk;
+    use serde_json::json;
+
+    use super::*;
+    use crate::aws::test_support::{cognito, failed, ok, on, refused};
+    use crate::resource::Class;
+
+    fn desired() -> ResourceServer {
+        ResourceServer {
+            pool: "eu-central-1_ours".to_owned(),
+            identifier: "user-api".to_owned(),
+            name: "User API".to_owned(),
+            scopes: BTreeMap::from([
+                ("read".to_owned(), "Read users".to_owned()),
+                ("write".to_owned(), "Write users".to_owned()),
+            ]),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
+        let gone = || refused(400, "ResourceNotFoundException", "Resource server does not exist.");
+        let cx = cognito([
+            on!(Sdk::describe_resource_server, gone()),
+            on!(Sdk::describe_resource_server, gone()),
+            on!(Sdk::delete_resource_server, gone()),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
+        desired().delete(&cx, &Output {}).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_found_and_the_order_of_its_scopes_is_no_drift() {
+        let live = json!({"ResourceServer": {
+            "UserPoolId": "eu-central-1_ours", "Identifier": "user-api", "Name": "User API",
+            "Scopes": [
+                {"ScopeName": "write", "ScopeDescription": "Write users"},
+                {"ScopeName": "read", "ScopeDescription": "Read users"},
+            ],
+        }});
+        let again = live.clone();
+        let cx = cognito([
+            on!(Sdk::describe_resource_server, ok(live.clone())),
+            on!(Sdk::describe_resource_server, ok(again.clone())),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_some());
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_created_with_its_scopes() {
+        let cx = cognito([on!(
+            Sdk::create_resource_server,
+            |i| {
+                assert_eq!(i.identifier(), Some("user-api"));
+                let scopes: Vec<_> = i.scopes().iter().map(|s| (s.scope_name(), s.scope_description())).collect();
+                assert_eq!(scopes, [("read", "Read users"), ("write", "Write users")]);
+            },
+            ok(json!({"ResourceServer": {}}))
+        )]);
+        desired().create(&cx).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_of_the_same_identifier_is_told_as_taken() {
+        let cx = cognito([on!(
+            Sdk::create_resource_server,
+            refused(400, "InvalidParameterException", "user-api already exists in user pool")
+        )]);
+        assert_eq!(failed(desired().create(&cx).await).0, Some(Class::Taken));
+    }
+}

@@ -111,3 +111,129 @@ impl Resource for RestApi {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_apigateway::Client as Sdk;
+    use serde_json::json;
+
+    use super::*;
+    use crate::aws::test_support::{
+        apigateway, attempts, failed, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
+    };
+    use crate::resource::Class;
+
+    fn desired() -> RestApi {
+        RestApi {
+            name: "user-api".to_owned(),
+            description: "made by provision".to_owned(),
+            endpoint: "REGIONAL".to_owned(),
+            tags: our_tags(),
+        }
+    }
+
+    fn out() -> Output {
+        Output {
+            id: "a1b2c3".to_owned(),
+            root: "r0".to_owned(),
+        }
+    }
+
+    fn live(id: &str, tags: &Tags) -> serde_json::Value {
+        json!({
+            "id": id, "name": "user-api", "description": "made by provision", "rootResourceId": "r0", "tags": tags,
+            "endpointConfiguration": {"types": ["REGIONAL"], "ipAddressType": "ipv4"}, "apiKeySource": "HEADER",
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_of_our_name_and_anothers_owner_is_not_found() {
+        let items = json!({"item": [live("x", &strangers_tags()), {"id": "y", "name": "user-api"}]});
+        let cx = apigateway([on!(Sdk::get_rest_apis, ok(items.clone()))]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ours_is_found_on_the_second_page() {
+        let first = json!({"item": [live("x", &strangers_tags())], "position": "p2"});
+        let second = json!({"item": [live("a1b2c3", &our_tags_and_more())]});
+        let cx = apigateway([
+            on!(Sdk::get_rest_apis, |i| { assert_eq!(i.position(), None) }, ok(first.clone())),
+            on!(Sdk::get_rest_apis, |i| { assert_eq!(i.position(), Some("p2")) }, ok(second.clone())),
+        ]);
+        let found = desired().find(&cx).await.unwrap().unwrap();
+        assert_eq!((found.id.as_str(), found.root.as_str()), ("a1b2c3", "r0"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_created_regional_and_with_its_owner() {
+        let check = on!(
+            Sdk::create_rest_api,
+            |i| {
+                assert_eq!(i.endpoint_configuration().unwrap().types(), [EndpointType::Regional]);
+                assert_eq!(i.tags(), Some(&tags::map(&our_tags())));
+            },
+            ok(live("a1b2c3", &our_tags()))
+        );
+        let made = desired().create(&apigateway([check])).await.unwrap();
+        assert_eq!((made.id.as_str(), made.root.as_str()), ("a1b2c3", "r0"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_aws_answers_is_no_drift() {
+        let cx = apigateway([on!(Sdk::get_rest_api, ok(live("a1b2c3", &our_tags_and_more())))]);
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(desired()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_is_not_answered_is_the_default_and_drift() {
+        let cx = apigateway([on!(Sdk::get_rest_api, ok(json!({"id": "a1b2c3", "name": "user-api"})))]);
+        assert_eq!(desired().read(&cx, &out()).await.unwrap().unwrap().endpoint, "EDGE");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_reads_as_none_and_is_deleted() {
+        let gone = || refused(404, "NotFoundException", "Invalid API identifier specified 1:a1b2c3");
+        let cx = apigateway([on!(Sdk::get_rest_api, gone()), on!(Sdk::delete_rest_api, gone())]);
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
+        desired().delete(&cx, &out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_create_that_may_have_been_executed_is_not_repeated() {
+        let create = attempts!(
+            Sdk::create_rest_api,
+            refused(500, "InternalFailure", "boom"),
+            ok(live("a1b2c3", &our_tags()))
+        );
+        let cx = apigateway([create.clone()]);
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!((class, create.num_calls()), (Some(Class::Ambiguous), 1), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_create_is_repeated() {
+        let create = attempts!(
+            Sdk::create_rest_api,
+            refused(429, "TooManyRequestsException", "Rate exceeded"),
+            refused(429, "TooManyRequestsException", "Rate exceeded"),
+            ok(live("a1b2c3", &our_tags()))
+        );
+        let cx = apigateway([create.clone()]);
+        assert_eq!(desired().create(&cx).await.unwrap().id, "a1b2c3");
+        assert_eq!(create.num_calls(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_changes_nothing_is_repeated_whatever_failed() {
+        let get = attempts!(
+            Sdk::get_rest_api,
+            refused(500, "InternalFailure", "boom"),
+            refused(503, "ServiceUnavailableException", "busy"),
+            ok(live("a1b2c3", &our_tags()))
+        );
+        let cx = apigateway([get.clone()]);
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(desired()));
+        assert_eq!(get.num_calls(), 3);
+    }
+}

@@ -107,3 +107,161 @@ impl Resource for Role {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_iam::Client as Sdk;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use serde_json::json;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::aws::test_support::{
+        always, failed, iam, iam_ok, iam_refused, on, our_tags, our_tags_and_more, strangers_tags,
+    };
+    use crate::resource::{Class, is_stranger};
+
+    const ARN: &str = "arn:aws:iam::111122223333:role/user-api-1a2b3c4d-user";
+
+    fn trust() -> Value {
+        json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["lambda.amazonaws.com"]},
+        }]})
+    }
+
+    fn desired() -> Role {
+        Role {
+            name: "user-api-1a2b3c4d-user".to_owned(),
+            trust: policy::normal(trust()),
+            tags: our_tags(),
+        }
+    }
+
+    fn out() -> Output {
+        Output {
+            arn: ARN.to_owned(),
+            id: "AROA1".to_owned(),
+        }
+    }
+
+    /// As IAM answers it: the trust percent-encoded, in IAM's own layout.
+    fn live(operation: &str, arn: &str, tags: &Tags) -> HttpResponse {
+        let trust = utf8_percent_encode(&trust().to_string(), NON_ALPHANUMERIC).to_string();
+        let tags: String = tags
+            .iter()
+            .map(|(key, value)| format!("<member><Key>{key}</Key><Value>{value}</Value></member>"))
+            .collect();
+        let role = format!(
+            "<Role><Path>/</Path><RoleName>user-api-1a2b3c4d-user</RoleName><RoleId>AROA1</RoleId><Arn>{arn}</Arn>\
+             <CreateDate>2026-11-22T10:00:00Z</CreateDate><AssumeRolePolicyDocument>{trust}</AssumeRolePolicyDocument>\
+             <MaxSessionDuration>3600</MaxSessionDuration><Tags>{tags}</Tags></Role>"
+        );
+        iam_ok(operation, &role)
+    }
+
+    fn gone() -> HttpResponse {
+        iam_refused(404, "NoSuchEntity", "The role with name user-api-1a2b3c4d-user cannot be found.")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
+        let cx = iam([
+            on!(Sdk::get_role, gone()),
+            on!(Sdk::get_role, gone()),
+            on!(Sdk::delete_role, gone()),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
+        desired().delete(&cx, &out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_of_another_owner_is_a_strangers() {
+        let cx = iam([on!(Sdk::get_role, live("GetRole", ARN, &strangers_tags()))]);
+        let error = desired().find(&cx).await.unwrap_err();
+        assert!(is_stranger(&error) && error.to_string().contains("IAM role user-api-1a2b3c4d-user"), "{error:#}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ours_is_found_once_iam_knows_its_arn() {
+        let cx = iam([
+            on!(Sdk::get_role, live("GetRole", "AROA1", &our_tags())),
+            on!(Sdk::get_role, live("GetRole", "AROA1", &our_tags())),
+            on!(Sdk::get_role, live("GetRole", ARN, &our_tags())),
+        ]);
+        let found = desired().find(&cx).await.unwrap().unwrap();
+        assert_eq!((found.arn.as_str(), found.id.as_str()), (ARN, "AROA1"));
+        assert_eq!(cx.waits(), ["IAM to know the role's ARN"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_created_with_its_trust_and_its_owner() {
+        let cx = iam([on!(
+            Sdk::create_role,
+            |i| {
+                let sent: Value = serde_json::from_str(i.assume_role_policy_document().unwrap()).unwrap();
+                assert_eq!(sent, policy::normal(trust()));
+                let tags: Tags = i.tags().iter().map(|t| (t.key().to_owned(), t.value().to_owned())).collect();
+                assert_eq!(tags, our_tags());
+            },
+            live("CreateRole", ARN, &our_tags())
+        )]);
+        let made = desired().create(&cx).await.unwrap();
+        assert_eq!((made.arn.as_str(), made.id.as_str()), (ARN, "AROA1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taken_name_is_told_as_taken() {
+        let cx = iam([on!(
+            Sdk::create_role,
+            iam_refused(409, "EntityAlreadyExists", "Role with name user-api-1a2b3c4d-user already exists.")
+        )]);
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!(class, Some(Class::Taken));
+        assert!(text.contains("user-api-1a2b3c4d-user"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_iam_answers_is_no_drift() {
+        let cx = iam([on!(Sdk::get_role, live("GetRole", ARN, &our_tags_and_more()))]);
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(desired()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_role_under_the_same_name_is_not_ours() {
+        let cx = iam([on!(Sdk::get_role, live("GetRole", ARN, &our_tags()))]);
+        let before = Output {
+            id: "AROA0".to_owned(),
+            ..out()
+        };
+        assert_eq!(desired().read(&cx, &before).await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_waits_until_the_policies_are_gone() {
+        let conflict = || iam_refused(409, "DeleteConflict", "Cannot delete entity, must delete policies first.");
+        let cx = iam([
+            on!(Sdk::delete_role, conflict()),
+            on!(Sdk::delete_role, conflict()),
+            on!(Sdk::delete_role, iam_ok("DeleteRole", "")),
+        ]);
+        desired().delete(&cx, &out()).await.unwrap();
+        assert_eq!(cx.waits().len(), 2);
+        assert!(cx.waits()[0].contains("must delete policies first"), "{:?}", cx.waits());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_that_conflicts_for_ever_ends_with_the_reason() {
+        let began = Instant::now();
+        let cx = iam([always!(
+            Sdk::delete_role,
+            iam_refused(409, "DeleteConflict", "Cannot delete entity, must delete policies first.")
+        )]);
+        let (_, text) = failed(desired().delete(&cx, &out()).await);
+        assert!(text.contains("must delete policies first"), "{text}");
+        assert!(began.elapsed() < Duration::from_mins(3));
+    }
+}

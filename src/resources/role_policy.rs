@@ -70,3 +70,88 @@ impl Resource for RolePolicy {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_iam::Client as Sdk;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use serde_json::json;
+
+    use super::*;
+    use crate::aws::test_support::{iam, iam_ok, iam_refused, on};
+
+    const GROUP: &str = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/user-api-1a2b3c4d-user:*";
+
+    fn desired() -> RolePolicy {
+        RolePolicy {
+            role: "user-api-1a2b3c4d-user".to_owned(),
+            name: "logs".to_owned(),
+            document: policy::normal(json!({"Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": GROUP,
+            }]})),
+        }
+    }
+
+    /// The same permissions in another layout than ours, percent-encoded, or others.
+    fn live(actions: &[&str]) -> HttpResponse {
+        let document = json!({"Statement": {"Resource": [GROUP], "Action": actions, "Effect": "Allow"}, "Version": "2012-10-17"});
+        let document = utf8_percent_encode(&document.to_string(), NON_ALPHANUMERIC).to_string();
+        let result = format!(
+            "<RoleName>user-api-1a2b3c4d-user</RoleName><PolicyName>logs</PolicyName>\
+             <PolicyDocument>{document}</PolicyDocument>"
+        );
+        iam_ok("GetRolePolicy", &result)
+    }
+
+    fn gone() -> HttpResponse {
+        iam_refused(404, "NoSuchEntity", "The role policy with name logs cannot be found.")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
+        let cx = iam([
+            on!(Sdk::get_role_policy, gone()),
+            on!(Sdk::get_role_policy, gone()),
+            on!(Sdk::delete_role_policy, gone()),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
+        desired().delete(&cx, &Output {}).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_found_and_iams_own_layout_is_no_drift() {
+        let ours = || live(&["logs:PutLogEvents", "logs:CreateLogStream"]);
+        let cx = iam([on!(Sdk::get_role_policy, ours()), on!(Sdk::get_role_policy, ours())]);
+        assert!(desired().find(&cx).await.unwrap().is_some());
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_permission_is_drift() {
+        let cx = iam([on!(
+            Sdk::get_role_policy,
+            live(&["logs:CreateLogStream", "logs:PutLogEvents", "s3:*"])
+        )]);
+        assert_ne!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_put_once_the_role_is_visible() {
+        let cx = iam([
+            on!(Sdk::put_role_policy, iam_refused(404, "NoSuchEntity", "The role cannot be found.")),
+            on!(
+                Sdk::put_role_policy,
+                |i| {
+                    let sent: Value = serde_json::from_str(i.policy_document().unwrap()).unwrap();
+                    assert_eq!(sent, desired().document);
+                    assert_eq!((i.role_name(), i.policy_name()), (Some("user-api-1a2b3c4d-user"), Some("logs")));
+                },
+                iam_ok("PutRolePolicy", "")
+            ),
+        ]);
+        desired().create(&cx).await.unwrap();
+        assert_eq!(cx.waits().len(), 1);
+    }
+}

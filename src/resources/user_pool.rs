@@ -134,3 +134,149 @@ impl Resource for UserPool {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_cognitoidentityprovider::Client as Sdk;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::aws::test_support::{
+        attempts, cognito, failed, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
+    };
+    use crate::resource::Class;
+
+    const ARN: &str = "arn:aws:cognito-idp:eu-central-1:111122223333:userpool/eu-central-1_ours";
+
+    fn desired() -> UserPool {
+        UserPool {
+            name: "user-api".to_owned(),
+            admin_create_user_only: true,
+            issuer: "ORIGINAL".to_owned(),
+            tags: our_tags(),
+        }
+    }
+
+    fn out() -> Output {
+        Output {
+            id: "eu-central-1_ours".to_owned(),
+            arn: ARN.to_owned(),
+        }
+    }
+
+    fn live(id: &str, tags: &Tags) -> Value {
+        json!({"UserPool": {
+            "Id": id, "Arn": ARN, "Name": "user-api", "UserPoolTags": tags, "UserPoolTier": "ESSENTIALS",
+            "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": true, "UnusedAccountValidityDays": 7},
+            "IssuerConfiguration": {"Type": "ORIGINAL"}, "MfaConfiguration": "OFF",
+        }})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ours_is_found_by_its_owner_behind_another_of_the_same_name_and_on_another_page() {
+        let first = json!({"UserPools": [{"Id": "other", "Name": "other"}], "NextToken": "t2"});
+        let second = json!({"UserPools": [
+            {"Id": "strangers", "Name": "user-api"},
+            {"Id": "just-deleted", "Name": "user-api"},
+            {"Id": "eu-central-1_ours", "Name": "user-api"},
+        ]});
+        let cx = cognito([
+            on!(Sdk::list_user_pools, |i| { assert_eq!(i.next_token(), None) }, ok(first.clone())),
+            on!(Sdk::list_user_pools, |i| { assert_eq!(i.next_token(), Some("t2")) }, ok(second.clone())),
+            on!(Sdk::describe_user_pool, ok(live("strangers", &strangers_tags()))),
+            on!(Sdk::describe_user_pool, refused(400, "ResourceNotFoundException", "no such pool")),
+            on!(Sdk::describe_user_pool, ok(live("eu-central-1_ours", &our_tags()))),
+        ]);
+        let found = desired().find(&cx).await.unwrap().unwrap();
+        assert_eq!((found.id.as_str(), found.arn.as_str()), ("eu-central-1_ours", ARN));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_of_our_name_and_anothers_owner_is_not_found() {
+        let cx = cognito([
+            on!(Sdk::list_user_pools, ok(json!({"UserPools": [{"Id": "x", "Name": "user-api"}]}))),
+            on!(Sdk::describe_user_pool, ok(live("x", &strangers_tags()))),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_can_sign_up_to_what_is_created() {
+        let cx = cognito([on!(
+            Sdk::create_user_pool,
+            |i| {
+                assert_eq!(i.pool_name(), Some("user-api"));
+                assert!(i.admin_create_user_config().unwrap().allow_admin_create_user_only());
+                assert_eq!(i.issuer_configuration().unwrap().r#type(), Some(&IssuerType::Original));
+                assert_eq!(i.mfa_configuration(), Some(&UserPoolMfaType::Off));
+                assert_eq!(i.user_pool_tags(), Some(&tags::map(&our_tags())));
+            },
+            ok(live("eu-central-1_ours", &our_tags()))
+        )]);
+        let made = desired().create(&cx).await.unwrap();
+        assert_eq!((made.id.as_str(), made.arn.as_str()), ("eu-central-1_ours", ARN));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_aws_answers_is_no_drift() {
+        let mut without_issuer = live("eu-central-1_ours", &our_tags_and_more());
+        without_issuer["UserPool"]["IssuerConfiguration"].take();
+        for answer in [live("eu-central-1_ours", &our_tags()), without_issuer] {
+            let cx = cognito([on!(Sdk::describe_user_pool, ok(answer.clone()))]);
+            assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(desired()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_opened_to_everybody_is_drift() {
+        let mut open = live("eu-central-1_ours", &our_tags());
+        open["UserPool"]["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"] = json!(false);
+        let cx = cognito([on!(Sdk::describe_user_pool, ok(open.clone()))]);
+        let live = desired().read(&cx, &out()).await.unwrap().unwrap();
+        assert!(!live.admin_create_user_only);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_reads_as_none_and_is_deleted() {
+        let gone = || refused(400, "ResourceNotFoundException", "User pool does not exist.");
+        let cx = cognito([on!(Sdk::describe_user_pool, gone()), on!(Sdk::delete_user_pool, gone())]);
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
+        desired().delete(&cx, &out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_that_still_has_a_domain_is_not_deleted_and_the_reason_is_told() {
+        let reason = "User pool cannot be deleted. It has a domain configured that should be deleted first.";
+        let cx = cognito([on!(
+            Sdk::delete_user_pool,
+            refused(400, "InvalidParameterException", reason)
+        )]);
+        let (class, text) = failed(desired().delete(&cx, &out()).await);
+        assert_eq!(class, Some(Class::Refused));
+        assert!(text.contains(reason), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_create_that_may_have_been_executed_is_not_repeated() {
+        let create = attempts!(
+            Sdk::create_user_pool,
+            refused(500, "InternalErrorException", "boom"),
+            ok(live("eu-central-1_ours", &our_tags()))
+        );
+        let cx = cognito([create.clone()]);
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!((class, create.num_calls()), (Some(Class::Ambiguous), 1), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_create_is_repeated() {
+        let create = attempts!(
+            Sdk::create_user_pool,
+            refused(400, "TooManyRequestsException", "Rate exceeded"),
+            ok(live("eu-central-1_ours", &our_tags()))
+        );
+        let cx = cognito([create.clone()]);
+        assert_eq!(desired().create(&cx).await.unwrap().id, "eu-central-1_ours");
+        assert_eq!(create.num_calls(), 2);
+    }
+}

@@ -1,0 +1,208 @@
+//! A cloud for tests of one resource: the real SDK client, which is answered with what AWS puts on the wire.
+//!
+//! Must not imitate AWS: a test says which calls it expects, in which order, and what each is answered.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use aws_smithy_mocks::{Rule, RuleMode, mock_client};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use serde_json::{Value, json};
+
+use super::clients::{Aws, retries};
+use super::tags::{self, Tags};
+use crate::resource::{Class, Cx, class};
+
+/// The context of a step, whose calls have to be exactly those that the test lists.
+pub struct World {
+    cx: Cx<Aws>,
+    waits: Rc<RefCell<Vec<String>>>,
+    rules: Vec<Rule>,
+}
+
+impl World {
+    fn new(aws: Aws, rules: Vec<Rule>) -> Self {
+        let waits = Rc::new(RefCell::new(Vec::new()));
+        let told = Rc::clone(&waits);
+        let waiting = move |what: &str| told.borrow_mut().push(what.to_owned());
+        Self {
+            cx: Cx::new(Rc::new(aws), Rc::new(waiting)),
+            waits,
+            rules,
+        }
+    }
+
+    /// What the step said it was waiting for, once a pause.
+    pub fn waits(&self) -> Vec<String> {
+        self.waits.borrow().clone()
+    }
+}
+
+impl Deref for World {
+    type Target = Cx<Aws>;
+
+    fn deref(&self) -> &Cx<Aws> {
+        &self.cx
+    }
+}
+
+impl Drop for World {
+    /// An unexpected call panics by itself; one that was expected and never came has to be noticed here.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for (position, rule) in self.rules.iter().enumerate() {
+            assert!(
+                rule.num_calls() > 0,
+                "expected call number {} never came",
+                position + 1
+            );
+        }
+    }
+}
+
+macro_rules! mocked {
+    ($sdk:ident, $rules:expr) => {
+        mock_client!($sdk, RuleMode::Sequential, $rules, |config| config
+            .retry_config(retries()))
+    };
+}
+
+fn no_calls() -> Aws {
+    let none: [&Rule; 0] = [];
+    Aws {
+        apigateway: mocked!(aws_sdk_apigateway, none),
+        cognito: mocked!(aws_sdk_cognitoidentityprovider, none),
+        iam: mocked!(aws_sdk_iam, none),
+        lambda: mocked!(aws_sdk_lambda, none),
+        logs: mocked!(aws_sdk_cloudwatchlogs, none),
+    }
+}
+
+macro_rules! worlds {
+    ($($(#[$doc:meta])* $service:ident: $sdk:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        pub fn $service(rules: impl IntoIterator<Item = Rule>) -> World {
+            let rules: Vec<Rule> = rules.into_iter().collect();
+            let mut aws = no_calls();
+            aws.$service = mocked!($sdk, &rules);
+            World::new(aws, rules)
+        }
+    )+};
+}
+
+worlds! {
+    /// These calls to API Gateway, in this order, and no other.
+    apigateway: aws_sdk_apigateway,
+    /// These calls to Cognito, in this order, and no other.
+    cognito: aws_sdk_cognitoidentityprovider,
+    /// These calls to IAM, in this order, and no other.
+    iam: aws_sdk_iam,
+    /// These calls to Lambda, in this order, and no other.
+    lambda: aws_sdk_lambda,
+    /// These calls to CloudWatch Logs, in this order, and no other.
+    logs: aws_sdk_cloudwatchlogs,
+}
+
+/// One expected call and its answer: `on!(Sdk::get_thing, |input| { assert… }, json(…))`; the check may be left out.
+macro_rules! on {
+    ($operation:expr, |$input:ident| $check:block, $answer:expr) => {
+        aws_smithy_mocks::mock!($operation)
+            .match_requests(move |$input| {
+                $check;
+                true
+            })
+            .then_http_response(move || $answer)
+    };
+    ($operation:expr, $answer:expr) => {
+        aws_smithy_mocks::mock!($operation).then_http_response(move || $answer)
+    };
+}
+pub(crate) use on;
+
+/// One expected call whose attempts, the SDK's own repetitions included, are answered in turn.
+macro_rules! attempts {
+    ($operation:expr, $($answer:expr),+ $(,)?) => {
+        aws_smithy_mocks::mock!($operation).sequence()$(.http_response(move || $answer))+.build()
+    };
+}
+pub(crate) use attempts;
+
+/// The same call with the same answer, for as long as it is asked.
+macro_rules! always {
+    ($operation:expr, $answer:expr) => {
+        aws_smithy_mocks::mock!($operation)
+            .sequence()
+            .http_response(move || $answer)
+            .repeatedly()
+            .build()
+    };
+}
+pub(crate) use always;
+
+fn response(status: u16, body: String) -> HttpResponse {
+    HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body))
+}
+
+/// The success of a JSON service.
+#[allow(clippy::needless_pass_by_value)] // reads better around `json!`
+pub fn ok(body: Value) -> HttpResponse {
+    response(200, body.to_string())
+}
+
+/// The refusal of a JSON service.
+pub fn refused(status: u16, code: &str, message: &str) -> HttpResponse {
+    let body = json!({"__type": code, "message": message});
+    let mut response = response(status, body.to_string());
+    response.headers_mut().insert("x-amzn-errortype", code.to_owned());
+    response
+}
+
+/// The success of an IAM operation; `result` is what its `…Result` element holds.
+pub fn iam_ok(operation: &str, result: &str) -> HttpResponse {
+    response(
+        200,
+        format!(
+            "<{operation}Response xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><{operation}Result>{result}\
+             </{operation}Result><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></{operation}Response>"
+        ),
+    )
+}
+
+/// The refusal of an IAM operation.
+pub fn iam_refused(status: u16, code: &str, message: &str) -> HttpResponse {
+    response(
+        status,
+        format!(
+            "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>Sender</Type>\
+             <Code>{code}</Code><Message>{message}</Message></Error><RequestId>r</RequestId></ErrorResponse>"
+        ),
+    )
+}
+
+/// The tags of the stack under test.
+pub fn our_tags() -> Tags {
+    tags::tags("user-api", "1a2b3c4d")
+}
+
+/// The tags of a stack of the same name and another owner.
+pub fn strangers_tags() -> Tags {
+    tags::tags("user-api", "ffffffff")
+}
+
+/// Our tags, and one that somebody else added.
+pub fn our_tags_and_more() -> Tags {
+    let mut tags = our_tags();
+    tags.insert("cost-centre".to_owned(), "42".to_owned());
+    tags
+}
+
+/// What the failed call in this chain means.
+pub fn failed<T: std::fmt::Debug>(result: crate::resource::Result<T>) -> (Option<Class>, String) {
+    let error = result.unwrap_err();
+    (class(&error), format!("{error:#}"))
+}
