@@ -4,7 +4,14 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use support::proxy::{Act, Moment, Proxy};
 use support::{Hand, Place, Run};
 
 /// The port of no server: whatever is asked there was asked too early.
@@ -379,4 +386,74 @@ fn status_tells_what_is_missing_and_up_makes_it_again() {
     );
     place.run_at(&endpoint, &["status"]).ok();
     place.run_at(&endpoint, &["call", "GET", "/user"]).ok();
+}
+
+#[test]
+fn a_partition_whose_token_host_is_not_known_is_refused() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place.emulator());
+    proxy.rule(|_, now| {
+        let body = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+                    <Arn>arn:aws-cn:iam::123456789012:user/u</Arn><UserId>U</UserId><Account>123456789012</Account>\
+                    </GetCallerIdentityResult></GetCallerIdentityResponse>";
+        if now == Moment::Before {
+            Act::Answer(200, vec![("content-type", "text/xml")], body.to_owned())
+        } else {
+            Act::Pass
+        }
+    });
+    let run = place.run_at(&proxy.endpoint, &["up"]).code(2);
+    assert!(
+        run.stderr
+            .starts_with("error: the host name of Cognito's token endpoint in partition aws-cn"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(proxy.take().len(), 1, "nothing else was asked");
+    assert!(!place.path().join("state/user-api.json").exists());
+}
+
+#[test]
+fn logs_are_followed_until_ctrl_c() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    place.run_at(&endpoint, &["up", "-q"]).ok();
+    place.run_at(&endpoint, &["call", "GET", "/user"]).ok();
+    let mut follow = place
+        .at(&endpoint, &["logs", "-f"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let id = follow.id().to_string();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    // So that an event which never comes fails the test instead of stopping it for ever.
+    let guard = Guard(follow);
+    let (over, watched) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        if watched.recv_timeout(Duration::from_mins(2)).is_ok() {
+            Some(guard)
+        } else {
+            None
+        }
+    });
+    let mut calls = Vec::new();
+    calls.push(lines.find(|line| line.contains("request_id")).unwrap());
+    place.run_at(&endpoint, &["call", "GET", "/user"]).ok();
+    calls.push(lines.find(|line| line.contains("request_id")).unwrap());
+    assert_ne!(calls[0], calls[1], "each event is printed once");
+    Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert_eq!(lines.filter(|line| line.contains("request_id")).count(), 0);
+    over.send(()).unwrap();
+    assert!(watchdog.join().unwrap().unwrap().0.wait().unwrap().success());
+}
+
+/// Ends the process with the test.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+    }
 }

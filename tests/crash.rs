@@ -712,3 +712,32 @@ fn while_up_runs_another_up_or_down_ends_at_once_and_says_who_has_the_lock() {
     }
     world.check_whole("after a quarrel");
 }
+
+#[test]
+fn a_quota_is_told_at_once() {
+    let world = World::new();
+    world.proxy.rule(|request, now| {
+        if now == Moment::Before && request.operation() == "CreateUserPool" {
+            let body = r#"{"__type":"LimitExceededException","message":"Account has too many user pools"}"#;
+            return Act::Answer(
+                400,
+                vec![("content-type", "application/x-amz-json-1.1")],
+                body.to_owned(),
+            );
+        }
+        Act::Pass
+    });
+    let output = world.command(&["up"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let words =
+        "caused by: cognito-idp:CreateUserPool: LimitExceededException: Account has too many user pools\n";
+    assert!(stderr.contains(words), "{stderr}");
+    let asked = world
+        .proxy
+        .take()
+        .iter()
+        .filter(|request| request.operation() == "CreateUserPool")
+        .count();
+    assert_eq!(asked, 1, "asking again would not help");
+}

@@ -165,8 +165,8 @@ impl Aws {
     /// The clients; every attempt of theirs is told to `log`.
     pub fn new(config: &SdkConfig, log: Option<&CallLog>) -> Self {
         macro_rules! client {
-            ($sdk:ident) => {{
-                let mut builder = $sdk::config::Builder::from(config);
+            ($sdk:ident $(, $classifier:expr)?) => {{
+                let mut builder = $sdk::config::Builder::from(config)$(.retry_classifier($classifier))?;
                 if let Some(log) = log {
                     builder = builder.interceptor(log.clone());
                 }
@@ -175,10 +175,10 @@ impl Aws {
         }
         Self {
             apigateway: client!(aws_sdk_apigateway),
-            cognito: client!(aws_sdk_cognitoidentityprovider),
+            cognito: client!(aws_sdk_cognitoidentityprovider, QuotasAreFinal),
             iam: client!(aws_sdk_iam),
             lambda: client!(aws_sdk_lambda),
-            logs: client!(aws_sdk_cloudwatchlogs),
+            logs: client!(aws_sdk_cloudwatchlogs, QuotasAreFinal),
         }
     }
 }
@@ -211,5 +211,29 @@ impl ClassifyRetry for OnlyThrottles {
     fn priority(&self) -> RetryClassifierPriority {
         // The last of the SDK's own.
         RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+}
+
+/// Keeps the SDK from repeating what failed on a quota: it takes every `LimitExceededException` for a matter of rate, which
+/// it is in API Gateway and nowhere else.
+#[derive(Debug)]
+struct QuotasAreFinal;
+
+impl ClassifyRetry for QuotasAreFinal {
+    fn classify_retry(&self, ctx: &InterceptorContext) -> RetryAction {
+        let body = ctx
+            .response()
+            .and_then(|response| response.body().bytes())
+            .unwrap_or_default();
+        let code = b"LimitExceededException";
+        if body.windows(code.len()).any(|text| text == code) {
+            RetryAction::RetryForbidden
+        } else {
+            RetryAction::NoActionIndicated
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "QuotasAreFinal"
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Must not be asked for a local endpoint: those have paths of their own.
 
-/// The host suffix of the partition's service endpoints; `None` for a partition whose token host is not known either.
+/// Whether the host names in this partition are known to this program.
 ///
 /// Only the `aws` partition's token host, `<prefix>.auth.<region>.amazoncognito.com`, is documented for sure; guessing
 /// another would send a client's secret to a host that somebody else may own.

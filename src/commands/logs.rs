@@ -52,8 +52,7 @@ pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) ->
         let mut events = events(&cx, &group, from).await?;
         events.sort_by_key(FilteredLogEvent::timestamp);
         for event in events {
-            let id = event.event_id().unwrap_or_default().to_owned();
-            if !args.follow || seen.insert(id) {
+            if !args.follow || seen.insert(identity(&event)) {
                 print(&event, talk)?;
             }
         }
@@ -97,6 +96,13 @@ async fn events(cx: &Cx<Aws>, group: &str, from: Timestamp) -> Result<Vec<Filter
             return Ok(events);
         }
     }
+}
+
+/// What tells an event from others: its id, or all of it where there is none.
+fn identity(event: &FilteredLogEvent) -> String {
+    event
+        .event_id()
+        .map_or_else(|| format!("{event:?}"), str::to_owned)
 }
 
 fn print(event: &FilteredLogEvent, talk: &Talk) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::Aws;
 use crate::aws::clients::OnlyThrottles;
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Resource, Result};
+use crate::resource::{Class, Cx, Resource, Result};
 
 /// A COGNITO_USER_POOLS authorizer. Names are unique in the API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,13 @@ pub struct Authorizer {
 pub struct Output {
     /// The authorizer's id.
     pub id: String,
+}
+
+impl Authorizer {
+    async fn api_is_gone(&self, cx: &Cx<Aws>) -> Result<bool> {
+        let get = || cx.cloud().apigateway.get_rest_api().rest_api_id(&self.api).send();
+        Ok(unless_gone(cx.call("apigateway:GetRestApi", get).await)?.is_none())
+    }
 }
 
 impl Resource for Authorizer {
@@ -74,7 +81,14 @@ impl Resource for Authorizer {
                 .config_override(Config::builder().retry_classifier(OnlyThrottles))
                 .send()
         };
-        let authorizer = cx.call("apigateway:CreateAuthorizer", create).await?;
+        let authorizer = match cx.call("apigateway:CreateAuthorizer", create).await {
+            Ok(authorizer) => authorizer,
+            // What API Gateway answers to concurrent calls is also what it answers, for ever, on an API that is gone.
+            Err(error) if error.class == Class::NotReady && self.api_is_gone(cx).await? => {
+                return Err(anyhow::Error::new(error).context(format!("REST API {} is not there any more", self.api)));
+            }
+            Err(error) => return Err(error.into()),
+        };
         Ok(Output {
             id: authorizer.id.context("apigateway:CreateAuthorizer answered no id")?,
         })

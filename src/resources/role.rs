@@ -150,10 +150,11 @@ mod tests {
     /// As IAM answers it: the trust percent-encoded, in IAM's own layout.
     fn live(operation: &str, arn: &str, tags: &Tags) -> HttpResponse {
         let trust = utf8_percent_encode(&trust().to_string(), NON_ALPHANUMERIC).to_string();
-        let tags: String = tags
+        let tags: Vec<String> = tags
             .iter()
             .map(|(key, value)| format!("<member><Key>{key}</Key><Value>{value}</Value></member>"))
             .collect();
+        let tags = tags.concat();
         let role = format!(
             "<Role><Path>/</Path><RoleName>user-api-1a2b3c4d-user</RoleName><RoleId>AROA1</RoleId><Arn>{arn}</Arn>\
              <CreateDate>2026-11-22T10:00:00Z</CreateDate><AssumeRolePolicyDocument>{trust}</AssumeRolePolicyDocument>\
