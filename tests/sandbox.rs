@@ -4,14 +4,27 @@
 
 mod support;
 
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::Place;
 
 fn record(place: &Place) -> Value {
     serde_json::from_str(&fs_err::read_to_string(place.path().join("state/sandbox/server.json")).unwrap())
         .unwrap()
+}
+
+/// Whether this process runs; one that has ended and was not waited for does not.
+fn is_running(process: &Value) -> bool {
+    let ps = Command::new("ps")
+        .args(["-o", "stat=", "-p", &process.to_string()])
+        .output()
+        .unwrap();
+    let state = String::from_utf8(ps.stdout).unwrap();
+    !matches!(state.trim().chars().next(), None | Some('Z'))
 }
 
 #[test]
@@ -64,7 +77,7 @@ fn two_starts_at_once_start_one() {
         .collect();
     let children: Vec<_> = children
         .into_iter()
-        .map(|mut command| command.stdout(std::process::Stdio::piped()).spawn().unwrap())
+        .map(|mut command| command.stdout(Stdio::piped()).spawn().unwrap())
         .collect();
     let outputs: Vec<_> = children
         .into_iter()
@@ -149,4 +162,139 @@ fn an_installation_that_was_cut_off_or_fails_is_not_used() {
             "{stderr}"
         );
     }
+}
+
+#[test]
+fn nothing_of_the_users_environment_reaches_the_emulator() {
+    let place = Place::new();
+    let modules = place.path().join("modules");
+    fs_err::create_dir(&modules).unwrap();
+    fs_err::write(
+        modules.join("hypercorn.py"),
+        "raise SystemExit('not the one of the sandbox')",
+    )
+    .unwrap();
+    let output = place
+        .command(&["sandbox", "start"])
+        // It would answer in HTTPS, ask for signatures, or import another server.
+        .envs([("USE_SSL", "1"), ("AUTH", "true"), ("LOG_LEVEL", "nothing")])
+        .env("PYTHONPATH", &modules)
+        .envs([
+            ("MY_TOKEN", "a-secret-of-mine"),
+            ("AWS_SECRET_ACCESS_KEY", "a-secret-of-mine"),
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let process = record(&place)["process"].to_string();
+    // The functions get all that the emulator has. Only Linux lets another process look.
+    if let Ok(environment) = fs_err::read(format!("/proc/{process}/environ")) {
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        assert!(environment.contains("BIND_HOST=127.0.0.1\0"), "{environment}");
+        for name in ["a-secret-of-mine", "PYTHONPATH", "USE_SSL", "AUTH"] {
+            assert!(!environment.contains(name), "{name} is in {environment}");
+        }
+    }
+}
+
+#[test]
+fn an_emulator_that_a_killed_run_did_not_record_is_found() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    let before = record(&place);
+    let mut unrecorded = before.clone();
+    unrecorded["process"] = Value::Null;
+    let file = place.path().join("state/sandbox/server.json");
+    fs_err::write(&file, unrecorded.to_string()).unwrap();
+    assert_eq!(place.emulator(), endpoint);
+    place.run(&["sandbox", "status"]).ok();
+    assert!(place.run(&["sandbox", "stop"]).ok().stderr.contains("is stopped"));
+    assert!(!is_running(&before["process"]));
+}
+
+#[test]
+fn a_killed_emulator_is_started_again_where_it_was_or_says_who_is_in_the_way() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    let process = record(&place)["process"].clone();
+    let killed = Command::new("kill")
+        .args(["-KILL", &process.to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    while is_running(&process) {
+        std::thread::yield_now();
+    }
+    place.run(&["sandbox", "status"]).code(3);
+    assert_eq!(place.emulator(), endpoint);
+    place.run(&["sandbox", "stop"]).ok();
+
+    let address = endpoint.strip_prefix("http://").unwrap();
+    let stranger = TcpListener::bind(address).unwrap();
+    let run = place.run(&["sandbox", "start"]).code(1);
+    let port = address.rsplit(':').next().unwrap();
+    assert!(
+        run.stderr.starts_with(&format!(
+            "error: port {port} of 127.0.0.1 is in use by another program\n"
+        )),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("hint: stop that program"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("provision sandbox start --port PORT"),
+        "{}",
+        run.stderr
+    );
+    drop(stranger);
+    assert_eq!(place.emulator(), endpoint);
+}
+
+#[test]
+fn a_process_that_is_not_the_emulator_is_left_alone() {
+    let place = Place::new();
+    let folder = place.path().join("state/sandbox");
+    fs_err::create_dir_all(&folder).unwrap();
+    let folder = fs_err::canonicalize(folder).unwrap();
+    // What a recorded number may have become: another program, or the emulator of a folder below this one.
+    for argument in ["no-emulator".into(), folder.join("other")] {
+        let mut stranger = Command::new("sh")
+            .args(["-c", "read -r line # ministack.app", "sh"])
+            .arg(argument)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let record = json!({"port": 1, "process": stranger.id()});
+        fs_err::write(folder.join("server.json"), record.to_string()).unwrap();
+        let run = place.run(&["sandbox", "stop"]).ok();
+        assert!(run.stderr.contains("was not running"), "{}", run.stderr);
+        assert_eq!(stranger.try_wait().unwrap(), None, "it still runs");
+        drop(stranger.stdin.take());
+        stranger.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_node_that_does_not_run_is_told() {
+    let place = Place::new();
+    let shim = place.path().join("node");
+    fs_err::write(
+        &shim,
+        "#!/bin/sh\necho 'no version of node is set' >&2\nexit 126\n",
+    )
+    .unwrap();
+    fs_err::set_permissions(&shim, Permissions::from_mode(0o755)).unwrap();
+    let run = place
+        .command(&["sandbox", "start"])
+        .env("PATH", place.path())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(run.stderr).unwrap();
+    assert!(stderr.contains("no version of node is set"), "{stderr}");
+    assert!(stderr.contains("hint: install Node.js"), "{stderr}");
+    assert_eq!(run.status.code(), Some(1));
 }

@@ -3,6 +3,7 @@
 //! Must not install anything whose hash is not in `requirements.txt`.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::{Context, anyhow};
 use base64::Engine as _;
@@ -41,7 +42,7 @@ pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
     }
     tell("installing the sandbox (once; it takes a minute)");
     run(
-        Command::new(&system).args(["-m", "venv"]).arg(&venv),
+        isolated(&system).args(["-m", "venv"]).arg(&venv),
         "make a virtual environment",
     )
     .await
@@ -55,10 +56,12 @@ pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
         "--quiet",
         "--disable-pip-version-check",
         "--require-hashes",
-        "--no-deps",
+        // What builds a source package is not in the list: it would come without a hash.
+        "--only-binary",
+        ":all:",
         "-r",
     ];
-    run(Command::new(&python).args(pip).arg(&list), "install the emulator")
+    run(isolated(&python).args(pip).arg(&list), "install the emulator")
         .await
         .hint("pip must reach a package index, as its own configuration says (`pip config list`)")?;
     fs_err::write(&complete, "")?;
@@ -99,9 +102,22 @@ async fn system_python() -> Result<PathBuf, Failure> {
     Err(Failure::from(problem).hinted(hint))
 }
 
+/// Python without the modules of the user's own, which could stand in for those of the virtual environment.
+fn isolated(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command
+        .env_remove("PYTHONPATH")
+        .env_remove("PYTHONHOME")
+        // A user who has `user = true` in the configuration of pip: there is no such thing in a virtual environment.
+        .env("PIP_USER", "0")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
 async fn version(python: &Path) -> anyhow::Result<()> {
     let code = "import sys; print(sys.version_info[0], sys.version_info[1])";
-    let output = Command::new(python).args(["-c", code]).output().await;
+    let output = isolated(python).args(["-c", code]).output().await;
     let output = output.with_context(|| format!("cannot run {}", python.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut numbers = text
@@ -122,7 +138,7 @@ async fn version(python: &Path) -> anyhow::Result<()> {
 }
 
 async fn run(command: &mut Command, what: &str) -> anyhow::Result<()> {
-    let output = command.stdin(std::process::Stdio::null()).output().await;
+    let output = command.output().await;
     let output = output.with_context(|| format!("cannot {what}"))?;
     if output.status.success() {
         return Ok(());

@@ -79,7 +79,9 @@ pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, 
         }
         return wait_until_healthy(&folder, record.port, server).await;
     }
-    process::find("node").hint("install Node.js 18 or newer: the emulator runs the function with it")?;
+    let node = process::node()
+        .await
+        .hint("install Node.js 18 or newer: the emulator runs the function with it")?;
     let python = install::python(tell).await?;
     let port = settings
         .port
@@ -94,7 +96,7 @@ pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, 
     }
     tell(&format!("starting the sandbox on 127.0.0.1:{port}"));
     write(&folder, &Record { port, process: None })?;
-    let server = process::spawn(&python, &folder, port).context("cannot start the emulator")?;
+    let server = process::spawn(&python, &node, &folder, port).context("cannot start the emulator")?;
     let record = Record {
         port,
         process: Some(server.id()),
@@ -121,14 +123,9 @@ pub async fn stop(settings: &Settings) -> Result<bool, Failure> {
         server.signal(kill)?;
         let deadline = Instant::now() + STOP_DEADLINE;
         while Instant::now() < deadline {
+            // The record stays: it holds the port, and its process is told from others each time. Written here, it
+            // could overwrite that of a start which has just found the way free.
             if !server.is_running() {
-                write(
-                    &folder,
-                    &Record {
-                        process: None,
-                        ..record
-                    },
-                )?;
                 return Ok(true);
             }
             sleep(PAUSE).await;
@@ -164,8 +161,13 @@ fn sandbox(port: u16, server: &Server) -> Sandbox {
 }
 
 fn running(folder: &Path, record: &Record) -> Option<Server> {
-    let mut server = Server::recorded(record.process?, folder);
-    server.is_running().then_some(server)
+    // A run that was killed right after it had started the emulator has not recorded it.
+    let processes = [record.process, process::own_record(folder, record.port)];
+    processes
+        .into_iter()
+        .flatten()
+        .map(|process| Server::recorded(process, folder))
+        .find_map(|mut server| server.is_running().then_some(server))
 }
 
 async fn wait_until_healthy(folder: &Path, port: u16, mut server: Server) -> Result<Sandbox, Failure> {
@@ -205,8 +207,17 @@ async fn is_healthy(port: u16) -> anyhow::Result<bool> {
     Ok(answer.is_ok_and(|answer| answer.status().is_success()))
 }
 
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+/// A free port below those that systems hand out by themselves: one of theirs could be another program's when the
+/// sandbox is started again.
+fn free_port() -> anyhow::Result<u16> {
+    for _ in 0..100 {
+        let random = u16::try_from(getrandom::u32()? % 10_000).expect("it is below 10,000");
+        let port = 20_000 + random;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(anyhow!("no port of 127.0.0.1 between 20000 and 29999 is free"))
 }
 
 fn read(folder: &Path) -> Result<Option<Record>, Failure> {

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use crate::error::Failure;
 
@@ -15,6 +15,8 @@ use crate::error::Failure;
 const MAIN: &str = "import sys; del sys.argv[1:]; from ministack.app import main; main()";
 /// What a stack needs, in the emulator's own names.
 const SERVICES: &str = "cognito-idp,apigateway,lambda,iam,logs,sts";
+/// Where a Python that is not the system's has its libraries; without them it does not start.
+const LINKER: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
 
 /// An emulator that was started by this run or by an earlier one.
 pub struct Server {
@@ -53,7 +55,12 @@ impl Server {
         let command = command
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default();
-        command.contains("ministack.app") && command.contains(&*self.folder.to_string_lossy())
+        // The folder is the last argument: `ps` ends it with a line, Linux with a zero.
+        command.contains("ministack.app")
+            && command
+                .trim_end_matches(['\0', '\n'])
+                .strip_suffix(&*self.folder.to_string_lossy())
+                .is_some_and(|rest| rest.ends_with(['\0', ' ']))
     }
 
     /// Asks it to end, or ends it.
@@ -69,30 +76,37 @@ impl Server {
     }
 }
 
-/// Starts the emulator so that it outlives this run.
-pub fn spawn(python: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> {
+/// Starts the emulator so that it outlives this run; `node` is the folder of the one that runs the functions.
+pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> {
     let temp = folder.join("tmp");
     fs_err::create_dir_all(&temp)?;
     let log = fs_err::File::create(folder.join("emulator.log"))?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(node.to_owned()).chain(std::env::split_paths(&path));
     let mut command = Command::new(python);
-    // What the user has set for AWS, or for another emulator, must not reach this one.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if ["AWS_", "LOCALSTACK_", "MINISTACK_", "LAMBDA_", "COGNITO_"]
-            .iter()
-            .any(|prefix| text.starts_with(prefix))
-        {
-            command.env_remove(&name);
+    // Nothing that the user has set may reach it: it hands all that it has to the functions, credentials too, and obeys
+    // what was meant for Python or for another emulator.
+    command.env_clear();
+    for name in LINKER {
+        if let Some(folders) = std::env::var_os(name) {
+            command.env(name, folders);
         }
     }
     let child = command
         .args(["-c", MAIN])
         .arg(folder)
+        .env("PATH", std::env::join_paths(path)?)
+        // A function that looks for AWS credentials must not find the user's.
+        .env("HOME", &temp)
+        .env("PYTHONUTF8", "1")
         .env("BIND_HOST", "127.0.0.1")
         .env("GATEWAY_PORT", port.to_string())
         // It would listen on every interface.
         .env("IOT_MTLS_ENABLED", "0")
         .env("SFTP_ENABLED", "0")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("SERVICES", SERVICES)
         .env("LAMBDA_EXECUTOR", "local")
         .env("PERSIST_STATE", "1")
@@ -103,7 +117,7 @@ pub fn spawn(python: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> 
         .stdin(Stdio::null())
         .stdout(log.try_clone()?.into_parts().0)
         .stderr(log.into_parts().0)
-        // Ctrl-C is for this run.
+        // Ctrl-C is for this run alone.
         .process_group(0)
         .spawn()?;
     Ok(Server {
@@ -111,6 +125,31 @@ pub fn spawn(python: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> 
         folder: folder.to_owned(),
         child: Some(child),
     })
+}
+
+/// The number of the process that has made itself known in `folder`: the emulator writes it down before it listens.
+pub fn own_record(folder: &Path, port: u16) -> Option<u32> {
+    let text = fs_err::read_to_string(folder.join(format!("tmp/ministack-{port}.pid")));
+    text.ok()?.trim().parse().ok()
+}
+
+/// The folder of the Node.js that `node` on the PATH comes down to: a version manager's stand-in needs what is in the
+/// user's home and environment, which the emulator does not get.
+pub async fn node() -> anyhow::Result<PathBuf> {
+    let found = find("node")?;
+    let mut command = tokio::process::Command::new(&found);
+    let output = command.args(["-p", "process.execPath"]).stdin(Stdio::null());
+    let output = output.output().await;
+    let output = output.with_context(|| format!("cannot run {}", found.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(folder) = Path::new(text.trim())
+        .parent()
+        .filter(|_| output.status.success())
+    else {
+        let problem = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(anyhow!(problem).context(format!("{} does not run", found.display())));
+    };
+    Ok(folder.to_owned())
 }
 
 /// The program of this name on the PATH.

@@ -6,14 +6,17 @@
 pub mod proxy;
 
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
 /// A temporary folder to run the binary in; what was started there is stopped at the end, however the test ends.
 pub struct Place {
     folder: tempfile::TempDir,
+    /// Stops the emulator once its input is closed: at the end of the test, or when the test's process was killed.
+    guard: Child,
 }
 
 /// What a run of the binary printed, and how it ended.
@@ -25,9 +28,22 @@ pub struct Run {
 
 impl Place {
     pub fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
+        let folder = tempfile::tempdir().unwrap();
+        let guard = Command::new("sh")
+            .args([
+                "-c",
+                r#"read -r end; "$0" sandbox stop"#,
+                env!("CARGO_BIN_EXE_provision"),
+            ])
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C ends the tests and not this.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        Self { folder, guard }
     }
 
     pub fn path(&self) -> &Path {
@@ -107,8 +123,9 @@ fn collect(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // A failing test must not leave an emulator behind; one that never started is no problem.
-        drop(self.command(&["sandbox", "stop"]).output());
+        drop(self.guard.stdin.take());
+        // A place that cannot be cleared must not hide why its test failed.
+        drop(self.guard.wait());
     }
 }
 
