@@ -29,7 +29,7 @@ pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
     let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest(REQUIREMENTS)[..9]);
     let venv = cache.join(format!("sandbox-{hash}"));
     let lock = cache.join(format!("sandbox-{hash}.lock"));
-    let _lock = process::lock(&lock, tell, "another run to install the sandbox").await?;
+    let lock = process::lock(&lock, tell, "another run to install the sandbox").await?;
     let python = venv.join("bin/python");
     let complete = venv.join("complete");
     if complete.exists() && python.exists() {
@@ -42,7 +42,10 @@ pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
     }
     tell("installing the sandbox (once; it takes a minute)");
     run(
-        isolated(&system).args(["-m", "venv"]).arg(&venv),
+        isolated(&system)
+            .args(["-m", "venv"])
+            .arg(&venv)
+            .stdin(holding(&lock)?),
         "make a virtual environment",
     )
     .await
@@ -61,9 +64,12 @@ pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
         ":all:",
         "-r",
     ];
-    run(isolated(&python).args(pip).arg(&list), "install the emulator")
-        .await
-        .hint("pip must reach a package index, as its own configuration says (`pip config list`)")?;
+    run(
+        isolated(&python).args(pip).arg(&list).stdin(holding(&lock)?),
+        "install the emulator",
+    )
+    .await
+    .hint("pip must reach a package index, as its own configuration says (`pip config list`)")?;
     fs_err::write(&complete, "")?;
     Ok(python)
 }
@@ -113,6 +119,12 @@ fn isolated(python: &Path) -> Command {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
+}
+
+/// An empty input that holds the lock on: when this run is killed, what it had started may still be writing, and the
+/// next run must wait for that.
+fn holding(lock: &fs_err::File) -> std::io::Result<Stdio> {
+    Ok(lock.try_clone()?.into_parts().0.into())
 }
 
 async fn version(python: &Path) -> anyhow::Result<()> {
