@@ -215,7 +215,7 @@ mod tests {
         let waits = RefCell::new(0);
         let http = http_client().unwrap();
         let answer = token_when_ready(&http, &request, Duration::from_secs(deadline), &|_| {
-            *waits.borrow_mut() += 1
+            *waits.borrow_mut() += 1;
         })
         .await;
         (answer, waits.into_inner())

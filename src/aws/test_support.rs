@@ -5,9 +5,15 @@
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_smithy_mocks::{Rule, RuleMode, mock_client};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
@@ -106,6 +112,47 @@ worlds! {
     lambda: aws_sdk_lambda,
     /// These calls to CloudWatch Logs, in this order, and no other.
     logs: aws_sdk_cloudwatchlogs,
+}
+
+/// Takes every request and never answers: whether it was executed is anybody's guess.
+#[derive(Clone, Debug)]
+struct Cut {
+    requests: Arc<AtomicUsize>,
+    error: fn() -> ConnectorError,
+}
+
+impl HttpConnector for Cut {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        HttpConnectorFuture::ready(Err((self.error)()))
+    }
+}
+
+/// A cloud none of whose requests gets an answer but `error`, and the number of those requests.
+pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let cut = Cut {
+        requests: Arc::clone(&requests),
+        error,
+    };
+    macro_rules! client {
+        ($sdk:ident) => {{
+            let connector = SharedHttpConnector::new(cut.clone());
+            let config = $sdk::config::Builder::new()
+                .with_test_defaults_v2()
+                .retry_config(retries())
+                .http_client(http_client_fn(move |_, _| connector.clone()));
+            $sdk::Client::from_conf(config.build())
+        }};
+    }
+    let aws = Aws {
+        apigateway: client!(aws_sdk_apigateway),
+        cognito: client!(aws_sdk_cognitoidentityprovider),
+        iam: client!(aws_sdk_iam),
+        lambda: client!(aws_sdk_lambda),
+        logs: client!(aws_sdk_cloudwatchlogs),
+    };
+    (World::new(aws, Vec::new()), requests)
 }
 
 /// One expected call and its answer: `on!(Sdk::get_thing, |input| { assert… }, json(…))`; the check may be left out.

@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        apigateway, attempts, failed, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
+        always, apigateway, attempts, failed, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
     };
     use crate::resource::Class;
 
@@ -235,5 +235,22 @@ mod tests {
         let cx = apigateway([get.clone()]);
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(desired()));
         assert_eq!(get.num_calls(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_outlasts_the_slowest_rate_of_aws_whatever_the_sdks_jitter() {
+        // One DeleteRestApi in 30 seconds, and another stack of the account is torn down as well.
+        for _ in 0..50 {
+            let began = tokio::time::Instant::now();
+            let cx = apigateway([always!(
+                Sdk::delete_rest_api,
+                if began.elapsed() < std::time::Duration::from_mins(1) {
+                    refused(429, "TooManyRequestsException", "Too Many Requests")
+                } else {
+                    ok(json!({}))
+                }
+            )]);
+            desired().delete(&cx, &out()).await.unwrap();
+        }
     }
 }

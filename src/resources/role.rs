@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        always, failed, iam, iam_ok, iam_refused, on, our_tags, our_tags_and_more, strangers_tags,
+        always, attempts, failed, iam, iam_ok, iam_refused, on, our_tags, our_tags_and_more, strangers_tags,
     };
     use crate::resource::{Class, is_stranger};
 
@@ -150,14 +150,14 @@ mod tests {
     /// As IAM answers it: the trust percent-encoded, in IAM's own layout.
     fn live(operation: &str, arn: &str, tags: &Tags) -> HttpResponse {
         let trust = utf8_percent_encode(&trust().to_string(), NON_ALPHANUMERIC).to_string();
-        let tags: String = tags
-            .iter()
-            .map(|(key, value)| format!("<member><Key>{key}</Key><Value>{value}</Value></member>"))
-            .collect();
+        let mut members = String::new();
+        for (key, value) in tags {
+            members += &format!("<member><Key>{key}</Key><Value>{value}</Value></member>");
+        }
         let role = format!(
             "<Role><Path>/</Path><RoleName>user-api-1a2b3c4d-user</RoleName><RoleId>AROA1</RoleId><Arn>{arn}</Arn>\
              <CreateDate>2026-11-22T10:00:00Z</CreateDate><AssumeRolePolicyDocument>{trust}</AssumeRolePolicyDocument>\
-             <MaxSessionDuration>3600</MaxSessionDuration><Tags>{tags}</Tags></Role>"
+             <MaxSessionDuration>3600</MaxSessionDuration><Tags>{members}</Tags></Role>"
         );
         iam_ok(operation, &role)
     }
@@ -263,5 +263,17 @@ mod tests {
         let (_, text) = failed(desired().delete(&cx, &out()).await);
         assert!(text.contains("must delete policies first"), "{text}");
         assert!(began.elapsed() < Duration::from_mins(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn iams_own_word_for_a_throttle_is_repeated() {
+        let create = attempts!(
+            Sdk::create_role,
+            iam_refused(400, "Throttling", "Rate exceeded"),
+            live("CreateRole", ARN, &our_tags())
+        );
+        let cx = iam([create.clone()]);
+        desired().create(&cx).await.unwrap();
+        assert_eq!((create.num_calls(), cx.waits().len()), (2, 0));
     }
 }
