@@ -162,7 +162,7 @@ mod tests {
             on!(Sdk::get_authorizers, ok(json!({"item": [{"id": "z0", "name": "other"}]}))),
             on!(Sdk::get_authorizers, gone()),
             on!(Sdk::get_authorizer, gone()),
-            on!(Sdk::delete_authorizer, gone()),
+            on!(Sdk::delete_authorizer, |i| { assert_eq!((i.rest_api_id(), i.authorizer_id()), (Some("a1b2c3"), Some("z1"))) }, gone()),
         ]);
         assert!(with(&["arn:a"]).find(&cx).await.unwrap().is_none());
         assert!(with(&["arn:a"]).find(&cx).await.unwrap().is_none(), "its API is gone too");

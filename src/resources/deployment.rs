@@ -166,7 +166,7 @@ mod tests {
         let cx = apigateway(listed(&[]).into_iter().chain([
             on!(Sdk::get_deployments, gone()),
             on!(Sdk::get_deployment, gone()),
-            on!(Sdk::delete_deployment, gone()),
+            on!(Sdk::delete_deployment, |i| { assert_eq!((i.rest_api_id(), i.deployment_id()), (Some("a1b2c3"), Some("d2"))) }, gone()),
         ]));
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert!(desired().find(&cx).await.unwrap().is_none(), "its API is gone too");

@@ -245,7 +245,7 @@ mod tests {
     async fn the_missing_is_deleted_and_a_busy_one_is_waited_for() {
         let cx = logs([
             on!(Sdk::delete_log_group, refused(400, "OperationAbortedException", "please try again")),
-            on!(Sdk::delete_log_group, refused(400, "ResourceNotFoundException", "no such group")),
+            on!(Sdk::delete_log_group, |i| { assert_eq!(i.log_group_name(), Some(NAME)) }, refused(400, "ResourceNotFoundException", "no such group")),
         ]);
         desired().delete(&cx, &Output {}).await.unwrap();
         assert_eq!(cx.waits().len(), 1);

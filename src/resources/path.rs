@@ -135,7 +135,7 @@ mod tests {
             on!(Sdk::get_resources, ok(json!({"item": [{"id": "r0", "path": "/"}]}))),
             on!(Sdk::get_resources, gone()),
             on!(Sdk::get_resource, gone()),
-            on!(Sdk::delete_resource, gone()),
+            on!(Sdk::delete_resource, |i| { assert_eq!((i.rest_api_id(), i.resource_id()), (Some("a1b2c3"), Some("r1"))) }, gone()),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert!(desired().find(&cx).await.unwrap().is_none(), "its API is gone too");

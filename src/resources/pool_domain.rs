@@ -214,7 +214,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_missing_is_deleted_in_either_of_cognitos_words() {
         let cx = cognito([
-            on!(Sdk::delete_user_pool_domain, refused(400, "ResourceNotFoundException", "no pool")),
+            on!(Sdk::delete_user_pool_domain, |i| { assert_eq!((i.domain(), i.user_pool_id()), (Some("user-api-1a2b3c4d"), Some("eu-central-1_ours"))) }, refused(400, "ResourceNotFoundException", "no pool")),
             on!(
                 Sdk::delete_user_pool_domain,
                 refused(400, "InvalidParameterException", "No such domain or user pool exists.")

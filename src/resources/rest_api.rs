@@ -194,7 +194,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_missing_reads_as_none_and_is_deleted() {
         let gone = || refused(404, "NotFoundException", "Invalid API identifier specified 1:a1b2c3");
-        let cx = apigateway([on!(Sdk::get_rest_api, gone()), on!(Sdk::delete_rest_api, gone())]);
+        let cx = apigateway([on!(Sdk::get_rest_api, gone()), on!(Sdk::delete_rest_api, |i| { assert_eq!(i.rest_api_id(), Some("a1b2c3")) }, gone())]);
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
         desired().delete(&cx, &out()).await.unwrap();
     }
@@ -252,5 +252,18 @@ mod tests {
             )]);
             desired().delete(&cx, &out()).await.unwrap();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_that_is_never_kept_ends_with_that_error() {
+        let began = tokio::time::Instant::now();
+        let cx = apigateway([always!(
+            Sdk::delete_rest_api,
+            refused(429, "TooManyRequestsException", "Too Many Requests")
+        )]);
+        let (class, text) = failed(desired().delete(&cx, &out()).await);
+        assert_eq!(class, Some(Class::Throttle), "{text}");
+        assert!(began.elapsed() < std::time::Duration::from_mins(6), "{:?}", began.elapsed());
+        assert!(cx.waits()[0].contains("Too Many Requests"), "{:?}", cx.waits());
     }
 }

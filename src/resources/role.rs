@@ -171,7 +171,7 @@ mod tests {
         let cx = iam([
             on!(Sdk::get_role, gone()),
             on!(Sdk::get_role, gone()),
-            on!(Sdk::delete_role, gone()),
+            on!(Sdk::delete_role, |i| { assert_eq!(i.role_name(), Some("user-api-1a2b3c4d-user")) }, gone()),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);

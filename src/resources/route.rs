@@ -275,7 +275,7 @@ mod tests {
         let cx = apigateway([
             on!(Sdk::get_method, gone()),
             on!(Sdk::get_method, gone()),
-            on!(Sdk::delete_method, gone()),
+            on!(Sdk::delete_method, |i| { assert_eq!((i.resource_id(), i.http_method()), (Some("r1"), Some("GET"))) }, gone()),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &desired().output()).await.unwrap(), None);

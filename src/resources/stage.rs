@@ -169,7 +169,7 @@ mod tests {
         let cx = apigateway([
             on!(Sdk::get_stage, gone()),
             on!(Sdk::get_stage, gone()),
-            on!(Sdk::delete_stage, gone()),
+            on!(Sdk::delete_stage, |i| { assert_eq!((i.rest_api_id(), i.stage_name()), (Some("a1b2c3"), Some("dev"))) }, gone()),
         ]);
         assert!(with("d1").find(&cx).await.unwrap().is_none());
         assert_eq!(with("d1").read(&cx, &Output {}).await.unwrap(), None);
