@@ -253,3 +253,37 @@ pub fn failed<T: std::fmt::Debug>(result: crate::resource::Result<T>) -> (Option
     let error = result.unwrap_err();
     (class(&error), format!("{error:#}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_iam::Client as Sdk;
+
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "no rules matched or all rules were exhausted")]
+    async fn a_call_that_the_test_does_not_list_fails_it() {
+        let cx = lambda([]);
+        let _ = cx.cloud().iam.get_role().role_name("r").send().await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "expected call number 2 never came")]
+    async fn a_call_that_the_test_lists_in_vain_fails_it() {
+        let gone = || iam_refused(404, "NoSuchEntity", "no such role");
+        let cx = iam([on!(Sdk::get_role, gone()), on!(Sdk::get_role, gone())]);
+        cx.cloud().iam.get_role().role_name("r").send().await.unwrap_err();
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "left: Some(\"r\")")]
+    async fn a_request_that_the_test_expects_otherwise_fails_it() {
+        let check = on!(
+            Sdk::get_role,
+            |i| { assert_eq!(i.role_name(), Some("s")) },
+            iam_ok("GetRole", "")
+        );
+        let cx = iam([check]);
+        cx.cloud().iam.get_role().role_name("r").send().await.unwrap_err();
+    }
+}

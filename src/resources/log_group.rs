@@ -110,9 +110,12 @@ impl Resource for LogGroup {
         let Some(group) = self.describe(cx).await? else {
             return Ok(None);
         };
+        // A retention policy of the account overrides ours, which stays as we put it but is not answered.
+        let overridden = group.retention_policy_name().map(|_| self.retention_days);
+        let retention_days = overridden.or(group.retention_in_days());
         Ok(Some(Self {
             name: self.name.clone(),
-            retention_days: group.retention_in_days().unwrap_or_default(),
+            retention_days: retention_days.unwrap_or_default(),
             tags: self.tags.clone(),
         }))
     }
@@ -249,5 +252,15 @@ mod tests {
         ]);
         desired().delete(&cx, &Output {}).await.unwrap();
         assert_eq!(cx.waits().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retention_that_the_account_imposes_is_no_drift() {
+        let group = json!({"logGroupName": NAME, "retentionInDays": 365, "retentionPolicyName": "account-wide"});
+        let cx = logs([on!(
+            Sdk::describe_log_groups,
+            ok(json!({"logGroups": [group.clone()]}))
+        )]);
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
     }
 }
