@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_sdk_iam::config::retry::RetryPartition;
 use aws_smithy_mocks::{Rule, RuleMode, mock_client};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
@@ -71,10 +72,17 @@ impl Drop for World {
     }
 }
 
+/// The clients of one process share a budget of retries; a test that spends it must not fail another.
+fn own_budget() -> RetryPartition {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    RetryPartition::new(format!("test {}", NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
 macro_rules! mocked {
     ($sdk:ident, $rules:expr) => {
         mock_client!($sdk, RuleMode::Sequential, $rules, |config| config
-            .retry_config(retries()))
+            .retry_config(retries())
+            .retry_partition(own_budget()))
     };
 }
 
@@ -141,6 +149,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
             let config = $sdk::config::Builder::new()
                 .with_test_defaults_v2()
                 .retry_config(retries())
+                .retry_partition(own_budget())
                 .http_client(http_client_fn(move |_, _| connector.clone()));
             $sdk::Client::from_conf(config.build())
         }};
