@@ -18,7 +18,8 @@ use super::errors::call_error;
 use crate::error::Failure;
 use crate::resource::Class;
 
-/// With back-off from one second to twenty this outlasts AWS's slowest published rate (DeleteRestApi, one in 30 s).
+/// With random back-off up to one second, up to twenty in the end, this mostly outlasts AWS's slowest published rate
+/// (DeleteRestApi, one in 30 s); what it does not outlast, `Cx::call` waits out.
 const ATTEMPTS: u32 = 10;
 
 /// Of the first call, on which nothing hangs yet.
