@@ -75,13 +75,12 @@ pub fn spawn(python: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> 
     fs_err::create_dir_all(&temp)?;
     let log = fs_err::File::create(folder.join("emulator.log"))?;
     let mut command = Command::new(python);
-    // What the user has set for AWS, or for another emulator, must not reach this one.
+    // What the user has set for AWS, or for another emulator, must not reach this one; nor must a proxy, through which it
+    // would not find itself.
     for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if ["AWS_", "LOCALSTACK_", "MINISTACK_", "LAMBDA_", "COGNITO_"]
-            .iter()
-            .any(|prefix| text.starts_with(prefix))
-        {
+        let text = name.to_string_lossy().to_uppercase();
+        let others = ["AWS_", "LOCALSTACK_", "MINISTACK_", "LAMBDA_", "COGNITO_"];
+        if others.iter().any(|prefix| text.starts_with(prefix)) || text.ends_with("_PROXY") {
             command.env_remove(&name);
         }
     }
