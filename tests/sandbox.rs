@@ -298,3 +298,26 @@ fn a_node_that_does_not_run_is_told() {
     assert!(stderr.contains("hint: install Node.js"), "{stderr}");
     assert_eq!(run.status.code(), Some(1));
 }
+
+#[test]
+fn a_proxy_for_the_world_outside_is_not_asked_for_the_sandbox() {
+    let place = Place::new();
+    for args in [
+        &["up", "--sandbox", "-q"][..],
+        &["call", "GET", "/user", "--sandbox"],
+        &["down", "--sandbox", "--yes"],
+    ] {
+        let mut command = place.command(args);
+        for name in [
+            "HTTP_PROXY",
+            "http_proxy",
+            "HTTPS_PROXY",
+            "https_proxy",
+            "ALL_PROXY",
+        ] {
+            // Nobody listens there.
+            command.env(name, "http://127.0.0.1:1");
+        }
+        support::Run::from(command.output().unwrap()).ok();
+    }
+}

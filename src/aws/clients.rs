@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{
     ClassifyRetry, RetryAction, RetryClassifierPriority, RetryReason,
@@ -18,7 +23,8 @@ use super::errors::call_error;
 use crate::error::Failure;
 use crate::resource::Class;
 
-/// With back-off from one second to twenty this outlasts AWS's slowest published rate (DeleteRestApi, one in 30 s).
+/// With random back-off up to one second, up to twenty in the end, this mostly outlasts AWS's slowest published rate
+/// (DeleteRestApi, one in 30 s); what it does not outlast, `Cx::call` waits out.
 const ATTEMPTS: u32 = 10;
 
 /// Of the first call, on which nothing hangs yet.
@@ -97,6 +103,7 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
         // An access key of 12 digits would choose an account; any other means the emulator's default one.
         let nobody = aws_sdk_sts::config::Credentials::new("sandbox", "sandbox", None, None, "sandbox");
         loader = loader.credentials_provider(nobody);
+        loader = loader.http_client(without_proxy());
     }
     let config = loader.load().await;
     if config.region().is_none() {
@@ -105,6 +112,16 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
             .hinted("or try it without AWS: provision up --sandbox"));
     }
     Ok(config)
+}
+
+/// For the sandbox: a proxy for the world outside does not reach this machine's loopback.
+fn without_proxy() -> SharedHttpClient {
+    let connector = Connector::builder()
+        .proxy_config(ProxyConfig::disabled())
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .build();
+    let connector = SharedHttpConnector::new(connector);
+    http_client_fn(move |_, _| connector.clone())
 }
 
 /// Asks STS whose credentials these are: the first call of every command.

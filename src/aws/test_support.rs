@@ -5,9 +5,16 @@
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_sdk_iam::config::retry::RetryPartition;
 use aws_smithy_mocks::{Rule, RuleMode, mock_client};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
@@ -65,10 +72,17 @@ impl Drop for World {
     }
 }
 
+/// The clients of one process share a budget of retries; a test that spends it must not fail another.
+fn own_budget() -> RetryPartition {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    RetryPartition::new(format!("test {}", NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
 macro_rules! mocked {
     ($sdk:ident, $rules:expr) => {
         mock_client!($sdk, RuleMode::Sequential, $rules, |config| config
-            .retry_config(retries()))
+            .retry_config(retries())
+            .retry_partition(own_budget()))
     };
 }
 
@@ -106,6 +120,48 @@ worlds! {
     lambda: aws_sdk_lambda,
     /// These calls to CloudWatch Logs, in this order, and no other.
     logs: aws_sdk_cloudwatchlogs,
+}
+
+/// Takes every request and never answers: whether it was executed is anybody's guess.
+#[derive(Clone, Debug)]
+struct Cut {
+    requests: Arc<AtomicUsize>,
+    error: fn() -> ConnectorError,
+}
+
+impl HttpConnector for Cut {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        HttpConnectorFuture::ready(Err((self.error)()))
+    }
+}
+
+/// A cloud none of whose requests gets an answer but `error`, and the number of those requests.
+pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let cut = Cut {
+        requests: Arc::clone(&requests),
+        error,
+    };
+    macro_rules! client {
+        ($sdk:ident) => {{
+            let connector = SharedHttpConnector::new(cut.clone());
+            let config = $sdk::config::Builder::new()
+                .with_test_defaults_v2()
+                .retry_config(retries())
+                .retry_partition(own_budget())
+                .http_client(http_client_fn(move |_, _| connector.clone()));
+            $sdk::Client::from_conf(config.build())
+        }};
+    }
+    let aws = Aws {
+        apigateway: client!(aws_sdk_apigateway),
+        cognito: client!(aws_sdk_cognitoidentityprovider),
+        iam: client!(aws_sdk_iam),
+        lambda: client!(aws_sdk_lambda),
+        logs: client!(aws_sdk_cloudwatchlogs),
+    };
+    (World::new(aws, Vec::new()), requests)
 }
 
 /// One expected call and its answer: `on!(Sdk::get_thing, |input| { assert… }, json(…))`; the check may be left out.
@@ -205,4 +261,38 @@ pub fn our_tags_and_more() -> Tags {
 pub fn failed<T: std::fmt::Debug>(result: crate::resource::Result<T>) -> (Option<Class>, String) {
     let error = result.unwrap_err();
     (class(&error), format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_iam::Client as Sdk;
+
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "no rules matched or all rules were exhausted")]
+    async fn a_call_that_the_test_does_not_list_fails_it() {
+        let cx = lambda([]);
+        drop(cx.cloud().iam.get_role().role_name("r").send().await);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "expected call number 2 never came")]
+    async fn a_call_that_the_test_lists_in_vain_fails_it() {
+        let gone = || iam_refused(404, "NoSuchEntity", "no such role");
+        let cx = iam([on!(Sdk::get_role, gone()), on!(Sdk::get_role, gone())]);
+        cx.cloud().iam.get_role().role_name("r").send().await.unwrap_err();
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "left: Some(\"r\")")]
+    async fn a_request_that_the_test_expects_otherwise_fails_it() {
+        let check = on!(
+            Sdk::get_role,
+            |i| { assert_eq!(i.role_name(), Some("s")) },
+            iam_ok("GetRole", "")
+        );
+        let cx = iam([check]);
+        cx.cloud().iam.get_role().role_name("r").send().await.unwrap_err();
+    }
 }

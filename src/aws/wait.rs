@@ -17,7 +17,7 @@ use crate::resource::{CallError, Class, Cx, Result};
 const ROLE_PATIENCE: Duration = Duration::from_mins(10);
 /// For a call on something that was made a moment ago.
 const VISIBILITY_PATIENCE: Duration = Duration::from_secs(20);
-/// For another call on the same resource to end.
+/// For another call on the same resource to end, or for a rate to be kept.
 const CONFLICT_PATIENCE: Duration = Duration::from_mins(2);
 /// Between two tries, growing from one second by one second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -56,7 +56,9 @@ impl Cx<Aws> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => call_error(operation, &error),
             };
-            if error.class != Class::NotReady || began.elapsed() >= patience(&error) {
+            // A throttled call was not executed. The SDK has repeated it already, but its random pauses may have been short.
+            let later = matches!(error.class, Class::NotReady | Class::Throttle);
+            if !later || began.elapsed() >= patience(&error) {
                 return Err(error);
             }
             let code = error.code.as_deref().unwrap_or_default();

@@ -105,6 +105,8 @@ struct Running<C> {
     calls: FuturesUnordered<LocalBoxFuture<'static, Finished<C>>>,
     lanes: HashSet<String>,
     notes: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+    /// Whether the wish to stop was passed on; it may come while another event is looked at.
+    stop_told: bool,
 }
 
 /// What the wait for running calls ended with.
@@ -120,6 +122,7 @@ impl<C: 'static> Running<C> {
             calls: FuturesUnordered::new(),
             lanes: HashSet::new(),
             notes: mpsc::unbounded_channel(),
+            stop_told: false,
         }
     }
 
@@ -155,7 +158,6 @@ impl<C: 'static> Running<C> {
 
     /// Waits for the next thing to happen. Must not be called with nothing under way.
     async fn next(&mut self, stop: &mut watch::Receiver<bool>) -> Next<C> {
-        let stopping = *stop.borrow();
         tokio::select! {
             biased;
             Some(note) = self.notes.1.recv() => Next::Note(note),
@@ -165,7 +167,10 @@ impl<C: 'static> Running<C> {
                 }
                 Next::Finished(finished)
             }
-            Ok(()) = stop.changed(), if !stopping => Next::Stop,
+            Ok(_) = stop.wait_for(|stop| *stop), if !self.stop_told => {
+                self.stop_told = true;
+                Next::Stop
+            }
             else => unreachable!("a call is under way, or its sender is alive"),
         }
     }

@@ -778,6 +778,33 @@ fn stopped_it_finishes_what_runs_begins_nothing_new_and_goes_on_later() {
 }
 
 #[test]
+fn a_stop_is_told_once_also_when_it_comes_while_a_step_is_settled() {
+    block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let mut told = 0;
+        let mut report = |event: Event| match event {
+            Event::StepFinished { .. } => drop(stop.send_replace(true)),
+            Event::Stopping { running } => {
+                assert!(running > 0);
+                told += 1;
+            }
+            _ => {}
+        };
+        let mut engine = Engine {
+            cloud: Rc::default(),
+            revive,
+            state: &mut empty_state(),
+            store: &mut Disk::new(),
+            report: &mut report,
+            stop: stopped,
+        };
+        let result = up::up(&mut engine, &stack(&sample(), "1a2b3c4d")).await.unwrap();
+        assert!(result.interrupted);
+        assert_eq!(told, 1);
+    });
+}
+
+#[test]
 fn a_lane_has_one_call_at_a_time() {
     block_on(async {
         let mut world = World::new();

@@ -295,7 +295,7 @@ mod tests {
             on!(Sdk::list_user_pool_clients, ok(json!({"UserPoolClients": []}))),
             on!(Sdk::list_user_pool_clients, gone()),
             on!(Sdk::describe_user_pool_client, gone()),
-            on!(Sdk::delete_user_pool_client, gone()),
+            on!(Sdk::delete_user_pool_client, |i| { assert_eq!((i.user_pool_id(), i.client_id()), (Some("eu-central-1_ours"), Some("c1"))) }, gone()),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert!(desired().find(&cx).await.unwrap().is_none(), "its pool is gone too");

@@ -113,3 +113,124 @@ impl Resource for Deployment {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_apigateway::Client as Sdk;
+    use aws_smithy_mocks::Rule;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::aws::test_support::{apigateway, attempts, failed, ok, on, refused};
+    use crate::resource::Class;
+
+    fn desired() -> Deployment {
+        Deployment {
+            api: "a1b2c3".to_owned(),
+            description: "hash-2".to_owned(),
+        }
+    }
+
+    fn out(id: &str) -> Output {
+        Output { id: id.to_owned() }
+    }
+
+    fn live(id: &str, description: &str) -> Value {
+        json!({"id": id, "description": description, "createdDate": 1_700_000_000})
+    }
+
+    /// Two pages, the second with these.
+    fn listed(second: &[Value]) -> [Rule; 2] {
+        let first = json!({"item": [live("d1", "hash-1")], "position": "2"});
+        let second = json!({"item": second});
+        [
+            on!(Sdk::get_deployments, |i| { assert_eq!(i.position(), None) }, ok(first.clone())),
+            on!(Sdk::get_deployments, |i| { assert_eq!(i.position(), Some("2")) }, ok(second.clone())),
+        ]
+    }
+
+    fn create() -> Rule {
+        on!(
+            Sdk::create_deployment,
+            |i| {
+                assert_eq!((i.rest_api_id(), i.description()), (Some("a1b2c3"), Some("hash-2")));
+                assert_eq!(i.stage_name(), None);
+            },
+            ok(live("d2", "hash-2"))
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
+        let gone = || refused(404, "NotFoundException", "Invalid Deployment identifier specified d2");
+        let cx = apigateway(listed(&[]).into_iter().chain([
+            on!(Sdk::get_deployments, gone()),
+            on!(Sdk::get_deployment, gone()),
+            on!(Sdk::delete_deployment, |i| { assert_eq!((i.rest_api_id(), i.deployment_id()), (Some("a1b2c3"), Some("d2"))) }, gone()),
+        ]));
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert!(desired().find(&cx).await.unwrap().is_none(), "its API is gone too");
+        assert_eq!(desired().read(&cx, &out("d2")).await.unwrap(), None);
+        desired().delete(&cx, &out("d2")).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_found_by_its_description_on_the_second_page() {
+        let cx = apigateway(listed(&[live("d0", "hash-0"), live("d2", "hash-2")]));
+        assert_eq!(desired().find(&cx).await.unwrap().unwrap().id, "d2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_created_without_touching_a_stage_and_reads_as_itself() {
+        let cx = apigateway([create(), on!(Sdk::get_deployment, ok(live("d2", "hash-2")))]);
+        let made = desired().create(&cx).await.unwrap();
+        assert_eq!(made.id, "d2");
+        assert_eq!(desired().read(&cx, &made).await.unwrap(), Some(desired()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_makes_another_and_leaves_the_one_that_is_served() {
+        let before = Deployment {
+            description: "hash-1".to_owned(),
+            ..desired()
+        };
+        let cx = apigateway(listed(&[]).into_iter().chain([create()]));
+        assert_eq!(desired().update(&cx, &before, out("d1")).await.unwrap().id, "d2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_uses_what_an_interrupted_one_made() {
+        let before = Deployment {
+            description: "hash-1".to_owned(),
+            ..desired()
+        };
+        let cx = apigateway(listed(&[live("d2", "hash-2")]));
+        assert_eq!(desired().update(&cx, &before, out("d1")).await.unwrap().id, "d2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_create_that_may_have_been_executed_is_not_repeated() {
+        for (status, code) in [(500, "InternalFailure"), (503, "ServiceUnavailableException")] {
+            let create = attempts!(
+                Sdk::create_deployment,
+                refused(status, code, "boom"),
+                ok(live("d2", "hash-2"))
+            );
+            let cx = apigateway([create.clone()]);
+            let (class, text) = failed(desired().create(&cx).await);
+            assert_eq!((class, create.num_calls()), (Some(Class::Ambiguous), 1), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_create_is_repeated() {
+        let create = attempts!(
+            Sdk::create_deployment,
+            refused(429, "TooManyRequestsException", "Rate exceeded"),
+            ok(live("d2", "hash-2"))
+        );
+        let cx = apigateway([create.clone()]);
+        assert_eq!(desired().create(&cx).await.unwrap().id, "d2");
+        assert_eq!(create.num_calls(), 2);
+    }
+}

@@ -246,7 +246,7 @@ mod tests {
         let cx = lambda([
             on!(Sdk::get_function, gone()),
             on!(Sdk::get_function, gone()),
-            on!(Sdk::delete_function, gone()),
+            on!(Sdk::delete_function, |i| { assert_eq!(i.function_name(), Some("user-api-1a2b3c4d-user")) }, gone()),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);

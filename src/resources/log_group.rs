@@ -248,9 +248,19 @@ mod tests {
     async fn the_missing_is_deleted_and_a_busy_one_is_waited_for() {
         let cx = logs([
             on!(Sdk::delete_log_group, refused(400, "OperationAbortedException", "please try again")),
-            on!(Sdk::delete_log_group, refused(400, "ResourceNotFoundException", "no such group")),
+            on!(Sdk::delete_log_group, |i| { assert_eq!(i.log_group_name(), Some(NAME)) }, refused(400, "ResourceNotFoundException", "no such group")),
         ]);
         desired().delete(&cx, &Output {}).await.unwrap();
         assert_eq!(cx.waits().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retention_that_the_account_imposes_is_no_drift() {
+        let group = json!({"logGroupName": NAME, "retentionInDays": 365, "retentionPolicyName": "account-wide"});
+        let cx = logs([on!(
+            Sdk::describe_log_groups,
+            ok(json!({"logGroups": [group.clone()]}))
+        )]);
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
     }
 }

@@ -106,3 +106,74 @@ impl Resource for Path {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_apigateway::Client as Sdk;
+    use serde_json::json;
+
+    use super::*;
+    use crate::aws::test_support::{apigateway, failed, ok, on, refused};
+    use crate::resource::Class;
+
+    fn desired() -> Path {
+        Path {
+            api: "a1b2c3".to_owned(),
+            parent: "r0".to_owned(),
+            part: "user".to_owned(),
+        }
+    }
+
+    fn out() -> Output {
+        Output { id: "r1".to_owned() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
+        let gone = || refused(404, "NotFoundException", "Invalid Resource identifier specified");
+        let cx = apigateway([
+            on!(Sdk::get_resources, ok(json!({"item": [{"id": "r0", "path": "/"}]}))),
+            on!(Sdk::get_resources, gone()),
+            on!(Sdk::get_resource, gone()),
+            on!(Sdk::delete_resource, |i| { assert_eq!((i.rest_api_id(), i.resource_id()), (Some("a1b2c3"), Some("r1"))) }, gone()),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert!(desired().find(&cx).await.unwrap().is_none(), "its API is gone too");
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
+        desired().delete(&cx, &out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_found_on_the_second_page_and_not_under_another_parent() {
+        let first = json!({"item": [{"id": "r9", "parentId": "r8", "pathPart": "user"}], "position": "2"});
+        let second = json!({"item": [{"id": "r1", "parentId": "r0", "pathPart": "user", "path": "/user"}]});
+        let cx = apigateway([
+            on!(Sdk::get_resources, |i| { assert_eq!(i.position(), None) }, ok(first.clone())),
+            on!(Sdk::get_resources, |i| { assert_eq!(i.position(), Some("2")) }, ok(second.clone())),
+        ]);
+        assert_eq!(desired().find(&cx).await.unwrap().unwrap().id, "r1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_created_under_its_parent_and_reads_as_itself() {
+        let live = || ok(json!({"id": "r1", "parentId": "r0", "pathPart": "user", "path": "/user"}));
+        let cx = apigateway([
+            on!(
+                Sdk::create_resource,
+                |i| { assert_eq!((i.parent_id(), i.path_part()), (Some("r0"), Some("user"))) },
+                live()
+            ),
+            on!(Sdk::get_resource, live()),
+        ]);
+        let made = desired().create(&cx).await.unwrap();
+        assert_eq!(made.id, "r1");
+        assert_eq!(desired().read(&cx, &made).await.unwrap(), Some(desired()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taken_part_is_told_as_taken() {
+        let text = "Another resource with the same parent already has this name: user";
+        let cx = apigateway([on!(Sdk::create_resource, refused(409, "ConflictException", text))]);
+        assert_eq!(failed(desired().create(&cx).await).0, Some(Class::Taken));
+    }
+}

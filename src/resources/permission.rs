@@ -182,7 +182,7 @@ mod tests {
         let cx = lambda([
             on!(Sdk::get_policy, gone()),
             on!(Sdk::get_policy, gone()),
-            on!(Sdk::remove_permission, gone()),
+            on!(Sdk::remove_permission, |i| { assert_eq!((i.function_name(), i.statement_id()), (Some("user-api-1a2b3c4d-user"), Some("api"))) }, gone()),
             read(vec![statement("somebody-elses", SOURCE)]),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());

@@ -59,9 +59,16 @@ impl Resource for PoolDomain {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
+        let is_ours = |domain: &DomainDescriptionType| domain.user_pool_id() == Some(&self.pool);
         match self.describe(cx).await? {
             None => Ok(None),
-            Some(domain) if domain.user_pool_id() == Some(&self.pool) => {
+            // An interrupted deletion, which goes on without us.
+            Some(domain) if is_ours(&domain) && domain.status() == Some(&DomainStatusType::Deleting) => {
+                let gone = || async { Ok(self.describe(cx).await?.is_none().then_some(())) };
+                cx.wait_for("the domain's deletion to end", ACTIVE_DEADLINE, gone).await?;
+                Ok(None)
+            }
+            Some(domain) if is_ours(&domain) => {
                 self.wait_until_active(cx).await.map(Some)
             }
             Some(_) => Err(Stranger {
@@ -181,6 +188,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_an_interrupted_run_left_deleting_is_not_found_but_waited_for_until_it_is_gone() {
+        let cx = cognito([
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "DELETING"))),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "DELETING"))),
+            on!(Sdk::describe_user_pool_domain, ok(json!({"DomainDescription": {}}))),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert_eq!(cx.waits(), ["the domain's deletion to end"]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_domain_that_never_becomes_active_is_given_up() {
         let began = tokio::time::Instant::now();
         let cx = cognito([always!(
@@ -214,7 +232,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_missing_is_deleted_in_either_of_cognitos_words() {
         let cx = cognito([
-            on!(Sdk::delete_user_pool_domain, refused(400, "ResourceNotFoundException", "no pool")),
+            on!(Sdk::delete_user_pool_domain, |i| { assert_eq!((i.domain(), i.user_pool_id()), (Some("user-api-1a2b3c4d"), Some("eu-central-1_ours"))) }, refused(400, "ResourceNotFoundException", "no pool")),
             on!(
                 Sdk::delete_user_pool_domain,
                 refused(400, "InvalidParameterException", "No such domain or user pool exists.")

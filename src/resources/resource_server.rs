@@ -133,7 +133,7 @@ mod tests {
         let cx = cognito([
             on!(Sdk::describe_resource_server, gone()),
             on!(Sdk::describe_resource_server, gone()),
-            on!(Sdk::delete_resource_server, gone()),
+            on!(Sdk::delete_resource_server, |i| { assert_eq!((i.user_pool_id(), i.identifier()), (Some("eu-central-1_ours"), Some("user-api"))) }, gone()),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);

@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        apigateway, attempts, failed, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
+        always, apigateway, attempts, failed, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
     };
     use crate::resource::Class;
 
@@ -194,7 +194,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_missing_reads_as_none_and_is_deleted() {
         let gone = || refused(404, "NotFoundException", "Invalid API identifier specified 1:a1b2c3");
-        let cx = apigateway([on!(Sdk::get_rest_api, gone()), on!(Sdk::delete_rest_api, gone())]);
+        let cx = apigateway([on!(Sdk::get_rest_api, gone()), on!(Sdk::delete_rest_api, |i| { assert_eq!(i.rest_api_id(), Some("a1b2c3")) }, gone())]);
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
         desired().delete(&cx, &out()).await.unwrap();
     }
@@ -235,5 +235,35 @@ mod tests {
         let cx = apigateway([get.clone()]);
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(desired()));
         assert_eq!(get.num_calls(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_outlasts_the_slowest_rate_of_aws_whatever_the_sdks_jitter() {
+        // One DeleteRestApi in 30 seconds, and another stack of the account is torn down as well.
+        for _ in 0..50 {
+            let began = tokio::time::Instant::now();
+            let cx = apigateway([always!(
+                Sdk::delete_rest_api,
+                if began.elapsed() < std::time::Duration::from_mins(1) {
+                    refused(429, "TooManyRequestsException", "Too Many Requests")
+                } else {
+                    ok(json!({}))
+                }
+            )]);
+            desired().delete(&cx, &out()).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_that_is_never_kept_ends_with_that_error() {
+        let began = tokio::time::Instant::now();
+        let cx = apigateway([always!(
+            Sdk::delete_rest_api,
+            refused(429, "TooManyRequestsException", "Too Many Requests")
+        )]);
+        let (class, text) = failed(desired().delete(&cx, &out()).await);
+        assert_eq!(class, Some(Class::Throttle), "{text}");
+        assert!(began.elapsed() < std::time::Duration::from_mins(6), "{:?}", began.elapsed());
+        assert!(cx.waits()[0].contains("Too Many Requests"), "{:?}", cx.waits());
     }
 }

@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        always, failed, iam, iam_ok, iam_refused, on, our_tags, our_tags_and_more, strangers_tags,
+        always, attempts, failed, iam, iam_ok, iam_refused, on, our_tags, our_tags_and_more, strangers_tags,
     };
     use crate::resource::{Class, is_stranger};
 
@@ -172,7 +172,7 @@ mod tests {
         let cx = iam([
             on!(Sdk::get_role, gone()),
             on!(Sdk::get_role, gone()),
-            on!(Sdk::delete_role, gone()),
+            on!(Sdk::delete_role, |i| { assert_eq!(i.role_name(), Some("user-api-1a2b3c4d-user")) }, gone()),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
@@ -264,5 +264,17 @@ mod tests {
         let (_, text) = failed(desired().delete(&cx, &out()).await);
         assert!(text.contains("must delete policies first"), "{text}");
         assert!(began.elapsed() < Duration::from_mins(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn iams_own_word_for_a_throttle_is_repeated() {
+        let create = attempts!(
+            Sdk::create_role,
+            iam_refused(400, "Throttling", "Rate exceeded"),
+            live("CreateRole", ARN, &our_tags())
+        );
+        let cx = iam([create.clone()]);
+        desired().create(&cx).await.unwrap();
+        assert_eq!((create.num_calls(), cx.waits().len()), (2, 0));
     }
 }

@@ -113,7 +113,7 @@ mod tests {
         let cx = iam([
             on!(Sdk::get_role_policy, gone()),
             on!(Sdk::get_role_policy, gone()),
-            on!(Sdk::delete_role_policy, gone()),
+            on!(Sdk::delete_role_policy, |i| { assert_eq!((i.role_name(), i.policy_name()), (Some("user-api-1a2b3c4d-user"), Some("logs"))) }, gone()),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);

@@ -192,3 +192,180 @@ impl Resource for Route {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_apigateway::Client as Sdk;
+    use aws_smithy_mocks::Rule;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::aws::test_support::{apigateway, failed, ok, on, refused};
+    use crate::resource::Class;
+
+    const URI: &str = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:f/invocations";
+
+    fn with(scopes: &[&str]) -> Route {
+        Route {
+            api: "a1b2c3".to_owned(),
+            path: "r1".to_owned(),
+            verb: "GET".to_owned(),
+            authorizer: "z1".to_owned(),
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            uri: URI.to_owned(),
+        }
+    }
+
+    fn desired() -> Route {
+        with(&["user-api/read", "user-api/write"])
+    }
+
+    fn live() -> Value {
+        json!({
+            "httpMethod": "GET", "authorizationType": "COGNITO_USER_POOLS", "authorizerId": "z1",
+            "apiKeyRequired": false, "authorizationScopes": ["user-api/write", "user-api/read"],
+            "methodIntegration": {
+                "type": "AWS_PROXY", "httpMethod": "POST", "uri": URI, "passthroughBehavior": "WHEN_NO_MATCH",
+                "timeoutInMillis": 29000, "cacheNamespace": "r1", "cacheKeyParameters": [],
+            },
+        })
+    }
+
+    fn put_integration() -> Rule {
+        on!(
+            Sdk::put_integration,
+            |i| {
+                assert_eq!((i.resource_id(), i.http_method()), (Some("r1"), Some("GET")));
+                assert_eq!(i.r#type(), Some(&IntegrationType::AwsProxy));
+                assert_eq!(i.integration_http_method(), Some("POST"));
+                assert_eq!(i.uri(), Some(URI));
+            },
+            ok(json!({}))
+        )
+    }
+
+    /// Expects exactly these patches of the method.
+    fn patched(expected: &'static [(&'static str, &'static str, &'static str)]) -> Rule {
+        on!(
+            Sdk::update_method,
+            |i| {
+                let patches: Vec<_> = i
+                    .patch_operations()
+                    .iter()
+                    .map(|patch| (patch.op().unwrap().as_str(), patch.path().unwrap(), patch.value().unwrap()))
+                    .collect();
+                assert_eq!(patches, expected);
+            },
+            ok(live())
+        )
+    }
+
+    fn gone() -> HttpResponse {
+        refused(404, "NotFoundException", "Invalid Method identifier specified")
+    }
+
+    async fn read(live: Value) -> Route {
+        let cx = apigateway([on!(Sdk::get_method, ok(live.clone()))]);
+        desired().read(&cx, &desired().output()).await.unwrap().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
+        let cx = apigateway([
+            on!(Sdk::get_method, gone()),
+            on!(Sdk::get_method, gone()),
+            on!(Sdk::delete_method, |i| { assert_eq!((i.resource_id(), i.http_method()), (Some("r1"), Some("GET"))) }, gone()),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert_eq!(desired().read(&cx, &desired().output()).await.unwrap(), None);
+        desired().delete(&cx, &desired().output()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_found_and_an_interrupted_one_gets_its_integration() {
+        let mut half = live();
+        half["methodIntegration"].take();
+        let cx = apigateway([
+            on!(Sdk::get_method, ok(live())),
+            on!(Sdk::get_method, ok(half.clone())),
+            put_integration(),
+        ]);
+        assert!(desired().find(&cx).await.unwrap().is_some());
+        assert!(desired().find(&cx).await.unwrap().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_created_closed_to_all_but_tokens_with_a_scope() {
+        let cx = apigateway([
+            on!(
+                Sdk::put_method,
+                |i| {
+                    assert_eq!((i.resource_id(), i.http_method()), (Some("r1"), Some("GET")));
+                    assert_eq!(i.authorization_type(), Some("COGNITO_USER_POOLS"));
+                    assert_eq!(i.authorizer_id(), Some("z1"));
+                    assert_eq!(i.authorization_scopes(), ["user-api/read", "user-api/write"]);
+                },
+                ok(live())
+            ),
+            put_integration(),
+        ]);
+        desired().create(&cx).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_method_that_exists_is_told_as_taken_and_not_overwritten() {
+        let text = "Method already exists for this resource";
+        let cx = apigateway([on!(Sdk::put_method, refused(409, "ConflictException", text))]);
+        let (class, told) = failed(desired().create(&cx).await);
+        assert_eq!(class, Some(Class::Taken));
+        assert!(told.contains(text), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_order_of_its_scopes_is_no_drift() {
+        assert_eq!(read(live()).await, desired());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_method_that_was_opened_or_bent_is_drift() {
+        for (pointer, other) in [
+            ("/authorizationType", json!("NONE")),
+            ("/authorizerId", json!("z9")),
+            ("/authorizationScopes", json!([])),
+            ("/methodIntegration/type", json!("MOCK")),
+            ("/methodIntegration/httpMethod", json!("GET")),
+            ("/methodIntegration/uri", json!("arn:other")),
+        ] {
+            let mut bent = live();
+            *bent.pointer_mut(pointer).unwrap() = other;
+            assert_ne!(read(bent).await, desired(), "{pointer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_adds_scopes_before_it_removes_any() {
+        let cx = apigateway([patched(&[
+            ("replace", "/authorizerId", "z1"),
+            ("add", "/authorizationScopes", "user-api/write"),
+            ("remove", "/authorizationScopes", "user-api/admin"),
+        ])]);
+        let before = Route {
+            authorizer: "z0".to_owned(),
+            ..with(&["user-api/read", "user-api/admin"])
+        };
+        let out = desired().update(&cx, &before, before.output()).await.unwrap();
+        assert_eq!(out.digest, desired().output().digest);
+        assert_ne!(out.digest, before.output().digest, "another route wants another deployment");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_of_the_function_touches_the_integration_only() {
+        let cx = apigateway([put_integration()]);
+        let before = Route {
+            uri: "arn:old".to_owned(),
+            ..desired()
+        };
+        desired().update(&cx, &before, before.output()).await.unwrap();
+    }
+}

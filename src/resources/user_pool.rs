@@ -239,7 +239,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_missing_reads_as_none_and_is_deleted() {
         let gone = || refused(400, "ResourceNotFoundException", "User pool does not exist.");
-        let cx = cognito([on!(Sdk::describe_user_pool, gone()), on!(Sdk::delete_user_pool, gone())]);
+        let cx = cognito([on!(Sdk::describe_user_pool, gone()), on!(Sdk::delete_user_pool, |i| { assert_eq!(i.user_pool_id(), Some("eu-central-1_ours")) }, gone())]);
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
         desired().delete(&cx, &out()).await.unwrap();
     }

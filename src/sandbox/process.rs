@@ -85,7 +85,7 @@ pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Re
     let path = std::iter::once(node.to_owned()).chain(std::env::split_paths(&path));
     let mut command = Command::new(python);
     // Nothing that the user has set may reach it: it hands all that it has to the functions, credentials too, and obeys
-    // what was meant for Python or for another emulator.
+    // what was meant for Python, for another emulator or for the way to a proxy, through which it would not find itself.
     command.env_clear();
     for name in LINKER {
         if let Some(folders) = std::env::var_os(name) {
