@@ -3,13 +3,22 @@
 //! Must not know AWS, the engine or the state.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 
+use secrecy::{ExposeSecret, SecretString};
+
 /// Everything that one stack consists of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The stack's name: `[a-z][a-z0-9-]{1,29}`.
     pub stack: String,
+    /// The AWS region; `None`: the usual AWS sources say.
+    pub region: Option<String>,
+    /// The user's own tags of everything that AWS lets be tagged.
+    pub tags: BTreeMap<String, String>,
+    /// The user pool.
+    pub user_pool: UserPool,
     /// By identifier.
     pub resource_servers: BTreeMap<String, ResourceServer>,
     /// By name.
@@ -20,6 +29,17 @@ pub struct Config {
     pub api: Api,
     /// Each verb once a path.
     pub routes: Vec<Route>,
+}
+
+/// The user pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserPool {
+    /// The prefix of the token endpoint's host name; `None`: `<stack>-<owner>`.
+    pub domain_prefix: Option<String>,
+    /// Whether AWS refuses to delete it.
+    pub deletion_protection: bool,
+    /// `LITE`, `ESSENTIALS` or `PLUS`.
+    pub tier: String,
 }
 
 /// A resource server: the scopes under one identifier.
@@ -41,7 +61,7 @@ pub struct Client {
 }
 
 /// A function that answers routes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Function {
     /// Its code.
     pub source: Source,
@@ -57,6 +77,26 @@ pub struct Function {
     pub timeout_seconds: i32,
     /// How many days its log events are kept.
     pub log_retention_days: i32,
+    /// Its environment variables.
+    pub environment: Environment,
+}
+
+/// Environment variables by name. Their values may be secrets: they are neither printed nor recorded.
+#[derive(Clone, Default)]
+pub struct Environment(pub BTreeMap<String, SecretString>);
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl PartialEq for Environment {
+    fn eq(&self, other: &Self) -> bool {
+        let plain =
+            |(name, value): (&String, &SecretString)| (name.clone(), value.expose_secret().to_owned());
+        self.0.iter().map(plain).eq(other.0.iter().map(plain))
+    }
 }
 
 /// Where a function's code is.
@@ -66,10 +106,12 @@ pub enum Source {
     Sample,
     /// A folder, which is zipped.
     Folder(PathBuf),
+    /// A zip as it is.
+    Zip(PathBuf),
 }
 
 /// The REST API.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Api {
     /// For people.
     pub name: String,
@@ -77,6 +119,17 @@ pub struct Api {
     pub description: String,
     /// The stage's name, the last part of the API's URL.
     pub stage: String,
+    /// The most requests that the stage lets through; `None`: the account's limits.
+    pub throttle: Option<Throttle>,
+}
+
+/// A limit on requests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Throttle {
+    /// Requests a second, over time.
+    pub rate: f64,
+    /// Requests at once.
+    pub burst: i32,
 }
 
 /// A verb of a path.
@@ -100,6 +153,13 @@ impl Config {
         let scope = |name: &str, description: &str| (name.to_owned(), description.to_owned());
         Self {
             stack: "user-api".to_owned(),
+            region: None,
+            tags: BTreeMap::new(),
+            user_pool: UserPool {
+                domain_prefix: None,
+                deletion_protection: false,
+                tier: "ESSENTIALS".to_owned(),
+            },
             resource_servers: BTreeMap::from([(
                 "OauthResourceServer".to_owned(),
                 ResourceServer {
@@ -127,12 +187,14 @@ impl Config {
                     memory_mb: 128,
                     timeout_seconds: 10,
                     log_retention_days: 14,
+                    environment: Environment::default(),
                 },
             )]),
             api: Api {
                 name: "UserAPI".to_owned(),
                 description: "This is the User API".to_owned(),
                 stage: "prod".to_owned(),
+                throttle: None,
             },
             routes: vec![Route {
                 verb: "GET".to_owned(),

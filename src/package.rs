@@ -122,6 +122,11 @@ impl Package {
     }
 
     /// The package of files held in memory, each a path with `/` separators and its content.
+    pub fn from_zip(_file: &Path) -> Result<Self, PackageError> {
+        todo!("helper 1")
+    }
+
+    /// The zip of these files.
     pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self, PackageError> {
         let mut sorted = files.to_vec();
         sorted.sort_unstable_by_key(|(name, _)| *name);

@@ -50,10 +50,18 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     type Output: Serialize + DeserializeOwned + 'static;
     /// The kind's name in the state file and in everything printed.
     const KIND: &'static str;
-    /// Fields AWS cannot change in place.
+    /// Fields AWS cannot change in place: where one differs, the resource is deleted and made again.
     const FIXED: &'static [&'static str] = &[];
+    /// What its users lose for good where it is deleted and made again, as a noun; `None`: nothing, so that it may be
+    /// done without being asked for.
+    const LOSES: Option<&'static str> = None;
     /// The kind of need whose deletion takes this resource along (a method dies with its REST API).
     const DIES_WITH: Option<&'static str> = None;
+    /// The kind of need that AWS does not delete while this resource is there (a pool that has a domain).
+    const HOLDS: Option<&'static str> = None;
+    /// Where it is no longer declared: whether it is deleted before anything else is changed. So for what is not live
+    /// until it is deployed; all else is deleted after everything that used it has moved.
+    const REMOVED_FIRST: bool = false;
 
     /// Writes of one lane run one at a time.
     fn lane(&self) -> Option<String> {
@@ -70,10 +78,18 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     /// Makes it. May be cut off anywhere and called again after `find` saw nothing.
     fn create(&self, cx: &Cx<Self::Cloud>) -> impl Future<Output = Result<Self::Output>>;
 
-    /// The live resource in the same terms as the desired one, managed fields only; `None` if it is gone.
+    /// The live resource in the same terms as the desired one, managed fields only; `None` if it is gone. A field that is
+    /// null, and not so in the record, could not be compared.
     fn read(&self, cx: &Cx<Self::Cloud>, out: &Self::Output) -> impl Future<Output = Result<Option<Self>>>;
 
-    /// Turns `before` into `self` in place. May be repeated. Nothing to do for a kind all of whose fields are fixed.
+    /// Its output once it is updated to `self`; `None` if only AWS knows.
+    fn output_after_update(&self, out: Self::Output) -> Option<Self::Output> {
+        Some(out)
+    }
+
+    /// Changes in place the fields in which `self` differs from `before`, and nothing else: what others set on it stays.
+    /// Where they do not differ it makes sure of all of them only if that costs no call. May be repeated. Nothing to do
+    /// for a kind all of whose fields are fixed.
     fn update(
         &self,
         _cx: &Cx<Self::Cloud>,
@@ -81,6 +97,17 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
         out: Self::Output,
     ) -> impl Future<Output = Result<Self::Output>> {
         std::future::ready(Ok(out))
+    }
+
+    /// Whether an update from `before` leaves something that has to stay until all that depends on it has moved: then
+    /// `retire` is called, once it has.
+    fn retires(&self, _before: &Self) -> bool {
+        false
+    }
+
+    /// Takes away what an update left of earlier states. May be repeated. What it has not come to dies with a need.
+    fn retire(&self, _cx: &Cx<Self::Cloud>, _out: &Self::Output) -> impl Future<Output = Result<()>> {
+        std::future::ready(Ok(()))
     }
 
     /// Succeeds if it is already gone. The caller waits until `read` no longer sees it.
@@ -93,8 +120,14 @@ pub trait Erased<C> {
     fn kind(&self) -> &'static str;
     /// [`Resource::FIXED`].
     fn fixed(&self) -> &'static [&'static str];
+    /// [`Resource::LOSES`].
+    fn loses(&self) -> Option<&'static str>;
     /// [`Resource::DIES_WITH`].
     fn dies_with(&self) -> Option<&'static str>;
+    /// [`Resource::HOLDS`].
+    fn holds(&self) -> Option<&'static str>;
+    /// [`Resource::REMOVED_FIRST`].
+    fn removed_first(&self) -> bool;
     /// [`Resource::lane`].
     fn lane(&self) -> Option<String>;
     /// The resource's own fields.
@@ -107,6 +140,8 @@ pub trait Erased<C> {
     fn create<'a>(&'a self, cx: &'a Cx<C>) -> LocalBoxFuture<'a, Result<Value>>;
     /// [`Resource::read`].
     fn read<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<Option<Value>>>;
+    /// [`Resource::output_after_update`]; fails on an output of another shape.
+    fn output_after_update(&self, out: &Value) -> Result<Option<Value>>;
     /// [`Resource::update`].
     fn update<'a>(
         &'a self,
@@ -114,6 +149,10 @@ pub trait Erased<C> {
         before: &'a Value,
         out: &'a Value,
     ) -> LocalBoxFuture<'a, Result<Value>>;
+    /// [`Resource::retires`]; fails on a desired state of another shape.
+    fn retires(&self, before: &Value) -> Result<bool>;
+    /// [`Resource::retire`].
+    fn retire<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
     /// [`Resource::delete`].
     fn delete<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
 }
@@ -127,8 +166,20 @@ impl<R: Resource> Erased<R::Cloud> for R {
         R::FIXED
     }
 
+    fn loses(&self) -> Option<&'static str> {
+        R::LOSES
+    }
+
     fn dies_with(&self) -> Option<&'static str> {
         R::DIES_WITH
+    }
+
+    fn holds(&self) -> Option<&'static str> {
+        R::HOLDS
+    }
+
+    fn removed_first(&self) -> bool {
+        R::REMOVED_FIRST
     }
 
     fn lane(&self) -> Option<String> {
@@ -165,12 +216,23 @@ impl<R: Resource> Erased<R::Cloud> for R {
         out: &'a Value,
     ) -> LocalBoxFuture<'a, Result<Value>> {
         Box::pin(async move {
-            let before: R = serde_json::from_value(before.clone())
-                .context("the recorded desired state is of another shape")?;
+            let before = earlier::<R>(before)?;
             Ok(json(
                 &Resource::update(self, cx, &before, output::<R>(out)?).await?,
             ))
         })
+    }
+
+    fn output_after_update(&self, out: &Value) -> Result<Option<Value>> {
+        Ok(Resource::output_after_update(self, output::<R>(out)?).map(|out| json(&out)))
+    }
+
+    fn retires(&self, before: &Value) -> Result<bool> {
+        Ok(Resource::retires(self, &earlier::<R>(before)?))
+    }
+
+    fn retire<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async move { Resource::retire(self, cx, &output::<R>(out)?).await })
     }
 
     fn delete<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>> {
@@ -180,6 +242,11 @@ impl<R: Resource> Erased<R::Cloud> for R {
 
 fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("a resource's fields and outputs are plain JSON")
+}
+
+fn earlier<R: Resource>(before: &Value) -> Result<R> {
+    serde_json::from_value(before.clone())
+        .with_context(|| format!("the recorded state of this {} is of another shape", R::KIND))
 }
 
 fn output<R: Resource>(out: &Value) -> Result<R::Output> {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::ExposeSecret;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -15,7 +16,8 @@ use crate::aws::{Aws, Identity, policy};
 use crate::config::{Config, parts};
 use crate::graph::{Handle, Stack};
 use crate::package::Package;
-use crate::resources::function::Code;
+use crate::resources::function::{Code, Variables, fingerprint};
+use crate::resources::stage::Throttle;
 use crate::resources::{
     Authorizer, Client, Deployment, Function, LogGroup, Path, Permission, PoolDomain, ResourceServer,
     RestApi, Role, RolePolicy, Route, Stage, UserPool,
@@ -40,7 +42,8 @@ pub fn stack(
         region,
         ..
     } = identity.clone();
-    let tags = tags(&config.stack, owner);
+    let mut tags = tags(&config.stack, owner);
+    tags.extend(config.tags.clone());
     let unique = |name: &str| format!("{}-{owner}-{name}", config.stack);
     let function_arn = |name: &str| {
         format!(
@@ -90,7 +93,7 @@ pub fn stack(
         });
 
         let group = s.add(format!("log-group:{name}"), (), {
-            let (tags, retention_days) = (tags.clone(), function.log_retention_days);
+            let (tags, retention_days) = (Some(tags.clone()), Some(function.log_retention_days));
             move |()| LogGroup {
                 name: group_name.clone(),
                 retention_days,
@@ -101,7 +104,18 @@ pub fn stack(
         // The group is made before the first invocation and outlives the last.
         let made = s.add(format!("function:{name}"), (role, group), {
             let (function, tags, package) = (function.clone(), tags.clone(), &packages[name]);
-            let (code_sha256, code) = (package.sha256.clone(), Code(Rc::new(package.zip.clone())));
+            let code_sha256 = package.sha256.clone();
+            let code_size = i64::try_from(package.zip.len()).expect("a zip that Lambda takes is small");
+            let code = Code(Rc::new(package.zip.clone()));
+            let environment: BTreeMap<_, _> = (function.environment.0.iter())
+                .map(|(variable, value)| {
+                    (
+                        variable.clone(),
+                        fingerprint(&full, variable, value.expose_secret()),
+                    )
+                })
+                .collect();
+            let variables = Variables(Rc::new(function.environment.0.clone()));
             move |(role, _)| Function {
                 name: full.clone(),
                 role: role.arn,
@@ -111,25 +125,31 @@ pub fn stack(
                 memory_mb: function.memory_mb,
                 timeout_seconds: function.timeout_seconds,
                 code_sha256: code_sha256.clone(),
+                code_size,
+                environment: environment.clone(),
                 tags: tags.clone(),
                 code: code.clone(),
+                variables: variables.clone(),
             }
         });
         functions.insert(name.clone(), made);
     }
 
     let pool = s.add("user-pool", (), {
-        let (name, tags) = (config.stack.clone(), tags.clone());
+        let (name, pool, tags) = (config.stack.clone(), config.user_pool.clone(), tags.clone());
         move |()| UserPool {
             name: name.clone(),
             admin_create_user_only: true,
             issuer: "ORIGINAL".to_owned(),
+            tier: pool.tier.clone(),
+            deletion_protection: pool.deletion_protection,
             tags: tags.clone(),
         }
     });
 
     s.add("pool-domain", pool.clone(), {
-        let prefix = format!("{}-{owner}", config.stack);
+        let given = config.user_pool.domain_prefix.clone();
+        let prefix = given.unwrap_or_else(|| format!("{}-{owner}", config.stack));
         move |pool| PoolDomain {
             pool: pool.id,
             prefix: prefix.clone(),
@@ -243,24 +263,36 @@ pub fn stack(
         });
     }
 
-    let deployment = s.add("deployment", (api.clone(), routes), |(api, routes)| {
-        let mut hash = Sha256::new();
-        for route in routes {
-            hash.update(route.digest);
-        }
-        let hash = URL_SAFE_NO_PAD.encode(hash.finalize());
-        Deployment {
-            api: api.id,
-            description: format!("provision {hash}"),
-        }
-    });
+    let deployment = s.add(
+        "deployment",
+        (api.clone(), authorizer, routes),
+        |(api, authorizer, routes)| {
+            let mut hash = Sha256::new_with_prefix(authorizer.digest);
+            for route in routes {
+                hash.update(route.digest);
+            }
+            let hash = URL_SAFE_NO_PAD.encode(hash.finalize());
+            Deployment {
+                api: api.id,
+                description: format!("provision {hash}"),
+            }
+        },
+    );
 
     s.add("stage", (api, deployment), {
         let name = config.api.stage.clone();
+        let throttle = config
+            .api
+            .throttle
+            .map_or_else(Throttle::default, |limit| Throttle {
+                rate: Some(limit.rate),
+                burst: Some(limit.burst),
+            });
         move |(api, deployment)| Stage {
             api: api.id,
             name: name.clone(),
             deployment: deployment.id,
+            throttle,
             tags: tags.clone(),
         }
     });

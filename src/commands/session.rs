@@ -170,6 +170,7 @@ pub fn packages(config: &Config) -> Result<std::collections::BTreeMap<String, Pa
                     Package::from_files(&[("index.mjs", include_bytes!("../../lambda/index.mjs").as_slice())])
                 }
                 Source::Folder(folder) => Package::from_folder(folder),
+                Source::Zip(file) => Package::from_zip(file),
             };
             let package = package.with_context(|| format!("the code of function {name} cannot be used"));
             Ok((

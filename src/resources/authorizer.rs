@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
 use aws_sdk_apigateway::types::{AuthorizerType, Op, PatchOperation};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::aws::Aws;
 use crate::aws::clients::OnlyThrottles;
@@ -32,9 +35,19 @@ pub struct Authorizer {
 pub struct Output {
     /// The authorizer's id.
     pub id: String,
+    /// SHA-256, in base64url, over all that the authorizer consists of: another one wants another deployment.
+    pub digest: String,
 }
 
 impl Authorizer {
+    fn output(&self, id: String) -> Output {
+        let authorizer = serde_json::to_vec(self).expect("an authorizer is plain JSON");
+        Output {
+            id,
+            digest: URL_SAFE_NO_PAD.encode(Sha256::digest(authorizer)),
+        }
+    }
+
     async fn api_is_gone(&self, cx: &Cx<Aws>) -> Result<bool> {
         let get = || cx.cloud().apigateway.get_rest_api().rest_api_id(&self.api).send();
         Ok(unless_gone(cx.call("apigateway:GetRestApi", get).await)?.is_none())
@@ -63,7 +76,7 @@ impl Resource for Authorizer {
             return Ok(None);
         };
         let ours = page.items().iter().find(|authorizer| authorizer.name() == Some(&self.name));
-        Ok(ours.and_then(|authorizer| authorizer.id()).map(|id| Output { id: id.to_owned() }))
+        Ok(ours.and_then(|authorizer| authorizer.id()).map(|id| self.output(id.to_owned())))
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
@@ -89,9 +102,7 @@ impl Resource for Authorizer {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Output {
-            id: authorizer.id.context("apigateway:CreateAuthorizer answered no id")?,
-        })
+        Ok(self.output(authorizer.id.context("apigateway:CreateAuthorizer answered no id")?))
     }
 
     async fn read(&self, cx: &Cx<Aws>, out: &Output) -> Result<Option<Self>> {

@@ -96,6 +96,7 @@ impl Resource for Client {
         "token_revocation",
         "prevent_user_existence_errors",
     ];
+    const LOSES: Option<&'static str> = Some("its client_id and secret");
     const DIES_WITH: Option<&'static str> = Some("user-pool");
 
     fn id(&self, out: &Output) -> String {

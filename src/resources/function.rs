@@ -2,14 +2,19 @@
 //!
 //! Must not make its role or its log group, nor say who may invoke it.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use aws_sdk_lambda::operation::get_function::GetFunctionOutput;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{Architecture, FunctionCode, Runtime, State};
+use aws_sdk_lambda::types::{Architecture, Environment, FunctionCode, Runtime, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::aws::Aws;
 use crate::aws::tags::{self, Tags};
@@ -38,11 +43,18 @@ pub struct Function {
     pub timeout_seconds: i32,
     /// The zip's SHA-256 in base64, as Lambda reports it.
     pub code_sha256: String,
+    /// The zip's size in bytes.
+    pub code_size: i64,
+    /// Its environment variables: name to [`fingerprint`] of the value.
+    pub environment: BTreeMap<String, String>,
     /// Including the owner.
     pub tags: Tags,
     /// The code itself. Not recorded, so a resource that comes from the state file cannot be created.
     #[serde(skip)]
     pub code: Code,
+    /// The values of `environment`. Not recorded, like the code.
+    #[serde(skip)]
+    pub variables: Variables,
 }
 
 /// The zip that `code_sha256` is the hash of; equal to any other, as the hash tells them apart.
@@ -61,6 +73,32 @@ impl std::fmt::Debug for Code {
     }
 }
 
+/// The values that `environment` has the fingerprints of; equal to any other, as those tell them apart.
+#[derive(Clone, Default)]
+pub struct Variables(pub Rc<BTreeMap<String, SecretString>>);
+
+impl PartialEq for Variables {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for Variables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What stands for a variable's value wherever it is recorded or shown: a hash, which differs between functions.
+pub fn fingerprint(function: &str, variable: &str, value: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [function, variable, value] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    format!("sha256:{}", &URL_SAFE_NO_PAD.encode(hash.finalize())[..16])
+}
+
 /// What Lambda answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Output {
@@ -69,6 +107,12 @@ pub struct Output {
 }
 
 impl Function {
+    fn environment(&self) -> Environment {
+        let plain =
+            self.variables.0.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
+        Environment::builder().set_variables(Some(plain.collect())).build()
+    }
+
     async fn get(&self, cx: &Cx<Aws>) -> Result<Option<GetFunctionOutput>> {
         let get = || cx.cloud().lambda.get_function().function_name(&self.name).send();
         Ok(unless_gone(cx.call("lambda:GetFunction", get).await)?)
@@ -141,6 +185,7 @@ impl Resource for Function {
                 .memory_size(self.memory_mb)
                 .timeout(self.timeout_seconds)
                 .code(code.clone())
+                .environment(self.environment())
                 .set_tags(Some(tags::map(&self.tags)))
                 .send()
         };
@@ -162,8 +207,17 @@ impl Resource for Function {
             memory_mb: live.memory_size().unwrap_or_default(),
             timeout_seconds: live.timeout().unwrap_or_default(),
             code_sha256: live.code_sha256().unwrap_or_default().to_owned(),
+            code_size: live.code_size(),
+            environment: live
+                .environment()
+                .and_then(|environment| environment.variables())
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name.clone(), fingerprint(&self.name, name, value)))
+                .collect(),
             tags: tags::managed(&self.tags, tags::pairs(answer.tags())),
             code: self.code.clone(),
+            variables: self.variables.clone(),
         }))
     }
 

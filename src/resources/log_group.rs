@@ -2,6 +2,7 @@
 //!
 //! Must not read or write log events.
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
@@ -14,10 +15,10 @@ use crate::resource::{Cx, Resource, Result, Stranger};
 pub struct LogGroup {
     /// `/aws/lambda/<function>`.
     pub name: String,
-    /// One of the numbers of days that AWS allows.
-    pub retention_days: i32,
-    /// Including the owner. Not compared with what is live: reading them takes a call of its own.
-    pub tags: Tags,
+    /// One of the numbers of days that AWS allows. What is live is `None` where a policy of the whole account overrides it.
+    pub retention_days: Option<i32>,
+    /// Including the owner. What is live is `None`: reading them takes a call of its own.
+    pub tags: Option<Tags>,
 }
 
 /// Nothing that the name does not say.
@@ -50,13 +51,17 @@ impl LogGroup {
         }
     }
 
+    fn tags(&self) -> Result<&Tags> {
+        self.tags.as_ref().context("a log group that is to be made has tags")
+    }
+
     async fn put_retention(&self, cx: &Cx<Aws>) -> Result<()> {
         let put = || {
             cx.cloud()
                 .logs
                 .put_retention_policy()
                 .log_group_name(&self.name)
-                .retention_in_days(self.retention_days)
+                .set_retention_in_days(self.retention_days)
                 .send()
         };
         cx.call("logs:PutRetentionPolicy", put).await?;
@@ -84,7 +89,7 @@ impl Resource for LogGroup {
         let Some(answer) = unless_gone(cx.call("logs:ListTagsForResource", list).await)? else {
             return Ok(None);
         };
-        if !tags::are_ours(&self.tags, tags::pairs(answer.tags())) {
+        if !tags::are_ours(self.tags()?, tags::pairs(answer.tags())) {
             return Err(Stranger { what: format!("log group {}", self.name) }.into());
         }
         // The interrupted run may not have come to the second call.
@@ -93,12 +98,13 @@ impl Resource for LogGroup {
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
+        let tags = tags::map(self.tags()?);
         let create = || {
             cx.cloud()
                 .logs
                 .create_log_group()
                 .log_group_name(&self.name)
-                .set_tags(Some(tags::map(&self.tags)))
+                .set_tags(Some(tags.clone()))
                 .send()
         };
         cx.call("logs:CreateLogGroup", create).await?;
@@ -115,8 +121,8 @@ impl Resource for LogGroup {
         let live = group.retention_in_days().unwrap_or_default();
         Ok(Some(Self {
             name: self.name.clone(),
-            retention_days: if overridden { self.retention_days } else { live },
-            tags: self.tags.clone(),
+            retention_days: (!overridden).then_some(live),
+            tags: None,
         }))
     }
 

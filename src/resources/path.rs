@@ -33,6 +33,7 @@ impl Resource for Path {
     const KIND: &'static str = "path";
     const FIXED: &'static [&'static str] = &["api", "parent", "part"];
     const DIES_WITH: Option<&'static str> = Some("rest-api");
+    const REMOVED_FIRST: bool = true;
 
     fn lane(&self) -> Option<String> {
         Some(format!("rest-api {}", self.api))

@@ -53,6 +53,7 @@ impl Resource for PoolDomain {
     type Output = Output;
     const KIND: &'static str = "pool-domain";
     const FIXED: &'static [&'static str] = &["pool", "prefix"];
+    const HOLDS: Option<&'static str> = Some("user-pool");
 
     fn id(&self, _: &Output) -> String {
         self.prefix.clone()

@@ -29,6 +29,7 @@ impl Resource for RolePolicy {
     type Output = Output;
     const KIND: &'static str = "role-policy";
     const FIXED: &'static [&'static str] = &["role", "name", "document"];
+    const HOLDS: Option<&'static str> = Some("role");
 
     fn id(&self, _: &Output) -> String {
         self.name.clone()

@@ -97,6 +97,7 @@ impl Resource for Route {
     const KIND: &'static str = "route";
     const FIXED: &'static [&'static str] = &["api", "path", "verb"];
     const DIES_WITH: Option<&'static str> = Some("rest-api");
+    const REMOVED_FIRST: bool = true;
 
     fn lane(&self) -> Option<String> {
         Some(format!("rest-api {}", self.api))

@@ -19,8 +19,19 @@ pub struct Stage {
     pub name: String,
     /// The id of the deployment that it serves.
     pub deployment: String,
+    /// The limits of all its methods together.
+    pub throttle: Throttle,
     /// Including the owner.
     pub tags: Tags,
+}
+
+/// Limits on requests; `None`: the account's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// Requests a second, over time.
+    pub rate: Option<f64>,
+    /// Requests at once.
+    pub burst: Option<i32>,
 }
 
 /// Nothing that the name does not say.
@@ -70,6 +81,7 @@ impl Resource for Stage {
             api: self.api.clone(),
             name: self.name.clone(),
             deployment: live.deployment_id().unwrap_or_default().to_owned(),
+            throttle: Throttle::default(),
             tags: tags::managed(&self.tags, tags::pairs(live.tags())),
         }))
     }

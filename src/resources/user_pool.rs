@@ -5,7 +5,8 @@
 use anyhow::Context;
 use aws_sdk_cognitoidentityprovider::config::Config;
 use aws_sdk_cognitoidentityprovider::types::{
-    AdminCreateUserConfigType, IssuerConfigurationType, IssuerType, UserPoolMfaType, UserPoolType,
+    AdminCreateUserConfigType, DeletionProtectionType, IssuerConfigurationType, IssuerType, UserPoolMfaType,
+    UserPoolTierType, UserPoolType,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,10 @@ pub struct UserPool {
     /// `ORIGINAL`: the issuer is `https://cognito-idp.<region>.amazonaws.com/<pool>`, which the authorizer of a REST API
     /// is known to accept.
     pub issuer: String,
+    /// `LITE`, `ESSENTIALS` or `PLUS`.
+    pub tier: String,
+    /// Whether Cognito refuses to delete it.
+    pub deletion_protection: bool,
     /// Including the owner.
     pub tags: Tags,
 }
@@ -50,6 +55,10 @@ impl UserPool {
     }
 }
 
+fn protection(on: bool) -> DeletionProtectionType {
+    if on { DeletionProtectionType::Active } else { DeletionProtectionType::Inactive }
+}
+
 fn output(pool: UserPoolType) -> Result<Output> {
     Ok(Output {
         id: pool.id.context("Cognito answered a pool without an id")?,
@@ -61,7 +70,8 @@ impl Resource for UserPool {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "user-pool";
-    const FIXED: &'static [&'static str] = &["name", "admin_create_user_only", "issuer", "tags"];
+    const FIXED: &'static [&'static str] = &["name", "admin_create_user_only", "issuer", "tier", "deletion_protection", "tags"];
+    const LOSES: Option<&'static str> = Some("its users, and every client's client_id and secret");
 
     fn id(&self, out: &Output) -> String {
         out.id.clone()
@@ -104,6 +114,8 @@ impl Resource for UserPool {
                 .admin_create_user_config(admin.clone())
                 .issuer_configuration(issuer.clone())
                 .mfa_configuration(UserPoolMfaType::Off)
+                .user_pool_tier(UserPoolTierType::from(self.tier.as_str()))
+                .deletion_protection(protection(self.deletion_protection))
                 .set_user_pool_tags(Some(tags::map(&self.tags)))
                 .customize()
                 .config_override(Config::builder().retry_classifier(OnlyThrottles))
@@ -124,6 +136,8 @@ impl Resource for UserPool {
             name: pool.name().unwrap_or_default().to_owned(),
             admin_create_user_only: admin.is_some_and(AdminCreateUserConfigType::allow_admin_create_user_only),
             issuer: issuer.map_or("ORIGINAL", IssuerType::as_str).to_owned(),
+            tier: pool.user_pool_tier().map_or("ESSENTIALS", UserPoolTierType::as_str).to_owned(),
+            deletion_protection: pool.deletion_protection() == Some(&DeletionProtectionType::Active),
             tags: tags::managed(&self.tags, tags::pairs(pool.user_pool_tags())),
         }))
     }
