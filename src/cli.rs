@@ -67,8 +67,10 @@ pub enum Color {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create the stack, or go on where an interrupted run stopped
-    Up,
+    /// Show what `up` would do, and do nothing
+    Plan(Plan),
+    /// Make the stack what the configuration says, or go on where an interrupted run stopped
+    Up(Up),
     /// Show how the stack stands; exit 3 if it is not as recorded
     Status,
     /// Print an access token from the client-credentials grant
@@ -81,6 +83,39 @@ pub enum Command {
     Down(Down),
     /// The local AWS that `--sandbox` uses
     Sandbox(Sandbox),
+}
+
+/// What `plan` shows and `up` does beyond what the configuration says.
+#[derive(Args, Debug)]
+pub struct Changes {
+    /// Delete this step and make it anew, whatever is lost with it; repeatable
+    #[arg(long, value_name = "STEP")]
+    pub replace: Vec<String>,
+    /// Leave what others changed as it is
+    #[arg(long)]
+    pub no_repair: bool,
+}
+
+/// `plan`.
+#[derive(Args, Debug)]
+pub struct Plan {
+    /// What to do.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Exit 3 if there is anything to do
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `up`.
+#[derive(Args, Debug)]
+pub struct Up {
+    /// What to do.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Do not ask before something is deleted or replaced
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `token`.

@@ -7,6 +7,9 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use anyhow::Context;
+use serde::de::value::MapDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::{Serialize, forward_to_deserialize_any};
 use serde_json::Value;
 
 use crate::resource::{Erased, Resource, Result};
@@ -29,13 +32,21 @@ pub struct Step<C> {
     pub kind: &'static str,
     /// The names of the steps that must be done before, each once.
     pub needs: Vec<String>,
+    /// The names of the steps that must be done before this one is changed; it may be made before them.
+    pub follows: Vec<String>,
     build: Build<C>,
+    placeholder: fn(mark: &str) -> Value,
 }
 
 impl<C> Step<C> {
     /// The desired resource. All of `needs` must be in `outputs`; an output of another shape is an error.
     pub fn resource(&self, outputs: &Outputs) -> Result<Rc<dyn Erased<C>>> {
         (self.build)(outputs)
+    }
+
+    /// Stands in for an output that is not known yet: `mark` is in all of it.
+    pub fn placeholder(&self, mark: &str) -> Value {
+        (self.placeholder)(mark)
     }
 }
 
@@ -155,7 +166,9 @@ impl<C: 'static> Stack<C> {
             name: name.clone(),
             kind: R::KIND,
             needs: names,
+            follows: Vec::new(),
             build: Box::new(move |outputs| Ok(Rc::new(build(needs.take(outputs)?)))),
+            placeholder: placeholder::<R::Output>,
         });
         Handle {
             step: name.into(),
@@ -163,8 +176,74 @@ impl<C: 'static> Stack<C> {
         }
     }
 
+    /// Lets a step that is on record be changed only after `others`. No edge: making it does not wait for them, nor does
+    /// it see their outputs.
+    pub fn follow<R: Resource<Cloud = C>>(
+        &mut self,
+        step: &Handle<R>,
+        others: impl IntoIterator<Item = String>,
+    ) {
+        let index = self
+            .steps
+            .iter()
+            .position(|declared| *declared.name == *step.step);
+        let index = index.expect("a handle is of a declared step");
+        for other in others {
+            assert!(
+                self.steps[..index].iter().any(|declared| declared.name == other),
+                "a step follows steps that are declared before it: {other}"
+            );
+            self.steps[index].follows.push(other);
+        }
+    }
+
     /// The steps in the order of their declaration.
     pub fn steps(&self) -> &[Step<C>] {
         &self.steps
+    }
+}
+
+/// An output with the mark in place of every text.
+fn placeholder<O: DeserializeOwned + Serialize>(mark: &str) -> Value {
+    let output = O::deserialize(Placeholder(mark)).expect("an output is a struct of texts and numbers");
+    serde_json::to_value(output).expect("an output is plain JSON")
+}
+
+/// Deserializes into any struct of texts and numbers.
+#[derive(Clone, Copy)]
+struct Placeholder<'a>(&'a str);
+
+impl<'de> Deserializer<'de> for Placeholder<'_> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> std::result::Result<V::Value, Self::Error> {
+        visitor.visit_map(MapDeserializer::new(fields.iter().map(|field| (*field, self))))
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Self::Error> {
+        let bytes = self.0.bytes().map(u64::from);
+        visitor.visit_u64(bytes.fold(u64::MAX, |number, byte| number.wrapping_sub(byte)))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Self::Error> {
+        visitor.visit_str(self.0)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+impl IntoDeserializer<'_> for Placeholder<'_> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
     }
 }

@@ -105,7 +105,8 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
         false
     }
 
-    /// Takes away what an update left of earlier states. May be repeated. What it has not come to dies with a need.
+    /// Takes away what an update left of earlier states, which nothing uses any more. May be repeated. What it has not
+    /// come to dies with a need.
     fn retire(&self, _cx: &Cx<Self::Cloud>, _out: &Self::Output) -> impl Future<Output = Result<()>> {
         std::future::ready(Ok(()))
     }

@@ -170,7 +170,10 @@ pub fn stack(
         }));
     }
 
+    // What has to have moved before changed routes go live, or callers would be locked out meanwhile.
+    let mut before_live: Vec<String> = Vec::new();
     for (name, client) in &config.clients {
+        before_live.push(format!("client:{name}"));
         // Cognito refuses a client that names a scope which is not there yet.
         s.add(format!("client:{name}"), (pool.clone(), servers.clone()), {
             let (name, client) = (name.clone(), client.clone());
@@ -246,6 +249,7 @@ pub fn stack(
     }
 
     for (name, function) in functions {
+        before_live.push(format!("permission:{name}"));
         // One statement a function, whatever its routes: the policy's limit is 20 KB.
         s.add(format!("permission:{name}"), (function, api.clone()), {
             let (function, statement) = (unique(&name), unique("api"));
@@ -279,7 +283,7 @@ pub fn stack(
         },
     );
 
-    s.add("stage", (api, deployment), {
+    let stage = s.add("stage", (api, deployment), {
         let name = config.api.stage.clone();
         let throttle = config
             .api
@@ -296,5 +300,6 @@ pub fn stack(
             tags: tags.clone(),
         }
     });
+    s.follow(&stage, before_live);
     s
 }

@@ -4,14 +4,13 @@
 
 use std::io;
 
+use super::engine_run;
 use super::session::{self, Session};
 use super::talk::Talk;
-use super::up::{ended, failure};
 use crate::cli::{Down, Global};
-use crate::engine::{self, Engine, RunResult};
+use crate::engine::{self, RunResult};
 use crate::error::Failure;
 use crate::report::Event;
-use crate::resources;
 use crate::state::State;
 
 /// Runs it.
@@ -28,32 +27,20 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         return nothing(talk, &config.stack).map_err(Failure::from);
     };
     session.check(&state)?;
-    let stop = session::stop_signal()?;
-    let mut told = Ok(());
-    let mut report = |event: Event| {
-        if told.is_ok() {
-            told = talk.event(&event);
-        }
-    };
-    let mut engine = Engine {
-        cloud: session.aws.clone(),
-        revive: resources::revive,
-        state: &mut state,
-        store: &mut file,
-        report: &mut report,
-        stop,
-    };
-    let result = engine::down::down(&mut engine).await.map_err(session::unusable)?;
+    let result = engine_run::run(&session, &mut state, &mut file, talk, async |engine| {
+        engine::down::down(engine).await
+    })
+    .await?;
     if result.is_done() {
         // Every step was seen to be gone before it went off the record.
         file.remove()?;
     }
-    report(ended(&result, None));
-    told?;
+    talk.event(&engine_run::ended(&result, None));
+    talk.delivered()?;
     if result.is_done() {
         Ok(())
     } else {
-        Err(failure(result, "down --yes"))
+        Err(engine_run::failure(result, "down --yes"))
     }
 }
 
@@ -66,10 +53,10 @@ fn nothing(talk: &Talk, stack: &str) -> io::Result<()> {
             command: "down",
             stack: stack.to_owned(),
             steps: Vec::new(),
-        })?;
-        talk.event(&ended(&RunResult::default(), None))?;
+        });
+        talk.event(&engine_run::ended(&RunResult::default(), None));
     }
-    Ok(())
+    talk.delivered()
 }
 
 fn confirm(state: &State, args: &Down, talk: &Talk) -> Result<(), Failure> {

@@ -4,8 +4,10 @@
 
 mod call;
 mod down;
+mod engine_run;
 mod logs;
 mod outputs;
+mod plan;
 mod sandbox;
 mod session;
 mod status;
@@ -50,7 +52,8 @@ pub async fn main() -> u8 {
 async fn run(cli: &Cli, talk: &Rc<Talk>) -> Result<(), Failure> {
     let global = &cli.global;
     match &cli.command {
-        Command::Up => up::run(global, talk).await,
+        Command::Plan(args) => plan::run(global, args, talk).await,
+        Command::Up(args) => up::run(global, args, talk).await,
         Command::Status => status::run(global, talk).await,
         Command::Token(args) => token::run(global, args, talk).await,
         Command::Call(args) => call::run(global, args, talk).await,

@@ -18,7 +18,7 @@ use crate::error::{Failure, Kind};
 use crate::package::Package;
 use crate::resource::{Class, Cx, Result, class};
 use crate::sandbox;
-use crate::state::{Holder, Lock, LockError, State, StateError, StateFile};
+use crate::state::{FORMAT, Holder, Lock, LockError, State, StateError, StateFile};
 
 /// The stack's configuration, checked.
 pub fn config(global: &Global) -> Result<Config, Failure> {
@@ -125,6 +125,22 @@ impl Session {
             aws: Rc::new(Aws::new(&config, log.as_ref())),
             identity,
         })
+    }
+
+    /// The state of a stack that nothing is on record of.
+    pub fn new_state(&self, stack: &str, owner: &str) -> State {
+        let identity = self.identity.clone();
+        State {
+            format: FORMAT,
+            stack: stack.to_owned(),
+            account: identity.account,
+            region: identity.region,
+            partition: identity.partition,
+            endpoint: identity.endpoint,
+            owner: owner.to_owned(),
+            serial: 0,
+            steps: Vec::new(),
+        }
     }
 
     /// Refuses a state of another account, region or endpoint.

@@ -10,7 +10,7 @@ use super::outputs::{Outputs, outputs};
 use super::session::{self, Session, hinted};
 use super::talk::Talk;
 use crate::cli::Global;
-use crate::engine::status::{Line, StepState, status};
+use crate::engine::status::{Drifted, Line, StepState, status};
 use crate::error::{Failure, Kind};
 use crate::state::State;
 use crate::{resources, stack};
@@ -51,6 +51,7 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
             id: None,
             state: StepState::Missing,
             drifted: Vec::new(),
+            not_compared: Vec::new(),
         });
     }
     if talk.is_json() {
@@ -61,7 +62,7 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
     if lines.iter().all(|line| line.state == StepState::Ok) {
         return Ok(());
     }
-    Err(Failure::silent(Kind::Differs).hinted("run `provision up` to make what is missing or unfinished"))
+    Err(Failure::silent(Kind::Differs).hinted("run `provision plan` to see what `provision up` would mend"))
 }
 
 fn document(state: &State, lines: &[Line]) -> serde_json::Result<String> {
@@ -75,6 +76,11 @@ fn document(state: &State, lines: &[Line]) -> serde_json::Result<String> {
     })
 }
 
+fn fields(drifted: &[Drifted]) -> String {
+    let names: Vec<&str> = drifted.iter().map(|drifted| drifted.field.as_str()).collect();
+    names.join(", ")
+}
+
 fn table(lines: &[Line]) -> String {
     let rows: Vec<[String; 3]> = lines
         .iter()
@@ -82,8 +88,12 @@ fn table(lines: &[Line]) -> String {
             let state = match line.state {
                 StepState::Ok => "ok".to_owned(),
                 StepState::Missing => "missing".to_owned(),
-                StepState::Drifted => format!("drifted: {}", line.drifted.join(", ")),
+                StepState::Drifted => format!("drifted: {}", fields(&line.drifted)),
                 StepState::Unfinished => "unfinished".to_owned(),
+            };
+            let state = match &line.not_compared[..] {
+                [] => state,
+                fields => format!("{state}  (not compared: {})", fields.join(", ")),
             };
             [
                 line.step.clone(),
@@ -119,9 +129,16 @@ mod tests {
             kind: "kind".to_owned(),
             id: id.map(str::to_owned),
             state,
-            drifted: drifted.iter().map(|&field| field.to_owned()).collect(),
+            drifted: (drifted.iter())
+                .map(|&field| Drifted {
+                    field: field.to_owned(),
+                    recorded: 1.into(),
+                    live: 2.into(),
+                })
+                .collect(),
+            not_compared: Vec::new(),
         };
-        let lines = [
+        let mut lines = [
             line("user-pool", Some("eu-west-1_abc"), StepState::Ok, &[]),
             line(
                 "route:GET /user",
@@ -130,7 +147,9 @@ mod tests {
                 &["authorizer", "scopes"],
             ),
             line("stage", None, StepState::Missing, &[]),
+            line("log-group:user", Some("/aws/lambda/user"), StepState::Ok, &[]),
         ];
+        lines[3].not_compared = vec!["tags".to_owned()];
         insta::assert_snapshot!(table(&lines), @r"
         STEP             ID             STATE
         user-pool        eu-west-1_abc  ok

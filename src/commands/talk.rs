@@ -25,6 +25,8 @@ pub struct Talk {
     verbose: bool,
     json: bool,
     lines: RefCell<Lines>,
+    /// Why an event could not be delivered: the run goes on, and its command fails at the end.
+    undelivered: RefCell<Option<io::Error>>,
 }
 
 impl Talk {
@@ -35,6 +37,7 @@ impl Talk {
             verbose: global.verbose,
             json: global.json,
             lines: RefCell::default(),
+            undelivered: RefCell::default(),
         }
     }
 
@@ -64,14 +67,18 @@ impl Talk {
     }
 
     /// Tells an event to whoever listens.
-    pub fn event(&self, event: &Event) -> io::Result<()> {
+    pub fn event(&self, event: &Event) {
         if let Some(line) = self.lines.borrow_mut().line(event) {
             self.say(&line);
         }
-        if self.json {
-            self.data(&json::line(event))?;
+        if self.json && self.undelivered.borrow().is_none() {
+            *self.undelivered.borrow_mut() = self.data(&json::line(event)).err();
         }
-        Ok(())
+    }
+
+    /// Whether every event was delivered.
+    pub fn delivered(&self) -> io::Result<()> {
+        self.undelivered.borrow_mut().take().map_or(Ok(()), Err)
     }
 
     /// Prints what went wrong and what to do.

@@ -4,6 +4,7 @@
 
 pub mod decide;
 pub mod down;
+pub mod plan;
 pub mod status;
 pub mod up;
 
@@ -79,6 +80,14 @@ impl RunResult {
     pub fn is_done(&self) -> bool {
         self.failed.is_empty() && self.held_back.is_empty() && !self.interrupted
     }
+
+    /// Adds what came after.
+    fn add(&mut self, later: RunResult) {
+        self.failed.extend(later.failed);
+        self.held_back.extend(later.held_back);
+        self.interrupted |= later.interrupted;
+        self.changed += later.changed;
+    }
 }
 
 /// What a finished call brought.
@@ -87,8 +96,10 @@ enum Brought {
     Made { output: Value, adopted: bool },
     /// What the search for an interrupted create found.
     Found(Option<Value>),
-    /// A resource that was changed.
-    Changed(Value),
+    /// A resource that was changed, and whether something of what it was before is to be retired.
+    Changed { output: Value, retires: bool },
+    /// What an update left is taken away.
+    Retired,
     /// It is gone.
     Gone,
 }
@@ -214,13 +225,18 @@ impl<C: 'static> Engine<'_, C> {
     }
 
     /// Records that a call is about to begin, durably.
-    fn intend(&mut self, step: &str, phase: Phase, action: Action) -> Result<()> {
+    fn record_intent(&mut self, step: &str, phase: Phase) -> Result<()> {
         let record = self
             .state
             .record_mut(step)
             .expect("an intent is of a step on record");
         record.phase = phase;
-        self.save().context("nothing was asked of AWS for this step")?;
+        self.save().context("nothing was asked of AWS for this step")
+    }
+
+    /// The same, and tells that it begins.
+    fn intend(&mut self, step: &str, phase: Phase, action: Action) -> Result<()> {
+        self.record_intent(step, phase)?;
         self.tell(Event::StepStarted {
             step: step.to_owned(),
             action,

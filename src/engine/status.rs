@@ -5,15 +5,16 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use anyhow::Context;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Revive;
-use super::decide::changed_fields;
+use super::decide::drift;
 use crate::resource::{Cx, Result};
-use crate::state::{Phase, State};
+use crate::state::{Phase, Record, State};
 
 /// What a look at one recorded step showed.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,9 @@ pub enum Live {
     /// A call that would make, change or delete it was interrupted.
     Unfinished,
 }
+
+/// What was seen of every recorded step, by its name.
+pub type Lives = HashMap<String, Live>;
 
 /// One line of `status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,7 +43,21 @@ pub struct Line {
     pub state: StepState,
     /// The fields in which what is live differs from what is recorded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub drifted: Vec<String>,
+    pub drifted: Vec<Drifted>,
+    /// The fields that AWS does not answer, so that nobody knows whether they are as recorded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<String>,
+}
+
+/// A field that somebody else changed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Drifted {
+    /// Its name.
+    pub field: String,
+    /// What is recorded.
+    pub recorded: Value,
+    /// What is there.
+    pub live: Value,
 }
 
 /// How a recorded step stands.
@@ -56,52 +74,62 @@ pub enum StepState {
     Unfinished,
 }
 
-/// Reads every step that is on record as made, all at once. A read that fails is that step's result.
-pub async fn survey<C: 'static>(
-    cloud: &Rc<C>,
-    revive: Revive<C>,
-    state: &State,
-) -> HashMap<String, Result<Live>> {
+/// Reads every step that is on record as made, all at once.
+///
+/// # Errors
+/// A record cannot be understood, or a read failed; the step is named.
+pub async fn survey<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State) -> Result<Lives> {
     let mut reads = FuturesUnordered::new();
     for record in &state.steps {
         let cx = Cx::new(cloud.clone(), Rc::new(|_| ()));
-        reads.push(async move {
-            let live = match (record.phase, &record.output) {
-                // What an interrupted update left is settled by repeating it, so its being there is what counts.
-                (Phase::Ready | Phase::Updating, Some(output)) => match revive(&record.kind, &record.desired)
-                {
-                    Ok(resource) => resource.read(&cx, output).await,
-                    Err(error) => Err(error),
-                }
-                .map(|live| live.map_or(Live::Missing, Live::Present)),
-                _ => Ok(Live::Unfinished),
-            };
-            (record.step.clone(), live)
-        });
+        reads.push(async move { (&record.step, look(&cx, revive, record).await) });
     }
-    let mut lives = HashMap::new();
-    while let Some((step, live)) = reads.next().await {
-        lives.insert(step, live);
+    let mut lives = Lives::new();
+    while let Some(read) = reads.next().await {
+        let (step, live) = read;
+        lives.insert(
+            step.clone(),
+            live.with_context(|| format!("cannot read step {step}"))?,
+        );
     }
-    lives
+    Ok(lives)
+}
+
+async fn look<C: 'static>(cx: &Cx<C>, revive: Revive<C>, record: &Record) -> Result<Live> {
+    match (record.phase, &record.output) {
+        // What an interrupted update left is settled by repeating it, so its being there is what counts.
+        (Phase::Ready | Phase::Updating | Phase::Retiring, Some(output)) => {
+            let live = revive(&record.kind, &record.desired)?.read(cx, output).await?;
+            Ok(live.map_or(Live::Missing, Live::Present))
+        }
+        _ => Ok(Live::Unfinished),
+    }
 }
 
 /// How every recorded step stands, in the order of the state file.
+///
+/// # Errors
+/// As [`survey`].
 pub async fn status<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State) -> Result<Vec<Line>> {
-    let mut lives = survey(cloud, revive, state).await;
+    let lives = survey(cloud, revive, state).await?;
     let mut lines = Vec::new();
     for record in &state.steps {
-        let live = lives
-            .remove(&record.step)
-            .expect("the survey covers every record");
-        let live = live.map_err(|error| error.context(format!("cannot read step {}", record.step)))?;
         let mut drifted = Vec::new();
-        let step_state = match live {
+        let mut not_compared = Vec::new();
+        let step_state = match &lives[&record.step] {
             Live::Missing => StepState::Missing,
             Live::Unfinished => StepState::Unfinished,
             Live::Present(_) if record.phase != Phase::Ready => StepState::Unfinished,
             Live::Present(live) => {
-                drifted = changed_fields(&record.desired, &live);
+                let drift = drift(&record.desired, live);
+                not_compared = drift.not_compared;
+                drifted = (drift.fields.into_iter())
+                    .map(|field| Drifted {
+                        recorded: record.desired[&field].clone(),
+                        live: live[&field].clone(),
+                        field,
+                    })
+                    .collect();
                 if drifted.is_empty() {
                     StepState::Ok
                 } else {
@@ -119,6 +147,7 @@ pub async fn status<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State)
             id,
             state: step_state,
             drifted,
+            not_compared,
         });
     }
     Ok(lines)

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
+use super::plan::{Change, Plan, Wish, plan};
+use super::status::survey;
 use super::*;
 use crate::graph::{Handle, Stack};
 use crate::report::event::Outcome;
@@ -69,12 +71,15 @@ impl Cloud {
             }
             Effect::Update(id, desired) => {
                 if let Some(thing) = things.get_mut(&id) {
+                    thing.needs = serde_json::from_value(desired["needs"].clone()).expect("ids");
                     thing.desired = desired;
                 }
             }
             Effect::Delete(id) => {
                 // What lives in it goes along.
-                things.retain(|_, thing| !(thing.kind == "child" && thing.parent == Some(id)));
+                things.retain(|_, thing| {
+                    !(["child", "snapshot"].contains(&thing.kind) && thing.parent == Some(id))
+                });
                 things.remove(&id);
             }
         }
@@ -151,9 +156,9 @@ struct Out {
     id: u64,
 }
 
-/// Three kinds of one shape: one with a name of its own, one whose name is unique, and one that dies with the first.
+/// Kinds of one shape that differ in what AWS makes of them.
 macro_rules! kind {
-    ($name:ident, $kind:literal, $dies:expr, $unique:literal) => {
+    ($name:ident, $kind:literal, dies: $dies:expr, holds: $holds:expr, unique: $unique:literal, first: $first:literal, snapshot: $snapshot:literal) => {
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         struct $name(Fake);
 
@@ -161,8 +166,10 @@ macro_rules! kind {
             type Cloud = Cloud;
             type Output = Out;
             const KIND: &'static str = $kind;
-            const FIXED: &'static [&'static str] = &["color"];
+            const FIXED: &'static [&'static str] = &["color", "parent"];
             const DIES_WITH: Option<&'static str> = $dies;
+            const HOLDS: Option<&'static str> = $holds;
+            const REMOVED_FIRST: bool = $first;
 
             fn lane(&self) -> Option<String> {
                 (self.0.size == 7).then(|| "sevens".to_owned())
@@ -232,11 +239,35 @@ macro_rules! kind {
                     .transpose()?)
             }
 
+            fn output_after_update(&self, out: Out) -> Option<Out> {
+                (!$snapshot).then_some(out)
+            }
+
             async fn update(&self, cx: &Cx<Cloud>, _: &Self, out: Out) -> Result<Out> {
+                if $snapshot {
+                    return Resource::create(self, cx).await;
+                }
                 cx.cloud()
                     .write(Effect::Update(out.id, serde_json::to_value(self)?))
                     .await?;
                 Ok(out)
+            }
+
+            fn retires(&self, _: &Self) -> bool {
+                $snapshot
+            }
+
+            async fn retire(&self, cx: &Cx<Cloud>, out: &Out) -> Result<()> {
+                let things = cx.cloud().things.borrow().clone();
+                let earlier = things.iter().filter(|(id, thing)| {
+                    **id != out.id && thing.name == self.0.name && thing.owner == self.0.owner
+                });
+                for (id, _) in earlier {
+                    let used = |thing: &Thing| thing.needs.contains(id);
+                    assert!(!things.values().any(used), "{} is still used", self.0.name);
+                    cx.cloud().write(Effect::Delete(*id)).await?;
+                }
+                Ok(())
             }
 
             async fn delete(&self, cx: &Cx<Cloud>, out: &Out) -> Result<()> {
@@ -247,17 +278,25 @@ macro_rules! kind {
                     .values()
                     .any(|thing| thing.kind == "unique" && thing.needs.contains(&out.id));
                 // As Cognito refuses to delete a pool that has a domain.
-                if guarded {
+                if guarded && $kind == "plain" {
                     bail!("{} still has something unique in it", self.0.name);
+                }
+                if $snapshot {
+                    let things = cx.cloud().things.borrow().clone();
+                    for (id, _) in things.iter().filter(|(_, thing)| thing.name == self.0.name) {
+                        cx.cloud().write(Effect::Delete(*id)).await?;
+                    }
                 }
                 cx.cloud().write(Effect::Delete(out.id)).await
             }
         }
     };
 }
-kind!(Plain, "plain", None, false);
-kind!(Unique, "unique", None, true);
-kind!(Child, "child", Some("plain"), false);
+kind!(Plain, "plain", dies: None, holds: None, unique: false, first: false, snapshot: false);
+kind!(Unique, "unique", dies: None, holds: Some("plain"), unique: true, first: false, snapshot: false);
+kind!(Child, "child", dies: Some("plain"), holds: None, unique: false, first: true, snapshot: false);
+// Dies with its parent, as a deployment does: what it has not retired goes then.
+kind!(Snapshot, "snapshot", dies: Some("plain"), holds: None, unique: false, first: false, snapshot: true);
 
 fn revive(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<Cloud>>> {
     let desired = desired.clone();
@@ -265,6 +304,7 @@ fn revive(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<Cloud>>> {
         "plain" => Rc::new(serde_json::from_value::<Plain>(desired)?),
         "unique" => Rc::new(serde_json::from_value::<Unique>(desired)?),
         "child" => Rc::new(serde_json::from_value::<Child>(desired)?),
+        "snapshot" => Rc::new(serde_json::from_value::<Snapshot>(desired)?),
         _ => bail!("no kind {kind}"),
     })
 }
@@ -276,13 +316,30 @@ enum AnyHandle {
     Plain(Handle<Plain>),
     Unique(Handle<Unique>),
     Child(Handle<Child>),
+    Snapshot(Handle<Snapshot>),
+}
+
+/// A step is called by its kind and its place in the shape.
+fn name(shape: &Shape, index: usize) -> String {
+    format!(
+        "{}{index}",
+        ["plain", "unique", "child", "snapshot"][usize::from(shape[index].0 % 4)]
+    )
+}
+
+fn names(shape: &Shape) -> Vec<String> {
+    let mut names: Vec<String> = (0..shape.len()).map(|index| name(shape, index)).collect();
+    names.sort();
+    names
 }
 
 fn stack(shape: &Shape, owner: &str) -> Stack<Cloud> {
     let mut stack = Stack::default();
     let mut handles: Vec<AnyHandle> = Vec::new();
     for (index, (kind, size, needs)) in shape.iter().enumerate() {
-        let (mut plains, mut uniques, mut children) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut plains, mut uniques, mut children, mut snapshots) = Default::default();
+        let _: (&mut Vec<_>, &mut Vec<_>, &mut Vec<_>, &mut Vec<_>) =
+            (&mut plains, &mut uniques, &mut children, &mut snapshots);
         let mut needs = needs.clone();
         needs.sort_unstable();
         needs.dedup();
@@ -291,30 +348,40 @@ fn stack(shape: &Shape, owner: &str) -> Stack<Cloud> {
                 AnyHandle::Plain(handle) => plains.push(handle.clone()),
                 AnyHandle::Unique(handle) => uniques.push(handle.clone()),
                 AnyHandle::Child(handle) => children.push(handle.clone()),
+                AnyHandle::Snapshot(handle) => snapshots.push(handle.clone()),
             }
         }
-        let name = format!("step{index}");
+        // What is left of one does not use what is left of another.
+        if kind % 4 == 3 {
+            snapshots.clear();
+        }
+        // What dies with another has one parent.
+        plains.truncate(if kind % 4 > 1 { 1 } else { usize::MAX });
+        let name = name(shape, index);
         let (owner, size) = (owner.to_owned(), *size);
         let fake = {
             let name = name.clone();
-            move |(plains, uniques, children): (Vec<Out>, Vec<Out>, Vec<Out>)| Fake {
-                name: name.clone(),
-                owner: owner.clone(),
-                parent: plains.first().map(|out| out.id),
-                needs: [plains, uniques, children]
-                    .concat()
-                    .iter()
-                    .map(|out| out.id)
-                    .collect(),
-                size,
-                color: 0,
+            move |((plains, uniques), (children, snapshots)): ((Vec<Out>, Vec<Out>), (Vec<Out>, Vec<Out>))| {
+                Fake {
+                    name: name.clone(),
+                    owner: owner.clone(),
+                    parent: plains.first().map(|out| out.id),
+                    needs: [plains, uniques, children, snapshots]
+                        .concat()
+                        .iter()
+                        .map(|out| out.id)
+                        .collect(),
+                    size,
+                    color: size / 8,
+                }
             }
         };
-        let needs = (plains, uniques, children);
-        handles.push(match kind % 3 {
+        let needs = ((plains, uniques), (children, snapshots));
+        handles.push(match kind % 4 {
             0 => AnyHandle::Plain(stack.add(name, needs, move |outs| Plain(fake(outs)))),
             1 => AnyHandle::Unique(stack.add(name, needs, move |outs| Unique(fake(outs)))),
-            _ => AnyHandle::Child(stack.add(name, needs, move |outs| Child(fake(outs)))),
+            2 => AnyHandle::Child(stack.add(name, needs, move |outs| Child(fake(outs)))),
+            _ => AnyHandle::Snapshot(stack.add(name, needs, move |outs| Snapshot(fake(outs)))),
         });
     }
     stack
@@ -373,9 +440,20 @@ fn empty_state() -> State {
 }
 
 struct World {
+    wish: Wish,
     cloud: Rc<Cloud>,
     disk: Disk,
     events: Rc<RefCell<Vec<Event>>>,
+}
+
+async fn up_as_planned(
+    engine: &mut Engine<'_, Cloud>,
+    stack: &Stack<Cloud>,
+    wish: &Wish,
+) -> Result<RunResult> {
+    let lives = survey(&engine.cloud, revive, engine.state).await?;
+    let plan = plan(stack, engine.state, &lives, revive, wish)?;
+    up::up(engine, stack, lives, &plan, wish).await
 }
 
 /// What one run is to do.
@@ -387,6 +465,10 @@ enum Verb<'a> {
 impl World {
     fn new() -> Self {
         Self {
+            wish: Wish {
+                replace: [].into(),
+                repair: true,
+            },
             cloud: Rc::default(),
             disk: Disk::new(),
             events: Rc::default(),
@@ -423,7 +505,7 @@ impl World {
         };
         let run = async {
             match verb {
-                Verb::Up(stack) => up::up(&mut engine, stack).await,
+                Verb::Up(stack) => up_as_planned(&mut engine, stack, &self.wish).await,
                 Verb::Down => down::down(&mut engine).await,
             }
         };
@@ -441,6 +523,12 @@ impl World {
             .expect("this process does not die")
     }
 
+    async fn plan(&self, declared: &Stack<Cloud>) -> Plan {
+        let state = self.disk.saved.borrow().clone().unwrap_or_else(empty_state);
+        let lives = survey(&self.cloud, revive, &state).await.unwrap();
+        plan(declared, &state, &lives, revive, &self.wish).unwrap()
+    }
+
     async fn down(&mut self) -> RunResult {
         self.run(Verb::Down, None)
             .await
@@ -456,10 +544,23 @@ impl World {
     }
 
     fn assert_whole(&self, shape: &Shape) {
-        let mut expected: Vec<String> = (0..shape.len()).map(|index| format!("step{index}")).collect();
-        expected.sort();
-        assert_eq!(self.cloud.names(), expected, "exactly one of everything");
+        assert_eq!(self.cloud.names(), names(shape), "exactly one of everything");
         assert_eq!(self.recorded(), shape.len());
+        for thing in self.cloud.things.borrow().values() {
+            let index: usize = thing.name.trim_matches(char::is_alphabetic).parse().unwrap();
+            assert_eq!(
+                thing.desired["size"], shape[index].1,
+                "{} is as it should be",
+                thing.name
+            );
+            for need in &thing.needs {
+                assert!(
+                    self.cloud.things.borrow().contains_key(need),
+                    "{} needs what is gone",
+                    thing.name
+                );
+            }
+        }
     }
 
     fn assert_nothing(&self) {
@@ -489,6 +590,7 @@ fn sample() -> Shape {
         (2, 7, vec![4, 5]),
         (1, 7, vec![4]),
         (0, 1, vec![3, 6]),
+        (3, 7, vec![4, 6]),
     ]
 }
 
@@ -512,7 +614,7 @@ fn up_makes_everything_once_and_down_leaves_nothing() {
 
         assert!(world.down().await.is_done());
         world.assert_nothing();
-        let own_calls = sample().iter().filter(|(kind, ..)| kind % 3 != 2).count();
+        let own_calls = sample().iter().filter(|(kind, ..)| kind % 4 < 2).count();
         assert_eq!(
             world.cloud.calls.get() - calls,
             own_calls,
@@ -677,7 +779,7 @@ fn a_strangers_thing_is_neither_adopted_nor_deleted() {
         let result = world.up(&stack(&shape, "1a2b3c4d")).await;
         assert!(is_stranger(&result.failed[0].1));
         assert!(world.down().await.is_done());
-        assert_eq!(world.cloud.names(), ["step0"], "it is still there");
+        assert_eq!(world.cloud.names(), ["unique0"], "it is still there");
         assert_eq!(world.recorded(), 0);
     });
 }
@@ -695,7 +797,7 @@ fn what_somebody_else_deleted_is_made_again_with_what_hangs_on_it() {
                 .borrow()
                 .as_ref()
                 .unwrap()
-                .record(&format!("step{victim}"))
+                .record(&name(&sample(), victim))
                 .unwrap()
                 .output
                 .as_ref()
@@ -714,7 +816,7 @@ fn what_somebody_else_deleted_is_made_again_with_what_hangs_on_it() {
 }
 
 #[test]
-fn a_fixed_field_is_refused_and_another_is_changed_in_place() {
+fn a_field_is_changed_in_place_or_by_replacement() {
     block_on(async {
         let mut world = World::new();
         assert!(
@@ -727,20 +829,177 @@ fn a_fixed_field_is_refused_and_another_is_changed_in_place() {
         assert_eq!((result.is_done(), result.changed), (true, 1));
         assert_eq!(world.cloud.things.borrow()[&0].desired["size"], 2);
 
-        let mut painted = Stack::default();
-        painted.add("step0", (), |()| {
-            Plain(Fake {
-                name: "step0".to_owned(),
+        // From 8 on it has another color, which is fixed.
+        let result = world.up(&stack(&vec![(0, 8, vec![])], "1a2b3c4d")).await;
+        assert_eq!((result.is_done(), result.changed), (true, 1));
+        let things = world.cloud.things.borrow();
+        assert_eq!(things.len(), 1);
+        assert_eq!(things[&1].desired["color"], 1);
+    });
+}
+
+#[test]
+fn what_is_held_waits_until_its_holder_is_gone_and_both_are_made_anew() {
+    block_on(async {
+        let mut world = World::new();
+        assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
+        world.wish.replace = ["plain0".to_owned()].into();
+        let shape = sample();
+        let planned = world.plan(&stack(&shape, "1a2b3c4d")).await;
+        let replaced: Vec<&str> = planned
+            .with(Change::Replace)
+            .map(|planned| planned.step.as_str())
+            .collect();
+        assert_eq!(replaced, ["plain0", "unique1", "child2", "child3"]);
+        let result = world.up(&stack(&shape, "1a2b3c4d")).await;
+        assert!(result.is_done(), "{result:?}");
+        world.assert_whole(&shape);
+    });
+}
+
+#[test]
+fn what_an_update_left_is_retired_after_all_that_used_it_has_moved() {
+    block_on(async {
+        let mut world = World::new();
+        let shape = |size| vec![(0, 1, vec![]), (3, size, vec![0]), (0, 1, vec![1])];
+        assert!(world.up(&stack(&shape(1), "1a2b3c4d")).await.is_done());
+        let result = world.up(&stack(&shape(2), "1a2b3c4d")).await;
+        assert!(result.is_done(), "{result:?}");
+        let outcomes: Vec<(String, Outcome)> = (world.events.borrow().iter())
+            .filter_map(|event| match event {
+                Event::StepFinished { step, outcome, .. } => Some((step.clone(), *outcome)),
+                _ => None,
+            })
+            .collect();
+        let expected = [
+            ("plain0", Outcome::Unchanged),
+            ("snapshot1", Outcome::Updated),
+            ("plain2", Outcome::Updated),
+            ("snapshot1", Outcome::Retired),
+        ];
+        assert_eq!(
+            outcomes,
+            expected.map(|(step, outcome)| (step.to_owned(), outcome))
+        );
+        world.assert_whole(&shape(2));
+    });
+}
+
+#[test]
+fn what_follows_is_changed_after_and_made_before() {
+    block_on(async {
+        let declared = |size| {
+            let mut stack = stack(&vec![(0, size, vec![]), (0, size, vec![])], "1a2b3c4d");
+            let fake = move |name: &str| Fake {
+                name: name.to_owned(),
                 owner: "1a2b3c4d".to_owned(),
                 needs: Vec::new(),
                 parent: None,
-                size: 2,
-                color: 1,
-            })
-        });
-        let result = world.up(&painted).await;
-        assert!(result.failed[0].1.to_string().contains("cannot change color"));
-        assert_eq!(world.cloud.things.borrow()[&0].desired["color"], 0);
+                size,
+                color: 0,
+            };
+            let last = stack.add("last", (), move |()| Unique(fake("unique2")));
+            stack.follow(&last, ["plain0".to_owned(), "plain1".to_owned()]);
+            stack
+        };
+        let mut world = World::new();
+        assert!(world.up(&declared(1)).await.is_done());
+        let began = |world: &World| -> Vec<bool> {
+            let is_of_last = |event: &Event| match event {
+                Event::StepStarted { step, .. } => Some(step == "last"),
+                Event::StepFinished { step, .. } => (step != "last").then_some(false),
+                _ => None,
+            };
+            world.events.borrow().iter().filter_map(is_of_last).collect()
+        };
+        assert_eq!(
+            began(&world).iter().position(|last| *last),
+            Some(2),
+            "made at once"
+        );
+        assert!(world.up(&declared(2)).await.is_done());
+        assert_eq!(
+            began(&world).iter().position(|last| *last),
+            Some(4),
+            "changed last"
+        );
+        let calls = world.cloud.calls.get();
+        world.cloud.faults.borrow_mut().insert(calls, Fault::Refused);
+        let result = world.up(&declared(3)).await;
+        assert_eq!(
+            result.held_back,
+            [("last".to_owned(), result.failed[0].0.clone())]
+        );
+    });
+}
+
+#[test]
+fn what_others_changed_is_changed_back_unless_it_is_to_be_left() {
+    block_on(async {
+        let mut world = World::new();
+        let shape = vec![(0, 3, vec![])];
+        let declared = stack(&shape, "1a2b3c4d");
+        assert!(world.up(&declared).await.is_done());
+        let mut drifted = world.cloud.things.borrow()[&0].desired.clone();
+        drifted["size"] = 4.into();
+        world.cloud.happen(Effect::Update(0, drifted));
+        world.wish.repair = false;
+        assert!(world.plan(&declared).await.is_empty());
+        assert_eq!(world.up(&declared).await.changed, 0);
+        world.wish.repair = true;
+        let planned = world.plan(&declared).await;
+        let field = &planned.steps[0].fields[0];
+        assert_eq!((field.field.as_str(), field.drifted), ("size", true));
+        assert_eq!((&field.before, &field.after), (&Value::from(4), &Value::from(3)));
+        assert_eq!(world.up(&declared).await.changed, 1);
+        world.assert_whole(&shape);
+    });
+}
+
+#[test]
+fn a_plan_says_what_is_known_only_later_and_after_which_step() {
+    block_on(async {
+        let mut world = World::new();
+        let shape = |size| {
+            vec![
+                (0, 1, vec![]),
+                (3, size, vec![0]),
+                (0, 1, vec![1]),
+                (0, 1, vec![0]),
+            ]
+        };
+        let planned = world.plan(&stack(&shape(1), "1a2b3c4d")).await;
+        assert_eq!(planned.with(Change::Create).count(), 4);
+        let needs = planned.steps[1]
+            .fields
+            .iter()
+            .find(|field| field.field == "needs")
+            .unwrap();
+        assert_eq!(
+            (&needs.after, &needs.known_after[..]),
+            (&Value::Null, &["plain0".to_owned()][..])
+        );
+        let size = planned.steps[1]
+            .fields
+            .iter()
+            .find(|field| field.field == "size")
+            .unwrap();
+        assert_eq!((&size.after, size.known_after.len()), (&Value::from(1), 0));
+
+        assert!(world.up(&stack(&shape(1), "1a2b3c4d")).await.is_done());
+        assert!(world.plan(&stack(&shape(1), "1a2b3c4d")).await.is_empty());
+        let planned = world.plan(&stack(&shape(2), "1a2b3c4d")).await;
+        let actions: Vec<Change> = planned.steps.iter().map(|planned| planned.action).collect();
+        assert_eq!(
+            actions,
+            [
+                Change::Unchanged,
+                Change::Update,
+                Change::Update,
+                Change::Unchanged
+            ]
+        );
+        assert_eq!(planned.steps[2].fields[0].known_after, ["snapshot1"]);
     });
 }
 
@@ -798,7 +1057,12 @@ fn a_stop_is_told_once_also_when_it_comes_while_a_step_is_settled() {
             report: &mut report,
             stop: stopped,
         };
-        let result = up::up(&mut engine, &stack(&sample(), "1a2b3c4d")).await.unwrap();
+        let result = {
+            let wish = World::new().wish;
+            up_as_planned(&mut engine, &stack(&sample(), "1a2b3c4d"), &wish)
+                .await
+                .unwrap()
+        };
         assert!(result.interrupted);
         assert_eq!(told, 1);
     });
@@ -833,7 +1097,7 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
     }
     block_on(async {
         let cloud: Rc<Cloud> = Rc::default();
-        let result = up::up(
+        let result = up_as_planned(
             &mut Engine {
                 cloud: cloud.clone(),
                 revive,
@@ -843,6 +1107,7 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
                 stop: watch::channel(false).1,
             },
             &stack(&sample(), "1a2b3c4d"),
+            &World::new().wish,
         )
         .await
         .unwrap();
@@ -852,7 +1117,7 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    prop::collection::vec((0..3u8, 1..8u32, prop::collection::vec(0..10usize, 0..4)), 1..10)
+    prop::collection::vec((0..4u8, 1..8u32, prop::collection::vec(0..10usize, 0..4)), 1..10)
 }
 
 proptest! {
@@ -888,6 +1153,45 @@ proptest! {
                 world.run(Verb::Down, Some((write, arrives))).await;
                 world.cloud.land(|number| landing >> (number % 64) & 1 == 1);
             }
+            let result = world.down().await;
+            assert!(result.is_done(), "{result:?}");
+            world.assert_nothing();
+        });
+    }
+
+    /// One random stack turned into another, with kills, edits by another hand, and steps to be made anew on the way.
+    #[test]
+    fn a_stack_becomes_any_other_stack(
+        before in shapes(),
+        after in shapes(),
+        ups in prop::collection::vec((0..20usize, any::<bool>(), any::<u64>(), any::<bool>()), 0..4),
+        edits in any::<u16>(),
+        replaced in prop::option::of(0..10usize),
+    ) {
+        block_on(async {
+            let mut world = World::new();
+            let (first, then) = (stack(&before, "1a2b3c4d"), stack(&after, "1a2b3c4d"));
+            assert!(world.up(&first).await.is_done());
+            let things: Vec<(u64, Value)> =
+                world.cloud.things.borrow().iter().map(|(id, thing)| (*id, thing.desired.clone())).collect();
+            for (id, mut desired) in things {
+                if edits >> (id % 16) & 1 == 1 {
+                    desired["size"] = 99.into();
+                    world.cloud.happen(Effect::Update(id, desired));
+                }
+            }
+            for (write, arrives, landing, forward) in ups {
+                let stack = if forward { &then } else { &first };
+                world.run(Verb::Up(stack), Some((write, arrives))).await;
+                world.cloud.land(|number| landing >> (number % 64) & 1 == 1);
+            }
+            let step = replaced.filter(|index| *index < after.len()).map(|index| name(&after, index));
+            world.wish.replace = step.into_iter().collect();
+            let result = world.up(&then).await;
+            assert!(result.is_done(), "{result:?}");
+            world.assert_whole(&after);
+            world.wish.replace.clear();
+            assert!(world.plan(&then).await.is_empty());
             let result = world.down().await;
             assert!(result.is_done(), "{result:?}");
             world.assert_nothing();

@@ -1,16 +1,17 @@
 //! Makes the stack: every step as soon as all that it needs is done.
 //!
-//! Must not delete what the stack still has, except to finish a deletion that an earlier run began.
+//! Must not delete what the stack still has, except where a step is to be made anew.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::decide::{Decision, decide};
-use super::status::{Live, survey};
+use super::decide::{Decision, Wanted, decide};
+use super::plan::{Change, Plan, Wish};
+use super::status::{Live, Lives};
 use super::{Brought, Engine, Finished, Next, RunResult, Running, chain, look, make, millis, unmake};
 use crate::graph::{Outputs, Stack};
 use crate::report::Event;
@@ -18,29 +19,39 @@ use crate::report::event::{Action, Outcome, StepName};
 use crate::resource::{Cx, Erased, Result};
 use crate::state::{Phase, Record};
 
-/// Creates, resumes or keeps every step of `stack`, then removes the recorded steps that it no longer has. The caller
-/// says [`Event::Ended`].
+/// Creates, resumes, changes or keeps every step of `stack`, then takes away what nothing uses any more: the recorded
+/// steps that the stack no longer has, and what updates left. The caller says [`Event::Ended`].
+///
+/// `lives` and `plan` are of the state as it is now.
 ///
 /// # Errors
 /// The record cannot be understood, before anything is asked of AWS. What fails later is in the result.
-pub async fn up<C: 'static>(engine: &mut Engine<'_, C>, stack: &Stack<C>) -> Result<RunResult> {
+pub async fn up<C: 'static>(
+    engine: &mut Engine<'_, C>,
+    stack: &Stack<C>,
+    lives: Lives,
+    plan: &Plan,
+    wish: &Wish,
+) -> Result<RunResult> {
     engine.check()?;
     engine.tell(Event::Started {
         command: "up",
         stack: engine.state.stack.clone(),
-        steps: stack
-            .steps()
-            .iter()
-            .map(|step| StepName {
-                step: step.name.clone(),
-                kind: step.kind.to_owned(),
+        steps: (plan.steps.iter())
+            .map(|planned| StepName {
+                step: planned.step.clone(),
+                kind: planned.kind.clone(),
             })
             .collect(),
     });
-    let lives = survey(&engine.cloud, engine.revive, engine.state).await;
+    let mut result = remove(engine, first_to_go(engine, plan)?).await?;
+    if !result.is_done() {
+        return Ok(result);
+    }
     let mut up = Up {
         engine,
         stack,
+        wish,
         lives,
         outputs: Outputs::new(),
         waiting: (0..stack.steps().len()).collect(),
@@ -48,30 +59,59 @@ pub async fn up<C: 'static>(engine: &mut Engine<'_, C>, stack: &Stack<C>) -> Res
         result: RunResult::default(),
     };
     up.run().await;
-    let Up { mut result, .. } = up;
-    if result.is_done() {
-        let declared: HashSet<&str> = stack.steps().iter().map(|step| step.name.as_str()).collect();
-        let removed: HashSet<String> = engine
-            .state
-            .steps
-            .iter()
-            .filter(|record| !declared.contains(record.step.as_str()))
-            .map(|record| record.step.clone())
+    if up.result.is_done() {
+        let left = plan.with(Change::Delete).map(|planned| planned.step.clone());
+        let left = left
+            .filter(|step| up.engine.state.record(step).is_some())
             .collect();
-        let removal = super::down::remove(engine, &removed).await?;
-        result.changed += removal.changed;
-        result.failed.extend(removal.failed);
-        result.held_back.extend(removal.held_back);
-        result.interrupted = removal.interrupted;
+        let removed = remove(up.engine, left).await?;
+        up.result.add(removed);
     }
+    if up.result.is_done() {
+        up.retire().await;
+    }
+    result.add(up.result);
     Ok(result)
+}
+
+/// What is deleted before anything is made or changed: what is not live until it is deployed, and would stand in the way
+/// of a deployment without it or of a sibling; and what keeps AWS from deleting something that is made anew.
+fn first_to_go<C: 'static>(engine: &Engine<'_, C>, plan: &Plan) -> Result<HashSet<String>> {
+    let going: HashSet<&str> = plan
+        .with(Change::Delete)
+        .map(|planned| planned.step.as_str())
+        .collect();
+    let replaced: HashMap<&str, &str> = plan
+        .with(Change::Replace)
+        .map(|planned| (planned.step.as_str(), planned.kind.as_str()))
+        .collect();
+    let mut first = HashSet::new();
+    for record in &engine.state.steps {
+        let resource = engine.revive(record)?;
+        let goes = going.contains(record.step.as_str()) && resource.removed_first();
+        let holds = |need: &String| {
+            replaced
+                .get(need.as_str())
+                .copied()
+                .is_some_and(|kind| Some(kind) == resource.holds())
+        };
+        if goes || record.needs.iter().any(holds) {
+            first.insert(record.step.clone());
+        }
+    }
+    Ok(first)
+}
+
+async fn remove<C: 'static>(engine: &mut Engine<'_, C>, steps: HashSet<String>) -> Result<RunResult> {
+    super::down::remove(engine, &steps).await
 }
 
 struct Up<'e, 'a, 's, C> {
     engine: &'e mut Engine<'a, C>,
     stack: &'s Stack<C>,
+    wish: &'s Wish,
     /// What was seen of each step when the run began.
-    lives: HashMap<String, Result<Live>>,
+    lives: Lives,
     outputs: Outputs,
     /// Indexes of the steps that are neither running, done, failed nor held back.
     waiting: Vec<usize>,
@@ -107,16 +147,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                 let step = &self.stack.steps()[index];
                 let missing = step.needs.iter().find(|need| !self.outputs.contains_key(*need));
                 let began = match missing {
-                    Some(need) if self.failed_or_held(need) => {
-                        let event = Event::HeldBack {
-                            step: step.name.clone(),
-                            because: need.clone(),
-                        };
-                        self.result.held_back.push((step.name.clone(), need.clone()));
-                        self.engine.tell(event);
-                        true
-                    }
-                    Some(_) => false,
+                    Some(need) => self.is_held_back(&step.name, need),
                     None => self.begin(index),
                 };
                 if began {
@@ -131,12 +162,21 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         }
     }
 
-    fn failed_or_held(&self, step: &str) -> bool {
-        self.result.failed.iter().any(|(name, _)| name == step)
-            || self.result.held_back.iter().any(|(name, _)| name == step)
+    /// Whether the step cannot begin in this run, since one that must be done before failed or was held back.
+    fn is_held_back(&mut self, step: &str, before: &str) -> bool {
+        let held = self.result.failed.iter().any(|(name, _)| name == before)
+            || self.result.held_back.iter().any(|(name, _)| name == before);
+        if held {
+            self.result.held_back.push((step.to_owned(), before.to_owned()));
+            self.engine.tell(Event::HeldBack {
+                step: step.to_owned(),
+                because: before.to_owned(),
+            });
+        }
+        held
     }
 
-    /// Begins the step's next call, or settles it without one. `false`: its lane is busy.
+    /// Begins the step's next call, or settles it without one. `false`: its lane is busy, or it follows another.
     fn begin(&mut self, index: usize) -> bool {
         let step = &self.stack.steps()[index];
         let resource = match step.resource(&self.outputs) {
@@ -149,32 +189,37 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         if !self.running.lane_is_free(&*resource) {
             return false;
         }
-        let present = match self.lives.get(&step.name) {
-            Some(Ok(live)) => matches!(live, Live::Present(_)),
-            None => false,
-            Some(Err(_)) => {
-                let error = self
-                    .lives
-                    .remove(&step.name)
-                    .expect("just seen")
-                    .expect_err("just seen");
-                self.fail(&step.name, error.context("cannot read it"));
-                return true;
-            }
-        };
         let desired = resource.desired();
         let record = self.engine.state.record(&step.name).cloned();
+        let wanted = Wanted {
+            desired: &desired,
+            fixed: resource.fixed(),
+            loses: resource.loses().is_some(),
+            named: self.wish.replace.contains(&step.name),
+            repair: self.wish.repair,
+        };
+        let decision = decide(record.as_ref(), self.lives.get(&step.name), wanted);
+        let changes = matches!(decision, Decision::Update { .. } | Decision::Replace(_));
+        if changes
+            && let Some(before) = step
+                .follows
+                .iter()
+                .find(|other| !self.outputs.contains_key(*other))
+        {
+            return self.is_held_back(&step.name, before);
+        }
         let cloud = self.engine.cloud.clone();
-        match decide(record.as_ref(), &desired, resource.fixed(), present) {
+        match decision {
             Decision::Create => {
                 self.put_record(index, desired);
                 if let Err(error) = self.engine.intend(&step.name, Phase::Creating, Action::Create) {
                     self.fail(&step.name, error);
                     return true;
                 }
-                self.running.begin(&cloud, &step.name, resource, |resource, cx| async move {
-                    make(&*resource, &cx).await
-                });
+                self.running
+                    .begin(&cloud, &step.name, resource, |resource, cx| async move {
+                        make(&*resource, &cx).await
+                    });
             }
             Decision::Resume => {
                 let record = record.expect("a resumed step is on record");
@@ -182,22 +227,21 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                     Ok(Brought::Found(look(&*resource, &cx).await?))
                 });
             }
-            Decision::FinishDelete => {
-                let record = record.expect("a deleted step is on record");
+            Decision::Replace(_) => {
+                let record = record.expect("a replaced step is on record");
+                if record.phase != Phase::Deleting
+                    && let Err(error) = self.engine.record_intent(&step.name, Phase::Deleting)
+                {
+                    self.fail(&step.name, error);
+                    return true;
+                }
                 let output = record.output.clone();
                 self.begin_recorded(&record, Action::Delete, |resource, cx| async move {
                     unmake(&*resource, &cx, output).await
                 });
             }
-            Decision::Keep => {
-                let output = record.and_then(|record| record.output);
-                let output = output.context("a step on record as ready has no output");
-                match output {
-                    Ok(output) => self.finish(index, &*resource, output, Outcome::Unchanged, 0),
-                    Err(error) => self.fail(&step.name, error),
-                }
-            }
-            Decision::Update(_) => {
+            Decision::Keep => self.keep(index, &*resource, record.expect("a kept step is on record")),
+            Decision::Update { before, .. } => {
                 let record = record.expect("an updated step is on record");
                 let Some(output) = record.output else {
                     self.fail(&step.name, anyhow!("a step on record as ready has no output"));
@@ -207,20 +251,129 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                     self.fail(&step.name, error);
                     return true;
                 }
-                self.running.begin(&cloud, &step.name, resource, |resource, cx| async move {
-                    Ok(Brought::Changed(resource.update(&cx, &record.desired, &output).await?))
-                });
+                self.running
+                    .begin(&cloud, &step.name, resource, |resource, cx| async move {
+                        let output = resource.update(&cx, &before, &output).await?;
+                        let retires = record.phase == Phase::Retiring || resource.retires(&before)?;
+                        Ok(Brought::Changed { output, retires })
+                    });
             }
             Decision::Refuse(fields) => self.fail(
                 &step.name,
                 anyhow!(
-                    "AWS cannot change {} of this {} in place; `provision down`, then `provision up` makes it anew",
+                    "AWS cannot change {} of this {} in place, and a new one loses {}",
                     fields.join(", "),
-                    resource.kind()
+                    resource.kind(),
+                    resource.loses().expect("only what loses something is refused")
                 ),
             ),
         }
         true
+    }
+
+    /// Publishes what is as it should be; puts on record what somebody else had already done.
+    fn keep(&mut self, index: usize, resource: &dyn Erased<C>, record: Record) {
+        let step = &self.stack.steps()[index];
+        let Some(output) = record.output else {
+            self.fail(&step.name, anyhow!("a step on record as ready has no output"));
+            return;
+        };
+        let desired = resource.desired();
+        if record.desired != desired || record.needs != step.needs {
+            let record = self
+                .engine
+                .state
+                .record_mut(&step.name)
+                .expect("a kept step is on record");
+            record.desired = desired;
+            record.needs.clone_from(&step.needs);
+            if let Err(error) = self.engine.save() {
+                self.fail(&step.name, error);
+                return;
+            }
+        }
+        self.finish(index, resource, output, Outcome::Unchanged, 0);
+    }
+
+    /// Takes away what updates left of earlier states, now that all that used it has moved.
+    async fn retire(&mut self) {
+        let retiring: HashSet<&str> = (self.engine.state.steps.iter())
+            .filter(|record| record.phase == Phase::Retiring)
+            .map(|record| record.step.as_str())
+            .collect();
+        let mut waiting: Vec<usize> = (0..self.stack.steps().len())
+            .filter(|index| retiring.contains(self.stack.steps()[*index].name.as_str()))
+            .collect();
+        loop {
+            if !self.engine.stopping() {
+                waiting.retain(|index| !self.begin_retiring(*index));
+            }
+            if self.running.calls.is_empty() {
+                break;
+            }
+            match self.running.next(&mut self.engine.stop).await {
+                Next::Finished(finished) => self.settle_retired(finished),
+                Next::Note(note) => self.engine.tell(note),
+                Next::Stop => self.engine.tell(Event::Stopping {
+                    running: self.running.calls.len(),
+                }),
+            }
+        }
+        self.result.interrupted = self.engine.stopping() && !waiting.is_empty();
+    }
+
+    /// `false`: its lane is busy.
+    fn begin_retiring(&mut self, index: usize) -> bool {
+        let step = &self.stack.steps()[index];
+        let resource = match step.resource(&self.outputs) {
+            Ok(resource) => resource,
+            Err(error) => {
+                self.fail(&step.name, error);
+                return true;
+            }
+        };
+        if !self.running.lane_is_free(&*resource) {
+            return false;
+        }
+        let output = self.outputs[&step.name].clone();
+        self.engine.tell(Event::StepStarted {
+            step: step.name.clone(),
+            action: Action::Retire,
+        });
+        let cloud = self.engine.cloud.clone();
+        self.running
+            .begin(&cloud, &step.name, resource, |resource, cx| async move {
+                resource.retire(&cx, &output).await?;
+                Ok(Brought::Retired)
+            });
+        true
+    }
+
+    /// Records that it is done, durably.
+    fn settle_retired(&mut self, finished: Finished<C>) {
+        let step = finished.step;
+        let retired = finished.brought.and_then(|_| {
+            let record = self
+                .engine
+                .state
+                .record_mut(&step)
+                .expect("a declared step is on record");
+            record.phase = Phase::Ready;
+            self.engine.save()
+        });
+        match retired {
+            Ok(()) => {
+                self.result.changed += 1;
+                self.engine.tell(Event::StepFinished {
+                    id: finished.resource.id(&self.outputs[&step]).ok(),
+                    step,
+                    outcome: Outcome::Retired,
+                    with: None,
+                    millis: millis(finished.began),
+                });
+            }
+            Err(error) => self.fail(&step, error),
+        }
     }
 
     /// Begins a call that settles what an interrupted run intended, with the inputs that it recorded.
@@ -292,6 +445,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                 return;
             }
         };
+        let mut phase = Phase::Ready;
         let made = match brought {
             Brought::Made {
                 output,
@@ -302,11 +456,15 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                 adopted: true,
             }
             | Brought::Found(Some(output)) => Some((output, Outcome::Adopted)),
-            Brought::Changed(output) => Some((output, Outcome::Updated)),
+            Brought::Changed { output, retires } => {
+                phase = if retires { Phase::Retiring } else { Phase::Ready };
+                Some((output, Outcome::Updated))
+            }
             Brought::Found(None) => {
                 self.engine.state.steps.retain(|record| record.step != step);
                 None
             }
+            Brought::Retired => unreachable!("nothing is retired before every step is done"),
             Brought::Gone => {
                 if let Err(error) = self.forget_deleted(&step, began) {
                     self.fail(&step, error);
@@ -328,7 +486,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             .state
             .record_mut(&step)
             .expect("a begun step is on record");
-        record.phase = Phase::Ready;
+        record.phase = phase;
         record.desired = resource.desired();
         record.needs.clone_from(&self.stack.steps()[index].needs);
         record.output = Some(output.clone());
@@ -338,7 +496,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         }
         if outcome == Outcome::Adopted && self.differs(index, &*resource) {
             // What was found is what the interrupted run wanted; what is wanted now is decided on that.
-            self.lives.insert(step, Ok(Live::Present(resource.desired())));
+            self.lives.insert(step, Live::Present(resource.desired()));
             self.waiting.push(index);
             self.waiting.sort_unstable();
             return;

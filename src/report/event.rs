@@ -99,6 +99,8 @@ pub enum Action {
     Resume,
     /// Changes it in place.
     Update,
+    /// Takes away what an update left of an earlier state.
+    Retire,
     /// Deletes it.
     Delete,
 }
@@ -113,6 +115,8 @@ pub enum Outcome {
     Adopted,
     /// Changed in place.
     Updated,
+    /// What an update left of an earlier state is taken away.
+    Retired,
     /// As it should be; no call was made to change it.
     Unchanged,
     /// Deleted, and seen to be gone.

@@ -86,6 +86,7 @@ fn finished(step: &str, outcome: Outcome, id: Option<&str>, millis: u64) -> Stri
         Outcome::Created => "created",
         Outcome::Adopted => "adopted",
         Outcome::Updated => "updated",
+        Outcome::Retired => "retired",
         Outcome::Unchanged => "unchanged",
         Outcome::Deleted => "deleted",
         Outcome::Gone => "gone",

@@ -60,6 +60,8 @@ pub enum Phase {
     Ready,
     /// It exists, as `desired` says or as a later configuration wanted it.
     Updating,
+    /// It exists as `desired` says, and something that it had before is still to be taken away.
+    Retiring,
     /// It may or may not exist any more.
     Deleting,
 }

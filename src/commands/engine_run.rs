@@ -1,0 +1,92 @@
+//! A run of the engine: its state, its store, its listener and its stop signal put together.
+//!
+//! Must not decide what the run does.
+
+use anyhow::{Context, anyhow};
+use serde_json::Value;
+
+use super::outputs::Outputs;
+use super::session::{self, Session};
+use super::talk::Talk;
+use crate::aws::Aws;
+use crate::engine::{Engine, RunResult, Store};
+use crate::error::{Failure, Kind};
+use crate::report::Event;
+use crate::report::event::Ended;
+use crate::resource::Result;
+use crate::resources;
+use crate::state::{State, StateFile};
+
+/// Lets the engine do `work` on `state`, which is kept in `file`, and tells its events.
+pub async fn run(
+    session: &Session,
+    state: &mut State,
+    file: &mut StateFile,
+    talk: &Talk,
+    work: impl AsyncFnOnce(&mut Engine<'_, Aws>) -> Result<RunResult>,
+) -> Result<RunResult, Failure> {
+    let mut engine = Engine {
+        cloud: session.aws.clone(),
+        revive: resources::revive,
+        state,
+        store: file,
+        report: &mut |event| talk.event(&event),
+        stop: session::stop_signal()?,
+    };
+    work(&mut engine).await.map_err(session::unusable)
+}
+
+/// The last event of a run.
+pub fn ended(result: &RunResult, outputs: Option<&Outputs>) -> Event {
+    Event::Ended {
+        result: if result.is_done() {
+            Ended::Done
+        } else if result.interrupted && result.failed.is_empty() {
+            Ended::Interrupted
+        } else {
+            Ended::Failed
+        },
+        changed: result.changed,
+        outputs: serde_json::to_value(outputs).unwrap_or(Value::Null),
+    }
+}
+
+/// Why a run is not done, and how to go on.
+pub fn failure(result: RunResult, command: &str) -> Failure {
+    let held: Vec<&str> = result.held_back.iter().map(|(step, _)| step.as_str()).collect();
+    let resume = format!("run `provision {command}` again: it goes on where this run stopped");
+    let others: Vec<&str> = result
+        .failed
+        .iter()
+        .skip(1)
+        .map(|(step, _)| step.as_str())
+        .collect();
+    let mut also = String::new();
+    if !others.is_empty() {
+        also = format!("; also failed: {}", others.join(", "));
+    }
+    if !held.is_empty() {
+        also = format!("{also}; held back: {}", held.join(", "));
+    }
+    let Some((step, error)) = result.failed.into_iter().next() else {
+        let message = if result.interrupted {
+            anyhow!("interrupted; what was running is done and on record")
+        } else {
+            anyhow!("not everything could begin{also}")
+        };
+        let kind = if result.interrupted {
+            Kind::Interrupted
+        } else {
+            Kind::Failed
+        };
+        return Failure::new(kind, message).hinted(resume);
+    };
+    let error = error.context(format!("step {step} failed{also}"));
+    session::hinted(Failure::from(error)).hinted(resume)
+}
+
+impl Store for StateFile {
+    fn save(&mut self, state: &State) -> Result<()> {
+        StateFile::save(self, state).context("the state cannot be recorded")
+    }
+}

@@ -1,0 +1,211 @@
+//! `plan`: what `up` would do, field by field.
+//!
+//! Must not change anything, neither in AWS nor on disk.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::session::{self, Session, hinted};
+use super::talk::Talk;
+use crate::aws::Aws;
+use crate::cli::{Changes, Global, Plan as Args};
+use crate::engine::plan::{self, Change, Field, Plan, Planned, Wish};
+use crate::engine::status::survey;
+use crate::error::{Failure, Kind};
+use crate::graph::Stack;
+use crate::state::State;
+use crate::untrusted::printable;
+use crate::{resources, stack};
+
+/// The format of the JSON document.
+const FORMAT: u32 = 1;
+/// Stands for the owner in the names of a stack that has none yet: `up` draws it.
+const OWNER: &str = "<owner>";
+
+#[derive(Serialize)]
+struct Document<'a> {
+    format: u32,
+    stack: &'a str,
+    account: &'a str,
+    region: &'a str,
+    #[serde(flatten)]
+    plan: &'a Plan,
+}
+
+/// Runs it.
+pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failure> {
+    let config = session::config(global)?;
+    let packages = session::packages(&config)?;
+    let recorded = session::load_state(&session::state_file(global, &config))?;
+    let session = Session::open(global, talk).await?;
+    let state = match recorded {
+        Some(state) => {
+            session.check(&state)?;
+            state
+        }
+        None => session.new_state(&config.stack, OWNER),
+    };
+    let stack = stack::stack(&config, &session.identity, &state.owner, &packages);
+    let wish = wish(&args.changes, &stack)?;
+    let lives = survey(&session.aws, resources::revive, &state)
+        .await
+        .map_err(|error| hinted(error.into()))?;
+    let plan = plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(session::unusable)?;
+    if talk.is_json() {
+        talk.data(&document(&state, &plan)?)?;
+    } else {
+        talk.data(text(&plan, true).trim_end())?;
+    }
+    refuse(&plan)?;
+    if args.check && !plan.is_empty() {
+        return Err(Failure::silent(Kind::Differs));
+    }
+    Ok(())
+}
+
+/// What the command line asks for; a step that the stack does not have is an error.
+pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Wish, Failure> {
+    for name in &changes.replace {
+        if !stack.steps().iter().any(|step| step.name == *name) {
+            let names: Vec<&str> = stack.steps().iter().map(|step| step.name.as_str()).collect();
+            return Err(
+                Failure::usage(format!("--replace {name}: the stack has no such step"))
+                    .hinted(format!("it has {}", names.join(", "))),
+            );
+        }
+    }
+    Ok(Wish {
+        replace: changes.replace.iter().cloned().collect(),
+        repair: !changes.no_repair,
+    })
+}
+
+/// An error if anything in the plan cannot be done.
+pub fn refuse(plan: &Plan) -> Result<(), Failure> {
+    let refused: Vec<&Planned> = plan.with(Change::Refused).collect();
+    let Some(first) = refused.first() else {
+        return Ok(());
+    };
+    let reasons: Vec<String> = (refused.iter())
+        .map(|planned| format!("{}: {}", planned.step, planned.why.as_deref().unwrap_or_default()))
+        .collect();
+    Err(Failure::usage(reasons.join("\n"))
+        .hinted("set it back to what it was, or add another one beside it under another name")
+        .hinted(format!("or accept the loss with --replace {:?}", first.step)))
+}
+
+fn document(state: &State, plan: &Plan) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(&Document {
+        format: FORMAT,
+        stack: &state.stack,
+        account: &state.account,
+        region: &state.region,
+        plan,
+    })
+}
+
+/// The plan for people; the fields of new resources only where `all` are wanted.
+pub fn text(plan: &Plan, all: bool) -> String {
+    let mut text = String::new();
+    for planned in &plan.steps {
+        step(&mut text, planned, all).expect("a string takes all that is written to it");
+    }
+    let unchanged = plan.with(Change::Unchanged).count();
+    let counts: Vec<String> = [
+        (Change::Create, "to create"),
+        (Change::Update, "to update"),
+        (Change::Replace, "to replace"),
+        (Change::Delete, "to delete"),
+        (Change::Refused, "refused"),
+    ]
+    .into_iter()
+    .map(|(change, words)| (plan.with(change).count(), words))
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, words)| format!("{count} {words}"))
+    .collect();
+    if unchanged > 0 {
+        text.push_str("= ");
+        text.push_str(&unchanged.to_string());
+        text.push_str(" unchanged\n");
+    }
+    text.push_str("plan: ");
+    text.push_str(&counts.join(", "));
+    text.push_str(if counts.is_empty() {
+        "nothing to do\n"
+    } else {
+        "\n"
+    });
+    text
+}
+
+fn step(text: &mut String, planned: &Planned, all: bool) -> fmt::Result {
+    let sign = match planned.action {
+        Change::Unchanged => return Ok(()),
+        Change::Create => "+ create ",
+        Change::Update => "~ update ",
+        Change::Replace => "± replace",
+        Change::Delete => "- delete ",
+        Change::Refused => "! refused",
+    };
+    write!(text, "{sign} {}", printable(&planned.step))?;
+    if let Some(why) = &planned.why {
+        write!(text, "  ({})", printable(why))?;
+    }
+    text.push('\n');
+    if planned.action != Change::Create || all {
+        for field in &planned.fields {
+            self::field(text, field, planned.action == Change::Create)?;
+        }
+    }
+    Ok(())
+}
+
+/// A line a field; of a map, a line a key that changes.
+fn field(text: &mut String, field: &Field, is_new: bool) -> fmt::Result {
+    let drifted = if field.drifted {
+        "  (changed by somebody else)"
+    } else {
+        ""
+    };
+    let name = &field.field;
+    if let (Value::Object(before), Value::Object(after)) = (&field.before, &field.after) {
+        let value =
+            |map: &Map<String, Value>, key: &str| map.get(key).map_or_else(|| "none".to_owned(), shown);
+        let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for key in keys.into_iter().filter(|key| before.get(*key) != after.get(*key)) {
+            let change = format!(
+                "{name}.{key}: {} → {}{drifted}",
+                value(before, key),
+                value(after, key)
+            );
+            writeln!(text, "      {}", printable(&change))?;
+        }
+        return Ok(());
+    }
+    let after = match &field.known_after[..] {
+        [] => shown(&field.after),
+        [one] => format!("known after {one}"),
+        [one, rest @ ..] => format!("known after {one} and {} more", rest.len()),
+    };
+    let change = if is_new {
+        format!("{name}: {after}")
+    } else {
+        format!("{name}: {} → {after}{drifted}", shown(&field.before))
+    };
+    writeln!(text, "      {}", printable(&change))
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(shown).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
+}

@@ -1,0 +1,347 @@
+//! What `up` would do, step by step and field by field, from what is on record, what is declared and what is live.
+//!
+//! Pure: no I/O, no async. What depends on a call that is not made yet is told as known only after its step.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Revive;
+use super::decide::{Because, Decision, Wanted, changed_fields, decide, drift};
+use super::status::{Live, Lives};
+use crate::graph::{Outputs, Stack, Step};
+use crate::resource::{Erased, Result};
+use crate::state::{Phase, Record, State};
+
+/// What a run is asked for beyond what is declared.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The steps to make anew, whatever is lost.
+    pub replace: BTreeSet<String>,
+    /// Whether what others changed is changed back.
+    pub repair: bool,
+}
+
+/// All that `up` would do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// Every declared step in the order of declaration, then those that go, in the order of going.
+    pub steps: Vec<Planned>,
+}
+
+/// What `up` would do with one step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Planned {
+    /// The step.
+    pub step: String,
+    /// The kind of resource.
+    pub kind: String,
+    /// What would be done.
+    pub action: Change,
+    /// Why, where that is not seen from the fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The fields that would change; of a new resource, all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<Field>,
+    /// The fields that AWS does not answer, so that nobody knows whether they are as recorded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<String>,
+}
+
+/// What would be done with a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Made.
+    Create,
+    /// Changed in place.
+    Update,
+    /// Deleted, then made.
+    Replace,
+    /// Deleted.
+    Delete,
+    /// Nothing.
+    Unchanged,
+    /// Nothing, and with it nothing of the whole plan: AWS cannot change it in place, and replacing it has a price.
+    Refused,
+}
+
+/// How one field would change.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Field {
+    /// Its name.
+    pub field: String,
+    /// What is live; null for a new resource.
+    pub before: Value,
+    /// What it would be; null while that is not known.
+    pub after: Value,
+    /// The steps that tell what it would be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub known_after: Vec<String>,
+    /// Whether somebody else changed it.
+    pub drifted: bool,
+}
+
+impl Plan {
+    /// Whether there is anything to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.iter().all(|step| step.action == Change::Unchanged)
+    }
+
+    /// The steps of this action.
+    pub fn with(&self, action: Change) -> impl Iterator<Item = &Planned> {
+        self.steps.iter().filter(move |step| step.action == action)
+    }
+}
+
+/// Plans.
+///
+/// # Errors
+/// The record cannot be understood.
+pub fn plan<C: 'static>(
+    stack: &Stack<C>,
+    state: &State,
+    lives: &Lives,
+    revive: Revive<C>,
+    wish: &Wish,
+) -> Result<Plan> {
+    let mut planning = Planning {
+        records: state
+            .steps
+            .iter()
+            .map(|record| (record.step.as_str(), record))
+            .collect(),
+        lives,
+        wish,
+        known: Outputs::new(),
+        other: Outputs::new(),
+        unknown: HashSet::new(),
+        replaced: HashSet::new(),
+    };
+    let mut steps = Vec::new();
+    for step in stack.steps() {
+        steps.push(
+            planning
+                .step(step)
+                .with_context(|| format!("cannot plan step {}", step.name))?,
+        );
+    }
+    let declared: HashSet<&str> = stack.steps().iter().map(|step| step.name.as_str()).collect();
+    for record in state
+        .steps
+        .iter()
+        .rev()
+        .filter(|record| !declared.contains(record.step.as_str()))
+    {
+        revive(&record.kind, &record.desired)
+            .with_context(|| format!("the record of step {} cannot be used", record.step))?;
+        steps.push(Planned {
+            step: record.step.clone(),
+            kind: record.kind.clone(),
+            action: Change::Delete,
+            why: None,
+            fields: Vec::new(),
+            not_compared: Vec::new(),
+        });
+    }
+    Ok(Plan { steps })
+}
+
+struct Planning<'a> {
+    records: HashMap<&'a str, &'a Record>,
+    lives: &'a Lives,
+    wish: &'a Wish,
+    /// The outputs, as far as they are known; a placeholder where they are not.
+    known: Outputs,
+    /// The same with other placeholders: what is built of both and differs is not known.
+    other: Outputs,
+    unknown: HashSet<String>,
+    replaced: HashSet<String>,
+}
+
+impl Planning<'_> {
+    fn step<C: 'static>(&mut self, step: &Step<C>) -> Result<Planned> {
+        let resource = step.resource(&self.known)?;
+        let desired = resource.desired();
+        let after: Vec<String> = step
+            .needs
+            .iter()
+            .filter(|need| self.unknown.contains(*need))
+            .cloned()
+            .collect();
+        let unknown = if after.is_empty() {
+            Vec::new()
+        } else {
+            changed_fields(&desired, &step.resource(&self.other)?.desired())
+        };
+        let record = self.records.get(step.name.as_str()).copied();
+        let live = self.lives.get(&step.name);
+        let wanted = Wanted {
+            desired: &desired,
+            fixed: resource.fixed(),
+            loses: resource.loses().is_some(),
+            named: self.wish.replace.contains(&step.name),
+            repair: self.wish.repair,
+        };
+        let mut decision = decide(record, live, wanted);
+        // It goes with its parent, whatever that costs: the parent's replacement was asked for.
+        let with = record.and_then(|record| self.replaced_parent(&*resource, record));
+        if with.is_some() && matches!(decision, Decision::Refuse(_)) {
+            decision = Decision::Replace(Because::Named);
+        }
+        let (mut action, mut why) = described(&decision, &*resource);
+        if let Some(parent) = with {
+            (action, why) = (Change::Replace, Some(format!("it goes with {parent}")));
+        }
+        let present = match live {
+            Some(Live::Present(live)) => Some(live),
+            _ => None,
+        };
+        match (action, record) {
+            (Change::Create, Some(record)) if record.phase == Phase::Creating => {
+                why = Some("an interrupted run may have made it".to_owned());
+            }
+            (Change::Create, Some(_)) => why = Some("somebody else deleted it".to_owned()),
+            (Change::Unchanged, Some(record)) if record.phase == Phase::Retiring => {
+                (action, why) = (
+                    Change::Update,
+                    Some("an interrupted update left something behind".to_owned()),
+                );
+            }
+            _ => {}
+        }
+        let fields = fields(&decision, action, record, present, &desired, &unknown, &after);
+        let drift = record
+            .zip(present)
+            .map(|(record, live)| drift(&record.desired, live));
+        self.publish(step, &*resource, record, action)?;
+        Ok(Planned {
+            step: step.name.clone(),
+            kind: step.kind.to_owned(),
+            action,
+            why,
+            fields,
+            not_compared: drift.unwrap_or_default().not_compared,
+        })
+    }
+
+    /// The parent that is replaced and takes it along.
+    fn replaced_parent<C>(&self, resource: &dyn Erased<C>, record: &Record) -> Option<String> {
+        let kind = resource.dies_with()?;
+        let parent = |need: &&String| {
+            self.records
+                .get(need.as_str())
+                .is_some_and(|need| need.kind == kind)
+        };
+        record
+            .needs
+            .iter()
+            .filter(parent)
+            .find(|need| self.replaced.contains(*need))
+            .cloned()
+    }
+
+    /// Makes known what later steps are built of.
+    fn publish<C: 'static>(
+        &mut self,
+        step: &Step<C>,
+        resource: &dyn Erased<C>,
+        record: Option<&Record>,
+        action: Change,
+    ) -> Result<()> {
+        let recorded = record.and_then(|record| record.output.clone());
+        let output = match (action, recorded) {
+            (Change::Update, Some(output)) => resource.output_after_update(&output)?,
+            (Change::Unchanged | Change::Refused, output) => output,
+            (Change::Create | Change::Replace | Change::Delete, _) | (Change::Update, None) => None,
+        };
+        if action == Change::Replace {
+            self.replaced.insert(step.name.clone());
+        }
+        if output.is_none() {
+            self.unknown.insert(step.name.clone());
+        }
+        let (known, other) = match output {
+            Some(output) => (output.clone(), output),
+            None => (step.placeholder("\u{1a}"), step.placeholder("\u{1b}")),
+        };
+        self.known.insert(step.name.clone(), known);
+        self.other.insert(step.name.clone(), other);
+        Ok(())
+    }
+}
+
+/// What a decision is called, and why it was taken.
+fn described<C>(decision: &Decision, resource: &dyn Erased<C>) -> (Change, Option<String>) {
+    let cannot = |fields: &[String]| format!("AWS cannot change {} in place", fields.join(", "));
+    match decision {
+        Decision::Create | Decision::Resume => (Change::Create, None),
+        Decision::Keep => (Change::Unchanged, None),
+        Decision::Update { fields, .. } if fields.is_empty() => {
+            (Change::Update, Some("an update was interrupted".to_owned()))
+        }
+        Decision::Update { .. } => (Change::Update, None),
+        Decision::Replace(Because::Fixed(fields)) => (Change::Replace, Some(cannot(fields))),
+        Decision::Replace(Because::Named) => (Change::Replace, Some("--replace names it".to_owned())),
+        Decision::Replace(Because::Interrupted) => (
+            Change::Replace,
+            Some("an interrupted run began to delete it".to_owned()),
+        ),
+        Decision::Refuse(fields) => {
+            let lost = resource.loses().expect("only what loses something is refused");
+            (
+                Change::Refused,
+                Some(format!(
+                    "{}, and a new {} loses {lost}",
+                    cannot(fields),
+                    resource.kind()
+                )),
+            )
+        }
+    }
+}
+
+fn fields(
+    decision: &Decision,
+    action: Change,
+    record: Option<&Record>,
+    live: Option<&Value>,
+    desired: &Value,
+    unknown: &[String],
+    after: &[String],
+) -> Vec<Field> {
+    let before = match (decision, action) {
+        (_, Change::Unchanged | Change::Delete) => return Vec::new(),
+        (Decision::Update { before, .. }, Change::Update) => before.clone(),
+        (_, Change::Replace | Change::Refused) => live.cloned().unwrap_or_default(),
+        _ => Value::Null,
+    };
+    let none = serde_json::Map::new();
+    let names = match &before {
+        Value::Object(_) => changed_fields(&before, desired),
+        _ => desired.as_object().unwrap_or(&none).keys().cloned().collect(),
+    };
+    let names = names.into_iter();
+    names
+        .map(|name| {
+            let is_known = !unknown.contains(&name);
+            let drifted = record.zip(live).is_some_and(|(record, live)| {
+                record.phase == Phase::Ready && record.desired[&name] != live[&name]
+            });
+            Field {
+                before: before[&name].clone(),
+                after: if is_known {
+                    desired[&name].clone()
+                } else {
+                    Value::Null
+                },
+                known_after: if is_known { Vec::new() } else { after.to_vec() },
+                drifted,
+                field: name,
+            }
+        })
+        .collect()
+}
