@@ -102,7 +102,11 @@ impl World {
     /// Without those that read.
     fn writes(&self) -> Vec<String> {
         let requests = self.proxy.take();
-        let mut writes: Vec<String> = requests.iter().filter(|request| request.is_write()).map(shape).collect();
+        let mut writes: Vec<String> = requests
+            .iter()
+            .filter(|request| request.is_write())
+            .map(shape)
+            .collect();
         writes.sort();
         writes
     }
@@ -118,7 +122,11 @@ impl World {
                 let fields = step["fields"].as_array().map_or(&[][..], Vec::as_slice);
                 let fields: Vec<String> = fields.iter().map(|field| text(&field["field"])).collect();
                 // Of what is new, all fields are.
-                let fields = if step["action"] == "create" { String::new() } else { fields.join(", ") };
+                let fields = if step["action"] == "create" {
+                    String::new()
+                } else {
+                    fields.join(", ")
+                };
                 format!("{} {}: {fields}", text(&step["action"]), text(&step["step"]))
                     .trim_end_matches([':', ' '])
                     .to_owned()
@@ -156,7 +164,10 @@ impl World {
     }
 
     fn output(&self, name: &str) -> String {
-        let status = self.place.run_at(&self.proxy.endpoint, &["status", "--json"]).json();
+        let status = self
+            .place
+            .run_at(&self.proxy.endpoint, &["status", "--json"])
+            .json();
         status["outputs"][name].as_str().unwrap().to_owned()
     }
 
@@ -178,8 +189,18 @@ fn shape(request: &Request) -> String {
         return operation;
     };
     let words = [
-        "restapis", "resources", "methods", "integration", "authorizers", "deployments", "stages", "tags",
-        "functions", "code", "configuration", "policy",
+        "restapis",
+        "resources",
+        "methods",
+        "integration",
+        "authorizers",
+        "deployments",
+        "stages",
+        "tags",
+        "functions",
+        "code",
+        "configuration",
+        "policy",
     ];
     let path: Vec<&str> = path.split('/').filter(|part| words.contains(part)).collect();
     format!("{method} {}", path.join("/"))
@@ -329,14 +350,21 @@ fn scopes_and_clients() {
         },
         Case {
             name: "a client's scopes",
-            edits: &[(r#"scopes = ["orders/read"]
-access"#, r#"scopes = ["orders/read", "orders/write"]
-access"#)],
+            edits: &[(
+                r#"scopes = ["orders/read"]
+access"#,
+                r#"scopes = ["orders/read", "orders/write"]
+access"#,
+            )],
             plan: &["update client:billing: scopes"],
             writes: &["UpdateUserPoolClient"],
             seen: |world| {
                 let token = world.token(&["--scope", "orders/write"]);
-                assert_eq!(world.get("/orders", &token).0, 401, "it has none of the route's scopes");
+                assert_eq!(
+                    world.get("/orders", &token).0,
+                    401,
+                    "it has none of the route's scopes"
+                );
             },
         },
         Case {
@@ -351,7 +379,10 @@ access"#)],
         },
         Case {
             name: "a client more",
-            edits: &[("[functions.orders]", "[clients.shipping]\nscopes = [\"orders/write\"]\n[functions.orders]")],
+            edits: &[(
+                "[functions.orders]",
+                "[clients.shipping]\nscopes = [\"orders/write\"]\n[functions.orders]",
+            )],
             plan: &["create client:shipping"],
             writes: &["CreateUserPoolClient"],
             seen: |world| {
@@ -423,7 +454,10 @@ fn functions() {
             plan: &["update function:orders: environment"],
             writes: &["PUT functions/configuration"],
             seen: |world| {
-                assert_eq!(world.get("/orders", &world.token(&[])).1["table"], "another-table");
+                assert_eq!(
+                    world.get("/orders", &world.token(&[])).1["table"],
+                    "another-table"
+                );
                 for (path, text) in world.place.texts("state") {
                     assert!(!text.contains("another-table"), "{}", path.display());
                 }
@@ -465,7 +499,12 @@ fn the_api_and_its_routes() {
             edits: &[("Orders API", "Our API")],
             plan: &["update rest-api: name"],
             writes: &["PATCH restapis"],
-            seen: |world| assert_eq!(world.hand.get("apigateway", "/restapis")["item"][0]["name"], "Our API"),
+            seen: |world| {
+                assert_eq!(
+                    world.hand.get("apigateway", "/restapis")["item"][0]["name"],
+                    "Our API"
+                )
+            },
         },
         Case {
             name: "api.description",
@@ -494,7 +533,10 @@ fn the_api_and_its_routes() {
         },
         Case {
             name: "api.throttle",
-            edits: &[("stage = \"prod\"", "stage = \"prod\"\nthrottle = { rate = 100, burst = 200 }")],
+            edits: &[(
+                "stage = \"prod\"",
+                "stage = \"prod\"\nthrottle = { rate = 100, burst = 200 }",
+            )],
             plan: &["update stage: throttle"],
             writes: &["PATCH restapis/stages"],
             seen: nothing,
@@ -588,7 +630,11 @@ fn the_api_and_its_routes() {
             ],
             seen: |world| {
                 let token = world.token(&["--scope", "orders/read"]);
-                assert_eq!(world.get("/orders", &token).0, 401, "it has the removed scope only");
+                assert_eq!(
+                    world.get("/orders", &token).0,
+                    401,
+                    "it has the removed scope only"
+                );
             },
         },
         Case {

@@ -37,7 +37,11 @@ impl Recorded {
     }
 
     fn method(&self) -> String {
-        format!("{}/resources/{}/methods/GET", self.api(), self.output("path:/user", "id"))
+        format!(
+            "{}/resources/{}/methods/GET",
+            self.api(),
+            self.output("path:/user", "id")
+        )
     }
 }
 
@@ -53,7 +57,13 @@ fn with(mut object: Value, more: &Value) -> Value {
 fn pool(hand: &Hand, recorded: &Recorded, change: &Value) {
     let live = &hand.cognito("DescribeUserPool", &recorded.pool())["UserPool"];
     let mut whole = recorded.pool();
-    for key in ["AdminCreateUserConfig", "UserPoolTags", "UserPoolTier", "DeletionProtection", "MfaConfiguration"] {
+    for key in [
+        "AdminCreateUserConfig",
+        "UserPoolTags",
+        "UserPoolTier",
+        "DeletionProtection",
+        "MfaConfiguration",
+    ] {
         whole[key] = live[key].clone();
     }
     hand.cognito("UpdateUserPool", &with(whole, change));
@@ -61,7 +71,10 @@ fn pool(hand: &Hand, recorded: &Recorded, change: &Value) {
 
 /// The same for the client.
 fn client(hand: &Hand, recorded: &Recorded, change: &Value) {
-    let id = with(recorded.pool(), &json!({"ClientId": recorded.output("client:app", "client_id")}));
+    let id = with(
+        recorded.pool(),
+        &json!({"ClientId": recorded.output("client:app", "client_id")}),
+    );
     let mut whole = hand.cognito("DescribeUserPoolClient", &id)["UserPoolClient"].clone();
     for key in ["ClientSecret", "CreationDate", "LastModifiedDate"] {
         whole.as_object_mut().unwrap().remove(key);
@@ -70,7 +83,12 @@ fn client(hand: &Hand, recorded: &Recorded, change: &Value) {
 }
 
 fn configuration(hand: &Hand, recorded: &Recorded, change: &Value) {
-    hand.write("lambda", "PUT", &format!("{}/configuration", recorded.function()), change);
+    hand.write(
+        "lambda",
+        "PUT",
+        &format!("{}/configuration", recorded.function()),
+        change,
+    );
 }
 
 fn permission(hand: &Hand, recorded: &Recorded, source_arn: &str, source_account: &str) {
@@ -95,14 +113,29 @@ type Edit = fn(&Hand, &Recorded);
 const EDITS: &[(&str, &str, Edit)] = &[
     ("role:user", "trust", |hand, recorded| {
         let document = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%5D%7D";
-        iam(hand, recorded, "UpdateAssumeRolePolicy", &format!("PolicyDocument={document}"));
+        iam(
+            hand,
+            recorded,
+            "UpdateAssumeRolePolicy",
+            &format!("PolicyDocument={document}"),
+        );
     }),
     ("role:user", "tags", |hand, recorded| {
-        iam(hand, recorded, "TagRole", "Tags.member.1.Key=provision%3Astack&Tags.member.1.Value=other");
+        iam(
+            hand,
+            recorded,
+            "TagRole",
+            "Tags.member.1.Key=provision%3Astack&Tags.member.1.Value=other",
+        );
     }),
     ("role-policy:user", "document", |hand, recorded| {
         let document = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%5D%7D";
-        iam(hand, recorded, "PutRolePolicy", &format!("PolicyName=logs&PolicyDocument={document}"));
+        iam(
+            hand,
+            recorded,
+            "PutRolePolicy",
+            &format!("PolicyName=logs&PolicyDocument={document}"),
+        );
     }),
     ("log-group:user", "retention_days", |hand, recorded| {
         let name = recorded.desired("log-group:user", "name");
@@ -110,7 +143,9 @@ const EDITS: &[(&str, &str, Edit)] = &[
         hand.json(target, &json!({"logGroupName": name, "retentionInDays": 30}));
     }),
     ("function:user", "role", |hand, recorded| {
-        let role = recorded.output("role:user", "arn").replace(":role/", ":role/other-");
+        let role = recorded
+            .output("role:user", "arn")
+            .replace(":role/", ":role/other-");
         configuration(hand, recorded, &json!({ "Role": role }));
     }),
     ("function:user", "runtime", |hand, recorded| {
@@ -130,19 +165,42 @@ const EDITS: &[(&str, &str, Edit)] = &[
     }),
     ("function:user", "tags", |hand, recorded| {
         let path = format!("/2017-03-31/tags/{}", recorded.output("function:user", "arn"));
-        hand.write("lambda", "POST", &path, &json!({"Tags": {"provision:stack": "other"}}));
+        hand.write(
+            "lambda",
+            "POST",
+            &path,
+            &json!({"Tags": {"provision:stack": "other"}}),
+        );
     }),
     ("permission:user", "source_arn", |hand, recorded| {
-        let arn = recorded.desired("permission:user", "source_arn").replace("/prod/", "/other/");
-        permission(hand, recorded, &arn, recorded.desired("permission:user", "source_account"));
+        let arn = recorded
+            .desired("permission:user", "source_arn")
+            .replace("/prod/", "/other/");
+        permission(
+            hand,
+            recorded,
+            &arn,
+            recorded.desired("permission:user", "source_account"),
+        );
     }),
     ("permission:user", "source_account", |hand, recorded| {
-        permission(hand, recorded, recorded.desired("permission:user", "source_arn"), "111111111111");
+        permission(
+            hand,
+            recorded,
+            recorded.desired("permission:user", "source_arn"),
+            "111111111111",
+        );
     }),
     ("user-pool", "admin_create_user_only", |hand, recorded| {
-        pool(hand, recorded, &json!({"AdminCreateUserConfig": {"AllowAdminCreateUserOnly": false}}));
+        pool(
+            hand,
+            recorded,
+            &json!({"AdminCreateUserConfig": {"AllowAdminCreateUserOnly": false}}),
+        );
     }),
-    ("user-pool", "tier", |hand, recorded| pool(hand, recorded, &json!({"UserPoolTier": "PLUS"}))),
+    ("user-pool", "tier", |hand, recorded| {
+        pool(hand, recorded, &json!({"UserPoolTier": "PLUS"}))
+    }),
     ("user-pool", "deletion_protection", |hand, recorded| {
         pool(hand, recorded, &json!({"DeletionProtection": "ACTIVE"}));
     }),
@@ -159,18 +217,35 @@ const EDITS: &[(&str, &str, Edit)] = &[
         let server = json!({"Identifier": "OauthResourceServer", "Name": "other", "Scopes": scopes});
         hand.cognito("UpdateResourceServer", &with(recorded.pool(), &server));
     }),
-    ("resource-server:OauthResourceServer", "scopes", |hand, recorded| {
-        let scopes = json!([{"ScopeName": "user.read", "ScopeDescription": "other"}]);
-        let server = json!({"Identifier": "OauthResourceServer", "Name": "OauthResourceServer", "Scopes": scopes});
-        hand.cognito("UpdateResourceServer", &with(recorded.pool(), &server));
+    (
+        "resource-server:OauthResourceServer",
+        "scopes",
+        |hand, recorded| {
+            let scopes = json!([{"ScopeName": "user.read", "ScopeDescription": "other"}]);
+            let server =
+                json!({"Identifier": "OauthResourceServer", "Name": "OauthResourceServer", "Scopes": scopes});
+            hand.cognito("UpdateResourceServer", &with(recorded.pool(), &server));
+        },
+    ),
+    ("client:app", "name", |hand, recorded| {
+        client(hand, recorded, &json!({"ClientName": "other"}))
     }),
-    ("client:app", "name", |hand, recorded| client(hand, recorded, &json!({"ClientName": "other"}))),
     ("client:app", "scopes", |hand, recorded| {
-        client(hand, recorded, &json!({"AllowedOAuthScopes": ["OauthResourceServer/user.read"]}));
+        client(
+            hand,
+            recorded,
+            &json!({"AllowedOAuthScopes": ["OauthResourceServer/user.read"]}),
+        );
     }),
-    ("client:app", "flows", |hand, recorded| client(hand, recorded, &json!({"AllowedOAuthFlows": ["implicit"]}))),
+    ("client:app", "flows", |hand, recorded| {
+        client(hand, recorded, &json!({"AllowedOAuthFlows": ["implicit"]}))
+    }),
     ("client:app", "explicit_auth_flows", |hand, recorded| {
-        client(hand, recorded, &json!({"ExplicitAuthFlows": ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]}));
+        client(
+            hand,
+            recorded,
+            &json!({"ExplicitAuthFlows": ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]}),
+        );
     }),
     ("client:app", "access_token_seconds", |hand, recorded| {
         client(hand, recorded, &json!({"AccessTokenValidity": 600}));
@@ -192,23 +267,47 @@ const EDITS: &[(&str, &str, Edit)] = &[
     }),
     ("rest-api", "tags", |hand, recorded| {
         let path = format!("/tags/arn:aws:apigateway:eu-west-1::{}", recorded.api());
-        hand.write("apigateway", "PUT", &path, &json!({"tags": {"provision:stack": "other"}}));
+        hand.write(
+            "apigateway",
+            "PUT",
+            &path,
+            &json!({"tags": {"provision:stack": "other"}}),
+        );
     }),
     ("authorizer", "name", |hand, recorded| {
-        let path = format!("{}/authorizers/{}", recorded.api(), recorded.output("authorizer", "id"));
+        let path = format!(
+            "{}/authorizers/{}",
+            recorded.api(),
+            recorded.output("authorizer", "id")
+        );
         hand.patch(&path, &[("replace", "/name", "other")]);
     }),
     ("authorizer", "pool_arns", |hand, recorded| {
-        let path = format!("{}/authorizers/{}", recorded.api(), recorded.output("authorizer", "id"));
+        let path = format!(
+            "{}/authorizers/{}",
+            recorded.api(),
+            recorded.output("authorizer", "id")
+        );
         let other = format!("{}other", recorded.output("user-pool", "arn"));
         hand.patch(&path, &[("add", "/providerARNs", &other)]);
     }),
     ("authorizer", "identity_source", |hand, recorded| {
-        let path = format!("{}/authorizers/{}", recorded.api(), recorded.output("authorizer", "id"));
-        hand.patch(&path, &[("replace", "/identitySource", "method.request.header.Token")]);
+        let path = format!(
+            "{}/authorizers/{}",
+            recorded.api(),
+            recorded.output("authorizer", "id")
+        );
+        hand.patch(
+            &path,
+            &[("replace", "/identitySource", "method.request.header.Token")],
+        );
     }),
     ("path:/user", "part", |hand, recorded| {
-        let path = format!("{}/resources/{}", recorded.api(), recorded.output("path:/user", "id"));
+        let path = format!(
+            "{}/resources/{}",
+            recorded.api(),
+            recorded.output("path:/user", "id")
+        );
         hand.patch(&path, &[("replace", "/pathPart", "other")]);
     }),
     ("route:GET /user", "scopes", |hand, recorded| {
@@ -220,26 +319,43 @@ const EDITS: &[(&str, &str, Edit)] = &[
     }),
     ("route:GET /user", "uri", |hand, recorded| {
         let path = format!("{}/integration", recorded.method());
-        let other = recorded.desired("route:GET /user", "uri").replace(":function:", ":function:other-");
+        let other = recorded
+            .desired("route:GET /user", "uri")
+            .replace(":function:", ":function:other-");
         hand.patch(&path, &[("replace", "/uri", &other)]);
     }),
     ("deployment", "description", |hand, recorded| {
-        let path = format!("{}/deployments/{}", recorded.api(), recorded.output("deployment", "id"));
+        let path = format!(
+            "{}/deployments/{}",
+            recorded.api(),
+            recorded.output("deployment", "id")
+        );
         hand.patch(&path, &[("replace", "/description", "other")]);
     }),
     ("stage", "deployment", |hand, recorded| {
         let path = format!("{}/deployments", recorded.api());
         let other = hand.write("apigateway", "POST", &path, &json!({"description": "by hand"}));
         let stage = format!("{}/stages/prod", recorded.api());
-        hand.patch(&stage, &[("replace", "/deploymentId", other["id"].as_str().unwrap())]);
+        hand.patch(
+            &stage,
+            &[("replace", "/deploymentId", other["id"].as_str().unwrap())],
+        );
     }),
     ("stage", "throttle", |hand, recorded| {
         let stage = format!("{}/stages/prod", recorded.api());
         hand.patch(&stage, &[("replace", "/*/*/throttling/rateLimit", "7")]);
     }),
     ("stage", "tags", |hand, recorded| {
-        let path = format!("/tags/arn:aws:apigateway:eu-west-1::{}/stages/prod", recorded.api());
-        hand.write("apigateway", "PUT", &path, &json!({"tags": {"provision:stack": "other"}}));
+        let path = format!(
+            "/tags/arn:aws:apigateway:eu-west-1::{}/stages/prod",
+            recorded.api()
+        );
+        hand.write(
+            "apigateway",
+            "PUT",
+            &path,
+            &json!({"tags": {"provision:stack": "other"}}),
+        );
     }),
 ];
 
@@ -303,7 +419,10 @@ fn every_field_that_another_hand_changed_is_named_and_changed_back() {
             .filter(|line| line["state"] != "ok")
             .map(|line| {
                 let fields = line["drifted"].as_array().map_or(&[][..], Vec::as_slice);
-                let fields: Vec<&str> = fields.iter().map(|field| field["field"].as_str().unwrap()).collect();
+                let fields: Vec<&str> = fields
+                    .iter()
+                    .map(|field| field["field"].as_str().unwrap())
+                    .collect();
                 format!("{}, {}", line["step"].as_str().unwrap(), fields.join(", "))
             })
             .collect();
@@ -314,7 +433,9 @@ fn every_field_that_another_hand_changed_is_named_and_changed_back() {
         let planned = steps.iter().find(|planned| planned["step"] == *step).unwrap();
         let fields = planned["fields"].as_array().unwrap();
         assert!(
-            fields.iter().any(|planned| planned["field"] == *field && planned["drifted"] == true),
+            fields
+                .iter()
+                .any(|planned| planned["field"] == *field && planned["drifted"] == true),
             "{place_of_it}: {planned}"
         );
         run(&["plan", "--check", "--no-repair"]).ok();
@@ -335,7 +456,10 @@ fn every_field_that_another_hand_changed_is_named_and_changed_back() {
     }
 
     let state: Value = serde_json::from_str(&state_of(&place)).unwrap();
-    let edited: Vec<String> = EDITS.iter().map(|(step, field, _)| format!("{step}/{field}")).collect();
+    let edited: Vec<String> = EDITS
+        .iter()
+        .map(|(step, field, _)| format!("{step}/{field}"))
+        .collect();
     for record in state["steps"].as_array().unwrap() {
         for field in record["desired"].as_object().unwrap().keys() {
             let field = format!("{}/{field}", record["step"].as_str().unwrap());
@@ -371,7 +495,10 @@ fn a_field_that_aws_does_not_answer_is_told_as_not_compared() {
     place.run_at(&endpoint, &["up"]).ok();
     let status = place.run_at(&endpoint, &["status", "--json"]).ok().json();
     let lines = status["resources"].as_array().unwrap();
-    let group = lines.iter().find(|line| line["step"] == "log-group:user").unwrap();
+    let group = lines
+        .iter()
+        .find(|line| line["step"] == "log-group:user")
+        .unwrap();
     assert_eq!(group["not_compared"], json!(["tags"]));
     let table = place.run_at(&endpoint, &["status"]).ok().stdout;
     assert!(table.contains("ok  (not compared: tags)"), "{table}");

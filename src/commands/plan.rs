@@ -209,3 +209,144 @@ fn shown(value: &Value) -> String {
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn planned(step: &str, action: Change, why: Option<&str>, fields: Vec<Field>) -> Planned {
+        Planned {
+            step: step.to_owned(),
+            kind: "kind".to_owned(),
+            action,
+            why: why.map(str::to_owned),
+            fields,
+            not_compared: Vec::new(),
+        }
+    }
+
+    fn field(field: &str, before: Value, after: Value) -> Field {
+        Field {
+            field: field.to_owned(),
+            before,
+            after,
+            known_after: Vec::new(),
+            drifted: false,
+        }
+    }
+
+    fn sample() -> Plan {
+        let known_after = |mut field: Field, steps: &[&str]| {
+            field.known_after = steps.iter().map(|&step| step.to_owned()).collect();
+            field
+        };
+        let drifted = Field {
+            drifted: true,
+            ..field("memory_mb", json!(512), json!(128))
+        };
+        Plan {
+            steps: vec![
+                planned("role:orders", Change::Unchanged, None, Vec::new()),
+                planned(
+                    "function:orders",
+                    Change::Update,
+                    None,
+                    vec![
+                        field(
+                            "environment",
+                            json!({"A": "sha256:a", "B": "sha256:b", "C": "sha256:c"}),
+                            json!({"A": "sha256:x", "C": "sha256:c", "D": "sha256:d"}),
+                        ),
+                        drifted,
+                    ],
+                ),
+                planned(
+                    "pool-domain",
+                    Change::Replace,
+                    Some("AWS cannot change prefix in place"),
+                    vec![field("prefix", json!("a"), json!("b\u{1b}[2J"))],
+                ),
+                planned(
+                    "client:billing",
+                    Change::Create,
+                    None,
+                    vec![
+                        field("name", Value::Null, json!("billing")),
+                        known_after(field("pool", Value::Null, Value::Null), &["user-pool"]),
+                        field("scopes", Value::Null, json!(["orders/read", "orders/write"])),
+                    ],
+                ),
+                planned(
+                    "stage",
+                    Change::Update,
+                    None,
+                    vec![known_after(
+                        field("deployment", json!("d1"), Value::Null),
+                        &["deployment", "route:GET /a"],
+                    )],
+                ),
+                planned("route:GET /old", Change::Delete, None, Vec::new()),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_plan_says_what_changes_field_by_field() {
+        insta::assert_snapshot!(text(&sample(), true), @r"
+        ~ update  function:orders
+              environment.A: sha256:a → sha256:x
+              environment.B: sha256:b → none
+              environment.D: none → sha256:d
+              memory_mb: 512 → 128  (changed by somebody else)
+        ± replace pool-domain  (AWS cannot change prefix in place)
+              prefix: a → b\u{1b}[2J
+        + create  client:billing
+              name: billing
+              pool: known after user-pool
+              scopes: [orders/read, orders/write]
+        ~ update  stage
+              deployment: d1 → known after deployment and 1 more
+        - delete  route:GET /old
+        = 1 unchanged
+        plan: 1 to create, 2 to update, 1 to replace, 1 to delete
+        ");
+    }
+
+    #[test]
+    fn before_it_is_done_the_fields_of_what_is_new_are_left_out() {
+        let text = text(&sample(), false);
+        assert!(
+            text.contains("+ create  client:billing\n~ update  stage"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_plan_without_changes_says_so() {
+        let plan = Plan {
+            steps: vec![planned("stage", Change::Unchanged, None, Vec::new())],
+        };
+        insta::assert_snapshot!(text(&plan, true), @r"
+        = 1 unchanged
+        plan: nothing to do
+        ");
+    }
+
+    #[test]
+    fn what_is_refused_is_an_error_that_says_what_to_do() {
+        let why = Some("AWS cannot change pool in place, and a new client loses its client_id and secret");
+        let plan = Plan {
+            steps: vec![planned("client:app", Change::Refused, why, Vec::new())],
+        };
+        let failure = refuse(&plan).unwrap_err();
+        assert_eq!(failure.kind, Kind::Usage);
+        assert!(
+            failure.hints[1].contains("--replace \"client:app\""),
+            "{:?}",
+            failure.hints
+        );
+        assert!(refuse(&sample()).is_ok());
+    }
+}

@@ -241,7 +241,8 @@ impl Hand {
     pub fn write(&self, service: &str, method: &str, path: &str, body: &Value) -> Value {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let answer = self.send(service, |http| {
-            http.request(method, format!("{}{path}", self.endpoint)).body(body.to_string())
+            http.request(method, format!("{}{path}", self.endpoint))
+                .body(body.to_string())
         });
         serde_json::from_str(&answer).unwrap_or(Value::Null)
     }
@@ -251,7 +252,12 @@ impl Hand {
         let operations: Vec<Value> = (operations.iter())
             .map(|(op, path, value)| json!({"op": op, "path": path, "value": value}))
             .collect();
-        self.write("apigateway", "PATCH", path, &json!({"patchOperations": operations}))
+        self.write(
+            "apigateway",
+            "PATCH",
+            path,
+            &json!({"patchOperations": operations}),
+        )
     }
 
     /// Everything that a stack is made of, without ids, dates and what AWS adds by itself, sorted: two stacks of one
@@ -273,26 +279,46 @@ impl Hand {
                 json!([
                     name,
                     between("<AssumeRolePolicyDocument>", "<"),
-                    between("<Tags>", "</Tags>").split_whitespace().collect::<String>(),
+                    between("<Tags>", "</Tags>")
+                        .split_whitespace()
+                        .collect::<String>(),
                     policy.split('<').next(),
                 ]),
             );
         }
         let functions = self.get("lambda", "/2015-03-31/functions");
         for function in functions["Functions"].as_array().unwrap() {
-            let path = format!("/2015-03-31/functions/{}", function["FunctionName"].as_str().unwrap());
+            let path = format!(
+                "/2015-03-31/functions/{}",
+                function["FunctionName"].as_str().unwrap()
+            );
             let answer = self.get("lambda", &path);
             let live = &answer["Configuration"];
             let policy = self.get("lambda", &format!("{path}/policy"));
             let keys = [
-                "FunctionName", "Role", "Runtime", "Handler", "Architectures", "MemorySize", "Timeout", "CodeSha256",
+                "FunctionName",
+                "Role",
+                "Runtime",
+                "Handler",
+                "Architectures",
+                "MemorySize",
+                "Timeout",
+                "CodeSha256",
             ];
             let fields: Vec<&Value> = keys.iter().map(|key| &live[*key]).collect();
             let variables = &live["Environment"]["Variables"];
-            let variables = if variables.is_null() { json!({}) } else { variables.clone() };
+            let variables = if variables.is_null() {
+                json!({})
+            } else {
+                variables.clone()
+            };
             let policy: Value = serde_json::from_str(policy["Policy"].as_str().unwrap_or("{}")).unwrap();
             let allowed: Vec<&str> = (policy["Statement"].as_array().into_iter().flatten())
-                .map(|statement| statement["Condition"]["ArnLike"]["AWS:SourceArn"].as_str().unwrap_or_default())
+                .map(|statement| {
+                    statement["Condition"]["ArnLike"]["AWS:SourceArn"]
+                        .as_str()
+                        .unwrap_or_default()
+                })
                 .map(|arn| arn.split_once('/').unwrap_or_default().1)
                 .collect();
             add("function", json!([fields, variables, answer["Tags"], allowed]));
@@ -300,28 +326,49 @@ impl Hand {
         let groups = self.json("Logs_20140328.DescribeLogGroups", &json!({}));
         for group in groups["logGroups"].as_array().unwrap() {
             let arn = group["arn"].as_str().unwrap().trim_end_matches(":*");
-            let tags = self.json("Logs_20140328.ListTagsForResource", &json!({ "resourceArn": arn }));
-            add("log group", json!([group["logGroupName"], group["retentionInDays"], tags["tags"]]));
+            let tags = self.json(
+                "Logs_20140328.ListTagsForResource",
+                &json!({ "resourceArn": arn }),
+            );
+            add(
+                "log group",
+                json!([group["logGroupName"], group["retentionInDays"], tags["tags"]]),
+            );
         }
         let pools = self.cognito("ListUserPools", &json!({"MaxResults": 60}));
         for pool in pools["UserPools"].as_array().unwrap() {
             let id = json!({"UserPoolId": pool["Id"], "MaxResults": 50});
             let live = &self.cognito("DescribeUserPool", &id)["UserPool"];
-            let keys =
-                ["Name", "Domain", "UserPoolTier", "DeletionProtection", "UserPoolTags", "AdminCreateUserConfig"];
+            let keys = [
+                "Name",
+                "Domain",
+                "UserPoolTier",
+                "DeletionProtection",
+                "UserPoolTags",
+                "AdminCreateUserConfig",
+            ];
             let fields: Vec<&Value> = keys.iter().map(|key| &live[*key]).collect();
             add("pool", json!(fields));
             let servers = self.cognito("ListResourceServers", &id);
             for server in servers["ResourceServers"].as_array().unwrap() {
                 let mut scopes = server["Scopes"].as_array().unwrap().clone();
                 scopes.sort_by_key(Value::to_string);
-                add("resource server", json!([server["Identifier"], server["Name"], scopes]));
+                add(
+                    "resource server",
+                    json!([server["Identifier"], server["Name"], scopes]),
+                );
             }
             let clients = self.cognito("ListUserPoolClients", &id);
             for client in clients["UserPoolClients"].as_array().unwrap() {
                 let id = json!({"UserPoolId": pool["Id"], "ClientId": client["ClientId"]});
                 let mut live = self.cognito("DescribeUserPoolClient", &id)["UserPoolClient"].clone();
-                for key in ["ClientId", "ClientSecret", "UserPoolId", "CreationDate", "LastModifiedDate"] {
+                for key in [
+                    "ClientId",
+                    "ClientSecret",
+                    "UserPoolId",
+                    "CreationDate",
+                    "LastModifiedDate",
+                ] {
                     live.as_object_mut().unwrap().remove(key);
                 }
                 if let Some(scopes) = live["AllowedOAuthScopes"].as_array_mut() {
@@ -330,13 +377,26 @@ impl Hand {
                 add("client", live);
             }
         }
-        for api in self.get("apigateway", "/restapis")["item"].as_array().into_iter().flatten() {
+        for api in self.get("apigateway", "/restapis")["item"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
             let path = format!("/restapis/{}", api["id"].as_str().unwrap());
             let types = &api["endpointConfiguration"]["types"];
-            add("REST API", json!([api["name"], api["description"], types, api["tags"]]));
-            for authorizer in self.get("apigateway", &format!("{path}/authorizers"))["item"].as_array().unwrap() {
+            add(
+                "REST API",
+                json!([api["name"], api["description"], types, api["tags"]]),
+            );
+            for authorizer in self.get("apigateway", &format!("{path}/authorizers"))["item"]
+                .as_array()
+                .unwrap()
+            {
                 let pools = authorizer["providerARNs"].as_array().unwrap().len();
-                add("authorizer", json!([authorizer["name"], pools, authorizer["identitySource"]]));
+                add(
+                    "authorizer",
+                    json!([authorizer["name"], pools, authorizer["identitySource"]]),
+                );
             }
             let paths = self.get("apigateway", &format!("{path}/resources?embed=methods"));
             for path in paths["item"].as_array().unwrap() {
@@ -345,12 +405,21 @@ impl Hand {
                     let mut scopes = method["authorizationScopes"].as_array().unwrap().clone();
                     scopes.sort_by_key(Value::to_string);
                     let uri = &method["methodIntegration"]["uri"];
-                    add("method", json!([verb, path["path"], method["authorizationType"], scopes, uri]));
+                    add(
+                        "method",
+                        json!([verb, path["path"], method["authorizationType"], scopes, uri]),
+                    );
                 }
             }
             let deployments = self.get("apigateway", &format!("{path}/deployments"));
-            add("deployments", json!(deployments["item"].as_array().unwrap().len()));
-            for stage in self.get("apigateway", &format!("{path}/stages"))["item"].as_array().unwrap() {
+            add(
+                "deployments",
+                json!(deployments["item"].as_array().unwrap().len()),
+            );
+            for stage in self.get("apigateway", &format!("{path}/stages"))["item"]
+                .as_array()
+                .unwrap()
+            {
                 let limits = &stage["methodSettings"]["*/*"];
                 let limits = json!([limits["throttlingRateLimit"], limits["throttlingBurstLimit"]]);
                 add("stage", json!([stage["stageName"], stage["tags"], limits]));
