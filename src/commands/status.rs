@@ -151,10 +151,11 @@ mod tests {
         ];
         lines[3].not_compared = vec!["tags".to_owned()];
         insta::assert_snapshot!(table(&lines), @r"
-        STEP             ID             STATE
-        user-pool        eu-west-1_abc  ok
-        route:GET /user  p1/GET         drifted: authorizer, scopes
-        stage            -              missing
+        STEP             ID                STATE
+        user-pool        eu-west-1_abc     ok
+        route:GET /user  p1/GET            drifted: authorizer, scopes
+        stage            -                 missing
+        log-group:user   /aws/lambda/user  ok  (not compared: tags)
         ");
     }
 }
