@@ -140,7 +140,7 @@ pub fn stack(
         move |()| UserPool {
             name: name.clone(),
             admin_create_user_only: true,
-            issuer: "ORIGINAL".to_owned(),
+            issuer: Some("ORIGINAL".to_owned()),
             tier: pool.tier.clone(),
             deletion_protection: pool.deletion_protection,
             tags: tags.clone(),

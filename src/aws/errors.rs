@@ -114,6 +114,12 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         | "ResourceAlreadyExistsException"
         | "ResourceConflictException"
         | "ConflictException" => Class::Taken,
+        // The one that it has may be on its way out.
+        "InvalidParameterException"
+            if name == "CreateUserPoolDomain" && message.contains("already has a domain") =>
+        {
+            Class::NotReady
+        }
         // Cognito has no code of its own for a name in use; a look tells whether that is what it meant.
         "InvalidParameterException" if ["CreateUserPoolDomain", "CreateResourceServer"].contains(&name) => {
             Class::Taken
@@ -252,6 +258,13 @@ mod tests {
                 Class::Taken,
             ),
             (
+                "cognito-idp:CreateUserPoolDomain",
+                "InvalidParameterException",
+                "User pool already has a domain configured.",
+                400,
+                Class::NotReady,
+            ),
+            (
                 "cognito-idp:CreateUserPool",
                 "InvalidParameterException",
                 "",
@@ -293,6 +306,42 @@ mod tests {
                 500,
                 Class::Ambiguous,
             ),
+            (
+                "cognito-idp:UpdateUserPool",
+                "ConcurrentModificationException",
+                "",
+                400,
+                Class::NotReady,
+            ),
+            (
+                "cognito-idp:UpdateUserPool",
+                "TierChangeNotAllowedException",
+                "",
+                400,
+                Class::Refused,
+            ),
+            (
+                "cognito-idp:UpdateResourceServer",
+                "InvalidParameterException",
+                "",
+                400,
+                Class::Refused,
+            ),
+            (
+                "cognito-idp:UntagResource",
+                "ResourceNotFoundException",
+                "",
+                400,
+                Class::Gone,
+            ),
+            (
+                "iam:UpdateAssumeRolePolicy",
+                "MalformedPolicyDocument",
+                "Invalid principal in policy",
+                400,
+                Class::NotReady,
+            ),
+            ("iam:TagRole", "NoSuchEntity", "", 404, Class::Gone),
             ("apigateway:GetRestApi", "NotFoundException", "", 404, Class::Gone),
             (
                 "apigateway:DeleteRestApi",

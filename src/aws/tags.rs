@@ -35,6 +35,22 @@ pub fn managed<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str
         .collect()
 }
 
+/// The tags that have to be set to get from `before` to `now`.
+pub fn changed(before: &Tags, now: &Tags) -> Tags {
+    let mut changed = now.clone();
+    changed.retain(|key, value| before.get(key) != Some(value));
+    changed
+}
+
+/// The keys that have to be taken away to get from `before` to `now`.
+pub fn removed(before: &Tags, now: &Tags) -> Vec<String> {
+    before
+        .keys()
+        .filter(|key| !now.contains_key(*key))
+        .cloned()
+        .collect()
+}
+
 /// As the SDK takes them.
 pub fn map(tags: &Tags) -> HashMap<String, String> {
     tags.clone().into_iter().collect()

@@ -3,10 +3,11 @@
 //! Must not imitate AWS: a test says which calls it expects, in which order, and what each is answered.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_iam::config::retry::RetryPartition;
 use aws_smithy_mocks::{Rule, RuleMode, mock_client};
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::clients::{Aws, retries};
 use super::tags::{self, Tags};
-use crate::resource::{Class, Cx, class};
+use crate::resource::{Class, Cx, Resource, class};
 
 /// The context of a step, whose calls have to be exactly those that the test lists.
 pub struct World {
@@ -162,6 +163,68 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         logs: client!(aws_sdk_cloudwatchlogs),
     };
     (World::new(aws, Vec::new()), requests)
+}
+
+/// Answers in turn, and keeps what was sent.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    answers: Arc<Mutex<VecDeque<HttpResponse>>>,
+    sent: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Wire {
+    /// The name of each operation and its whole request, as they went over the wire.
+    pub fn sent(&self) -> Vec<(String, Value)> {
+        assert!(
+            self.answers.lock().unwrap().is_empty(),
+            "an expected call never came"
+        );
+        self.sent.lock().unwrap().clone()
+    }
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap();
+        let operation = target.rsplit('.').next().unwrap().to_owned();
+        let body = request.body().bytes().unwrap();
+        assert_eq!(
+            request.headers().get("content-length"),
+            Some(body.len().to_string().as_str())
+        );
+        let body = serde_json::from_slice(body).unwrap();
+        self.sent.lock().unwrap().push((operation, body));
+        let answer = self.answers.lock().unwrap().pop_front();
+        HttpConnectorFuture::ready(Ok(answer.expect("a call more than there are answers")))
+    }
+}
+
+/// A Cognito that gives these answers in turn, and what it was sent: for requests that have to hold all that is live.
+pub fn cognito_wire(answers: impl IntoIterator<Item = HttpResponse>) -> (World, Wire) {
+    let wire = Wire {
+        answers: Arc::new(Mutex::new(answers.into_iter().collect())),
+        sent: Arc::default(),
+    };
+    let connector = SharedHttpConnector::new(wire.clone());
+    let config = aws_sdk_cognitoidentityprovider::config::Builder::new()
+        .with_test_defaults_v2()
+        .retry_config(retries())
+        .retry_partition(own_budget())
+        .http_client(http_client_fn(move |_, _| connector.clone()));
+    let aws = Aws {
+        cognito: aws_sdk_cognitoidentityprovider::Client::from_conf(config.build()),
+        ..no_calls()
+    };
+    (World::new(aws, Vec::new()), wire)
+}
+
+/// The names of the fields in which two of one kind differ.
+pub fn differing<R: Resource>(one: &R, other: &R) -> Vec<String> {
+    let (Value::Object(one), Value::Object(other)) = (json!(one), json!(other)) else {
+        panic!("a resource is an object");
+    };
+    let names = one.keys().filter(|name| one[*name] != other[*name]);
+    names.cloned().collect()
 }
 
 /// One expected call and its answer: `on!(Sdk::get_thing, |input| { assert… }, json(…))`; the check may be left out.

@@ -49,20 +49,54 @@ impl Cx<Aws> {
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
+        self.patiently(|| once(operation, send()), |error| Some(error))
+            .await
+    }
+
+    /// As [`Cx::call`], for a call whose request is made from what AWS answers before it: all of `attempt` is repeated, so
+    /// that a change that another made meanwhile is not undone. The call itself is made with [`once`].
+    ///
+    /// # Errors
+    /// As `attempt`, once it is refused for good or AWS's "later" has lasted too long.
+    pub async fn repeat<T, F>(&self, attempt: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        self.patiently(attempt, |error| {
+            error.chain().find_map(|cause| cause.downcast_ref())
+        })
+        .await
+    }
+
+    /// `call` finds the failed call in an error.
+    async fn patiently<T, E, F>(
+        &self,
+        attempt: impl Fn() -> F,
+        call: fn(&E) -> Option<&CallError>,
+    ) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
         let began = Instant::now();
         let mut pauses = pauses();
         loop {
-            let error = match send().await {
+            let failed = match attempt().await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => call_error(operation, &error),
+                Err(failed) => failed,
+            };
+            let Some(error) = call(&failed) else {
+                return Err(failed);
             };
             // A throttled call was not executed. The SDK has repeated it already, but its random pauses may have been short.
             let later = matches!(error.class, Class::NotReady | Class::Throttle);
-            if !later || began.elapsed() >= patience(&error) {
-                return Err(error);
+            if !later || began.elapsed() >= patience(error) {
+                return Err(failed);
             }
             let code = error.code.as_deref().unwrap_or_default();
-            self.waiting(&format!("{operation} to be accepted ({code}: {})", error.message));
+            self.waiting(&format!(
+                "{} to be accepted ({code}: {})",
+                error.operation, error.message
+            ));
             tokio::time::sleep(pauses.next().expect("pauses never end")).await;
         }
     }
@@ -95,6 +129,20 @@ impl Cx<Aws> {
         }
         unreachable!("pauses never end")
     }
+}
+
+/// The answer of one AWS call, which is not repeated. `operation` is `service:Operation`.
+///
+/// # Errors
+/// The call failed.
+pub async fn once<T, E>(
+    operation: &str,
+    sent: impl Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
+) -> Result<T, CallError>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    sent.await.map_err(|error| call_error(operation, &error))
 }
 
 /// `None` where the call failed because the resource is not there.

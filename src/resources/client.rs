@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use aws_sdk_cognitoidentityprovider::config::Config;
+use aws_sdk_cognitoidentityprovider::operation::update_user_pool_client::builders::UpdateUserPoolClientFluentBuilder;
 use aws_sdk_cognitoidentityprovider::types::{
     ExplicitAuthFlowsType, OAuthFlowType, PreventUserExistenceErrorTypes, TimeUnitsType, TokenValidityUnitsType,
     UserPoolClientType,
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
 use crate::aws::clients::OnlyThrottles;
-use crate::aws::wait::unless_gone;
+use crate::aws::wait::{once, unless_gone};
 use crate::resource::{Cx, Resource, Result};
 
 /// An app client. Its name is not unique in the pool; the pool being ours makes it ours.
@@ -56,9 +57,13 @@ pub struct Output {
 pub async fn secret(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<SecretString> {
     let client = describe(cx, pool, client_id)
         .await?
-        .with_context(|| format!("client {client_id} is not in user pool {pool} any more"))?;
+        .with_context(|| not_there(pool, client_id))?;
     let secret = client.client_secret.with_context(|| format!("client {client_id} has no secret"))?;
     Ok(SecretString::from(secret))
+}
+
+fn not_there(pool: &str, client_id: &str) -> String {
+    format!("client {client_id} is not in user pool {pool} any more")
 }
 
 async fn describe(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Option<UserPoolClientType>> {
@@ -81,21 +86,86 @@ fn seconds(value: Option<i32>, unit: Option<&TimeUnitsType>, default: &TimeUnits
     value.unwrap_or_default().saturating_mul(factor)
 }
 
+impl Client {
+    fn sdk_flows(&self) -> Vec<OAuthFlowType> {
+        self.flows.iter().map(|flow| OAuthFlowType::from(flow.as_str())).collect()
+    }
+
+    fn sdk_explicit_auth_flows(&self) -> Vec<ExplicitAuthFlowsType> {
+        self.explicit_auth_flows.iter().map(|flow| ExplicitAuthFlowsType::from(flow.as_str())).collect()
+    }
+
+    /// Sets in a live client what differs from `before`.
+    fn change(&self, before: &Self, live: &mut UserPoolClientType) {
+        // Without units AWS reads hours and days.
+        let units = live.token_validity_units.get_or_insert_with(|| TokenValidityUnitsType::builder().build());
+        units.access_token.get_or_insert(TimeUnitsType::Hours);
+        units.id_token.get_or_insert(TimeUnitsType::Hours);
+        units.refresh_token.get_or_insert(TimeUnitsType::Days);
+        if self.access_token_seconds != before.access_token_seconds {
+            units.access_token = Some(TimeUnitsType::Seconds);
+            live.access_token_validity = Some(self.access_token_seconds);
+        }
+        if self.refresh_token_days != before.refresh_token_days {
+            units.refresh_token = Some(TimeUnitsType::Days);
+            live.refresh_token_validity = self.refresh_token_days;
+        }
+        if self.name != before.name {
+            live.client_name = Some(self.name.clone());
+        }
+        if self.scopes != before.scopes {
+            live.allowed_o_auth_scopes = Some(self.scopes.iter().cloned().collect());
+        }
+        if self.flows != before.flows {
+            live.allowed_o_auth_flows = Some(self.sdk_flows());
+            live.allowed_o_auth_flows_user_pool_client = Some(true);
+        }
+        if self.explicit_auth_flows != before.explicit_auth_flows {
+            live.explicit_auth_flows = Some(self.sdk_explicit_auth_flows());
+        }
+        if self.token_revocation != before.token_revocation {
+            live.enable_token_revocation = Some(self.token_revocation);
+        }
+        if self.prevent_user_existence_errors != before.prevent_user_existence_errors {
+            live.prevent_user_existence_errors = Some(self.prevent_user_existence_errors.as_str().into());
+        }
+    }
+}
+
+/// All of a live client that UpdateUserPoolClient takes: what it is not told, it resets.
+fn all_of(
+    live: UserPoolClientType,
+    update: UpdateUserPoolClientFluentBuilder,
+) -> UpdateUserPoolClientFluentBuilder {
+    update
+        .set_client_name(live.client_name)
+        .refresh_token_validity(live.refresh_token_validity)
+        .set_access_token_validity(live.access_token_validity)
+        .set_id_token_validity(live.id_token_validity)
+        .set_token_validity_units(live.token_validity_units)
+        .set_read_attributes(live.read_attributes)
+        .set_write_attributes(live.write_attributes)
+        .set_explicit_auth_flows(live.explicit_auth_flows)
+        .set_supported_identity_providers(live.supported_identity_providers)
+        .set_callback_urls(live.callback_urls)
+        .set_logout_urls(live.logout_urls)
+        .set_default_redirect_uri(live.default_redirect_uri)
+        .set_allowed_o_auth_flows(live.allowed_o_auth_flows)
+        .set_allowed_o_auth_scopes(live.allowed_o_auth_scopes)
+        .set_allowed_o_auth_flows_user_pool_client(live.allowed_o_auth_flows_user_pool_client)
+        .set_analytics_configuration(live.analytics_configuration)
+        .set_prevent_user_existence_errors(live.prevent_user_existence_errors)
+        .set_enable_token_revocation(live.enable_token_revocation)
+        .set_enable_propagate_additional_user_context_data(live.enable_propagate_additional_user_context_data)
+        .set_auth_session_validity(live.auth_session_validity)
+        .set_refresh_token_rotation(live.refresh_token_rotation)
+}
+
 impl Resource for Client {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "client";
-    const FIXED: &'static [&'static str] = &[
-        "pool",
-        "name",
-        "scopes",
-        "flows",
-        "explicit_auth_flows",
-        "access_token_seconds",
-        "refresh_token_days",
-        "token_revocation",
-        "prevent_user_existence_errors",
-    ];
+    const FIXED: &'static [&'static str] = &["pool"];
     const LOSES: Option<&'static str> = Some("its client_id and secret");
     const DIES_WITH: Option<&'static str> = Some("user-pool");
 
@@ -137,9 +207,6 @@ impl Resource for Client {
             .id_token(TimeUnitsType::Seconds)
             .refresh_token(TimeUnitsType::Days)
             .build();
-        let flows: Vec<_> = self.flows.iter().map(|flow| OAuthFlowType::from(flow.as_str())).collect();
-        let explicit: Vec<_> =
-            self.explicit_auth_flows.iter().map(|flow| ExplicitAuthFlowsType::from(flow.as_str())).collect();
         let existence = PreventUserExistenceErrorTypes::from(self.prevent_user_existence_errors.as_str());
         let create = || {
             cx.cloud()
@@ -149,9 +216,9 @@ impl Resource for Client {
                 .client_name(&self.name)
                 .generate_secret(true)
                 .allowed_o_auth_flows_user_pool_client(true)
-                .set_allowed_o_auth_flows(Some(flows.clone()))
+                .set_allowed_o_auth_flows(Some(self.sdk_flows()))
                 .set_allowed_o_auth_scopes(Some(self.scopes.iter().cloned().collect()))
-                .set_explicit_auth_flows(Some(explicit.clone()))
+                .set_explicit_auth_flows(Some(self.sdk_explicit_auth_flows()))
                 .token_validity_units(units.clone())
                 .access_token_validity(self.access_token_seconds)
                 .id_token_validity(self.access_token_seconds)
@@ -199,6 +266,25 @@ impl Resource for Client {
         }))
     }
 
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        if self == before {
+            return Ok(out);
+        }
+        cx.repeat(|| async {
+            let live = describe(cx, &self.pool, &out.client_id).await?;
+            let mut live = live.with_context(|| not_there(&self.pool, &out.client_id))?;
+            drop(live.client_secret.take());
+            self.change(before, &mut live);
+            let update = cx.cloud().cognito.update_user_pool_client();
+            let update = all_of(live, update.user_pool_id(&self.pool).client_id(&out.client_id));
+            // The answer holds the secret: it ends here.
+            drop(once("cognito-idp:UpdateUserPoolClient", update.send()).await?);
+            Ok(())
+        })
+        .await?;
+        Ok(out)
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
         let delete = || {
             cx.cloud()
@@ -218,12 +304,15 @@ mod tests {
     use std::time::Duration;
 
     use aws_sdk_cognitoidentityprovider::Client as Sdk;
+    use aws_sdk_cognitoidentityprovider::operation::update_user_pool_client::UpdateUserPoolClientInput;
     use secrecy::ExposeSecret;
     use serde_json::{Value, json};
     use tokio::time::Instant;
 
     use super::*;
-    use crate::aws::test_support::{World, always, attempts, cognito, failed, ok, on, refused};
+    use crate::aws::test_support::{
+        World, always, attempts, cognito, cognito_wire, differing, failed, ok, on, refused,
+    };
     use crate::resource::Class;
 
     const SECRET: &str = "s3cr3ts3cr3ts3cr3ts3cr3t";
@@ -388,19 +477,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_was_loosened_is_drift() {
-        for (field, loose) in [
-            ("AllowedOAuthFlowsUserPoolClient", json!(false)),
-            ("ExplicitAuthFlows", json!(["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"])),
-            ("AllowedOAuthScopes", json!(["user-api/read"])),
-            ("EnableTokenRevocation", json!(false)),
-            ("PreventUserExistenceErrors", json!("LEGACY")),
-            ("AccessTokenValidity", json!(86400)),
-            ("RefreshTokenValidity", json!(31)),
+    async fn each_foreign_edit_is_told_as_the_field_it_is_in() {
+        for (field, member, edit) in [
+            ("name", "ClientName", json!("theirs")),
+            ("scopes", "AllowedOAuthScopes", json!(["user-api/read"])),
+            ("scopes", "AllowedOAuthScopes", Value::Null),
+            ("flows", "AllowedOAuthFlows", json!(["client_credentials", "code"])),
+            ("flows", "AllowedOAuthFlowsUserPoolClient", json!(false)),
+            (
+                "explicit_auth_flows",
+                "ExplicitAuthFlows",
+                json!(["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"]),
+            ),
+            ("access_token_seconds", "AccessTokenValidity", json!(86400)),
+            ("refresh_token_days", "RefreshTokenValidity", json!(31)),
+            ("token_revocation", "EnableTokenRevocation", json!(false)),
+            ("prevent_user_existence_errors", "PreventUserExistenceErrors", json!("LEGACY")),
+            ("prevent_user_existence_errors", "PreventUserExistenceErrors", Value::Null),
         ] {
             let mut changed = live();
-            changed["UserPoolClient"][field] = loose;
-            assert_ne!(read(changed).await, desired(), "{field}");
+            changed["UserPoolClient"][member] = edit;
+            assert_eq!(differing(&desired(), &read(changed).await), [field]);
         }
     }
 
@@ -446,5 +543,201 @@ mod tests {
         let cx = cognito([create.clone()]);
         assert_eq!(desired().create(&cx).await.unwrap().client_id, "c1");
         assert_eq!(create.num_calls(), 2);
+    }
+
+    /// All that UpdateUserPoolClient takes beside the name, as it is answered and as it is sent.
+    fn kept() -> Value {
+        json!({
+            "RefreshTokenValidity": 30, "AccessTokenValidity": 3600, "IdTokenValidity": 15,
+            "TokenValidityUnits": {"AccessToken": "seconds", "IdToken": "minutes", "RefreshToken": "days"},
+            "ReadAttributes": ["email"], "WriteAttributes": ["name"],
+            "ExplicitAuthFlows": ["ALLOW_REFRESH_TOKEN_AUTH"],
+            "SupportedIdentityProviders": ["COGNITO"], "CallbackURLs": ["https://them.example/in"],
+            "LogoutURLs": ["https://them.example/out"], "DefaultRedirectURI": "https://them.example/in",
+            "AllowedOAuthFlows": ["client_credentials"], "AllowedOAuthScopes": ["user-api/write", "user-api/read"],
+            "AllowedOAuthFlowsUserPoolClient": true,
+            "AnalyticsConfiguration": {
+                "ApplicationArn": "arn:aws:mobiletargeting:eu-central-1:111122223333:apps/a", "UserDataShared": true,
+            },
+            "PreventUserExistenceErrors": "ENABLED", "EnableTokenRevocation": true,
+            "EnablePropagateAdditionalUserContextData": true, "AuthSessionValidity": 7,
+            "RefreshTokenRotation": {"Feature": "DISABLED", "RetryGracePeriodSeconds": 10},
+        })
+    }
+
+    fn with(mut object: Value, fields: Value) -> Value {
+        let Value::Object(fields) = fields else { panic!("{fields} is no object") };
+        object.as_object_mut().unwrap().extend(fields);
+        object
+    }
+
+    /// A client on which others have set all that can be set.
+    fn crowded() -> Value {
+        let more = json!({
+            "UserPoolId": "eu-central-1_ours", "ClientId": "c1", "ClientName": "user-api-reader",
+            "ClientSecret": SECRET, "CreationDate": 1.0, "LastModifiedDate": 2.0,
+        });
+        json!({"UserPoolClient": with(kept(), more)})
+    }
+
+    fn described() -> (String, Value) {
+        let request = json!({"UserPoolId": "eu-central-1_ours", "ClientId": "c1"});
+        ("DescribeUserPoolClient".to_owned(), request)
+    }
+
+    /// The whole of the crowded client but for these fields.
+    fn updated(fields: Value) -> (String, Value) {
+        let ids =
+            json!({"UserPoolId": "eu-central-1_ours", "ClientId": "c1", "ClientName": "user-api-reader"});
+        ("UpdateUserPoolClient".to_owned(), with(with(kept(), ids), fields))
+    }
+
+    fn renamed() -> Client {
+        Client { name: "renamed".to_owned(), ..desired() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_field_is_changed_alone_and_all_that_others_set_is_kept() {
+        let d = desired;
+        let units = |access: &str, refresh: &str| {
+            json!({"AccessToken": access, "IdToken": "minutes", "RefreshToken": refresh})
+        };
+        for (before, now, fields) in [
+            (d(), renamed(), json!({"ClientName": "renamed"})),
+            (d(), Client { scopes: set(&["user-api/read"]), ..d() }, json!({"AllowedOAuthScopes": ["user-api/read"]})),
+            (
+                d(),
+                Client { access_token_seconds: 300, ..d() },
+                json!({"AccessTokenValidity": 300, "TokenValidityUnits": units("seconds", "days")}),
+            ),
+            (d(), Client { refresh_token_days: 1, ..d() }, json!({"RefreshTokenValidity": 1})),
+            (d(), Client { token_revocation: false, ..d() }, json!({"EnableTokenRevocation": false})),
+            (
+                d(),
+                Client { explicit_auth_flows: set(&["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]), ..d() },
+                json!({"ExplicitAuthFlows": ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]}),
+            ),
+            (
+                d(),
+                Client { prevent_user_existence_errors: "LEGACY".to_owned(), ..d() },
+                json!({"PreventUserExistenceErrors": "LEGACY"}),
+            ),
+            (d(), Client { flows: set(&["implicit"]), ..d() }, json!({"AllowedOAuthFlows": ["implicit"]})),
+        ] {
+            let (cx, wire) = cognito_wire([ok(crowded()), ok(crowded())]);
+            now.update(&cx, &before, out()).await.unwrap();
+            assert_eq!(wire.sent(), [described(), updated(fields)]);
+        }
+    }
+
+    /// An SDK that knows more than this file would have it reset.
+    #[test]
+    fn all_that_an_update_takes_is_kept() {
+        let (_, request) = updated(json!({}));
+        for member in UpdateUserPoolClientInput::SCHEMA.members() {
+            let name = member.member_name().unwrap();
+            assert!(request.get(name).is_some(), "{name} is not among what is kept");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nothing_differs_there_is_no_call() {
+        let (cx, wire) = cognito_wire([]);
+        desired().update(&cx, &desired(), out()).await.unwrap();
+        assert_eq!(wire.sent(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn grants_that_were_switched_off_are_switched_on_again() {
+        let mut off = crowded();
+        off["UserPoolClient"]["AllowedOAuthFlowsUserPoolClient"] = json!(false);
+        let (cx, wire) = cognito_wire([ok(off.clone()), ok(off), ok(crowded())]);
+        let before = desired().read(&cx, &out()).await.unwrap().unwrap();
+        desired().update(&cx, &before, out()).await.unwrap();
+        assert_eq!(wire.sent()[2], updated(json!({})));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn validities_without_units_keep_their_meaning() {
+        let mut bare = crowded();
+        let client = bare["UserPoolClient"].as_object_mut().unwrap();
+        client.remove("TokenValidityUnits");
+        client.extend([("AccessTokenValidity".to_owned(), json!(2)), ("IdTokenValidity".to_owned(), json!(3))]);
+        let units = json!({"AccessToken": "hours", "IdToken": "hours", "RefreshToken": "days"});
+        let kept = json!({"AccessTokenValidity": 2, "IdTokenValidity": 3, "TokenValidityUnits": units});
+        let (cx, wire) = cognito_wire([ok(bare), ok(crowded())]);
+        let before = Client { access_token_seconds: 7200, ..desired() };
+        let now = Client { access_token_seconds: 7200, ..renamed() };
+        now.update(&cx, &before, out()).await.unwrap();
+        assert_eq!(wire.sent()[1], updated(with(kept, json!({"ClientName": "renamed"}))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_interrupted_create_left_is_found_by_its_name_and_brought_up_to_date() {
+        let listed = json!({"UserPoolClients": [{"ClientId": "c1", "ClientName": "user-api-reader"}]});
+        let (cx, wire) = cognito_wire([ok(listed), ok(crowded()), ok(crowded()), ok(crowded())]);
+        let now = Client { scopes: set(&["user-api/read"]), ..desired() };
+        let found = now.find(&cx).await.unwrap().unwrap();
+        let before = now.read(&cx, &found).await.unwrap().unwrap();
+        now.update(&cx, &before, found).await.unwrap();
+        assert_eq!(wire.sent()[3], updated(json!({"AllowedOAuthScopes": ["user-api/read"]})));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_secret_in_an_updates_answers_ends_there() {
+        let (cx, wire) = cognito_wire([ok(crowded()), ok(crowded())]);
+        let after = renamed().update(&cx, &desired(), out()).await.unwrap();
+        assert!(!serde_json::to_string(&after).unwrap().contains(SECRET));
+        assert!(!format!("{after:?} {:?} {:?}", wire.sent(), cx.waits()).contains(SECRET));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_changed_meanwhile_is_not_undone() {
+        let mut meanwhile = crowded();
+        meanwhile["UserPoolClient"]["AuthSessionValidity"] = json!(15);
+        let concurrent = refused(400, "ConcurrentModificationException", "another change is under way");
+        let (cx, wire) = cognito_wire([ok(crowded()), concurrent, ok(meanwhile), ok(crowded())]);
+        renamed().update(&cx, &desired(), out()).await.unwrap();
+        let second = updated(json!({"ClientName": "renamed", "AuthSessionValidity": 15}));
+        assert_eq!(wire.sent()[2..], [described(), second]);
+        assert!(cx.waits()[0].contains("ConcurrentModificationException"), "{:?}", cx.waits());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_scope_that_is_not_visible_yet_is_waited_for_and_one_that_never_is_ends_with_the_reason() {
+        let now = Client { scopes: set(&["user-api/new"]), ..desired() };
+        let unknown = || refused(400, "ScopeDoesNotExistException", "Invalid scope requested: user-api/new");
+        let (cx, wire) = cognito_wire([ok(crowded()), unknown(), ok(crowded()), ok(crowded())]);
+        now.update(&cx, &desired(), out()).await.unwrap();
+        assert_eq!((wire.sent().len(), cx.waits().len()), (4, 1));
+
+        let began = Instant::now();
+        let cx = cognito((0..7).flat_map(|_| {
+            let describe = on!(Sdk::describe_user_pool_client, ok(crowded()));
+            [describe, on!(Sdk::update_user_pool_client, unknown())]
+        }));
+        let (class, text) = failed(now.update(&cx, &desired(), out()).await);
+        assert_eq!(class, Some(Class::NotReady));
+        assert!(text.contains("Invalid scope requested: user-api/new"), "{text}");
+        assert!(began.elapsed() <= Duration::from_secs(26));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_update_is_an_error_at_once() {
+        for code in ["InvalidOAuthFlowException", "InvalidParameterException", "FeatureUnavailableInTierException"] {
+            let (cx, wire) = cognito_wire([ok(crowded()), refused(400, code, "the reason")]);
+            let (class, text) = failed(renamed().update(&cx, &desired(), out()).await);
+            assert_eq!((class, wire.sent().len()), (Some(Class::Refused), 2));
+            assert!(text.contains(code) && text.contains("the reason") && !text.contains(SECRET), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_of_what_is_gone_is_an_error_that_says_so() {
+        let gone = || refused(400, "ResourceNotFoundException", "User pool client c1 does not exist.");
+        let (cx, _) = cognito_wire([gone(), ok(crowded()), gone()]);
+        let (_, text) = failed(renamed().update(&cx, &desired(), out()).await);
+        assert!(text.contains("client c1 is not in user pool eu-central-1_ours any more"), "{text}");
+        assert_eq!(failed(renamed().update(&cx, &desired(), out()).await).0, Some(Class::Gone));
     }
 }

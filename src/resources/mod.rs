@@ -70,8 +70,10 @@ mod tests {
 
     /// One of each kind whose names are not unique: a second create would make a second one.
     fn not_unique() -> [Rc<dyn Erased<Aws>>; 4] {
-        let pool =
-            json!({"name": "n", "admin_create_user_only": true, "issuer": "ORIGINAL", "tags": our_tags()});
+        let pool = json!({
+            "name": "n", "admin_create_user_only": true, "issuer": "ORIGINAL", "tier": "ESSENTIALS",
+            "deletion_protection": false, "tags": our_tags(),
+        });
         let client = json!({
             "pool": "p", "name": "n", "scopes": [], "flows": ["client_credentials"],
             "explicit_auth_flows": ["ALLOW_REFRESH_TOKEN_AUTH"], "access_token_seconds": 3600,

@@ -9,7 +9,7 @@ use aws_sdk_cognitoidentityprovider::types::{DomainDescriptionType, DomainStatus
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
-use crate::aws::wait::unless_gone;
+use crate::aws::wait::{once, unless_gone};
 use crate::resource::{Class, Cx, Resource, Result, Stranger};
 
 /// AWS says up to one minute for a prefix domain.
@@ -83,7 +83,22 @@ impl Resource for PoolDomain {
         let create = || {
             cx.cloud().cognito.create_user_pool_domain().domain(&self.prefix).user_pool_id(&self.pool).send()
         };
-        cx.call("cognito-idp:CreateUserPoolDomain", create).await?;
+        cx.repeat(|| async {
+            match once("cognito-idp:CreateUserPoolDomain", create()).await {
+                Ok(_) => Ok(()),
+                // The pool has a domain already. One that is still being deleted makes room; this one may be it, made by a
+                // call whose answer was lost.
+                Err(error) if error.class == Class::NotReady => {
+                    let made = self.describe(cx).await?.is_some_and(|domain| {
+                        domain.user_pool_id() == Some(&self.pool)
+                            && domain.status() != Some(&DomainStatusType::Deleting)
+                    });
+                    if made { Ok(()) } else { Err(error.into()) }
+                }
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await?;
         self.wait_until_active(cx).await
     }
 
@@ -108,6 +123,7 @@ impl Resource for PoolDomain {
 #[cfg(test)]
 mod tests {
     use aws_sdk_cognitoidentityprovider::Client as Sdk;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use serde_json::{Value, json};
 
     use super::*;
@@ -256,5 +272,59 @@ mod tests {
         let (class, text) = failed(desired().delete(&cx, &Output {}).await);
         assert_eq!(class, Some(Class::Refused));
         assert!(text.contains("the domain is being updated"), "{text}");
+    }
+
+    fn another_domain() -> HttpResponse {
+        refused(400, "InvalidParameterException", "User pool already has a domain configured.")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_domain_that_is_still_being_deleted_is_waited_out() {
+        let cx = cognito([
+            // Another prefix, then this one, each on its way out.
+            on!(Sdk::create_user_pool_domain, another_domain()),
+            on!(
+                Sdk::describe_user_pool_domain,
+                |i| { assert_eq!(i.domain(), Some("user-api-1a2b3c4d")) },
+                ok(json!({"DomainDescription": {}}))
+            ),
+            on!(Sdk::create_user_pool_domain, another_domain()),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "DELETING"))),
+            on!(Sdk::create_user_pool_domain, ok(json!({}))),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "ACTIVE"))),
+        ]);
+        desired().create(&cx).await.unwrap();
+        assert_eq!(cx.waits().len(), 2);
+        assert!(cx.waits()[0].contains("already has a domain configured"), "{:?}", cx.waits());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_domain_that_stays_is_not_waited_out_for_ever() {
+        let began = tokio::time::Instant::now();
+        let cx = cognito((0..27).flat_map(|_| {
+            let create = on!(Sdk::create_user_pool_domain, another_domain());
+            [create, on!(Sdk::describe_user_pool_domain, ok(json!({"DomainDescription": {}})))]
+        }));
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!(class, Some(Class::NotReady));
+        assert!(text.contains("already has a domain configured"), "{text}");
+        assert!(began.elapsed() < Duration::from_mins(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_a_lost_answer_left_behind_is_taken_for_what_it_is() {
+        let cx = cognito([
+            on!(Sdk::create_user_pool_domain, another_domain()),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "CREATING"))),
+            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "ACTIVE"))),
+        ]);
+        desired().create(&cx).await.unwrap();
+        assert!(cx.waits().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_being_deleted_is_still_seen_so_that_its_deletion_is_waited_for() {
+        let cx = cognito([on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "DELETING")))]);
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
     }
 }

@@ -29,11 +29,37 @@ pub struct ResourceServer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Output {}
 
+fn sdk_scopes(scopes: &BTreeMap<String, String>) -> Result<Vec<ResourceServerScopeType>> {
+    let scopes = scopes.iter().map(|(name, description)| {
+        Ok(ResourceServerScopeType::builder().scope_name(name).scope_description(description).build()?)
+    });
+    scopes.collect()
+}
+
+impl ResourceServer {
+    /// All of `scopes` and no other: Cognito replaces the list as a whole.
+    async fn replace(&self, cx: &Cx<Aws>, scopes: &BTreeMap<String, String>) -> Result<()> {
+        let scopes = sdk_scopes(scopes)?;
+        let update = || {
+            cx.cloud()
+                .cognito
+                .update_resource_server()
+                .user_pool_id(&self.pool)
+                .identifier(&self.identifier)
+                .name(&self.name)
+                .set_scopes(Some(scopes.clone()))
+                .send()
+        };
+        cx.call("cognito-idp:UpdateResourceServer", update).await?;
+        Ok(())
+    }
+}
+
 impl Resource for ResourceServer {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "resource-server";
-    const FIXED: &'static [&'static str] = &["pool", "identifier", "name", "scopes"];
+    const FIXED: &'static [&'static str] = &["pool", "identifier"];
     const DIES_WITH: Option<&'static str> = Some("user-pool");
 
     fn id(&self, _: &Output) -> String {
@@ -45,13 +71,7 @@ impl Resource for ResourceServer {
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
-        let scopes = self
-            .scopes
-            .iter()
-            .map(|(name, description)| {
-                ResourceServerScopeType::builder().scope_name(name).scope_description(description).build()
-            })
-            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let scopes = sdk_scopes(&self.scopes)?;
         let create = || {
             cx.cloud()
                 .cognito
@@ -92,6 +112,25 @@ impl Resource for ResourceServer {
         }))
     }
 
+    /// Adds scopes and keeps those that go, so that no client or method ever asks for one that is not there: `retire`
+    /// takes them away once all have moved.
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        let mut scopes = before.scopes.clone();
+        scopes.extend(self.scopes.clone());
+        if self.name != before.name || scopes != before.scopes {
+            self.replace(cx, &scopes).await?;
+        }
+        Ok(out)
+    }
+
+    fn retires(&self, before: &Self) -> bool {
+        before.scopes.keys().any(|scope| !self.scopes.contains_key(scope))
+    }
+
+    async fn retire(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+        self.replace(cx, &self.scopes).await
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
         let delete = || {
             cx.cloud()
@@ -109,10 +148,11 @@ impl Resource for ResourceServer {
 #[cfg(test)]
 mod tests {
     use aws_sdk_cognitoidentityprovider::Client as Sdk;
-    use serde_json::json;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::aws::test_support::{cognito, failed, ok, on, refused};
+    use crate::aws::test_support::{cognito, cognito_wire, differing, failed, ok, on, refused};
     use crate::resource::Class;
 
     fn desired() -> ResourceServer {
@@ -179,5 +219,117 @@ mod tests {
             refused(400, "InvalidParameterException", "user-api already exists in user pool")
         )]);
         assert_eq!(failed(desired().create(&cx).await).0, Some(Class::Taken));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_foreign_edit_is_told_as_the_field_it_is_in() {
+        let scopes = json!([
+            {"ScopeName": "write", "ScopeDescription": "Write users"},
+            {"ScopeName": "read", "ScopeDescription": "Read users"},
+        ]);
+        for (field, at, edit) in [
+            ("name", "/Name", json!("theirs")),
+            ("scopes", "/Scopes/0/ScopeDescription", json!("theirs")),
+            ("scopes", "/Scopes/0/ScopeName", json!("theirs")),
+            ("scopes", "/Scopes", json!([])),
+        ] {
+            let mut live = json!({"Identifier": "user-api", "Name": "User API", "Scopes": scopes});
+            *live.pointer_mut(at).unwrap() = edit;
+            let (cx, _) = cognito_wire([ok(json!({"ResourceServer": live}))]);
+            let live = desired().read(&cx, &Output {}).await.unwrap().unwrap();
+            assert_eq!(differing(&desired(), &live), [field]);
+        }
+    }
+
+    fn server(scopes: &[(&str, &str)]) -> ResourceServer {
+        let scopes = scopes.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect();
+        ResourceServer { scopes, ..desired() }
+    }
+
+    fn updated(name: &str, scopes: &[(&str, &str)]) -> (String, Value) {
+        let scopes: Vec<_> =
+            scopes.iter().map(|(name, text)| json!({"ScopeName": name, "ScopeDescription": text})).collect();
+        let request =
+            json!({"UserPoolId": "eu-central-1_ours", "Identifier": "user-api", "Name": name, "Scopes": scopes});
+        ("UpdateResourceServer".to_owned(), request)
+    }
+
+    fn done() -> HttpResponse {
+        ok(json!({"ResourceServer": {}}))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn added_scopes_are_added_at_once_and_nothing_is_left_to_do() {
+        let (cx, wire) = cognito_wire([done()]);
+        let now = server(&[("read", "r"), ("write", "w")]);
+        now.update(&cx, &server(&[("read", "r")]), Output {}).await.unwrap();
+        assert_eq!(wire.sent(), [updated("User API", &[("read", "r"), ("write", "w")])]);
+        assert!(!now.retires(&server(&[("read", "r")])));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn removed_scopes_stay_until_they_are_retired() {
+        let (cx, wire) = cognito_wire([done()]);
+        let (now, before) = (server(&[("read", "r")]), server(&[("read", "r"), ("write", "w")]));
+        now.update(&cx, &before, Output {}).await.unwrap();
+        assert!(now.retires(&before));
+        now.retire(&cx, &Output {}).await.unwrap();
+        assert_eq!(wire.sent(), [updated("User API", &[("read", "r")])]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renamed_scope_is_there_under_both_names_until_the_old_one_is_retired() {
+        let (cx, wire) = cognito_wire([done(), done()]);
+        let (now, before) = (server(&[("new", "n"), ("read", "now")]), server(&[("old", "o"), ("read", "before")]));
+        now.update(&cx, &before, Output {}).await.unwrap();
+        assert!(now.retires(&before));
+        now.retire(&cx, &Output {}).await.unwrap();
+        let union = updated("User API", &[("new", "n"), ("old", "o"), ("read", "now")]);
+        assert_eq!(wire.sent(), [union, updated("User API", &[("new", "n"), ("read", "now")])]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_or_a_description_is_changed_alone() {
+        let (cx, wire) = cognito_wire([done(), done()]);
+        let before = server(&[("read", "r"), ("write", "w")]);
+        let renamed = ResourceServer { name: "Users".to_owned(), ..before.clone() };
+        renamed.update(&cx, &before, Output {}).await.unwrap();
+        let described = server(&[("read", "now"), ("write", "w")]);
+        described.update(&cx, &before, Output {}).await.unwrap();
+        assert!(!renamed.retires(&before) && !described.retires(&before));
+        let renamed = updated("Users", &[("read", "r"), ("write", "w")]);
+        assert_eq!(wire.sent(), [renamed, updated("User API", &[("read", "now"), ("write", "w")])]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nothing_differs_there_is_no_call() {
+        let (cx, wire) = cognito_wire([]);
+        desired().update(&cx, &desired(), Output {}).await.unwrap();
+        assert!(!desired().retires(&desired()));
+        assert_eq!(wire.sent(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_update_and_one_of_what_is_gone_are_errors_that_say_so() {
+        for (code, expected) in
+            [("InvalidParameterException", Class::Refused), ("ResourceNotFoundException", Class::Gone)]
+        {
+            let (cx, _) = cognito_wire([refused(400, code, "the reason"), refused(400, code, "the reason")]);
+            for error in [
+                failed(desired().update(&cx, &server(&[]), Output {}).await),
+                failed(desired().retire(&cx, &Output {}).await),
+            ] {
+                assert_eq!(error.0, Some(expected));
+                assert!(error.1.contains("the reason"), "{}", error.1);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_update_is_repeated() {
+        let throttled = refused(400, "TooManyRequestsException", "Rate exceeded");
+        let (cx, wire) = cognito_wire([throttled, done()]);
+        desired().update(&cx, &server(&[]), Output {}).await.unwrap();
+        assert_eq!(wire.sent().len(), 2);
     }
 }

@@ -43,11 +43,17 @@ fn pairs(role: &aws_sdk_iam::types::Role) -> impl Iterator<Item = (&str, &str)> 
     role.tags().iter().map(|tag| (tag.key(), tag.value()))
 }
 
+fn sdk_tags(tags: &Tags) -> Result<Vec<aws_sdk_iam::types::Tag>> {
+    tags.iter()
+        .map(|(key, value)| Ok(aws_sdk_iam::types::Tag::builder().key(key).value(value).build()?))
+        .collect()
+}
+
 impl Resource for Role {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "role";
-    const FIXED: &'static [&'static str] = &["name", "trust", "tags"];
+    const FIXED: &'static [&'static str] = &["name"];
 
     fn id(&self, _: &Output) -> String {
         self.name.clone()
@@ -71,11 +77,7 @@ impl Resource for Role {
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
-        let tags = self
-            .tags
-            .iter()
-            .map(|(key, value)| aws_sdk_iam::types::Tag::builder().key(key).value(value).build())
-            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let tags = sdk_tags(&self.tags)?;
         let create = || {
             cx.cloud()
                 .iam
@@ -101,6 +103,29 @@ impl Resource for Role {
         }))
     }
 
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        let iam = &cx.cloud().iam;
+        if self.trust != before.trust {
+            let document = self.trust.to_string();
+            let update = || {
+                iam.update_assume_role_policy().role_name(&self.name).policy_document(&document).send()
+            };
+            cx.call("iam:UpdateAssumeRolePolicy", update).await?;
+        }
+        let changed = sdk_tags(&tags::changed(&before.tags, &self.tags))?;
+        if !changed.is_empty() {
+            let tag = || iam.tag_role().role_name(&self.name).set_tags(Some(changed.clone())).send();
+            cx.call("iam:TagRole", tag).await?;
+        }
+        let removed = tags::removed(&before.tags, &self.tags);
+        if !removed.is_empty() {
+            let untag =
+                || iam.untag_role().role_name(&self.name).set_tag_keys(Some(removed.clone())).send();
+            cx.call("iam:UntagRole", untag).await?;
+        }
+        Ok(out)
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
         let delete = || cx.cloud().iam.delete_role().role_name(&self.name).send();
         unless_gone(cx.call("iam:DeleteRole", delete).await)?;
@@ -120,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        always, attempts, failed, iam, iam_ok, iam_refused, on, our_tags, our_tags_and_more, strangers_tags,
+        always, attempts, differing, failed, iam, iam_ok, iam_refused, on, our_tags, our_tags_and_more, strangers_tags,
     };
     use crate::resource::{Class, is_stranger};
 
@@ -149,7 +174,11 @@ mod tests {
 
     /// As IAM answers it: the trust percent-encoded, in IAM's own layout.
     fn live(operation: &str, arn: &str, tags: &Tags) -> HttpResponse {
-        let trust = utf8_percent_encode(&trust().to_string(), NON_ALPHANUMERIC).to_string();
+        role(operation, arn, &trust(), tags)
+    }
+
+    fn role(operation: &str, arn: &str, trust: &Value, tags: &Tags) -> HttpResponse {
+        let trust = utf8_percent_encode(&trust.to_string(), NON_ALPHANUMERIC).to_string();
         let tags: Vec<String> = tags
             .iter()
             .map(|(key, value)| format!("<member><Key>{key}</Key><Value>{value}</Value></member>"))
@@ -276,5 +305,105 @@ mod tests {
         let cx = iam([create.clone()]);
         desired().create(&cx).await.unwrap();
         assert_eq!((create.num_calls(), cx.waits().len()), (2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_foreign_edit_is_told_as_the_field_it_is_in() {
+        let theirs = json!({"Version": "2012-10-17", "Statement": []});
+        for (field, trust, tags) in [
+            ("trust", theirs, our_tags()),
+            ("tags", trust(), strangers_tags()),
+            ("tags", trust(), Tags::new()),
+        ] {
+            let cx = iam([on!(Sdk::get_role, role("GetRole", ARN, &trust, &tags))]);
+            let live = desired().read(&cx, &out()).await.unwrap().unwrap();
+            assert_eq!(differing(&desired(), &live), [field]);
+        }
+    }
+
+    fn tagged(key: &str, value: &str) -> Role {
+        let mut role = desired();
+        role.tags.insert(key.to_owned(), value.to_owned());
+        role
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trust_that_differs_is_replaced_once_its_principal_is_known() {
+        let unknown = || iam_refused(400, "MalformedPolicyDocument", "Invalid principal in policy: \"SERVICE\":\"x\"");
+        let cx = iam([
+            on!(Sdk::update_assume_role_policy, unknown()),
+            on!(
+                Sdk::update_assume_role_policy,
+                |i| {
+                    let sent: Value = serde_json::from_str(i.policy_document().unwrap()).unwrap();
+                    assert_eq!(sent, policy::normal(trust()));
+                    assert_eq!(i.role_name(), Some("user-api-1a2b3c4d-user"));
+                },
+                iam_ok("UpdateAssumeRolePolicy", "")
+            ),
+        ]);
+        let before = Role { trust: json!({"Version": "2012-10-17", "Statement": []}), ..desired() };
+        desired().update(&cx, &before, out()).await.unwrap();
+        assert_eq!(cx.waits().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_tags_that_differ_are_set_and_those_that_go_are_taken_away() {
+        let set = |value: &'static str| {
+            on!(
+                Sdk::tag_role,
+                |i| {
+                    let tags: Vec<_> = i.tags().iter().map(|tag| (tag.key(), tag.value())).collect();
+                    assert_eq!(tags, [("team", value)]);
+                    assert_eq!(i.role_name(), Some("user-api-1a2b3c4d-user"));
+                },
+                iam_ok("TagRole", "")
+            )
+        };
+        let cx = iam([
+            set("a"),
+            set("b"),
+            on!(
+                Sdk::untag_role,
+                |i| {
+                    assert_eq!(i.tag_keys(), ["team"]);
+                    assert_eq!(i.role_name(), Some("user-api-1a2b3c4d-user"));
+                },
+                iam_ok("UntagRole", "")
+            ),
+        ]);
+        tagged("team", "a").update(&cx, &desired(), out()).await.unwrap();
+        tagged("team", "b").update(&cx, &tagged("team", "a"), out()).await.unwrap();
+        desired().update(&cx, &tagged("team", "b"), out()).await.unwrap();
+        desired().update(&cx, &desired(), out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_of_what_is_gone_is_an_error_that_says_so() {
+        let cx = iam([
+            on!(Sdk::update_assume_role_policy, gone()),
+            on!(Sdk::tag_role, gone()),
+            on!(Sdk::untag_role, gone()),
+        ]);
+        for (now, before) in [
+            (desired(), Role { trust: json!({}), ..desired() }),
+            (tagged("team", "a"), desired()),
+            (desired(), tagged("team", "a")),
+        ] {
+            let (class, text) = failed(now.update(&cx, &before, out()).await);
+            assert_eq!(class, Some(Class::Gone));
+            assert!(text.contains("user-api-1a2b3c4d-user cannot be found"), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trust_that_iam_refuses_is_an_error_at_once() {
+        for code in ["MalformedPolicyDocument", "LimitExceeded", "UnmodifiableEntity"] {
+            let cx = iam([on!(Sdk::update_assume_role_policy, iam_refused(400, code, "the reason"))]);
+            let before = Role { trust: json!({}), ..desired() };
+            let (class, text) = failed(desired().update(&cx, &before, out()).await);
+            assert_eq!(class, Some(Class::Refused));
+            assert!(text.contains(code) && text.contains("the reason"), "{text}");
+        }
     }
 }

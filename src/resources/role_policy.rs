@@ -28,7 +28,7 @@ impl Resource for RolePolicy {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "role-policy";
-    const FIXED: &'static [&'static str] = &["role", "name", "document"];
+    const FIXED: &'static [&'static str] = &["role", "name"];
     const HOLDS: Option<&'static str> = Some("role");
 
     fn id(&self, _: &Output) -> String {
@@ -65,6 +65,10 @@ impl Resource for RolePolicy {
         }))
     }
 
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        if self.document == before.document { Ok(out) } else { self.create(cx).await }
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
         let delete = || cx.cloud().iam.delete_role_policy().role_name(&self.role).policy_name(&self.name).send();
         unless_gone(cx.call("iam:DeleteRolePolicy", delete).await)?;
@@ -80,7 +84,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::aws::test_support::{iam, iam_ok, iam_refused, on};
+    use crate::aws::test_support::{always, differing, failed, iam, iam_ok, iam_refused, on};
+    use crate::resource::Class;
 
     const GROUP: &str = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/user-api-1a2b3c4d-user:*";
 
@@ -130,12 +135,41 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_permission_is_drift() {
+    async fn a_foreign_edit_of_the_document_is_told() {
+        let edited = || live(&["logs:CreateLogStream", "logs:PutLogEvents", "s3:*"]);
+        let cx = iam([on!(Sdk::get_role_policy, edited())]);
+        let live = desired().read(&cx, &Output {}).await.unwrap().unwrap();
+        assert_eq!(differing(&desired(), &live), ["document"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_document_that_differs_is_put_as_a_whole_and_one_that_does_not_is_left() {
         let cx = iam([on!(
-            Sdk::get_role_policy,
-            live(&["logs:CreateLogStream", "logs:PutLogEvents", "s3:*"])
+            Sdk::put_role_policy,
+            |i| {
+                let sent: Value = serde_json::from_str(i.policy_document().unwrap()).unwrap();
+                assert_eq!(sent, desired().document);
+                assert_eq!((i.role_name(), i.policy_name()), (Some("user-api-1a2b3c4d-user"), Some("logs")));
+            },
+            iam_ok("PutRolePolicy", "")
         )]);
-        assert_ne!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+        let before = RolePolicy { document: json!({"Version": "2012-10-17", "Statement": []}), ..desired() };
+        desired().update(&cx, &before, Output {}).await.unwrap();
+        desired().update(&cx, &desired(), Output {}).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_document_that_iam_refuses_and_a_role_that_is_gone_are_told() {
+        let cx = iam([
+            on!(Sdk::put_role_policy, iam_refused(400, "MalformedPolicyDocument", "Syntax errors in policy.")),
+            always!(Sdk::put_role_policy, iam_refused(404, "NoSuchEntity", "The role cannot be found.")),
+        ]);
+        let before = RolePolicy { document: json!({}), ..desired() };
+        let (class, text) = failed(desired().update(&cx, &before, Output {}).await);
+        assert_eq!(class, Some(Class::Refused));
+        assert!(text.contains("Syntax errors in policy."), "{text}");
+        let (_, text) = failed(desired().update(&cx, &before, Output {}).await);
+        assert!(text.contains("The role cannot be found."), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

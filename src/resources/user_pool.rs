@@ -4,21 +4,22 @@
 
 use anyhow::Context;
 use aws_sdk_cognitoidentityprovider::config::Config;
+use aws_sdk_cognitoidentityprovider::config::http::HttpRequest;
+use aws_sdk_cognitoidentityprovider::operation::update_user_pool::builders::UpdateUserPoolFluentBuilder;
 use aws_sdk_cognitoidentityprovider::types::{
-    AdminCreateUserConfigType, DeletionProtectionType, IssuerConfigurationType, IssuerType, UserPoolMfaType,
-    UserPoolTierType, UserPoolType,
+    AccountRecoverySettingType, AdminCreateUserConfigType, DeletionProtectionType, EmailConfigurationType,
+    IssuerConfigurationType, IssuerType, KeyConfigurationType, LambdaConfigType,
+    UserPoolMfaType, UserPoolPolicyType, UserPoolTierType, UserPoolType, VerificationMessageTemplateType,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
 use crate::aws::clients::OnlyThrottles;
 use crate::aws::tags::{self, Tags};
-use crate::aws::wait::unless_gone;
+use crate::aws::wait::{once, unless_gone};
 use crate::resource::{Cx, Resource, Result};
 
 /// A user pool. Its name is not unique; the owner in its tags tells it from others.
-///
-/// All of it is fixed: UpdateUserPool resets what it is not told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UserPool {
     /// 1 to 128 characters.
@@ -26,8 +27,8 @@ pub struct UserPool {
     /// Only an administrator may create users. AWS's own default is that anybody may sign up.
     pub admin_create_user_only: bool,
     /// `ORIGINAL`: the issuer is `https://cognito-idp.<region>.amazonaws.com/<pool>`, which the authorizer of a REST API
-    /// is known to accept.
-    pub issuer: String,
+    /// is known to accept. `None` is read from a service that does not answer it.
+    pub issuer: Option<String>,
     /// `LITE`, `ESSENTIALS` or `PLUS`.
     pub tier: String,
     /// Whether Cognito refuses to delete it.
@@ -53,6 +54,112 @@ impl UserPool {
             .map(|answer| answer.user_pool.context("cognito-idp:DescribeUserPool answered no pool"))
             .transpose()
     }
+
+    /// Sets in a live pool what differs from `before`.
+    fn change(&self, before: &Self, live: &mut UserPoolType) {
+        if self.name != before.name {
+            live.name = Some(self.name.clone());
+        }
+        if self.admin_create_user_only != before.admin_create_user_only {
+            live.admin_create_user_config
+                .get_or_insert_with(|| AdminCreateUserConfigType::builder().build())
+                .allow_admin_create_user_only = self.admin_create_user_only;
+        }
+        if self.issuer != before.issuer {
+            live.issuer_configuration = self.issuer_configuration();
+        }
+        if self.tier != before.tier {
+            live.user_pool_tier = Some(UserPoolTierType::from(self.tier.as_str()));
+        }
+        if self.deletion_protection != before.deletion_protection {
+            live.deletion_protection = Some(protection(self.deletion_protection));
+        }
+        let tags = live.user_pool_tags.get_or_insert_default();
+        tags.extend(tags::changed(&before.tags, &self.tags));
+        for key in tags::removed(&before.tags, &self.tags) {
+            tags.remove(&key);
+        }
+    }
+
+    fn issuer_configuration(&self) -> Option<IssuerConfigurationType> {
+        let issuer = IssuerType::from(self.issuer.as_deref()?);
+        Some(IssuerConfigurationType::builder().r#type(issuer).build())
+    }
+}
+
+/// All of a live pool that UpdateUserPool takes: what it is not told, it resets.
+fn all_of(live: UserPoolType, update: UpdateUserPoolFluentBuilder) -> UpdateUserPoolFluentBuilder {
+    let template = verification_message_template(&live);
+    let policies = filled(live.policies, &UserPoolPolicyType::builder().build());
+    let password = policies.as_ref().and_then(UserPoolPolicyType::password_policy);
+    let mut admin = live.admin_create_user_config;
+    if let Some(admin) = &mut admin
+        && password.is_some_and(|password| password.temporary_password_validity_days != 0)
+    {
+        // Cognito may answer both and refuses the older one then.
+        admin.unused_account_validity_days = 0;
+    }
+    // AWS's own tags are answered and may not be sent.
+    let tags = live.user_pool_tags.unwrap_or_default().into_iter().filter(|(key, _)| !key.starts_with("aws:"));
+    update
+        .set_pool_name(live.name)
+        .set_policies(policies)
+        .set_deletion_protection(live.deletion_protection)
+        .set_lambda_config(filled(live.lambda_config, &LambdaConfigType::builder().build()))
+        .set_auto_verified_attributes(filled(live.auto_verified_attributes, &Vec::new()))
+        .set_verification_message_template(template)
+        .set_sms_authentication_message(live.sms_authentication_message)
+        .set_user_attribute_update_settings(live.user_attribute_update_settings.filter(
+            |settings| !settings.attributes_require_verification_before_update().is_empty(),
+        ))
+        .set_mfa_configuration(live.mfa_configuration)
+        .set_device_configuration(live.device_configuration)
+        .set_email_configuration(filled(live.email_configuration, &EmailConfigurationType::builder().build()))
+        .set_sms_configuration(live.sms_configuration.filter(|sms| !sms.sns_caller_arn.is_empty() || sms.eums_sms.is_some()))
+        .set_user_pool_tags(Some(tags.collect()))
+        .set_admin_create_user_config(admin)
+        .set_user_pool_add_ons(live.user_pool_add_ons)
+        .set_account_recovery_setting(filled(
+            live.account_recovery_setting,
+            &AccountRecoverySettingType::builder().build(),
+        ))
+        .set_user_pool_tier(live.user_pool_tier)
+        .set_key_configuration(filled(live.key_configuration, &KeyConfigurationType::builder().build()))
+        .set_issuer_configuration(filled(
+            live.issuer_configuration,
+            &IssuerConfigurationType::builder().build(),
+        ))
+        .set_acr_configuration(live.acr_configuration.filter(|levels| !levels.is_empty()))
+}
+
+/// The three older fields in their newer place: Cognito answers both and takes one of them.
+fn verification_message_template(live: &UserPoolType) -> Option<VerificationMessageTemplateType> {
+    let empty = VerificationMessageTemplateType::builder().build();
+    let mut template = live.verification_message_template.clone().unwrap_or_else(|| empty.clone());
+    template.sms_message = template.sms_message.or_else(|| live.sms_verification_message.clone());
+    template.email_message = template.email_message.or_else(|| live.email_verification_message.clone());
+    template.email_subject = template.email_subject.or_else(|| live.email_verification_subject.clone());
+    filled(Some(template), &empty)
+}
+
+fn filled<T: PartialEq>(block: Option<T>, empty: &T) -> Option<T> {
+    block.filter(|block| block != empty)
+}
+
+/// Takes out the zero that the SDK writes for a field that is not set: Cognito refuses `UnusedAccountValidityDays`
+/// where `TemporaryPasswordValidityDays` has taken its place.
+fn leave_out_unset_days(request: &mut HttpRequest) {
+    let body = request.body().bytes().map(serde_json::from_slice::<serde_json::Value>);
+    let Some(Ok(mut body)) = body else { return };
+    let Some(admin) = body.get_mut("AdminCreateUserConfig").and_then(serde_json::Value::as_object_mut) else {
+        return;
+    };
+    if admin.get("UnusedAccountValidityDays").is_some_and(|days| days == 0) {
+        admin.remove("UnusedAccountValidityDays");
+        let body = body.to_string();
+        request.headers_mut().insert("content-length", body.len().to_string());
+        *request.body_mut() = body.into();
+    }
 }
 
 fn protection(on: bool) -> DeletionProtectionType {
@@ -70,7 +177,6 @@ impl Resource for UserPool {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "user-pool";
-    const FIXED: &'static [&'static str] = &["name", "admin_create_user_only", "issuer", "tier", "deletion_protection", "tags"];
     const LOSES: Option<&'static str> = Some("its users, and every client's client_id and secret");
 
     fn id(&self, out: &Output) -> String {
@@ -104,21 +210,20 @@ impl Resource for UserPool {
         let admin = AdminCreateUserConfigType::builder()
             .allow_admin_create_user_only(self.admin_create_user_only)
             .build();
-        let issuer =
-            IssuerConfigurationType::builder().r#type(IssuerType::from(self.issuer.as_str())).build();
         let create = || {
             cx.cloud()
                 .cognito
                 .create_user_pool()
                 .pool_name(&self.name)
                 .admin_create_user_config(admin.clone())
-                .issuer_configuration(issuer.clone())
+                .set_issuer_configuration(self.issuer_configuration())
                 .mfa_configuration(UserPoolMfaType::Off)
                 .user_pool_tier(UserPoolTierType::from(self.tier.as_str()))
                 .deletion_protection(protection(self.deletion_protection))
                 .set_user_pool_tags(Some(tags::map(&self.tags)))
                 .customize()
                 .config_override(Config::builder().retry_classifier(OnlyThrottles))
+                .mutate_request(leave_out_unset_days)
                 .send()
         };
         let answer = cx.call("cognito-idp:CreateUserPool", create).await?;
@@ -130,16 +235,48 @@ impl Resource for UserPool {
             return Ok(None);
         };
         let admin = pool.admin_create_user_config();
-        // A service that does not answer the issuer's type has only the original one.
         let issuer = pool.issuer_configuration().and_then(IssuerConfigurationType::r#type);
         Ok(Some(Self {
             name: pool.name().unwrap_or_default().to_owned(),
             admin_create_user_only: admin.is_some_and(AdminCreateUserConfigType::allow_admin_create_user_only),
-            issuer: issuer.map_or("ORIGINAL", IssuerType::as_str).to_owned(),
+            issuer: issuer.map(|issuer| issuer.as_str().to_owned()),
             tier: pool.user_pool_tier().map_or("ESSENTIALS", UserPoolTierType::as_str).to_owned(),
             deletion_protection: pool.deletion_protection() == Some(&DeletionProtectionType::Active),
             tags: tags::managed(&self.tags, tags::pairs(pool.user_pool_tags())),
         }))
+    }
+
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        let cognito = &cx.cloud().cognito;
+        let changed = tags::changed(&before.tags, &self.tags);
+        let removed = tags::removed(&before.tags, &self.tags);
+        let with_our_tags = Self {
+            tags: self.tags.clone(),
+            ..before.clone()
+        };
+        if with_our_tags != *self {
+            cx.repeat(|| async {
+                let live = self.describe(cx, &out.id).await?;
+                let mut live = live.with_context(|| format!("user pool {} is not there any more", out.id))?;
+                self.change(before, &mut live);
+                let update = all_of(live, cognito.update_user_pool().user_pool_id(&out.id));
+                let sent = update.customize().mutate_request(leave_out_unset_days).send();
+                Ok(once("cognito-idp:UpdateUserPool", sent).await?)
+            })
+            .await?;
+        } else if !changed.is_empty() {
+            let tag =
+                || cognito.tag_resource().resource_arn(&out.arn).set_tags(Some(tags::map(&changed))).send();
+            cx.call("cognito-idp:TagResource", tag).await?;
+        }
+        // Nothing says whether an update with fewer tags takes the others away.
+        if !removed.is_empty() {
+            let untag = || {
+                cognito.untag_resource().resource_arn(&out.arn).set_tag_keys(Some(removed.clone())).send()
+            };
+            cx.call("cognito-idp:UntagResource", untag).await?;
+        }
+        Ok(out)
     }
 
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
@@ -152,11 +289,14 @@ impl Resource for UserPool {
 #[cfg(test)]
 mod tests {
     use aws_sdk_cognitoidentityprovider::Client as Sdk;
+    use aws_sdk_cognitoidentityprovider::operation::update_user_pool::UpdateUserPoolInput;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::aws::test_support::{
-        attempts, cognito, failed, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
+        attempts, cognito, cognito_wire, differing, failed, ok, on, our_tags, our_tags_and_more, refused,
+        strangers_tags,
     };
     use crate::resource::Class;
 
@@ -166,7 +306,9 @@ mod tests {
         UserPool {
             name: "user-api".to_owned(),
             admin_create_user_only: true,
-            issuer: "ORIGINAL".to_owned(),
+            issuer: Some("ORIGINAL".to_owned()),
+            tier: "ESSENTIALS".to_owned(),
+            deletion_protection: false,
             tags: our_tags(),
         }
     }
@@ -181,6 +323,7 @@ mod tests {
     fn live(id: &str, tags: &Tags) -> Value {
         json!({"UserPool": {
             "Id": id, "Arn": ARN, "Name": "user-api", "UserPoolTags": tags, "UserPoolTier": "ESSENTIALS",
+            "DeletionProtection": "INACTIVE",
             "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": true, "UnusedAccountValidityDays": 7},
             "IssuerConfiguration": {"Type": "ORIGINAL"}, "MfaConfiguration": "OFF",
         }})
@@ -233,21 +376,38 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_aws_answers_is_no_drift() {
-        let mut without_issuer = live("eu-central-1_ours", &our_tags_and_more());
-        without_issuer["UserPool"]["IssuerConfiguration"].take();
-        for answer in [live("eu-central-1_ours", &our_tags()), without_issuer] {
+        for answer in [live("eu-central-1_ours", &our_tags()), live("eu-central-1_ours", &our_tags_and_more())] {
             let cx = cognito([on!(Sdk::describe_user_pool, ok(answer.clone()))]);
             assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(desired()));
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pool_opened_to_everybody_is_drift() {
-        let mut open = live("eu-central-1_ours", &our_tags());
-        open["UserPool"]["AdminCreateUserConfig"]["AllowAdminCreateUserOnly"] = json!(false);
-        let cx = cognito([on!(Sdk::describe_user_pool, ok(open.clone()))]);
+    async fn an_issuer_that_is_not_answered_is_unknown() {
+        let mut answer = live("eu-central-1_ours", &our_tags());
+        answer["UserPool"]["IssuerConfiguration"].take();
+        let cx = cognito([on!(Sdk::describe_user_pool, ok(answer.clone()))]);
         let live = desired().read(&cx, &out()).await.unwrap().unwrap();
-        assert!(!live.admin_create_user_only);
+        assert_eq!(live, UserPool { issuer: None, ..desired() });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_foreign_edit_is_told_as_the_field_it_is_in() {
+        for (field, at, edit) in [
+            ("name", "/Name", json!("theirs")),
+            ("admin_create_user_only", "/AdminCreateUserConfig/AllowAdminCreateUserOnly", json!(false)),
+            ("issuer", "/IssuerConfiguration/Type", json!("UPDATED")),
+            ("tier", "/UserPoolTier", json!("PLUS")),
+            ("deletion_protection", "/DeletionProtection", json!("ACTIVE")),
+            ("tags", "/UserPoolTags/provision:owner", json!("ffffffff")),
+            ("tags", "/UserPoolTags", json!({})),
+        ] {
+            let mut answer = live("eu-central-1_ours", &our_tags());
+            *answer["UserPool"].pointer_mut(at).unwrap() = edit;
+            let cx = cognito([on!(Sdk::describe_user_pool, ok(answer.clone()))]);
+            let live = desired().read(&cx, &out()).await.unwrap().unwrap();
+            assert_eq!(differing(&desired(), &live), [field]);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -292,5 +452,266 @@ mod tests {
         let cx = cognito([create.clone()]);
         assert_eq!(desired().create(&cx).await.unwrap().id, "eu-central-1_ours");
         assert_eq!(create.num_calls(), 2);
+    }
+
+    /// All that UpdateUserPool takes beside the name, none of it ours alone, as it is answered and as it is sent.
+    fn kept() -> Value {
+        json!({
+            "Policies": {
+                "PasswordPolicy": {
+                    "MinimumLength": 12, "RequireUppercase": true, "RequireLowercase": false, "RequireNumbers": true,
+                    "RequireSymbols": false, "PasswordHistorySize": 3, "TemporaryPasswordValidityDays": 5,
+                },
+                "SignInPolicy": {"AllowedFirstAuthFactors": ["PASSWORD", "EMAIL_OTP"]},
+            },
+            "DeletionProtection": "INACTIVE",
+            "LambdaConfig": {
+                "PreSignUp": "arn:aws:lambda:eu-central-1:111122223333:function:theirs",
+                "PreTokenGenerationConfig": {
+                    "LambdaVersion": "V3_0",
+                    "LambdaArn": "arn:aws:lambda:eu-central-1:111122223333:function:theirs",
+                },
+            },
+            "AutoVerifiedAttributes": ["email"],
+            "VerificationMessageTemplate": {
+                "SmsMessage": "{####}", "EmailMessage": "code {####}", "EmailSubject": "your code",
+                "DefaultEmailOption": "CONFIRM_WITH_CODE",
+            },
+            "SmsAuthenticationMessage": "sign in with {####}",
+            "UserAttributeUpdateSettings": {"AttributesRequireVerificationBeforeUpdate": ["email"]},
+            "MfaConfiguration": "OPTIONAL",
+            "DeviceConfiguration": {"ChallengeRequiredOnNewDevice": true, "DeviceOnlyRememberedOnUserPrompt": false},
+            "EmailConfiguration": {
+                "SourceArn": "arn:aws:ses:eu-central-1:111122223333:identity/them@example.com",
+                "EmailSendingAccount": "DEVELOPER",
+            },
+            "SmsConfiguration": {"SnsCallerArn": "arn:aws:iam::111122223333:role/sms", "ExternalId": "e"},
+            "UserPoolTags": our_tags_and_more(),
+            "AdminCreateUserConfig": {
+                "AllowAdminCreateUserOnly": true,
+                "InviteMessageTemplate": {"EmailMessage": "{username} {####}", "EmailSubject": "welcome"},
+            },
+            "UserPoolAddOns": {"AdvancedSecurityMode": "AUDIT"},
+            "AccountRecoverySetting": {"RecoveryMechanisms": [{"Priority": 1, "Name": "verified_email"}]},
+            "UserPoolTier": "ESSENTIALS",
+            "KeyConfiguration": {"KeyType": "AWS_OWNED_KEY"},
+            "IssuerConfiguration": {"Type": "ORIGINAL"},
+            "AcrConfiguration": {"MFA": {"AcrValue": "urn:theirs:mfa"}},
+        })
+    }
+
+    fn with(mut object: Value, fields: Value) -> Value {
+        let Value::Object(fields) = fields else { panic!("{fields} is no object") };
+        object.as_object_mut().unwrap().extend(fields);
+        object
+    }
+
+    /// A pool on which others have set all that can be set.
+    fn crowded() -> Value {
+        let mut pool = with(kept(), json!({
+            "Id": "eu-central-1_ours", "Arn": ARN, "Name": "user-api", "Status": "Enabled", "Domain": "d",
+            "CreationDate": 1.0, "LastModifiedDate": 2.0, "EstimatedNumberOfUsers": 7,
+            "SchemaAttributes": [{"Name": "sub", "AttributeDataType": "String"}],
+            "UsernameAttributes": ["email"], "UsernameConfiguration": {"CaseSensitive": false},
+            "SmsVerificationMessage": "{####}", "EmailVerificationMessage": "code {####}",
+            "EmailVerificationSubject": "your code", "EmailConfigurationFailure": "none",
+        }));
+        pool["AdminCreateUserConfig"]["UnusedAccountValidityDays"] = json!(5);
+        pool["UserPoolTags"]["aws:servicecatalog:portfolio"] = json!("p");
+        json!({"UserPool": pool})
+    }
+
+    fn described() -> (String, Value) {
+        ("DescribeUserPool".to_owned(), json!({"UserPoolId": "eu-central-1_ours"}))
+    }
+
+    /// The whole of the crowded pool but for these fields.
+    fn updated(fields: Value) -> (String, Value) {
+        let all = with(kept(), json!({"UserPoolId": "eu-central-1_ours", "PoolName": "user-api"}));
+        ("UpdateUserPool".to_owned(), with(all, fields))
+    }
+
+    fn tagged(tags: Value) -> (String, Value) {
+        ("TagResource".to_owned(), json!({"ResourceArn": ARN, "Tags": tags}))
+    }
+
+    fn untagged(key: &str) -> (String, Value) {
+        ("UntagResource".to_owned(), json!({"ResourceArn": ARN, "TagKeys": [key]}))
+    }
+
+    fn done() -> HttpResponse {
+        ok(json!({}))
+    }
+
+    fn tagged_pool(key: &str, value: &str) -> UserPool {
+        let mut pool = desired();
+        pool.tags.insert(key.to_owned(), value.to_owned());
+        pool
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_field_is_changed_alone_and_all_that_others_set_is_kept() {
+        let d = desired;
+        for (now, fields) in [
+            (UserPool { name: "renamed".to_owned(), ..d() }, json!({"PoolName": "renamed"})),
+            (UserPool { tier: "PLUS".to_owned(), ..d() }, json!({"UserPoolTier": "PLUS"})),
+            (UserPool { deletion_protection: true, ..d() }, json!({"DeletionProtection": "ACTIVE"})),
+            (UserPool { issuer: Some("UPDATED".to_owned()), ..d() }, json!({"IssuerConfiguration": {"Type": "UPDATED"}})),
+            (UserPool { admin_create_user_only: false, ..d() }, json!({"AdminCreateUserConfig": {
+                "AllowAdminCreateUserOnly": false,
+                "InviteMessageTemplate": {"EmailMessage": "{username} {####}", "EmailSubject": "welcome"},
+            }})),
+        ] {
+            let (cx, wire) = cognito_wire([ok(crowded()), done()]);
+            now.update(&cx, &desired(), out()).await.unwrap();
+            assert_eq!(wire.sent(), [described(), updated(fields)]);
+        }
+    }
+
+    /// An SDK that knows more than this file would have it reset.
+    #[test]
+    fn all_that_an_update_takes_is_kept() {
+        let (_, request) = updated(json!({}));
+        for member in UpdateUserPoolInput::SCHEMA.members() {
+            let name = member.member_name().unwrap();
+            let older = ["SmsVerificationMessage", "EmailVerificationMessage", "EmailVerificationSubject"].contains(&name);
+            assert!(older || request.get(name).is_some(), "{name} is not among what is kept");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nothing_differs_there_is_no_call() {
+        let (cx, wire) = cognito_wire([]);
+        desired().update(&cx, &desired(), out()).await.unwrap();
+        assert_eq!(wire.sent(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_issuer_that_is_unknown_is_set() {
+        let mut answer = crowded();
+        answer["UserPool"]["IssuerConfiguration"].take();
+        let (cx, wire) = cognito_wire([ok(answer), done()]);
+        let before = UserPool { issuer: None, ..desired() };
+        desired().update(&cx, &before, out()).await.unwrap();
+        assert_eq!(wire.sent(), [described(), updated(json!({}))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tags_alone_are_set_and_taken_away_without_an_update() {
+        let (cx, wire) = cognito_wire([done(), done(), done(), done()]);
+        tagged_pool("team", "a").update(&cx, &desired(), out()).await.unwrap();
+        desired().update(&cx, &tagged_pool("team", "a"), out()).await.unwrap();
+        tagged_pool("squad", "b").update(&cx, &tagged_pool("team", "a"), out()).await.unwrap();
+        let sent = [
+            tagged(json!({"team": "a"})),
+            untagged("team"),
+            tagged(json!({"squad": "b"})),
+            untagged("team"),
+        ];
+        assert_eq!(wire.sent(), sent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tags_beside_another_field_go_with_it_and_those_that_go_are_also_taken_away() {
+        let mut answer = crowded();
+        answer["UserPool"]["UserPoolTags"]["team"] = json!("a");
+        let (cx, wire) = cognito_wire([ok(answer), done(), done()]);
+        let now = UserPool { tier: "PLUS".to_owned(), ..tagged_pool("squad", "b") };
+        now.update(&cx, &tagged_pool("team", "a"), out()).await.unwrap();
+        let tags = with(json!(our_tags_and_more()), json!({"squad": "b"}));
+        let update = updated(json!({"UserPoolTier": "PLUS", "UserPoolTags": tags}));
+        assert_eq!(wire.sent(), [described(), update, untagged("team")]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn older_fields_are_kept_where_no_newer_one_has_taken_their_place_and_empty_blocks_are_left_out() {
+        let answer = json!({"UserPool": {
+            "Id": "eu-central-1_ours", "Arn": ARN, "Name": "user-api", "UserPoolTags": {},
+            "Policies": {"PasswordPolicy": {"MinimumLength": 8}}, "LambdaConfig": {}, "AutoVerifiedAttributes": [],
+            "UserAttributeUpdateSettings": {"AttributesRequireVerificationBeforeUpdate": []},
+            "EmailConfiguration": {}, "SmsConfiguration": {}, "AccountRecoverySetting": {}, "KeyConfiguration": {},
+            "IssuerConfiguration": {}, "AcrConfiguration": {},
+            "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": true, "UnusedAccountValidityDays": 9},
+            "VerificationMessageTemplate": {"DefaultEmailOption": "CONFIRM_WITH_LINK", "EmailSubject": "newer"},
+            "SmsVerificationMessage": "{####}", "EmailVerificationMessage": "code {####}",
+            "EmailVerificationSubject": "older",
+        }});
+        let (cx, wire) = cognito_wire([ok(answer), done()]);
+        let now = UserPool { name: "renamed".to_owned(), ..desired() };
+        now.update(&cx, &desired(), out()).await.unwrap();
+        let request = json!({
+            "UserPoolId": "eu-central-1_ours", "PoolName": "renamed", "UserPoolTags": {},
+            // The SDK writes what is not set; a zero of these days means the default.
+            "Policies": {"PasswordPolicy": {
+                "MinimumLength": 8, "RequireUppercase": false, "RequireLowercase": false, "RequireNumbers": false,
+                "RequireSymbols": false, "TemporaryPasswordValidityDays": 0,
+            }},
+            "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": true, "UnusedAccountValidityDays": 9},
+            "VerificationMessageTemplate": {
+                "DefaultEmailOption": "CONFIRM_WITH_LINK", "SmsMessage": "{####}", "EmailMessage": "code {####}",
+                "EmailSubject": "newer",
+            },
+        });
+        assert_eq!(wire.sent()[1], ("UpdateUserPool".to_owned(), request));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_changed_meanwhile_is_not_undone() {
+        let mut meanwhile = crowded();
+        meanwhile["UserPool"]["MfaConfiguration"] = json!("ON");
+        let concurrent = refused(400, "ConcurrentModificationException", "another change is under way");
+        let (cx, wire) = cognito_wire([ok(crowded()), concurrent, ok(meanwhile), done()]);
+        let now = UserPool { tier: "PLUS".to_owned(), ..desired() };
+        now.update(&cx, &desired(), out()).await.unwrap();
+        let second = updated(json!({"UserPoolTier": "PLUS", "MfaConfiguration": "ON"}));
+        assert_eq!(wire.sent()[2..], [described(), second]);
+        assert!(cx.waits()[0].contains("ConcurrentModificationException"), "{:?}", cx.waits());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_is_under_way_for_ever_ends_with_the_reason() {
+        let began = tokio::time::Instant::now();
+        let concurrent = || refused(400, "ConcurrentModificationException", "another change is under way");
+        // After 1, 2, 3, 4 and from then on 5 seconds, for two minutes.
+        let cx = cognito((0..27).flat_map(|_| {
+            [on!(Sdk::describe_user_pool, ok(crowded())), on!(Sdk::update_user_pool, concurrent())]
+        }));
+        let now = UserPool { tier: "PLUS".to_owned(), ..desired() };
+        let (class, text) = failed(now.update(&cx, &desired(), out()).await);
+        assert_eq!(class, Some(Class::NotReady));
+        assert!(text.contains("another change is under way"), "{text}");
+        assert!(began.elapsed() < std::time::Duration::from_mins(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_update_is_an_error_at_once() {
+        for code in [
+            "TierChangeNotAllowedException", "FeatureUnavailableInTierException", "UserImportInProgressException",
+            "UserPoolTaggingException", "InvalidParameterException",
+        ] {
+            let (cx, wire) = cognito_wire([ok(crowded()), refused(400, code, "the reason")]);
+            let now = UserPool { tier: "LITE".to_owned(), ..desired() };
+            let (class, text) = failed(now.update(&cx, &desired(), out()).await);
+            assert_eq!((class, wire.sent().len()), (Some(Class::Refused), 2));
+            assert!(text.contains(code) && text.contains("the reason"), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_of_what_is_gone_is_an_error_that_says_so() {
+        let gone = || refused(400, "ResourceNotFoundException", "User pool eu-central-1_ours does not exist.");
+        let now = UserPool { tier: "PLUS".to_owned(), ..desired() };
+        let (cx, _) = cognito_wire([gone(), ok(crowded()), gone(), gone()]);
+        let (_, text) = failed(now.update(&cx, &desired(), out()).await);
+        assert!(text.contains("user pool eu-central-1_ours is not there any more"), "{text}");
+        assert_eq!(failed(now.update(&cx, &desired(), out()).await).0, Some(Class::Gone));
+        assert_eq!(failed(tagged_pool("a", "b").update(&cx, &desired(), out()).await).0, Some(Class::Gone));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn days_that_are_not_set_are_not_sent() {
+        let (cx, wire) = cognito_wire([ok(live("eu-central-1_ours", &our_tags()))]);
+        desired().create(&cx).await.unwrap();
+        assert_eq!(wire.sent()[0].1["AdminCreateUserConfig"], json!({"AllowAdminCreateUserOnly": true}));
     }
 }
