@@ -4,6 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::clients::Aws;
+use crate::resource::{CallError, Cx};
+
 /// A resource's tags, as AWS keeps them.
 pub type Tags = BTreeMap<String, String>;
 
@@ -35,12 +38,67 @@ pub fn managed<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str
         .collect()
 }
 
+/// What leads from the tags `before` to the tags `after`: those to set, and the keys to remove.
+pub fn changes(before: &Tags, after: &Tags) -> (Tags, Vec<String>) {
+    let set = after
+        .iter()
+        .filter(|(key, value)| before.get(*key) != Some(*value));
+    let removed = before.keys().filter(|key| !after.contains_key(*key));
+    (
+        set.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        removed.cloned().collect(),
+    )
+}
+
+/// Leads from the tags `before` to the tags `after` of what is at this path of API Gateway, such as
+/// `/restapis/a1b2c3/stages/dev`; others' tags stay.
+///
+/// # Errors
+/// A call failed; in class `Gone`, nothing is at this path.
+pub async fn change_in_apigateway(
+    cx: &Cx<Aws>,
+    path: &str,
+    before: &Tags,
+    after: &Tags,
+) -> Result<(), CallError> {
+    let (set, removed) = changes(before, after);
+    let Aws {
+        partition,
+        region,
+        apigateway,
+        ..
+    } = cx.cloud();
+    // Without an account, unlike other ARNs.
+    let arn = format!("arn:{partition}:apigateway:{region}::{path}");
+    if !set.is_empty() {
+        let tag = || {
+            apigateway
+                .tag_resource()
+                .resource_arn(&arn)
+                .set_tags(Some(map(&set)))
+                .send()
+        };
+        cx.call("apigateway:TagResource", tag).await?;
+    }
+    if !removed.is_empty() {
+        let untag = || {
+            apigateway
+                .untag_resource()
+                .resource_arn(&arn)
+                .set_tag_keys(Some(removed.clone()))
+                .send()
+        };
+        cx.call("apigateway:UntagResource", untag).await?;
+    }
+    Ok(())
+}
+
 /// As the SDK takes them.
 pub fn map(tags: &Tags) -> HashMap<String, String> {
     tags.clone().into_iter().collect()
 }
 
-/// As the two helpers above take the SDK's.
+/// As `are_ours` and `managed` take the SDK's.
 pub fn pairs(live: Option<&HashMap<String, String>>) -> impl Iterator<Item = (&str, &str)> {
     live.into_iter()
         .flatten()
