@@ -126,7 +126,7 @@ pub fn stack(
                 timeout_seconds: function.timeout_seconds,
                 code_sha256: code_sha256.clone(),
                 code_size,
-                environment: environment.clone(),
+                environment: Some(environment.clone()),
                 tags: tags.clone(),
                 code: code.clone(),
                 variables: variables.clone(),

@@ -56,8 +56,12 @@ pub struct Identity {
     pub endpoint: Option<String>,
 }
 
-/// One client a service.
+/// One client a service, and where in AWS they are.
 pub struct Aws {
+    /// `aws`, `aws-cn`, …: for the ARNs that AWS answers nowhere.
+    pub partition: String,
+    /// The region.
+    pub region: String,
     /// API Gateway, REST APIs.
     pub apigateway: aws_sdk_apigateway::Client,
     /// Cognito user pools.
@@ -180,7 +184,7 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
 
 impl Aws {
     /// The clients; every attempt of theirs is told to `log`.
-    pub fn new(config: &SdkConfig, log: Option<&CallLog>) -> Self {
+    pub fn new(config: &SdkConfig, identity: &Identity, log: Option<&CallLog>) -> Self {
         macro_rules! client {
             ($sdk:ident $(, $classifier:expr)?) => {{
                 let mut builder = $sdk::config::Builder::from(config)$(.retry_classifier($classifier))?;
@@ -191,6 +195,8 @@ impl Aws {
             }};
         }
         Self {
+            partition: identity.partition.clone(),
+            region: identity.region.clone(),
             apigateway: client!(aws_sdk_apigateway),
             cognito: client!(aws_sdk_cognitoidentityprovider, QuotasAreFinal),
             iam: client!(aws_sdk_iam),

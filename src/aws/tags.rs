@@ -4,6 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::clients::Aws;
+use crate::resource::{CallError, Cx};
+
 /// A resource's tags, as AWS keeps them.
 pub type Tags = BTreeMap<String, String>;
 
@@ -51,12 +54,55 @@ pub fn removed(before: &Tags, now: &Tags) -> Vec<String> {
         .collect()
 }
 
+/// Leads from the tags `before` to the tags `after` of what is at this path of API Gateway, such as
+/// `/restapis/a1b2c3/stages/dev`; others' tags stay.
+///
+/// # Errors
+/// A call failed; in class `Gone`, nothing is at this path.
+pub async fn change_in_apigateway(
+    cx: &Cx<Aws>,
+    path: &str,
+    before: &Tags,
+    after: &Tags,
+) -> Result<(), CallError> {
+    let (set, removed) = (changed(before, after), removed(before, after));
+    let Aws {
+        partition,
+        region,
+        apigateway,
+        ..
+    } = cx.cloud();
+    // Without an account, unlike other ARNs.
+    let arn = format!("arn:{partition}:apigateway:{region}::{path}");
+    if !set.is_empty() {
+        let tag = || {
+            apigateway
+                .tag_resource()
+                .resource_arn(&arn)
+                .set_tags(Some(map(&set)))
+                .send()
+        };
+        cx.call("apigateway:TagResource", tag).await?;
+    }
+    if !removed.is_empty() {
+        let untag = || {
+            apigateway
+                .untag_resource()
+                .resource_arn(&arn)
+                .set_tag_keys(Some(removed.clone()))
+                .send()
+        };
+        cx.call("apigateway:UntagResource", untag).await?;
+    }
+    Ok(())
+}
+
 /// As the SDK takes them.
 pub fn map(tags: &Tags) -> HashMap<String, String> {
     tags.clone().into_iter().collect()
 }
 
-/// As the two helpers above take the SDK's.
+/// As `are_ours` and `managed` take the SDK's.
 pub fn pairs(live: Option<&HashMap<String, String>>) -> impl Iterator<Item = (&str, &str)> {
     live.into_iter()
         .flatten()

@@ -90,6 +90,8 @@ macro_rules! mocked {
 fn no_calls() -> Aws {
     let none: [&Rule; 0] = [];
     Aws {
+        partition: "aws".to_owned(),
+        region: "eu-central-1".to_owned(),
         apigateway: mocked!(aws_sdk_apigateway, none),
         cognito: mocked!(aws_sdk_cognitoidentityprovider, none),
         iam: mocked!(aws_sdk_iam, none),
@@ -156,6 +158,8 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         }};
     }
     let aws = Aws {
+        partition: "aws".to_owned(),
+        region: "eu-central-1".to_owned(),
         apigateway: client!(aws_sdk_apigateway),
         cognito: client!(aws_sdk_cognitoidentityprovider),
         iam: client!(aws_sdk_iam),

@@ -122,7 +122,7 @@ impl Session {
         let log = talk.call_log();
         let identity = identify(&config, log.as_ref()).await?;
         Ok(Self {
-            aws: Rc::new(Aws::new(&config, log.as_ref())),
+            aws: Rc::new(Aws::new(&config, &identity, log.as_ref())),
             identity,
         })
     }

@@ -58,7 +58,7 @@ impl Resource for Authorizer {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "authorizer";
-    const FIXED: &'static [&'static str] = &["api", "name", "identity_source"];
+    const FIXED: &'static [&'static str] = &["api"];
     const DIES_WITH: Option<&'static str> = Some("rest-api");
 
     fn lane(&self) -> Option<String> {
@@ -71,12 +71,24 @@ impl Resource for Authorizer {
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
         // An API has at most 10 authorizers, a page 500.
-        let list = || cx.cloud().apigateway.get_authorizers().rest_api_id(&self.api).limit(500).send();
+        let list = || {
+            cx.cloud()
+                .apigateway
+                .get_authorizers()
+                .rest_api_id(&self.api)
+                .limit(500)
+                .send()
+        };
         let Some(page) = unless_gone(cx.call("apigateway:GetAuthorizers", list).await)? else {
             return Ok(None);
         };
-        let ours = page.items().iter().find(|authorizer| authorizer.name() == Some(&self.name));
-        Ok(ours.and_then(|authorizer| authorizer.id()).map(|id| self.output(id.to_owned())))
+        let ours = page
+            .items()
+            .iter()
+            .find(|authorizer| authorizer.name() == Some(&self.name));
+        Ok(ours
+            .and_then(|authorizer| authorizer.id())
+            .map(|id| self.output(id.to_owned())))
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
@@ -98,16 +110,28 @@ impl Resource for Authorizer {
             Ok(authorizer) => authorizer,
             // What API Gateway answers to concurrent calls is also what it answers, for ever, on an API that is gone.
             Err(error) if error.class == Class::NotReady && self.api_is_gone(cx).await? => {
-                return Err(anyhow::Error::new(error).context(format!("REST API {} is not there any more", self.api)));
+                return Err(
+                    anyhow::Error::new(error).context(format!("REST API {} is not there any more", self.api))
+                );
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(self.output(authorizer.id.context("apigateway:CreateAuthorizer answered no id")?))
+        Ok(self.output(
+            authorizer
+                .id
+                .context("apigateway:CreateAuthorizer answered no id")?,
+        ))
     }
 
     async fn read(&self, cx: &Cx<Aws>, out: &Output) -> Result<Option<Self>> {
-        let get =
-            || cx.cloud().apigateway.get_authorizer().rest_api_id(&self.api).authorizer_id(&out.id).send();
+        let get = || {
+            cx.cloud()
+                .apigateway
+                .get_authorizer()
+                .rest_api_id(&self.api)
+                .authorizer_id(&out.id)
+                .send()
+        };
         let Some(live) = unless_gone(cx.call("apigateway:GetAuthorizer", get).await)? else {
             return Ok(None);
         };
@@ -119,16 +143,34 @@ impl Resource for Authorizer {
         }))
     }
 
+    fn output_after_update(&self, out: Output) -> Option<Output> {
+        Some(self.output(out.id))
+    }
+
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        let replaced = [
+            ("/name", &self.name, &before.name),
+            ("/identitySource", &self.identity_source, &before.identity_source),
+        ]
+        .into_iter()
+        .filter(|(_, after, before)| after != before)
+        .map(|(path, after, _)| (Op::Replace, path, after));
         // First add, then remove: the list must never be empty.
-        let added = self.pool_arns.difference(&before.pool_arns).map(|arn| (Op::Add, arn));
-        let removed = before.pool_arns.difference(&self.pool_arns).map(|arn| (Op::Remove, arn));
-        let patches: Vec<_> = added
+        let added = self
+            .pool_arns
+            .difference(&before.pool_arns)
+            .map(|arn| (Op::Add, "/providerARNs", arn));
+        let removed = before
+            .pool_arns
+            .difference(&self.pool_arns)
+            .map(|arn| (Op::Remove, "/providerARNs", arn));
+        let patches: Vec<_> = replaced
+            .chain(added)
             .chain(removed)
-            .map(|(op, arn)| PatchOperation::builder().op(op).path("/providerARNs").value(arn).build())
+            .map(|(op, path, value)| PatchOperation::builder().op(op).path(path).value(value).build())
             .collect();
         if patches.is_empty() {
-            return Ok(out);
+            return Ok(self.output(out.id));
         }
         let update = || {
             cx.cloud()
@@ -140,12 +182,18 @@ impl Resource for Authorizer {
                 .send()
         };
         cx.call("apigateway:UpdateAuthorizer", update).await?;
-        Ok(out)
+        Ok(self.output(out.id))
     }
 
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
-        let delete =
-            || cx.cloud().apigateway.delete_authorizer().rest_api_id(&self.api).authorizer_id(&out.id).send();
+        let delete = || {
+            cx.cloud()
+                .apigateway
+                .delete_authorizer()
+                .rest_api_id(&self.api)
+                .authorizer_id(&out.id)
+                .send()
+        };
         unless_gone(cx.call("apigateway:DeleteAuthorizer", delete).await)?;
         Ok(())
     }
@@ -156,6 +204,7 @@ mod tests {
     use std::time::Duration;
 
     use aws_sdk_apigateway::Client as Sdk;
+    use aws_smithy_mocks::Rule;
     use serde_json::{Value, json};
     use tokio::time::Instant;
 
@@ -175,7 +224,7 @@ mod tests {
     }
 
     fn out() -> Output {
-        Output { id: "z1".to_owned() }
+        with(&["arn:a"]).output("z1".to_owned())
     }
 
     fn live() -> Value {
@@ -187,15 +236,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
-        let gone = || refused(404, "NotFoundException", "Invalid Authorizer identifier specified");
+        let gone = || {
+            refused(
+                404,
+                "NotFoundException",
+                "Invalid Authorizer identifier specified",
+            )
+        };
         let cx = apigateway([
-            on!(Sdk::get_authorizers, ok(json!({"item": [{"id": "z0", "name": "other"}]}))),
+            on!(
+                Sdk::get_authorizers,
+                ok(json!({"item": [{"id": "z0", "name": "other"}]}))
+            ),
             on!(Sdk::get_authorizers, gone()),
             on!(Sdk::get_authorizer, gone()),
-            on!(Sdk::delete_authorizer, |i| { assert_eq!((i.rest_api_id(), i.authorizer_id()), (Some("a1b2c3"), Some("z1"))) }, gone()),
+            on!(
+                Sdk::delete_authorizer,
+                |i| { assert_eq!((i.rest_api_id(), i.authorizer_id()), (Some("a1b2c3"), Some("z1"))) },
+                gone()
+            ),
         ]);
         assert!(with(&["arn:a"]).find(&cx).await.unwrap().is_none());
-        assert!(with(&["arn:a"]).find(&cx).await.unwrap().is_none(), "its API is gone too");
+        assert!(
+            with(&["arn:a"]).find(&cx).await.unwrap().is_none(),
+            "its API is gone too"
+        );
         assert_eq!(with(&["arn:a"]).read(&cx, &out()).await.unwrap(), None);
         with(&["arn:a"]).delete(&cx, &out()).await.unwrap();
     }
@@ -203,7 +268,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_found_and_the_order_of_its_pools_is_no_drift() {
         let cx = apigateway([
-            on!(Sdk::get_authorizers, ok(json!({"item": [{"id": "z0", "name": "other"}, live()]}))),
+            on!(
+                Sdk::get_authorizers,
+                ok(json!({"item": [{"id": "z0", "name": "other"}, live()]}))
+            ),
             on!(Sdk::get_authorizer, ok(live())),
         ]);
         let desired = with(&["arn:a", "arn:b"]);
@@ -229,7 +297,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_taken_name_is_told_as_taken() {
         let text = "Authorizer name must be unique. Authorizer pool already exists in this RestApi.";
-        let cx = apigateway([on!(Sdk::create_authorizer, refused(409, "ConflictException", text))]);
+        let cx = apigateway([on!(
+            Sdk::create_authorizer,
+            refused(409, "ConflictException", text)
+        )]);
         assert_eq!(failed(with(&["arn:a"]).create(&cx).await).0, Some(Class::Taken));
     }
 
@@ -246,7 +317,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn try_again_later_for_ever_comes_to_an_end_that_names_an_api_that_is_gone() {
         for (api, words) in [
-            (refused as fn(u16, &str, &str) -> _, "REST API a1b2c3 is not there any more"),
+            (
+                refused as fn(u16, &str, &str) -> _,
+                "REST API a1b2c3 is not there any more",
+            ),
             (|_: u16, _: &str, _: &str| ok(json!({"id": "a1b2c3"})), BUSY),
         ] {
             let began = Instant::now();
@@ -256,8 +330,13 @@ mod tests {
                 .http_response(|| refused(409, "ConflictException", BUSY))
                 .times(27)
                 .build();
-            let cx =
-                apigateway([busy, on!(Sdk::get_rest_api, api(404, "NotFoundException", "Invalid API identifier"))]);
+            let cx = apigateway([
+                busy,
+                on!(
+                    Sdk::get_rest_api,
+                    api(404, "NotFoundException", "Invalid API identifier")
+                ),
+            ]);
             let (class, text) = failed(with(&["arn:a"]).create(&cx).await);
             assert_eq!(class, Some(Class::NotReady));
             assert!(text.contains(BUSY) && text.contains(words), "{text}");
@@ -265,33 +344,133 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_update_adds_before_it_removes() {
-        let cx = apigateway([on!(
+    /// Expects exactly these patches.
+    fn patched(expected: &'static [(&'static str, &'static str, &'static str)]) -> Rule {
+        on!(
             Sdk::update_authorizer,
             |i| {
+                assert_eq!((i.rest_api_id(), i.authorizer_id()), (Some("a1b2c3"), Some("z1")));
                 let patches: Vec<_> = i
                     .patch_operations()
                     .iter()
-                    .map(|patch| (patch.op().unwrap().as_str(), patch.path().unwrap(), patch.value().unwrap()))
+                    .map(|patch| {
+                        (
+                            patch.op().unwrap().as_str(),
+                            patch.path().unwrap(),
+                            patch.value().unwrap(),
+                        )
+                    })
                     .collect();
-                assert_eq!(
-                    patches,
-                    [("add", "/providerARNs", "arn:c"), ("remove", "/providerARNs", "arn:a")]
-                );
+                assert_eq!(patches, expected);
             },
             ok(live())
-        )]);
-        let after = with(&["arn:b", "arn:c"])
-            .update(&cx, &with(&["arn:a", "arn:b"]), out())
-            .await
-            .unwrap();
-        assert_eq!(after.id, "z1");
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_field_changes_alone_and_pools_are_added_before_any_is_removed() {
+        let desired = with(&["arn:b", "arn:c"]);
+        for (before, expected) in [
+            (
+                Authorizer {
+                    name: "old".to_owned(),
+                    ..desired.clone()
+                },
+                patched(&[("replace", "/name", "pool")]),
+            ),
+            (
+                Authorizer {
+                    identity_source: "method.request.header.X".to_owned(),
+                    ..desired.clone()
+                },
+                patched(&[(
+                    "replace",
+                    "/identitySource",
+                    "method.request.header.Authorization",
+                )]),
+            ),
+            (
+                with(&["arn:a", "arn:b"]),
+                patched(&[
+                    ("add", "/providerARNs", "arn:c"),
+                    ("remove", "/providerARNs", "arn:a"),
+                ]),
+            ),
+        ] {
+            let out = before.output("z1".to_owned());
+            let old = out.digest.clone();
+            let told = desired.output_after_update(out.clone()).unwrap();
+            let after = desired
+                .update(&apigateway([expected]), &before, out)
+                .await
+                .unwrap();
+            assert_eq!(
+                (&after.id, &after.digest),
+                (&told.id, &told.digest),
+                "the plan tells what will be"
+            );
+            assert_eq!(after.id, "z1");
+            assert_ne!(after.digest, old, "another authorizer wants another deployment");
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_update_that_changes_nothing_calls_nobody() {
-        let cx = apigateway([]);
-        with(&["arn:a"]).update(&cx, &with(&["arn:a"]), out()).await.unwrap();
+        let after = with(&["arn:a"])
+            .update(&apigateway([]), &with(&["arn:a"]), out())
+            .await
+            .unwrap();
+        assert_eq!(after.digest, out().digest);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_waits_for_another_one_and_tells_of_an_authorizer_that_is_gone() {
+        let cx = apigateway([
+            on!(Sdk::update_authorizer, refused(409, "ConflictException", BUSY)),
+            on!(
+                Sdk::update_authorizer,
+                refused(
+                    404,
+                    "NotFoundException",
+                    "Invalid Authorizer identifier specified"
+                )
+            ),
+        ]);
+        let (class, text) = failed(with(&["arn:b"]).update(&cx, &with(&["arn:a"]), out()).await);
+        assert_eq!((class, cx.waits().len()), (Some(Class::Gone), 1));
+        assert!(text.contains("Invalid Authorizer identifier"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_changed_is_drift_of_that_field_alone() {
+        let desired = with(&["arn:a", "arn:b"]);
+        for (pointer, other, expected) in [
+            (
+                "/name",
+                json!("x"),
+                Authorizer {
+                    name: "x".to_owned(),
+                    ..desired.clone()
+                },
+            ),
+            ("/providerARNs", json!(["arn:x"]), with(&["arn:x"])),
+            (
+                "/identitySource",
+                json!("x"),
+                Authorizer {
+                    identity_source: "x".to_owned(),
+                    ..desired.clone()
+                },
+            ),
+        ] {
+            let mut bent = live();
+            *bent.pointer_mut(pointer).unwrap() = other;
+            let cx = apigateway([on!(Sdk::get_authorizer, ok(bent.clone()))]);
+            assert_eq!(
+                desired.read(&cx, &out()).await.unwrap(),
+                Some(expected),
+                "{pointer}"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
+use aws_sdk_apigateway::types::Deployment as Live;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
@@ -11,12 +12,15 @@ use crate::aws::clients::OnlyThrottles;
 use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Resource, Result};
 
+/// What the description of every deployment of ours begins with: anybody may make others in our API.
+const OURS: &str = "provision ";
+
 /// A snapshot of the API as it is when the deployment is made. Nothing about it is unique but the id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deployment {
     /// The REST API's id.
     pub api: String,
-    /// A hash of all that the snapshot holds: it tells this deployment from others, and when another one is due.
+    /// `provision ` and a hash of all that the snapshot holds: it tells this deployment from others, and when another one is due.
     pub description: String,
 }
 
@@ -25,6 +29,33 @@ pub struct Deployment {
 pub struct Output {
     /// The deployment's id.
     pub id: String,
+}
+
+impl Deployment {
+    /// All of the API's, others' too; none where it is gone.
+    async fn list(&self, cx: &Cx<Aws>) -> Result<Vec<Live>> {
+        let mut all = Vec::new();
+        let mut position = None;
+        loop {
+            let list = || {
+                cx.cloud()
+                    .apigateway
+                    .get_deployments()
+                    .rest_api_id(&self.api)
+                    .limit(500)
+                    .set_position(position.clone())
+                    .send()
+            };
+            let Some(page) = unless_gone(cx.call("apigateway:GetDeployments", list).await)? else {
+                return Ok(all);
+            };
+            all.extend(page.items.unwrap_or_default());
+            position = page.position;
+            if position.is_none() {
+                return Ok(all);
+            }
+        }
+    }
 }
 
 impl Resource for Deployment {
@@ -43,30 +74,11 @@ impl Resource for Deployment {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        let mut position = None;
-        loop {
-            let list = || {
-                cx.cloud()
-                    .apigateway
-                    .get_deployments()
-                    .rest_api_id(&self.api)
-                    .limit(500)
-                    .set_position(position.clone())
-                    .send()
-            };
-            let Some(page) = unless_gone(cx.call("apigateway:GetDeployments", list).await)? else {
-                return Ok(None);
-            };
-            let ours =
-                page.items().iter().find(|deployment| deployment.description() == Some(&self.description));
-            if let Some(id) = ours.and_then(|deployment| deployment.id()) {
-                return Ok(Some(Output { id: id.to_owned() }));
-            }
-            position = page.position;
-            if position.is_none() {
-                return Ok(None);
-            }
-        }
+        let all = self.list(cx).await?;
+        let ours = all
+            .into_iter()
+            .find(|live| live.description() == Some(&self.description));
+        Ok(ours.and_then(|live| live.id).map(|id| Output { id }))
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
@@ -82,13 +94,21 @@ impl Resource for Deployment {
         };
         let deployment = cx.call("apigateway:CreateDeployment", create).await?;
         Ok(Output {
-            id: deployment.id.context("apigateway:CreateDeployment answered no id")?,
+            id: deployment
+                .id
+                .context("apigateway:CreateDeployment answered no id")?,
         })
     }
 
     async fn read(&self, cx: &Cx<Aws>, out: &Output) -> Result<Option<Self>> {
-        let get =
-            || cx.cloud().apigateway.get_deployment().rest_api_id(&self.api).deployment_id(&out.id).send();
+        let get = || {
+            cx.cloud()
+                .apigateway
+                .get_deployment()
+                .rest_api_id(&self.api)
+                .deployment_id(&out.id)
+                .send()
+        };
         let Some(live) = unless_gone(cx.call("apigateway:GetDeployment", get).await)? else {
             return Ok(None);
         };
@@ -98,7 +118,12 @@ impl Resource for Deployment {
         }))
     }
 
-    /// A snapshot cannot change: another one is made, and the stage deletes this one once it has moved on.
+    /// Another one is made.
+    fn output_after_update(&self, _: Output) -> Option<Output> {
+        None
+    }
+
+    /// A snapshot cannot change: another one is made, and this one goes once the stage has moved on.
     async fn update(&self, cx: &Cx<Aws>, _: &Self, _: Output) -> Result<Output> {
         match self.find(cx).await? {
             Some(out) => Ok(out),
@@ -106,9 +131,38 @@ impl Resource for Deployment {
         }
     }
 
+    fn retires(&self, _: &Self) -> bool {
+        true
+    }
+
+    /// Deletes all of ours but this one, so that what killed runs left goes as well.
+    async fn retire(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        for live in self.list(cx).await? {
+            let ours = live
+                .description()
+                .is_some_and(|description| description.starts_with(OURS));
+            if let Some(id) = live.id.filter(|id| ours && *id != out.id) {
+                let old = Output { id };
+                self.delete(cx, &old).await.with_context(|| {
+                    format!(
+                        "deployment {} of REST API {}, which is out of use, stays",
+                        old.id, self.api
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
-        let delete =
-            || cx.cloud().apigateway.delete_deployment().rest_api_id(&self.api).deployment_id(&out.id).send();
+        let delete = || {
+            cx.cloud()
+                .apigateway
+                .delete_deployment()
+                .rest_api_id(&self.api)
+                .deployment_id(&out.id)
+                .send()
+        };
         unless_gone(cx.call("apigateway:DeleteDeployment", delete).await)?;
         Ok(())
     }
@@ -118,6 +172,7 @@ impl Resource for Deployment {
 mod tests {
     use aws_sdk_apigateway::Client as Sdk;
     use aws_smithy_mocks::Rule;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use serde_json::{Value, json};
 
     use super::*;
@@ -127,7 +182,7 @@ mod tests {
     fn desired() -> Deployment {
         Deployment {
             api: "a1b2c3".to_owned(),
-            description: "hash-2".to_owned(),
+            description: "provision 2".to_owned(),
         }
     }
 
@@ -141,11 +196,19 @@ mod tests {
 
     /// Two pages, the second with these.
     fn listed(second: &[Value]) -> [Rule; 2] {
-        let first = json!({"item": [live("d1", "hash-1")], "position": "2"});
+        let first = json!({"item": [live("d1", "provision 1")], "position": "2"});
         let second = json!({"item": second});
         [
-            on!(Sdk::get_deployments, |i| { assert_eq!(i.position(), None) }, ok(first.clone())),
-            on!(Sdk::get_deployments, |i| { assert_eq!(i.position(), Some("2")) }, ok(second.clone())),
+            on!(
+                Sdk::get_deployments,
+                |i| { assert_eq!(i.position(), None) },
+                ok(first.clone())
+            ),
+            on!(
+                Sdk::get_deployments,
+                |i| { assert_eq!(i.position(), Some("2")) },
+                ok(second.clone())
+            ),
         ]
     }
 
@@ -153,36 +216,52 @@ mod tests {
         on!(
             Sdk::create_deployment,
             |i| {
-                assert_eq!((i.rest_api_id(), i.description()), (Some("a1b2c3"), Some("hash-2")));
+                assert_eq!(
+                    (i.rest_api_id(), i.description()),
+                    (Some("a1b2c3"), Some("provision 2"))
+                );
                 assert_eq!(i.stage_name(), None);
             },
-            ok(live("d2", "hash-2"))
+            ok(live("d2", "provision 2"))
         )
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
-        let gone = || refused(404, "NotFoundException", "Invalid Deployment identifier specified d2");
+        let gone = || {
+            refused(
+                404,
+                "NotFoundException",
+                "Invalid Deployment identifier specified d2",
+            )
+        };
         let cx = apigateway(listed(&[]).into_iter().chain([
             on!(Sdk::get_deployments, gone()),
             on!(Sdk::get_deployment, gone()),
-            on!(Sdk::delete_deployment, |i| { assert_eq!((i.rest_api_id(), i.deployment_id()), (Some("a1b2c3"), Some("d2"))) }, gone()),
+            on!(
+                Sdk::delete_deployment,
+                |i| { assert_eq!((i.rest_api_id(), i.deployment_id()), (Some("a1b2c3"), Some("d2"))) },
+                gone()
+            ),
         ]));
         assert!(desired().find(&cx).await.unwrap().is_none());
-        assert!(desired().find(&cx).await.unwrap().is_none(), "its API is gone too");
+        assert!(
+            desired().find(&cx).await.unwrap().is_none(),
+            "its API is gone too"
+        );
         assert_eq!(desired().read(&cx, &out("d2")).await.unwrap(), None);
         desired().delete(&cx, &out("d2")).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_found_by_its_description_on_the_second_page() {
-        let cx = apigateway(listed(&[live("d0", "hash-0"), live("d2", "hash-2")]));
+        let cx = apigateway(listed(&[live("d0", "provision 0"), live("d2", "provision 2")]));
         assert_eq!(desired().find(&cx).await.unwrap().unwrap().id, "d2");
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_created_without_touching_a_stage_and_reads_as_itself() {
-        let cx = apigateway([create(), on!(Sdk::get_deployment, ok(live("d2", "hash-2")))]);
+        let cx = apigateway([create(), on!(Sdk::get_deployment, ok(live("d2", "provision 2")))]);
         let made = desired().create(&cx).await.unwrap();
         assert_eq!(made.id, "d2");
         assert_eq!(desired().read(&cx, &made).await.unwrap(), Some(desired()));
@@ -191,7 +270,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_update_makes_another_and_leaves_the_one_that_is_served() {
         let before = Deployment {
-            description: "hash-1".to_owned(),
+            description: "provision 1".to_owned(),
             ..desired()
         };
         let cx = apigateway(listed(&[]).into_iter().chain([create()]));
@@ -201,10 +280,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_update_uses_what_an_interrupted_one_made() {
         let before = Deployment {
-            description: "hash-1".to_owned(),
+            description: "provision 1".to_owned(),
             ..desired()
         };
-        let cx = apigateway(listed(&[live("d2", "hash-2")]));
+        let cx = apigateway(listed(&[live("d2", "provision 2")]));
         assert_eq!(desired().update(&cx, &before, out("d1")).await.unwrap().id, "d2");
     }
 
@@ -214,7 +293,7 @@ mod tests {
             let create = attempts!(
                 Sdk::create_deployment,
                 refused(status, code, "boom"),
-                ok(live("d2", "hash-2"))
+                ok(live("d2", "provision 2"))
             );
             let cx = apigateway([create.clone()]);
             let (class, text) = failed(desired().create(&cx).await);
@@ -227,10 +306,73 @@ mod tests {
         let create = attempts!(
             Sdk::create_deployment,
             refused(429, "TooManyRequestsException", "Rate exceeded"),
-            ok(live("d2", "hash-2"))
+            ok(live("d2", "provision 2"))
         );
         let cx = apigateway([create.clone()]);
         assert_eq!(desired().create(&cx).await.unwrap().id, "d2");
         assert_eq!(create.num_calls(), 2);
+    }
+
+    fn deleted(id: &'static str, answer: fn() -> HttpResponse) -> Rule {
+        on!(
+            Sdk::delete_deployment,
+            |i| { assert_eq!((i.rest_api_id(), i.deployment_id()), (Some("a1b2c3"), Some(id))) },
+            answer()
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_of_ours_but_the_one_that_is_served_retire_and_others_stay() {
+        let anonymous = json!({"id": "d4", "createdDate": 1_700_000_000});
+        let left = [
+            live("d0", "provision 0"),
+            live("d2", "provision 2"),
+            live("d3", "by hand"),
+            anonymous,
+        ];
+        let gone = || {
+            refused(
+                404,
+                "NotFoundException",
+                "Invalid Deployment identifier specified d0",
+            )
+        };
+        let cx = apigateway(
+            listed(&left)
+                .into_iter()
+                .chain([deleted("d1", || ok(json!({}))), deleted("d0", gone)]),
+        );
+        assert!(desired().retires(&desired()));
+        desired().retire(&cx, &out("d2")).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deployment_that_another_stage_serves_is_told_by_its_id() {
+        let text = "Active stages pointing to this deployment must be moved or deleted";
+        let cx = apigateway(listed(&[]).into_iter().chain([on!(
+            Sdk::delete_deployment,
+            refused(400, "BadRequestException", text)
+        )]));
+        let (class, told) = failed(desired().retire(&cx, &out("d2")).await);
+        assert_eq!(class, Some(Class::Refused));
+        assert!(
+            told.contains("deployment d1 of REST API a1b2c3") && told.contains(text),
+            "{told}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_description_is_drift() {
+        let cx = apigateway([on!(Sdk::get_deployment, ok(live("d2", "by hand")))]);
+        let expected = Deployment {
+            description: "by hand".to_owned(),
+            ..desired()
+        };
+        assert_eq!(desired().read(&cx, &out("d2")).await.unwrap(), Some(expected));
+    }
+
+    #[test]
+    fn only_aws_knows_the_id_of_the_next_one() {
+        assert!(desired().output_after_update(out("d1")).is_none());
     }
 }

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use aws_sdk_lambda::operation::get_function::GetFunctionOutput;
+use aws_sdk_lambda::operation::update_function_configuration::UpdateFunctionConfigurationInput;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{Architecture, Environment, FunctionCode, Runtime, State};
+use aws_sdk_lambda::types::{Architecture, Environment, FunctionCode, LastUpdateStatus, Runtime, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
@@ -21,7 +22,7 @@ use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Resource, Result, Stranger};
 
-/// Terraform waits as long for a function to become Active.
+/// Terraform waits as long for a function to become Active, and for an update of it.
 const ACTIVE_DEADLINE: Duration = Duration::from_mins(10);
 
 /// A Lambda function. Names are unique in the account and region.
@@ -45,11 +46,12 @@ pub struct Function {
     pub code_sha256: String,
     /// The zip's size in bytes.
     pub code_size: i64,
-    /// Its environment variables: name to [`fingerprint`] of the value.
-    pub environment: BTreeMap<String, String>,
+    /// Its environment variables: name to [`fingerprint`] of the value. What is live is `None` where Lambda may not decrypt
+    /// them for us.
+    pub environment: Option<BTreeMap<String, String>>,
     /// Including the owner.
     pub tags: Tags,
-    /// The code itself. Not recorded, so a resource that comes from the state file cannot be created.
+    /// The code itself. Not recorded, so a resource that comes from the state file can be neither created nor given code.
     #[serde(skip)]
     pub code: Code,
     /// The values of `environment`. Not recorded, like the code.
@@ -107,10 +109,34 @@ pub struct Output {
 }
 
 impl Function {
-    fn environment(&self) -> Environment {
-        let plain =
-            self.variables.0.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
-        Environment::builder().set_variables(Some(plain.collect())).build()
+    /// All variables; sending none clears them.
+    fn environment(&self) -> Result<Environment> {
+        ensure!(
+            self.environment
+                .iter()
+                .flatten()
+                .map(|(name, _)| name)
+                .eq(self.variables.0.keys()),
+            "the values of the environment of function {} are not at hand: they are never recorded",
+            self.name
+        );
+        let plain = self
+            .variables
+            .0
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
+        Ok(Environment::builder()
+            .set_variables(Some(plain.collect()))
+            .build())
+    }
+
+    fn zip(&self) -> Result<Blob> {
+        ensure!(
+            !self.code.0.is_empty(),
+            "the code of function {} is not at hand: it is never recorded",
+            self.name
+        );
+        Ok(Blob::new(self.code.0.as_slice()))
     }
 
     async fn get(&self, cx: &Cx<Aws>) -> Result<Option<GetFunctionOutput>> {
@@ -131,31 +157,126 @@ impl Function {
                 ),
                 Some(State::Pending) => Ok(None),
                 _ => {
-                    let arn = configuration.function_arn.context("lambda:GetFunction answered no ARN")?;
+                    let arn = configuration
+                        .function_arn
+                        .context("lambda:GetFunction answered no ARN")?;
                     Ok(Some(Output { arn }))
                 }
             }
         })
         .await
     }
-}
 
+    /// Lambda refuses an update while another one is under way, and may still find this one wrong.
+    async fn wait_until_updated(&self, cx: &Cx<Aws>) -> Result<()> {
+        cx.wait_for(
+            "the function's update to be Successful",
+            ACTIVE_DEADLINE,
+            || async {
+                let configuration = self.get(cx).await?.and_then(|answer| answer.configuration);
+                let configuration =
+                    configuration.with_context(|| format!("function {} is not there any more", self.name))?;
+                match configuration.last_update_status() {
+                    Some(LastUpdateStatus::InProgress) => Ok(None),
+                    Some(LastUpdateStatus::Failed) => bail!(
+                        "Lambda could not update the function: {}",
+                        configuration
+                            .last_update_status_reason()
+                            .unwrap_or("it gave no reason")
+                    ),
+                    _ => Ok(Some(())),
+                }
+            },
+        )
+        .await
+    }
+
+    async fn update_configuration(&self, cx: &Cx<Aws>, before: &Self) -> Result<()> {
+        let text = |differs: bool, value: &str| differs.then(|| value.to_owned());
+        // Lambda replaces the variables as a whole.
+        let environment = if self.environment.is_some() && self.environment != before.environment {
+            Some(self.environment()?)
+        } else {
+            None
+        };
+        let changes = UpdateFunctionConfigurationInput::builder()
+            .set_role(text(self.role != before.role, &self.role))
+            .set_runtime((self.runtime != before.runtime).then(|| Runtime::from(self.runtime.as_str())))
+            .set_handler(text(self.handler != before.handler, &self.handler))
+            .set_memory_size((self.memory_mb != before.memory_mb).then_some(self.memory_mb))
+            .set_timeout((self.timeout_seconds != before.timeout_seconds).then_some(self.timeout_seconds))
+            .set_environment(environment);
+        if changes == UpdateFunctionConfigurationInput::builder() {
+            return Ok(());
+        }
+        let update = || {
+            changes
+                .clone()
+                .function_name(&self.name)
+                .send_with(&cx.cloud().lambda)
+        };
+        cx.call("lambda:UpdateFunctionConfiguration", update).await?;
+        self.wait_until_updated(cx).await
+    }
+
+    /// The architecture goes with the code, also where the code is the same; whether AWS keeps one that is left out is not
+    /// documented.
+    async fn update_code(&self, cx: &Cx<Aws>, before: &Self) -> Result<()> {
+        if (&self.code_sha256, self.code_size, &self.architecture)
+            == (&before.code_sha256, before.code_size, &before.architecture)
+        {
+            return Ok(());
+        }
+        let zip = self.zip()?;
+        let update = || {
+            cx.cloud()
+                .lambda
+                .update_function_code()
+                .function_name(&self.name)
+                .zip_file(zip.clone())
+                .architectures(Architecture::from(self.architecture.as_str()))
+                .send()
+        };
+        cx.call("lambda:UpdateFunctionCode", update).await?;
+        self.wait_until_updated(cx).await
+    }
+
+    async fn update_tags(&self, cx: &Cx<Aws>, before: &Self, arn: &str) -> Result<()> {
+        let (set, removed) = (
+            tags::changed(&before.tags, &self.tags),
+            tags::removed(&before.tags, &self.tags),
+        );
+        if !set.is_empty() {
+            let tag = || {
+                cx.cloud()
+                    .lambda
+                    .tag_resource()
+                    .resource(arn)
+                    .set_tags(Some(tags::map(&set)))
+                    .send()
+            };
+            cx.call("lambda:TagResource", tag).await?;
+        }
+        if !removed.is_empty() {
+            let untag = || {
+                cx.cloud()
+                    .lambda
+                    .untag_resource()
+                    .resource(arn)
+                    .set_tag_keys(Some(removed.clone()))
+                    .send()
+            };
+            cx.call("lambda:UntagResource", untag).await?;
+        }
+        Ok(())
+    }
+}
 
 impl Resource for Function {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "function";
-    const FIXED: &'static [&'static str] = &[
-        "name",
-        "role",
-        "runtime",
-        "handler",
-        "architecture",
-        "memory_mb",
-        "timeout_seconds",
-        "code_sha256",
-        "tags",
-    ];
+    const FIXED: &'static [&'static str] = &["name"];
 
     fn id(&self, _: &Output) -> String {
         self.name.clone()
@@ -166,13 +287,17 @@ impl Resource for Function {
             return Ok(None);
         };
         if !tags::are_ours(&self.tags, tags::pairs(answer.tags())) {
-            return Err(Stranger { what: format!("Lambda function {}", self.name) }.into());
+            return Err(Stranger {
+                what: format!("Lambda function {}", self.name),
+            }
+            .into());
         }
         self.wait_until_active(cx).await.map(Some)
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
-        let code = FunctionCode::builder().zip_file(Blob::new(self.code.0.as_slice())).build();
+        let code = FunctionCode::builder().zip_file(self.zip()?).build();
+        let environment = self.environment()?;
         let create = || {
             cx.cloud()
                 .lambda
@@ -185,7 +310,7 @@ impl Resource for Function {
                 .memory_size(self.memory_mb)
                 .timeout(self.timeout_seconds)
                 .code(code.clone())
-                .environment(self.environment())
+                .environment(environment.clone())
                 .set_tags(Some(tags::map(&self.tags)))
                 .send()
         };
@@ -197,32 +322,58 @@ impl Resource for Function {
         let Some(answer) = self.get(cx).await? else {
             return Ok(None);
         };
-        let live = answer.configuration().context("lambda:GetFunction answered no configuration")?;
+        let live = answer
+            .configuration()
+            .context("lambda:GetFunction answered no configuration")?;
+        let environment = live.environment();
+        let variables = environment
+            .and_then(|environment| environment.variables())
+            .into_iter()
+            .flatten();
+        let variables = match environment.and_then(|environment| environment.error()) {
+            Some(_) => None,
+            None => Some(
+                variables
+                    .map(|(name, value)| (name.clone(), fingerprint(&self.name, name, value)))
+                    .collect(),
+            ),
+        };
         Ok(Some(Self {
             name: self.name.clone(),
             role: live.role().unwrap_or_default().to_owned(),
             runtime: live.runtime().map_or("", Runtime::as_str).to_owned(),
             handler: live.handler().unwrap_or_default().to_owned(),
-            architecture: live.architectures().first().map_or("x86_64", Architecture::as_str).to_owned(),
+            architecture: live
+                .architectures()
+                .first()
+                .map_or("x86_64", Architecture::as_str)
+                .to_owned(),
             memory_mb: live.memory_size().unwrap_or_default(),
             timeout_seconds: live.timeout().unwrap_or_default(),
             code_sha256: live.code_sha256().unwrap_or_default().to_owned(),
             code_size: live.code_size(),
-            environment: live
-                .environment()
-                .and_then(|environment| environment.variables())
-                .into_iter()
-                .flatten()
-                .map(|(name, value)| (name.clone(), fingerprint(&self.name, name, value)))
-                .collect(),
+            environment: variables,
             tags: tags::managed(&self.tags, tags::pairs(answer.tags())),
             code: self.code.clone(),
             variables: self.variables.clone(),
         }))
     }
 
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        self.update_configuration(cx, before).await?;
+        self.update_code(cx, before).await?;
+        self.update_tags(cx, before, &out.arn).await?;
+        Ok(out)
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
-        let delete = || cx.cloud().lambda.delete_function().function_name(&self.name).send();
+        let delete = || {
+            cx.cloud()
+                .lambda
+                .delete_function()
+                .function_name(&self.name)
+                .send()
+        };
         unless_gone(cx.call("lambda:DeleteFunction", delete).await)?;
         Ok(())
     }
@@ -230,7 +381,11 @@ impl Resource for Function {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use aws_sdk_lambda::Client as Sdk;
+    use aws_sdk_lambda::operation::update_function_code::UpdateFunctionCodeInput;
+    use aws_sdk_lambda::operation::update_function_configuration::builders::UpdateFunctionConfigurationInputBuilder;
     use aws_smithy_mocks::Rule;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use serde_json::{Value, json};
@@ -255,8 +410,26 @@ mod tests {
             memory_mb: 128,
             timeout_seconds: 3,
             code_sha256: "aGFzaA==".to_owned(),
+            code_size: 2,
+            environment: Some(BTreeMap::new()),
             tags: our_tags(),
             code: Code(Rc::new(b"PK".to_vec())),
+            variables: Variables::default(),
+        }
+    }
+
+    fn with_environment(variables: &[(&str, &str)]) -> Function {
+        let function = desired();
+        let fingerprints = variables
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), fingerprint(&function.name, name, value)));
+        let values = variables
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), SecretString::from(value)));
+        Function {
+            environment: Some(fingerprints.collect()),
+            variables: Variables(Rc::new(values.collect())),
+            ..function
         }
     }
 
@@ -292,7 +465,11 @@ mod tests {
     }
 
     fn gone() -> HttpResponse {
-        refused(404, "ResourceNotFoundException", "Function not found: user-api-1a2b3c4d-user")
+        refused(
+            404,
+            "ResourceNotFoundException",
+            "Function not found: user-api-1a2b3c4d-user",
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -300,7 +477,11 @@ mod tests {
         let cx = lambda([
             on!(Sdk::get_function, gone()),
             on!(Sdk::get_function, gone()),
-            on!(Sdk::delete_function, |i| { assert_eq!(i.function_name(), Some("user-api-1a2b3c4d-user")) }, gone()),
+            on!(
+                Sdk::delete_function,
+                |i| { assert_eq!(i.function_name(), Some("user-api-1a2b3c4d-user")) },
+                gone()
+            ),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
@@ -312,7 +493,10 @@ mod tests {
         let strangers = live("Active", &strangers_tags());
         let cx = lambda([on!(Sdk::get_function, ok(strangers.clone()))]);
         let error = desired().find(&cx).await.unwrap_err();
-        assert!(is_stranger(&error) && error.to_string().contains("user-api-1a2b3c4d-user"), "{error:#}");
+        assert!(
+            is_stranger(&error) && error.to_string().contains("user-api-1a2b3c4d-user"),
+            "{error:#}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -338,6 +522,8 @@ mod tests {
                     assert_eq!(i.architectures(), [Architecture::Arm64]);
                     assert_eq!((i.memory_size(), i.timeout()), (Some(128), Some(3)));
                     assert_eq!(i.code().unwrap().zip_file().unwrap().as_ref(), b"PK");
+                    let variables = HashMap::from([("A".to_owned(), "1".to_owned())]);
+                    assert_eq!(i.environment().unwrap().variables(), Some(&variables));
                     assert_eq!(i.tags(), Some(&tags::map(&our_tags())));
                 },
                 ok(live("Pending", &our_tags())["Configuration"].clone())
@@ -345,10 +531,16 @@ mod tests {
             get("Pending"),
             get("Active"),
         ]);
-        assert_eq!(desired().create(&cx).await.unwrap().arn, ARN);
+        assert_eq!(
+            with_environment(&[("A", "1")]).create(&cx).await.unwrap().arn,
+            ARN
+        );
         let waits = cx.waits();
         assert_eq!(waits.len(), 4, "{waits:?}");
-        assert!(waits[0].contains("lambda:CreateFunction") && waits[0].contains(UNASSUMABLE), "{waits:?}");
+        assert!(
+            waits[0].contains("lambda:CreateFunction") && waits[0].contains(UNASSUMABLE),
+            "{waits:?}"
+        );
         assert_eq!(waits[3], "the function to become Active");
     }
 
@@ -366,7 +558,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn another_wrong_parameter_fails_at_once() {
-        let cx = lambda([refuse_create("Could not unzip uploaded file. Please check your file, then try again.")]);
+        let cx = lambda([refuse_create(
+            "Could not unzip uploaded file. Please check your file, then try again.",
+        )]);
         assert_eq!(failed(desired().create(&cx).await).0, Some(Class::Refused));
         assert!(cx.waits().is_empty());
     }
@@ -375,7 +569,11 @@ mod tests {
     async fn a_taken_name_is_told_as_taken() {
         let cx = lambda([on!(
             Sdk::create_function,
-            refused(409, "ResourceConflictException", "Function already exist: user-api-1a2b3c4d-user")
+            refused(
+                409,
+                "ResourceConflictException",
+                "Function already exist: user-api-1a2b3c4d-user"
+            )
         )]);
         let (class, text) = failed(desired().create(&cx).await);
         assert_eq!(class, Some(Class::Taken));
@@ -400,19 +598,382 @@ mod tests {
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(desired()));
     }
 
+    /// What `read` makes of AWS's answer with this value at this place.
+    async fn read_with(pointer: &str, value: Value) -> Function {
+        let mut answer = live("Active", &our_tags());
+        answer["Configuration"]["Environment"] = json!({"Variables": {}});
+        *answer.pointer_mut(pointer).unwrap() = value;
+        let cx = lambda([on!(Sdk::get_function, ok(answer.clone()))]);
+        desired().read(&cx, &out()).await.unwrap().unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn what_somebody_changed_is_drift() {
-        for (field, other) in [
-            ("CodeSha256", json!("b3RoZXI=")),
-            ("Role", json!("arn:aws:iam::111122223333:role/admin")),
-            ("MemorySize", json!(256)),
-            ("Timeout", json!(900)),
-            ("Handler", json!("other.handler")),
+    async fn what_somebody_changed_is_drift_of_that_field_alone() {
+        let admin = "arn:aws:iam::111122223333:role/admin";
+        let with = |change: fn(&mut Function)| {
+            let mut function = desired();
+            change(&mut function);
+            function
+        };
+        let debug = with_environment(&[("DEBUG", "1")]).environment;
+        for (pointer, other, expected) in [
+            (
+                "/Configuration/Role",
+                json!(admin),
+                Function {
+                    role: admin.to_owned(),
+                    ..desired()
+                },
+            ),
+            (
+                "/Configuration/Runtime",
+                json!("nodejs20.x"),
+                with(|f| f.runtime = "nodejs20.x".to_owned()),
+            ),
+            (
+                "/Configuration/Handler",
+                json!("other.handler"),
+                with(|f| f.handler = "other.handler".to_owned()),
+            ),
+            (
+                "/Configuration/Architectures",
+                json!(["x86_64"]),
+                with(|f| f.architecture = "x86_64".to_owned()),
+            ),
+            (
+                "/Configuration/MemorySize",
+                json!(256),
+                with(|f| f.memory_mb = 256),
+            ),
+            (
+                "/Configuration/Timeout",
+                json!(900),
+                with(|f| f.timeout_seconds = 900),
+            ),
+            (
+                "/Configuration/CodeSha256",
+                json!("b3RoZXI="),
+                with(|f| f.code_sha256 = "b3RoZXI=".to_owned()),
+            ),
+            ("/Configuration/CodeSize", json!(3), with(|f| f.code_size = 3)),
+            (
+                "/Configuration/Environment/Variables",
+                json!({"DEBUG": "1"}),
+                Function {
+                    environment: debug,
+                    ..desired()
+                },
+            ),
+            (
+                "/Tags/provision:stack",
+                json!("x"),
+                with(|f| drop(f.tags.insert(tags::STACK.to_owned(), "x".to_owned()))),
+            ),
         ] {
-            let mut answer = live("Active", &our_tags());
-            answer["Configuration"][field] = other;
-            let cx = lambda([on!(Sdk::get_function, ok(answer.clone()))]);
-            assert_ne!(desired().read(&cx, &out()).await.unwrap(), Some(desired()), "{field}");
+            assert_eq!(read_with(pointer, other).await, expected, "{pointer}");
+            assert_ne!(expected, desired(), "{pointer}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn variables_that_lambda_may_not_decrypt_are_not_compared() {
+        let denied = json!({"Error": {"ErrorCode": "AccessDeniedException", "Message": "kms:Decrypt"}});
+        let expected = Function {
+            environment: None,
+            ..desired()
+        };
+        assert_eq!(read_with("/Configuration/Environment", denied).await, expected);
+    }
+
+    #[test]
+    fn no_value_of_the_environment_is_recorded_or_printed() {
+        let function = with_environment(&[("DATABASE_URL", "a-value-that-nobody-sees")]);
+        for text in [serde_json::to_string(&function).unwrap(), format!("{function:?}")] {
+            assert!(text.contains("DATABASE_URL"), "{text}");
+            assert!(!text.contains("nobody-sees"), "{text}");
+        }
+        assert_ne!(
+            function.environment,
+            with_environment(&[("DATABASE_URL", "another")]).environment
+        );
+    }
+
+    /// The whole request, so that a member too many is seen as well.
+    fn configured(
+        changes: fn(UpdateFunctionConfigurationInputBuilder) -> UpdateFunctionConfigurationInputBuilder,
+    ) -> Rule {
+        on!(
+            Sdk::update_function_configuration,
+            |i| {
+                let expected =
+                    UpdateFunctionConfigurationInput::builder().function_name("user-api-1a2b3c4d-user");
+                assert_eq!(*i, changes(expected).build().unwrap());
+            },
+            ok(json!({"LastUpdateStatus": "InProgress"}))
+        )
+    }
+
+    fn uploaded(architecture: &'static str) -> Rule {
+        on!(
+            Sdk::update_function_code,
+            |i| {
+                let expected = UpdateFunctionCodeInput::builder()
+                    .function_name("user-api-1a2b3c4d-user")
+                    .zip_file(Blob::new("PK"))
+                    .architectures(Architecture::from(architecture));
+                assert_eq!(*i, expected.build().unwrap());
+            },
+            ok(json!({"LastUpdateStatus": "InProgress"}))
+        )
+    }
+
+    fn updated(status: &'static str) -> Rule {
+        let mut answer = live("Active", &our_tags());
+        answer["Configuration"]["LastUpdateStatus"] = json!(status);
+        answer["Configuration"]["LastUpdateStatusReason"] = json!("the reason of AWS");
+        on!(Sdk::get_function, ok(answer.clone()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_field_of_the_configuration_changes_alone() {
+        for (before, expected) in [
+            (
+                Function {
+                    role: "arn:old".to_owned(),
+                    ..desired()
+                },
+                configured(|b| b.role("arn:aws:iam::111122223333:role/r")),
+            ),
+            (
+                Function {
+                    runtime: "nodejs20.x".to_owned(),
+                    ..desired()
+                },
+                configured(|b| b.runtime(Runtime::from("nodejs22.x"))),
+            ),
+            (
+                Function {
+                    handler: "old".to_owned(),
+                    ..desired()
+                },
+                configured(|b| b.handler("index.handler")),
+            ),
+            (
+                Function {
+                    memory_mb: 256,
+                    ..desired()
+                },
+                configured(|b| b.memory_size(128)),
+            ),
+            (
+                Function {
+                    timeout_seconds: 900,
+                    ..desired()
+                },
+                configured(|b| b.timeout(3)),
+            ),
+            (
+                with_environment(&[("OLD", "1")]),
+                configured(|b| {
+                    b.environment(Environment::builder().set_variables(Some(HashMap::new())).build())
+                }),
+            ),
+        ] {
+            let cx = lambda([expected, updated("Successful")]);
+            desired().update(&cx, &before, out()).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn variables_are_replaced_as_a_whole_also_where_the_live_ones_are_unknown() {
+        let desired = with_environment(&[("A", "1"), ("B", "2")]);
+        let unknown = Function {
+            environment: None,
+            ..desired.clone()
+        };
+        for before in [with_environment(&[("A", "1")]), unknown] {
+            let cx = lambda([
+                configured(|b| {
+                    let variables =
+                        [("A", "1"), ("B", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+                    b.environment(
+                        Environment::builder()
+                            .set_variables(Some(variables.into()))
+                            .build(),
+                    )
+                }),
+                updated("Successful"),
+            ]);
+            desired.update(&cx, &before, out()).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn code_is_uploaded_with_its_architecture_when_either_differs() {
+        for before in [
+            Function {
+                code_sha256: "b2xk".to_owned(),
+                ..desired()
+            },
+            Function {
+                code_size: 3,
+                ..desired()
+            },
+            Function {
+                architecture: "x86_64".to_owned(),
+                ..desired()
+            },
+        ] {
+            let cx = lambda([uploaded("arm64"), updated("InProgress"), updated("Successful")]);
+            desired().update(&cx, &before, out()).await.unwrap();
+            assert_eq!(cx.waits(), ["the function's update to be Successful"]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_code_waits_until_the_configuration_is_updated() {
+        let before = Function {
+            memory_mb: 256,
+            code_sha256: "b2xk".to_owned(),
+            ..desired()
+        };
+        let cx = lambda([
+            configured(|b| b.memory_size(128)),
+            updated("InProgress"),
+            updated("Successful"),
+            uploaded("arm64"),
+            updated("Successful"),
+        ]);
+        assert_eq!(desired().update(&cx, &before, out()).await.unwrap().arn, ARN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_that_lambda_takes_back_is_an_error_with_the_reason() {
+        let before = Function {
+            memory_mb: 256,
+            code_sha256: "b2xk".to_owned(),
+            ..desired()
+        };
+        let cx = lambda([configured(|b| b.memory_size(128)), updated("Failed")]);
+        let (_, text) = failed(desired().update(&cx, &before, out()).await);
+        assert!(text.contains("the reason of AWS"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_waits_for_another_one_and_for_its_role() {
+        let refuse = |status: u16, code: &'static str, message: &'static str| {
+            on!(Sdk::update_function_configuration, refused(status, code, message))
+        };
+        let before = Function {
+            memory_mb: 256,
+            ..desired()
+        };
+        let busy = "The operation cannot be performed at this time. An update is in progress for resource: f";
+        let cx = lambda([
+            refuse(409, "ResourceConflictException", busy),
+            refuse(400, "InvalidParameterValueException", UNASSUMABLE),
+            configured(|b| b.memory_size(128)),
+            updated("Successful"),
+        ]);
+        desired().update(&cx, &before, out()).await.unwrap();
+        let waits = cx.waits();
+        assert!(
+            waits[0].contains(busy) && waits[1].contains(UNASSUMABLE),
+            "{waits:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_function_that_is_gone_is_told_wherever_the_update_notices() {
+        let memory = Function {
+            memory_mb: 256,
+            ..desired()
+        };
+        let code = Function {
+            code_size: 3,
+            ..desired()
+        };
+        let tags = Function {
+            tags: Tags::new(),
+            ..desired()
+        };
+        for (before, call) in [
+            (memory.clone(), on!(Sdk::update_function_configuration, gone())),
+            (code, on!(Sdk::update_function_code, gone())),
+            (tags, on!(Sdk::tag_resource, gone())),
+        ] {
+            let (class, text) = failed(desired().update(&lambda([call]), &before, out()).await);
+            assert_eq!(class, Some(Class::Gone));
+            assert!(
+                text.contains("Function not found: user-api-1a2b3c4d-user"),
+                "{text}"
+            );
+        }
+        let cx = lambda([configured(|b| b.memory_size(128)), on!(Sdk::get_function, gone())]);
+        let (_, text) = failed(desired().update(&cx, &memory, out()).await);
+        assert_eq!(text, "function user-api-1a2b3c4d-user is not there any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_our_tags_change() {
+        let mut before = our_tags();
+        before.insert(tags::STACK.to_owned(), "renamed".to_owned());
+        before.insert("team".to_owned(), "a".to_owned());
+        let cx = lambda([
+            on!(
+                Sdk::tag_resource,
+                |i| {
+                    let stack = HashMap::from([(tags::STACK.to_owned(), "user-api".to_owned())]);
+                    assert_eq!((i.resource(), i.tags()), (Some(ARN), Some(&stack)));
+                },
+                ok(json!({}))
+            ),
+            on!(
+                Sdk::untag_resource,
+                |i| {
+                    assert_eq!(
+                        (i.resource(), i.tag_keys()),
+                        (Some(ARN), &["team".to_owned()][..])
+                    )
+                },
+                ok(json!({}))
+            ),
+        ]);
+        let before = Function {
+            tags: before,
+            ..desired()
+        };
+        desired().update(&cx, &before, out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_that_changes_nothing_calls_nobody() {
+        desired().update(&lambda([]), &desired(), out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_state_file_does_not_hold_is_never_sent_as_empty() {
+        let record = serde_json::to_value(with_environment(&[("A", "1")])).unwrap();
+        let revived: Function = serde_json::from_value(record).unwrap();
+        let code = Function {
+            code_size: 3,
+            ..revived.clone()
+        };
+        let environment = Function {
+            environment: Some(BTreeMap::new()),
+            ..revived.clone()
+        };
+        for (before, words) in [
+            (code, "the code of function"),
+            (environment, "the values of the environment"),
+        ] {
+            let (_, text) = failed(revived.update(&lambda([]), &before, out()).await);
+            assert!(
+                text.contains(words) && text.contains("user-api-1a2b3c4d-user"),
+                "{text}"
+            );
+        }
+        let (_, text) = failed(revived.create(&lambda([])).await);
+        assert!(text.contains("not at hand"), "{text}");
     }
 }

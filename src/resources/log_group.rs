@@ -3,12 +3,13 @@
 //! Must not read or write log events.
 
 use anyhow::Context;
+use aws_sdk_cloudwatchlogs::operation::list_tags_for_resource::ListTagsForResourceOutput;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Resource, Result, Stranger};
+use crate::resource::{CallError, Cx, Resource, Result, Stranger};
 
 /// A log group. Names are unique in the account and region.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,8 +40,10 @@ impl LogGroup {
                     .send()
             };
             let page = cx.call("logs:DescribeLogGroups", describe).await?;
-            if let Some(group) =
-                page.log_groups().iter().find(|group| group.log_group_name() == Some(&self.name))
+            if let Some(group) = page
+                .log_groups()
+                .iter()
+                .find(|group| group.log_group_name() == Some(&self.name))
             {
                 return Ok(Some(group.clone()));
             }
@@ -51,8 +54,56 @@ impl LogGroup {
         }
     }
 
+    async fn live_tags(&self, cx: &Cx<Aws>, arn: &str) -> Result<ListTagsForResourceOutput, CallError> {
+        let list = || cx.cloud().logs.list_tags_for_resource().resource_arn(arn).send();
+        cx.call("logs:ListTagsForResource", list).await
+    }
+
+    /// A tag that only an earlier configuration had goes where `before` names it, and stays where it does not: it could
+    /// as well be somebody else's.
+    async fn update_tags(&self, cx: &Cx<Aws>, before: &Self) -> Result<()> {
+        let Some(ours) = self.tags.as_ref().filter(|_| self.tags != before.tags) else {
+            return Ok(());
+        };
+        let group = self.describe(cx).await?;
+        let group = group.with_context(|| format!("log group {} is not there any more", self.name))?;
+        let arn = arn(&group);
+        let (set, removed) = if let Some(before) = &before.tags {
+            (tags::changed(before, ours), tags::removed(before, ours))
+        } else {
+            let live = self.live_tags(cx, arn).await?;
+            let live = tags::managed(ours, tags::pairs(live.tags()));
+            (tags::changed(&live, ours), Vec::new())
+        };
+        if !set.is_empty() {
+            let tag = || {
+                cx.cloud()
+                    .logs
+                    .tag_resource()
+                    .resource_arn(arn)
+                    .set_tags(Some(tags::map(&set)))
+                    .send()
+            };
+            cx.call("logs:TagResource", tag).await?;
+        }
+        if !removed.is_empty() {
+            let untag = || {
+                cx.cloud()
+                    .logs
+                    .untag_resource()
+                    .resource_arn(arn)
+                    .set_tag_keys(Some(removed.clone()))
+                    .send()
+            };
+            cx.call("logs:UntagResource", untag).await?;
+        }
+        Ok(())
+    }
+
     fn tags(&self) -> Result<&Tags> {
-        self.tags.as_ref().context("a log group that is to be made has tags")
+        self.tags
+            .as_ref()
+            .context("a log group that is to be made has tags")
     }
 
     async fn put_retention(&self, cx: &Cx<Aws>) -> Result<()> {
@@ -69,11 +120,16 @@ impl LogGroup {
     }
 }
 
+/// As the calls about tags take it: without the `:*` that `arn` ends with.
+fn arn(group: &aws_sdk_cloudwatchlogs::types::LogGroup) -> &str {
+    group.arn().unwrap_or_default().trim_end_matches(":*")
+}
+
 impl Resource for LogGroup {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "log-group";
-    const FIXED: &'static [&'static str] = &["name", "retention_days", "tags"];
+    const FIXED: &'static [&'static str] = &["name"];
 
     fn id(&self, _: &Output) -> String {
         self.name.clone()
@@ -83,14 +139,14 @@ impl Resource for LogGroup {
         let Some(group) = self.describe(cx).await? else {
             return Ok(None);
         };
-        // ListTagsForResource takes the ARN without the `:*` that `arn` ends with.
-        let arn = group.arn().unwrap_or_default().trim_end_matches(":*");
-        let list = || cx.cloud().logs.list_tags_for_resource().resource_arn(arn).send();
-        let Some(answer) = unless_gone(cx.call("logs:ListTagsForResource", list).await)? else {
+        let Some(answer) = unless_gone(self.live_tags(cx, arn(&group)).await)? else {
             return Ok(None);
         };
         if !tags::are_ours(self.tags()?, tags::pairs(answer.tags())) {
-            return Err(Stranger { what: format!("log group {}", self.name) }.into());
+            return Err(Stranger {
+                what: format!("log group {}", self.name),
+            }
+            .into());
         }
         // The interrupted run may not have come to the second call.
         self.put_retention(cx).await?;
@@ -126,8 +182,22 @@ impl Resource for LogGroup {
         }))
     }
 
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        if self.retention_days.is_some() && self.retention_days != before.retention_days {
+            self.put_retention(cx).await?;
+        }
+        self.update_tags(cx, before).await?;
+        Ok(out)
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
-        let delete = || cx.cloud().logs.delete_log_group().log_group_name(&self.name).send();
+        let delete = || {
+            cx.cloud()
+                .logs
+                .delete_log_group()
+                .log_group_name(&self.name)
+                .send()
+        };
         unless_gone(cx.call("logs:DeleteLogGroup", delete).await)?;
         Ok(())
     }
@@ -141,7 +211,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        failed, logs, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
+        always, failed, logs, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
     };
     use crate::resource::{Class, is_stranger};
 
@@ -151,18 +221,36 @@ mod tests {
     fn desired() -> LogGroup {
         LogGroup {
             name: NAME.to_owned(),
-            retention_days: 14,
-            tags: our_tags(),
+            retention_days: Some(14),
+            tags: Some(our_tags()),
+        }
+    }
+
+    /// What `read` gives: the tags are not read.
+    fn live(retention_days: Option<i32>) -> LogGroup {
+        LogGroup {
+            retention_days,
+            tags: None,
+            ..desired()
         }
     }
 
     /// Two pages, whose first holds a group that begins with our name.
     fn described() -> [Rule; 2] {
         let first = json!({"logGroups": [{"logGroupName": "/aws/lambda/user-api-2", "retentionInDays": 1}], "nextToken": "2"});
-        let second = json!({"logGroups": [{"logGroupName": NAME, "arn": format!("{ARN}:*"), "retentionInDays": 14}]});
+        let second =
+            json!({"logGroups": [{"logGroupName": NAME, "arn": format!("{ARN}:*"), "retentionInDays": 14}]});
         [
-            on!(Sdk::describe_log_groups, |i| { assert_eq!(i.next_token(), None) }, ok(first.clone())),
-            on!(Sdk::describe_log_groups, |i| { assert_eq!(i.next_token(), Some("2")) }, ok(second.clone())),
+            on!(
+                Sdk::describe_log_groups,
+                |i| { assert_eq!(i.next_token(), None) },
+                ok(first.clone())
+            ),
+            on!(
+                Sdk::describe_log_groups,
+                |i| { assert_eq!(i.next_token(), Some("2")) },
+                ok(second.clone())
+            ),
         ]
     }
 
@@ -178,7 +266,12 @@ mod tests {
     fn put_retention() -> Rule {
         on!(
             Sdk::put_retention_policy,
-            |i| { assert_eq!((i.log_group_name(), i.retention_in_days()), (Some(NAME), Some(14))) },
+            |i| {
+                assert_eq!(
+                    (i.log_group_name(), i.retention_in_days()),
+                    (Some(NAME), Some(14))
+                )
+            },
             ok(json!({}))
         )
     }
@@ -196,7 +289,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn ours_is_found_and_gets_the_retention_that_an_interrupted_run_owes_it() {
-        let cx = logs(described().into_iter().chain([tagged(&our_tags_and_more()), put_retention()]));
+        let cx = logs(
+            described()
+                .into_iter()
+                .chain([tagged(&our_tags_and_more()), put_retention()]),
+        );
         assert!(desired().find(&cx).await.unwrap().is_some());
     }
 
@@ -204,7 +301,10 @@ mod tests {
     async fn a_group_of_another_owner_is_a_strangers_and_is_left_alone() {
         let cx = logs(described().into_iter().chain([tagged(&strangers_tags())]));
         let error = desired().find(&cx).await.unwrap_err();
-        assert!(is_stranger(&error) && error.to_string().contains(NAME), "{error:#}");
+        assert!(
+            is_stranger(&error) && error.to_string().contains(NAME),
+            "{error:#}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -219,7 +319,10 @@ mod tests {
                 ok(json!({}))
             ),
             // Its own creation may not be visible everywhere yet.
-            on!(Sdk::put_retention_policy, refused(400, "ResourceNotFoundException", "no such group")),
+            on!(
+                Sdk::put_retention_policy,
+                refused(400, "ResourceNotFoundException", "no such group")
+            ),
             put_retention(),
         ]);
         desired().create(&cx).await.unwrap();
@@ -230,7 +333,11 @@ mod tests {
     async fn a_taken_name_is_told_as_taken() {
         let cx = logs([on!(
             Sdk::create_log_group,
-            refused(400, "ResourceAlreadyExistsException", "The specified log group already exists")
+            refused(
+                400,
+                "ResourceAlreadyExistsException",
+                "The specified log group already exists"
+            )
         )]);
         assert_eq!(failed(desired().create(&cx).await).0, Some(Class::Taken));
     }
@@ -238,7 +345,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_aws_answers_is_no_drift() {
         let cx = logs(described());
-        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+        assert_eq!(
+            desired().read(&cx, &Output {}).await.unwrap(),
+            Some(live(Some(14)))
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -247,26 +357,124 @@ mod tests {
             Sdk::describe_log_groups,
             ok(json!({"logGroups": [{"logGroupName": NAME}]}))
         )]);
-        assert_ne!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+        assert_eq!(
+            desired().read(&cx, &Output {}).await.unwrap(),
+            Some(live(Some(0)))
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_missing_is_deleted_and_a_busy_one_is_waited_for() {
         let cx = logs([
-            on!(Sdk::delete_log_group, refused(400, "OperationAbortedException", "please try again")),
-            on!(Sdk::delete_log_group, |i| { assert_eq!(i.log_group_name(), Some(NAME)) }, refused(400, "ResourceNotFoundException", "no such group")),
+            on!(
+                Sdk::delete_log_group,
+                refused(400, "OperationAbortedException", "please try again")
+            ),
+            on!(
+                Sdk::delete_log_group,
+                |i| { assert_eq!(i.log_group_name(), Some(NAME)) },
+                refused(400, "ResourceNotFoundException", "no such group")
+            ),
         ]);
         desired().delete(&cx, &Output {}).await.unwrap();
         assert_eq!(cx.waits().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_retention_that_the_account_imposes_is_no_drift() {
-        let group = json!({"logGroupName": NAME, "retentionInDays": 365, "retentionPolicyName": "account-wide"});
+    async fn a_retention_that_the_account_imposes_is_not_compared() {
+        let group =
+            json!({"logGroupName": NAME, "retentionInDays": 365, "retentionPolicyName": "account-wide"});
         let cx = logs([on!(
             Sdk::describe_log_groups,
             ok(json!({"logGroups": [group.clone()]}))
         )]);
-        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(live(None)));
+    }
+
+    fn tag(expected: Tags) -> Rule {
+        on!(
+            Sdk::tag_resource,
+            |i| {
+                assert_eq!(
+                    (i.resource_arn(), i.tags()),
+                    (Some(ARN), Some(&tags::map(&expected)))
+                )
+            },
+            ok(json!({}))
+        )
+    }
+
+    fn untag(expected: &'static str) -> Rule {
+        on!(
+            Sdk::untag_resource,
+            |i| {
+                assert_eq!(
+                    (i.resource_arn(), i.tag_keys()),
+                    (Some(ARN), &[expected.to_owned()][..])
+                )
+            },
+            ok(json!({}))
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_retention_changes_alone_also_where_the_live_one_is_unknown() {
+        for retention_days in [Some(0), Some(30), None] {
+            let before = LogGroup {
+                retention_days,
+                ..desired()
+            };
+            desired()
+                .update(&logs([put_retention()]), &before, Output {})
+                .await
+                .unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_our_tags_change() {
+        let mut before = our_tags();
+        before.insert(tags::STACK.to_owned(), "renamed".to_owned());
+        before.insert("team".to_owned(), "a".to_owned());
+        let stack = Tags::from([(tags::STACK.to_owned(), "user-api".to_owned())]);
+        let cx = logs(described().into_iter().chain([tag(stack), untag("team")]));
+        let before = LogGroup {
+            tags: Some(before),
+            ..desired()
+        };
+        desired().update(&cx, &before, Output {}).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tags_that_were_not_read_are_looked_at_and_others_stay() {
+        let mut bent = our_tags_and_more();
+        bent.remove(tags::OWNER);
+        let owner = Tags::from([(tags::OWNER.to_owned(), "1a2b3c4d".to_owned())]);
+        let cx = logs(described().into_iter().chain([tagged(&bent), tag(owner)]));
+        desired().update(&cx, &live(Some(14)), Output {}).await.unwrap();
+        let cx = logs(described().into_iter().chain([tagged(&our_tags_and_more())]));
+        desired().update(&cx, &live(Some(14)), Output {}).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_that_changes_nothing_calls_nobody() {
+        desired().update(&logs([]), &desired(), Output {}).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_is_gone_is_told() {
+        let cx = logs([on!(Sdk::describe_log_groups, ok(json!({"logGroups": []})))]);
+        let (_, text) = failed(desired().update(&cx, &live(Some(14)), Output {}).await);
+        assert_eq!(text, format!("log group {NAME} is not there any more"));
+        let cx = logs([always!(
+            Sdk::put_retention_policy,
+            refused(
+                400,
+                "ResourceNotFoundException",
+                "The specified log group does not exist."
+            )
+        )]);
+        let (_, text) = failed(desired().update(&cx, &live(Some(30)), Output {}).await);
+        assert!(text.contains("does not exist"), "{text}");
     }
 }

@@ -89,7 +89,14 @@ impl Resource for Path {
     }
 
     async fn read(&self, cx: &Cx<Aws>, out: &Output) -> Result<Option<Self>> {
-        let get = || cx.cloud().apigateway.get_resource().rest_api_id(&self.api).resource_id(&out.id).send();
+        let get = || {
+            cx.cloud()
+                .apigateway
+                .get_resource()
+                .rest_api_id(&self.api)
+                .resource_id(&out.id)
+                .send()
+        };
         let Some(live) = unless_gone(cx.call("apigateway:GetResource", get).await)? else {
             return Ok(None);
         };
@@ -101,8 +108,14 @@ impl Resource for Path {
     }
 
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
-        let delete =
-            || cx.cloud().apigateway.delete_resource().rest_api_id(&self.api).resource_id(&out.id).send();
+        let delete = || {
+            cx.cloud()
+                .apigateway
+                .delete_resource()
+                .rest_api_id(&self.api)
+                .resource_id(&out.id)
+                .send()
+        };
         unless_gone(cx.call("apigateway:DeleteResource", delete).await)?;
         Ok(())
     }
@@ -133,13 +146,23 @@ mod tests {
     async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
         let gone = || refused(404, "NotFoundException", "Invalid Resource identifier specified");
         let cx = apigateway([
-            on!(Sdk::get_resources, ok(json!({"item": [{"id": "r0", "path": "/"}]}))),
+            on!(
+                Sdk::get_resources,
+                ok(json!({"item": [{"id": "r0", "path": "/"}]}))
+            ),
             on!(Sdk::get_resources, gone()),
             on!(Sdk::get_resource, gone()),
-            on!(Sdk::delete_resource, |i| { assert_eq!((i.rest_api_id(), i.resource_id()), (Some("a1b2c3"), Some("r1"))) }, gone()),
+            on!(
+                Sdk::delete_resource,
+                |i| { assert_eq!((i.rest_api_id(), i.resource_id()), (Some("a1b2c3"), Some("r1"))) },
+                gone()
+            ),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
-        assert!(desired().find(&cx).await.unwrap().is_none(), "its API is gone too");
+        assert!(
+            desired().find(&cx).await.unwrap().is_none(),
+            "its API is gone too"
+        );
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
         desired().delete(&cx, &out()).await.unwrap();
     }
@@ -149,8 +172,16 @@ mod tests {
         let first = json!({"item": [{"id": "r9", "parentId": "r8", "pathPart": "user"}], "position": "2"});
         let second = json!({"item": [{"id": "r1", "parentId": "r0", "pathPart": "user", "path": "/user"}]});
         let cx = apigateway([
-            on!(Sdk::get_resources, |i| { assert_eq!(i.position(), None) }, ok(first.clone())),
-            on!(Sdk::get_resources, |i| { assert_eq!(i.position(), Some("2")) }, ok(second.clone())),
+            on!(
+                Sdk::get_resources,
+                |i| { assert_eq!(i.position(), None) },
+                ok(first.clone())
+            ),
+            on!(
+                Sdk::get_resources,
+                |i| { assert_eq!(i.position(), Some("2")) },
+                ok(second.clone())
+            ),
         ]);
         assert_eq!(desired().find(&cx).await.unwrap().unwrap().id, "r1");
     }
@@ -176,5 +207,28 @@ mod tests {
         let text = "Another resource with the same parent already has this name: user";
         let cx = apigateway([on!(Sdk::create_resource, refused(409, "ConflictException", text))]);
         assert_eq!(failed(desired().create(&cx).await).0, Some(Class::Taken));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_changed_is_drift_of_that_field_alone() {
+        for (live, expected) in [
+            (
+                json!({"id": "r1", "parentId": "r9", "pathPart": "user"}),
+                Path {
+                    parent: "r9".to_owned(),
+                    ..desired()
+                },
+            ),
+            (
+                json!({"id": "r1", "parentId": "r0", "pathPart": "x"}),
+                Path {
+                    part: "x".to_owned(),
+                    ..desired()
+                },
+            ),
+        ] {
+            let cx = apigateway([on!(Sdk::get_resource, ok(live.clone()))]);
+            assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(expected));
+        }
     }
 }

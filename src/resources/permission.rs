@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Resource, Result};
+use crate::resource::{Class, Cx, Resource, Result};
 
 /// One statement. `AddPermission` on an id that exists is refused even when nothing differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,26 +27,11 @@ pub struct Permission {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Output {}
 
-impl Permission {
-    async fn remove(&self, cx: &Cx<Aws>) -> Result<()> {
-        let remove = || {
-            cx.cloud()
-                .lambda
-                .remove_permission()
-                .function_name(&self.function)
-                .statement_id(&self.statement)
-                .send()
-        };
-        unless_gone(cx.call("lambda:RemovePermission", remove).await)?;
-        Ok(())
-    }
-}
-
 impl Resource for Permission {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "permission";
-    const FIXED: &'static [&'static str] = &["function", "statement"];
+    const FIXED: &'static [&'static str] = &["function", "statement", "source_arn", "source_account"];
     const DIES_WITH: Option<&'static str> = Some("function");
 
     /// AWS loses statements that are added to one function side by side.
@@ -59,7 +44,11 @@ impl Resource for Permission {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        Ok(self.read(cx, &Output {}).await?.filter(|live| live == self).map(|_| Output {}))
+        Ok(self
+            .read(cx, &Output {})
+            .await?
+            .filter(|live| live == self)
+            .map(|_| Output {}))
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
@@ -75,19 +64,32 @@ impl Resource for Permission {
                 .source_account(&self.source_account)
                 .send()
         };
-        cx.call("lambda:AddPermission", add).await?;
-        Ok(Output {})
+        match cx.call("lambda:AddPermission", add).await {
+            Ok(_) => Ok(Output {}),
+            // Refused even when nothing differs: so is the SDK's repetition of a call whose answer was lost.
+            Err(error) if error.class == Class::Taken => self.find(cx).await?.ok_or_else(|| error.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
-        let get = || cx.cloud().lambda.get_policy().function_name(&self.function).send();
+        let get = || {
+            cx.cloud()
+                .lambda
+                .get_policy()
+                .function_name(&self.function)
+                .send()
+        };
         let Some(answer) = unless_gone(cx.call("lambda:GetPolicy", get).await)? else {
             return Ok(None);
         };
         let policy: Value = serde_json::from_str(answer.policy().unwrap_or_default())
             .with_context(|| format!("the policy of function {} is not JSON", self.function))?;
         let statements = policy["Statement"].as_array().map_or(&[][..], Vec::as_slice);
-        let Some(statement) = statements.iter().find(|statement| statement["Sid"] == self.statement.as_str()) else {
+        let Some(statement) = statements
+            .iter()
+            .find(|statement| statement["Sid"] == self.statement.as_str())
+        else {
             return Ok(None);
         };
         // A statement that somebody else turned into another grant is drift, told by an empty source.
@@ -105,13 +107,17 @@ impl Resource for Permission {
         }))
     }
 
-    async fn update(&self, cx: &Cx<Aws>, _: &Self, _: Output) -> Result<Output> {
-        self.remove(cx).await?;
-        self.create(cx).await
-    }
-
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
-        self.remove(cx).await
+        let remove = || {
+            cx.cloud()
+                .lambda
+                .remove_permission()
+                .function_name(&self.function)
+                .statement_id(&self.statement)
+                .send()
+        };
+        unless_gone(cx.call("lambda:RemovePermission", remove).await)?;
+        Ok(())
     }
 }
 
@@ -124,7 +130,6 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{failed, lambda, ok, on, refused};
-    use crate::resource::Class;
 
     const SOURCE: &str = "arn:aws:execute-api:eu-central-1:111122223333:a1b2c3/dev/*";
 
@@ -174,7 +179,11 @@ mod tests {
     }
 
     fn gone() -> HttpResponse {
-        refused(404, "ResourceNotFoundException", "The resource you requested does not exist.")
+        refused(
+            404,
+            "ResourceNotFoundException",
+            "The resource you requested does not exist.",
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -182,13 +191,25 @@ mod tests {
         let cx = lambda([
             on!(Sdk::get_policy, gone()),
             on!(Sdk::get_policy, gone()),
-            on!(Sdk::remove_permission, |i| { assert_eq!((i.function_name(), i.statement_id()), (Some("user-api-1a2b3c4d-user"), Some("api"))) }, gone()),
+            on!(
+                Sdk::remove_permission,
+                |i| {
+                    assert_eq!(
+                        (i.function_name(), i.statement_id()),
+                        (Some("user-api-1a2b3c4d-user"), Some("api"))
+                    )
+                },
+                gone()
+            ),
             read(vec![statement("somebody-elses", SOURCE)]),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
         desired().delete(&cx, &Output {}).await.unwrap();
-        assert!(desired().find(&cx).await.unwrap().is_none(), "another statement is none of ours");
+        assert!(
+            desired().find(&cx).await.unwrap().is_none(),
+            "another statement is none of ours"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -207,9 +228,18 @@ mod tests {
         anything["Action"] = json!("lambda:*");
         let mut any_account = statement("api", SOURCE);
         any_account["Condition"]["StringEquals"].take();
-        for loose in [anybody, anything, any_account, statement("api", "arn:aws:execute-api:*")] {
+        for loose in [
+            anybody,
+            anything,
+            any_account,
+            statement("api", "arn:aws:execute-api:*"),
+        ] {
             let cx = lambda([read(vec![loose.clone()]), read(vec![loose.clone()])]);
-            assert_ne!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()), "{loose}");
+            assert_ne!(
+                desired().read(&cx, &Output {}).await.unwrap(),
+                Some(desired()),
+                "{loose}"
+            );
             assert!(desired().find(&cx).await.unwrap().is_none());
         }
     }
@@ -221,32 +251,54 @@ mod tests {
         assert_eq!(cx.waits().len(), 1);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_taken_statement_id_is_told_as_taken() {
-        let cx = lambda([on!(
+    fn taken() -> Rule {
+        on!(
             Sdk::add_permission,
-            refused(409, "ResourceConflictException", "The statement id (api) provided already exists.")
-        )]);
+            refused(
+                409,
+                "ResourceConflictException",
+                "The statement id (api) provided already exists."
+            )
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_statement_id_that_another_grant_has_is_told_as_taken() {
+        let cx = lambda([taken(), read(vec![statement("api", "arn:aws:execute-api:*")])]);
         let (class, text) = failed(desired().create(&cx).await);
         assert_eq!(class, Some(Class::Taken));
         assert!(text.contains("(api)"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_update_removes_the_old_statement_whether_or_not_it_is_there_and_adds_the_new() {
-        let before = Permission {
-            source_arn: "arn:aws:execute-api:eu-central-1:111122223333:old/dev/*".to_owned(),
-            ..desired()
-        };
-        let removed = || {
-            on!(
-                Sdk::remove_permission,
-                |i| { assert_eq!(i.statement_id(), Some("api")) },
-                ok(json!({}))
-            )
-        };
-        let cx = lambda([removed(), add(), on!(Sdk::remove_permission, gone()), add()]);
-        desired().update(&cx, &before, Output {}).await.unwrap();
-        desired().update(&cx, &before, Output {}).await.unwrap();
+    async fn the_same_statement_is_adopted() {
+        let cx = lambda([taken(), read(vec![statement("api", SOURCE)])]);
+        desired().create(&cx).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_changed_is_drift_of_that_field_alone() {
+        let other = "arn:aws:execute-api:eu-central-1:111122223333:other/dev/*";
+        let mut account = statement("api", SOURCE);
+        account["Condition"]["StringEquals"]["AWS:SourceAccount"] = json!("999999999999");
+        for (statement, expected) in [
+            (
+                statement("api", other),
+                Permission {
+                    source_arn: other.to_owned(),
+                    ..desired()
+                },
+            ),
+            (
+                account,
+                Permission {
+                    source_account: "999999999999".to_owned(),
+                    ..desired()
+                },
+            ),
+        ] {
+            let cx = lambda([read(vec![statement.clone()])]);
+            assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(expected));
+        }
     }
 }

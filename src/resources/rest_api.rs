@@ -4,7 +4,7 @@
 
 use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
-use aws_sdk_apigateway::types::{EndpointConfiguration, EndpointType};
+use aws_sdk_apigateway::types::{EndpointConfiguration, EndpointType, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
@@ -39,7 +39,7 @@ impl Resource for RestApi {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "rest-api";
-    const FIXED: &'static [&'static str] = &["name", "description", "endpoint", "tags"];
+    const LOSES: Option<&'static str> = Some("its URL");
 
     fn id(&self, out: &Output) -> String {
         out.id.clone()
@@ -49,13 +49,22 @@ impl Resource for RestApi {
         let mut position = None;
         loop {
             let list = || {
-                cx.cloud().apigateway.get_rest_apis().limit(500).set_position(position.clone()).send()
+                cx.cloud()
+                    .apigateway
+                    .get_rest_apis()
+                    .limit(500)
+                    .set_position(position.clone())
+                    .send()
             };
             let page = cx.call("apigateway:GetRestApis", list).await?;
             for api in page.items() {
                 if api.name() == Some(&self.name) && tags::are_ours(&self.tags, tags::pairs(api.tags())) {
-                    let id = api.id().context("apigateway:GetRestApis answered an API without an id")?;
-                    let root = api.root_resource_id().context("the REST API has no root resource")?;
+                    let id = api
+                        .id()
+                        .context("apigateway:GetRestApis answered an API without an id")?;
+                    let root = api
+                        .root_resource_id()
+                        .context("the REST API has no root resource")?;
                     return Ok(Some(Output {
                         id: id.to_owned(),
                         root: root.to_owned(),
@@ -70,8 +79,9 @@ impl Resource for RestApi {
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
-        let endpoint =
-            EndpointConfiguration::builder().types(EndpointType::from(self.endpoint.as_str())).build();
+        let endpoint = EndpointConfiguration::builder()
+            .types(EndpointType::from(self.endpoint.as_str()))
+            .build();
         let create = || {
             cx.cloud()
                 .apigateway
@@ -87,7 +97,9 @@ impl Resource for RestApi {
         let api = cx.call("apigateway:CreateRestApi", create).await?;
         Ok(Output {
             id: api.id.context("apigateway:CreateRestApi answered no id")?,
-            root: api.root_resource_id.context("apigateway:CreateRestApi answered no root resource")?,
+            root: api
+                .root_resource_id
+                .context("apigateway:CreateRestApi answered no root resource")?,
         })
     }
 
@@ -96,7 +108,9 @@ impl Resource for RestApi {
         let Some(api) = unless_gone(cx.call("apigateway:GetRestApi", get).await)? else {
             return Ok(None);
         };
-        let endpoint = api.endpoint_configuration().and_then(|endpoint| endpoint.types().first());
+        let endpoint = api
+            .endpoint_configuration()
+            .and_then(|endpoint| endpoint.types().first());
         Ok(Some(Self {
             name: api.name().unwrap_or_default().to_owned(),
             description: api.description().unwrap_or_default().to_owned(),
@@ -105,8 +119,45 @@ impl Resource for RestApi {
         }))
     }
 
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        let patches: Vec<_> = [
+            ("/name", &self.name, &before.name),
+            ("/description", &self.description, &before.description),
+            ("/endpointConfiguration/types/0", &self.endpoint, &before.endpoint),
+        ]
+        .into_iter()
+        .filter(|(_, after, before)| after != before)
+        .map(|(path, after, _)| {
+            PatchOperation::builder()
+                .op(Op::Replace)
+                .path(path)
+                .value(after)
+                .build()
+        })
+        .collect();
+        if !patches.is_empty() {
+            let update = || {
+                cx.cloud()
+                    .apigateway
+                    .update_rest_api()
+                    .rest_api_id(&out.id)
+                    .set_patch_operations(Some(patches.clone()))
+                    .send()
+            };
+            cx.call("apigateway:UpdateRestApi", update).await?;
+        }
+        tags::change_in_apigateway(cx, &format!("/restapis/{}", out.id), &before.tags, &self.tags).await?;
+        Ok(out)
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
-        let delete = || cx.cloud().apigateway.delete_rest_api().rest_api_id(&out.id).send();
+        let delete = || {
+            cx.cloud()
+                .apigateway
+                .delete_rest_api()
+                .rest_api_id(&out.id)
+                .send()
+        };
         unless_gone(cx.call("apigateway:DeleteRestApi", delete).await)?;
         Ok(())
     }
@@ -114,7 +165,10 @@ impl Resource for RestApi {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use aws_sdk_apigateway::Client as Sdk;
+    use aws_smithy_mocks::Rule;
     use serde_json::json;
 
     use super::*;
@@ -158,8 +212,16 @@ mod tests {
         let first = json!({"item": [live("x", &strangers_tags())], "position": "p2"});
         let second = json!({"item": [live("a1b2c3", &our_tags_and_more())]});
         let cx = apigateway([
-            on!(Sdk::get_rest_apis, |i| { assert_eq!(i.position(), None) }, ok(first.clone())),
-            on!(Sdk::get_rest_apis, |i| { assert_eq!(i.position(), Some("p2")) }, ok(second.clone())),
+            on!(
+                Sdk::get_rest_apis,
+                |i| { assert_eq!(i.position(), None) },
+                ok(first.clone())
+            ),
+            on!(
+                Sdk::get_rest_apis,
+                |i| { assert_eq!(i.position(), Some("p2")) },
+                ok(second.clone())
+            ),
         ]);
         let found = desired().find(&cx).await.unwrap().unwrap();
         assert_eq!((found.id.as_str(), found.root.as_str()), ("a1b2c3", "r0"));
@@ -170,7 +232,10 @@ mod tests {
         let check = on!(
             Sdk::create_rest_api,
             |i| {
-                assert_eq!(i.endpoint_configuration().unwrap().types(), [EndpointType::Regional]);
+                assert_eq!(
+                    i.endpoint_configuration().unwrap().types(),
+                    [EndpointType::Regional]
+                );
                 assert_eq!(i.tags(), Some(&tags::map(&our_tags())));
             },
             ok(live("a1b2c3", &our_tags()))
@@ -187,14 +252,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_endpoint_that_is_not_answered_is_the_default_and_drift() {
-        let cx = apigateway([on!(Sdk::get_rest_api, ok(json!({"id": "a1b2c3", "name": "user-api"})))]);
-        assert_eq!(desired().read(&cx, &out()).await.unwrap().unwrap().endpoint, "EDGE");
+        let cx = apigateway([on!(
+            Sdk::get_rest_api,
+            ok(json!({"id": "a1b2c3", "name": "user-api"}))
+        )]);
+        assert_eq!(
+            desired().read(&cx, &out()).await.unwrap().unwrap().endpoint,
+            "EDGE"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_missing_reads_as_none_and_is_deleted() {
-        let gone = || refused(404, "NotFoundException", "Invalid API identifier specified 1:a1b2c3");
-        let cx = apigateway([on!(Sdk::get_rest_api, gone()), on!(Sdk::delete_rest_api, |i| { assert_eq!(i.rest_api_id(), Some("a1b2c3")) }, gone())]);
+        let gone = || {
+            refused(
+                404,
+                "NotFoundException",
+                "Invalid API identifier specified 1:a1b2c3",
+            )
+        };
+        let cx = apigateway([
+            on!(Sdk::get_rest_api, gone()),
+            on!(
+                Sdk::delete_rest_api,
+                |i| { assert_eq!(i.rest_api_id(), Some("a1b2c3")) },
+                gone()
+            ),
+        ]);
         assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
         desired().delete(&cx, &out()).await.unwrap();
     }
@@ -263,7 +347,163 @@ mod tests {
         )]);
         let (class, text) = failed(desired().delete(&cx, &out()).await);
         assert_eq!(class, Some(Class::Throttle), "{text}");
-        assert!(began.elapsed() < std::time::Duration::from_mins(6), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < std::time::Duration::from_mins(6),
+            "{:?}",
+            began.elapsed()
+        );
         assert!(cx.waits()[0].contains("Too Many Requests"), "{:?}", cx.waits());
+    }
+
+    fn patched(path: &'static str, value: &'static str) -> Rule {
+        on!(
+            Sdk::update_rest_api,
+            |i| {
+                assert_eq!(i.rest_api_id(), Some("a1b2c3"));
+                let patch = PatchOperation::builder()
+                    .op(Op::Replace)
+                    .path(path)
+                    .value(value)
+                    .build();
+                assert_eq!(i.patch_operations(), [patch]);
+            },
+            ok(live("a1b2c3", &our_tags()))
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_field_changes_alone() {
+        for (before, expected) in [
+            (
+                RestApi {
+                    name: "old".to_owned(),
+                    ..desired()
+                },
+                patched("/name", "user-api"),
+            ),
+            (
+                RestApi {
+                    description: String::new(),
+                    ..desired()
+                },
+                patched("/description", "made by provision"),
+            ),
+            (
+                RestApi {
+                    endpoint: "EDGE".to_owned(),
+                    ..desired()
+                },
+                patched("/endpointConfiguration/types/0", "REGIONAL"),
+            ),
+        ] {
+            let after = desired()
+                .update(&apigateway([expected]), &before, out())
+                .await
+                .unwrap();
+            assert_eq!((after.id.as_str(), after.root.as_str()), ("a1b2c3", "r0"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_our_tags_change() {
+        const ARN: &str = "arn:aws:apigateway:eu-central-1::/restapis/a1b2c3";
+        let mut before = our_tags();
+        before.insert(tags::STACK.to_owned(), "renamed".to_owned());
+        before.insert("team".to_owned(), "a".to_owned());
+        let cx = apigateway([
+            on!(
+                Sdk::tag_resource,
+                |i| {
+                    let stack = HashMap::from([(tags::STACK.to_owned(), "user-api".to_owned())]);
+                    assert_eq!((i.resource_arn(), i.tags()), (Some(ARN), Some(&stack)));
+                },
+                ok(json!({}))
+            ),
+            on!(
+                Sdk::untag_resource,
+                |i| {
+                    assert_eq!(
+                        (i.resource_arn(), i.tag_keys()),
+                        (Some(ARN), &["team".to_owned()][..])
+                    )
+                },
+                ok(json!({}))
+            ),
+        ]);
+        desired()
+            .update(
+                &cx,
+                &RestApi {
+                    tags: before,
+                    ..desired()
+                },
+                out(),
+            )
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_that_changes_nothing_calls_nobody() {
+        desired()
+            .update(&apigateway([]), &desired(), out())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_that_is_gone_is_told() {
+        let before = RestApi {
+            name: "old".to_owned(),
+            ..desired()
+        };
+        let gone = refused as fn(u16, &str, &str) -> _;
+        let text = "Invalid API identifier specified 1:a1b2c3";
+        let cx = apigateway([on!(Sdk::update_rest_api, gone(404, "NotFoundException", text))]);
+        let (class, told) = failed(desired().update(&cx, &before, out()).await);
+        assert_eq!(class, Some(Class::Gone));
+        assert!(told.contains(text), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_changed_is_drift_of_that_field_alone() {
+        let mut tags = our_tags();
+        tags.insert(tags::STACK.to_owned(), "x".to_owned());
+        for (pointer, other, expected) in [
+            (
+                "/name",
+                json!("x"),
+                RestApi {
+                    name: "x".to_owned(),
+                    ..desired()
+                },
+            ),
+            (
+                "/description",
+                json!("x"),
+                RestApi {
+                    description: "x".to_owned(),
+                    ..desired()
+                },
+            ),
+            (
+                "/endpointConfiguration/types",
+                json!(["EDGE"]),
+                RestApi {
+                    endpoint: "EDGE".to_owned(),
+                    ..desired()
+                },
+            ),
+            ("/tags/provision:stack", json!("x"), RestApi { tags, ..desired() }),
+        ] {
+            let mut bent = live("a1b2c3", &our_tags());
+            *bent.pointer_mut(pointer).unwrap() = other;
+            let cx = apigateway([on!(Sdk::get_rest_api, ok(bent.clone()))]);
+            assert_eq!(
+                desired().read(&cx, &out()).await.unwrap(),
+                Some(expected),
+                "{pointer}"
+            );
+        }
     }
 }

@@ -15,6 +15,9 @@ use crate::aws::Aws;
 use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Resource, Result};
 
+/// The type of a method that has a Cognito authorizer.
+const AUTHORIZATION: &str = "COGNITO_USER_POOLS";
+
 /// A method with a Cognito authorizer, and its AWS_PROXY integration. A verb is unique on its path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Route {
@@ -60,7 +63,7 @@ impl Route {
         Ok(unless_gone(cx.call("apigateway:GetMethod", get).await)?)
     }
 
-    /// Putting it again replaces it.
+    /// Putting it again replaces it, with whatever others set on it.
     async fn put_integration(&self, cx: &Cx<Aws>) -> Result<()> {
         let put = || {
             cx.cloud()
@@ -78,8 +81,24 @@ impl Route {
         cx.call("apigateway:PutIntegration", put).await?;
         Ok(())
     }
+
+    async fn update_uri(&self, cx: &Cx<Aws>) -> Result<()> {
+        let update = || {
+            cx.cloud()
+                .apigateway
+                .update_integration()
+                .rest_api_id(&self.api)
+                .resource_id(&self.path)
+                .http_method(&self.verb)
+                .patch_operations(patch(Op::Replace, "/uri", &self.uri))
+                .send()
+        };
+        cx.call("apigateway:UpdateIntegration", update).await?;
+        Ok(())
+    }
 }
 
+/// `None` where there is no integration, or one of another type.
 fn uri(live: &GetMethodOutput) -> Option<&str> {
     live.method_integration()
         .filter(|integration| integration.r#type() == Some(&IntegrationType::AwsProxy))
@@ -126,7 +145,7 @@ impl Resource for Route {
                 .rest_api_id(&self.api)
                 .resource_id(&self.path)
                 .http_method(&self.verb)
-                .authorization_type("COGNITO_USER_POOLS")
+                .authorization_type(AUTHORIZATION)
                 .authorizer_id(&self.authorizer)
                 .set_authorization_scopes(Some(self.scopes.iter().cloned().collect()))
                 .send()
@@ -141,25 +160,45 @@ impl Resource for Route {
             return Ok(None);
         };
         // A method that somebody opened to everybody is drift, told by an empty authorizer.
-        let guarded = live.authorization_type() == Some("COGNITO_USER_POOLS");
+        let guarded = live.authorization_type() == Some(AUTHORIZATION);
         Ok(Some(Self {
             api: self.api.clone(),
             path: self.path.clone(),
             verb: self.verb.clone(),
-            authorizer: live.authorizer_id().filter(|_| guarded).unwrap_or_default().to_owned(),
+            authorizer: live
+                .authorizer_id()
+                .filter(|_| guarded)
+                .unwrap_or_default()
+                .to_owned(),
             scopes: live.authorization_scopes().iter().cloned().collect(),
             uri: uri(&live).unwrap_or_default().to_owned(),
         }))
     }
 
+    fn output_after_update(&self, _: Output) -> Option<Output> {
+        Some(self.output())
+    }
+
     async fn update(&self, cx: &Cx<Aws>, before: &Self, _: Output) -> Result<Output> {
         let mut patches = Vec::new();
+        if before.authorizer.is_empty() {
+            patches.push(patch(Op::Replace, "/authorizationType", AUTHORIZATION));
+        }
         if self.authorizer != before.authorizer {
             patches.push(patch(Op::Replace, "/authorizerId", &self.authorizer));
         }
         // The list cannot be replaced; adding first keeps the method from ever being without a scope.
-        patches.extend(self.scopes.difference(&before.scopes).map(|s| patch(Op::Add, "/authorizationScopes", s)));
-        patches.extend(before.scopes.difference(&self.scopes).map(|s| patch(Op::Remove, "/authorizationScopes", s)));
+        patches.extend(
+            self.scopes
+                .difference(&before.scopes)
+                .map(|s| patch(Op::Add, "/authorizationScopes", s)),
+        );
+        patches.extend(
+            before
+                .scopes
+                .difference(&self.scopes)
+                .map(|s| patch(Op::Remove, "/authorizationScopes", s)),
+        );
         if !patches.is_empty() {
             let update = || {
                 cx.cloud()
@@ -174,7 +213,11 @@ impl Resource for Route {
             cx.call("apigateway:UpdateMethod", update).await?;
         }
         if self.uri != before.uri {
-            self.put_integration(cx).await?;
+            if before.uri.is_empty() {
+                self.put_integration(cx).await?;
+            } else {
+                self.update_uri(cx).await?;
+            }
         }
         Ok(self.output())
     }
@@ -254,7 +297,13 @@ mod tests {
                 let patches: Vec<_> = i
                     .patch_operations()
                     .iter()
-                    .map(|patch| (patch.op().unwrap().as_str(), patch.path().unwrap(), patch.value().unwrap()))
+                    .map(|patch| {
+                        (
+                            patch.op().unwrap().as_str(),
+                            patch.path().unwrap(),
+                            patch.value().unwrap(),
+                        )
+                    })
                     .collect();
                 assert_eq!(patches, expected);
             },
@@ -276,7 +325,11 @@ mod tests {
         let cx = apigateway([
             on!(Sdk::get_method, gone()),
             on!(Sdk::get_method, gone()),
-            on!(Sdk::delete_method, |i| { assert_eq!((i.resource_id(), i.http_method()), (Some("r1"), Some("GET"))) }, gone()),
+            on!(
+                Sdk::delete_method,
+                |i| { assert_eq!((i.resource_id(), i.http_method()), (Some("r1"), Some("GET"))) },
+                gone()
+            ),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &desired().output()).await.unwrap(), None);
@@ -329,44 +382,134 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_method_that_was_opened_or_bent_is_drift() {
-        for (pointer, other) in [
-            ("/authorizationType", json!("NONE")),
-            ("/authorizerId", json!("z9")),
-            ("/authorizationScopes", json!([])),
-            ("/methodIntegration/type", json!("MOCK")),
-            ("/methodIntegration/httpMethod", json!("GET")),
-            ("/methodIntegration/uri", json!("arn:other")),
+    async fn a_method_that_was_opened_or_bent_is_drift_of_that_field_alone() {
+        let unguarded = || Route {
+            authorizer: String::new(),
+            ..desired()
+        };
+        let bent_to = |uri: &str| Route {
+            uri: uri.to_owned(),
+            ..desired()
+        };
+        for (pointer, other, expected) in [
+            ("/authorizationType", json!("NONE"), unguarded()),
+            (
+                "/authorizerId",
+                json!("z9"),
+                Route {
+                    authorizer: "z9".to_owned(),
+                    ..desired()
+                },
+            ),
+            ("/authorizationScopes", json!([]), with(&[])),
+            ("/methodIntegration/type", json!("MOCK"), bent_to("")),
+            ("/methodIntegration/httpMethod", json!("GET"), bent_to("")),
+            ("/methodIntegration/uri", json!("arn:other"), bent_to("arn:other")),
+            ("/methodIntegration", json!(null), bent_to("")),
         ] {
             let mut bent = live();
             *bent.pointer_mut(pointer).unwrap() = other;
-            assert_ne!(read(bent).await, desired(), "{pointer}");
+            assert_eq!(read(bent).await, expected, "{pointer}");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_update_adds_scopes_before_it_removes_any() {
-        let cx = apigateway([patched(&[
-            ("replace", "/authorizerId", "z1"),
-            ("add", "/authorizationScopes", "user-api/write"),
-            ("remove", "/authorizationScopes", "user-api/admin"),
-        ])]);
-        let before = Route {
-            authorizer: "z0".to_owned(),
-            ..with(&["user-api/read", "user-api/admin"])
-        };
-        let out = desired().update(&cx, &before, before.output()).await.unwrap();
-        assert_eq!(out.digest, desired().output().digest);
-        assert_ne!(out.digest, before.output().digest, "another route wants another deployment");
+    async fn each_field_of_the_method_changes_alone_and_scopes_are_added_before_any_is_removed() {
+        for (before, expected) in [
+            (
+                Route {
+                    authorizer: "z0".to_owned(),
+                    ..desired()
+                },
+                patched(&[("replace", "/authorizerId", "z1")]),
+            ),
+            (
+                Route {
+                    authorizer: String::new(),
+                    ..desired()
+                },
+                patched(&[
+                    ("replace", "/authorizationType", "COGNITO_USER_POOLS"),
+                    ("replace", "/authorizerId", "z1"),
+                ]),
+            ),
+            (
+                with(&["user-api/read", "user-api/admin"]),
+                patched(&[
+                    ("add", "/authorizationScopes", "user-api/write"),
+                    ("remove", "/authorizationScopes", "user-api/admin"),
+                ]),
+            ),
+        ] {
+            let told = desired().output_after_update(before.output()).unwrap();
+            let out = desired()
+                .update(&apigateway([expected]), &before, before.output())
+                .await
+                .unwrap();
+            assert_eq!(out.digest, told.digest, "the plan tells what will be");
+            assert_ne!(
+                out.digest,
+                before.output().digest,
+                "another route wants another deployment"
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_update_of_the_function_touches_the_integration_only() {
-        let cx = apigateway([put_integration()]);
+    async fn another_function_changes_nothing_else_of_the_integration() {
         let before = Route {
             uri: "arn:old".to_owned(),
             ..desired()
         };
+        let cx = apigateway([on!(
+            Sdk::update_integration,
+            |i| {
+                assert_eq!((i.resource_id(), i.http_method()), (Some("r1"), Some("GET")));
+                assert_eq!(i.patch_operations(), [patch(Op::Replace, "/uri", URI)]);
+            },
+            ok(json!({}))
+        )]);
         desired().update(&cx, &before, before.output()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_integration_that_is_missing_or_of_another_type_is_put() {
+        let before = Route {
+            uri: String::new(),
+            ..desired()
+        };
+        desired()
+            .update(&apigateway([put_integration()]), &before, before.output())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_update_that_changes_nothing_calls_nobody() {
+        desired()
+            .update(&apigateway([]), &desired(), desired().output())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_method_that_is_gone_is_told() {
+        let scopes = with(&["user-api/read"]);
+        let uri = Route {
+            uri: "arn:old".to_owned(),
+            ..desired()
+        };
+        for (before, call) in [
+            (scopes, on!(Sdk::update_method, gone())),
+            (uri, on!(Sdk::update_integration, gone())),
+        ] {
+            let (class, text) = failed(
+                desired()
+                    .update(&apigateway([call]), &before, before.output())
+                    .await,
+            );
+            assert_eq!(class, Some(Class::Gone));
+            assert!(text.contains("Invalid Method identifier"), "{text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Must not decide when another deployment is due.
 
-use aws_sdk_apigateway::types::{Op, PatchOperation};
+use aws_sdk_apigateway::types::{MethodSetting, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
@@ -34,15 +34,88 @@ pub struct Throttle {
     pub burst: Option<i32>,
 }
 
+/// What AWS answers for a limit that nobody set, once any other setting of all methods was.
+const UNSET: Throttle = Throttle {
+    rate: Some(10_000.0),
+    burst: Some(5_000),
+};
+
+impl Throttle {
+    /// A limit that AWS filled in, or that is switched off, is none; but one that is wanted is told whatever it is.
+    fn live(self, settings: Option<&MethodSetting>) -> Self {
+        let live = Self {
+            rate: settings
+                .map(MethodSetting::throttling_rate_limit)
+                .filter(|rate| *rate >= 0.0),
+            burst: settings
+                .map(MethodSetting::throttling_burst_limit)
+                .filter(|burst| *burst >= 0),
+        };
+        Self {
+            rate: live
+                .rate
+                .filter(|_| self.rate.is_some() || live.rate != UNSET.rate),
+            burst: live
+                .burst
+                .filter(|_| self.burst.is_some() || live.burst != UNSET.burst),
+        }
+    }
+
+    fn patches(self, before: Self) -> Vec<PatchOperation> {
+        // Switches the limit off (unverified: it is Terraform's default); removing the whole block would take with it what
+        // others set on it, such as the logging.
+        const OFF: &str = "-1";
+        let mut patches = Vec::new();
+        if self.rate != before.rate {
+            let rate = self.rate.map_or_else(|| OFF.to_owned(), |rate| rate.to_string());
+            patches.push(replace("/*/*/throttling/rateLimit", &rate));
+        }
+        if self.burst != before.burst {
+            let burst = self
+                .burst
+                .map_or_else(|| OFF.to_owned(), |burst| burst.to_string());
+            patches.push(replace("/*/*/throttling/burstLimit", &burst));
+        }
+        patches
+    }
+}
+
+fn replace(path: &str, value: &str) -> PatchOperation {
+    PatchOperation::builder()
+        .op(Op::Replace)
+        .path(path)
+        .value(value)
+        .build()
+}
+
 /// Nothing that the name does not say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Output {}
+
+impl Stage {
+    async fn patch(&self, cx: &Cx<Aws>, patches: Vec<PatchOperation>) -> Result<()> {
+        if patches.is_empty() {
+            return Ok(());
+        }
+        let update = || {
+            cx.cloud()
+                .apigateway
+                .update_stage()
+                .rest_api_id(&self.api)
+                .stage_name(&self.name)
+                .set_patch_operations(Some(patches.clone()))
+                .send()
+        };
+        cx.call("apigateway:UpdateStage", update).await?;
+        Ok(())
+    }
+}
 
 impl Resource for Stage {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "stage";
-    const FIXED: &'static [&'static str] = &["api", "name", "tags"];
+    const FIXED: &'static [&'static str] = &["api", "name"];
     const DIES_WITH: Option<&'static str> = Some("rest-api");
 
     fn lane(&self) -> Option<String> {
@@ -54,7 +127,12 @@ impl Resource for Stage {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        Ok(self.read(cx, &Output {}).await?.map(|_| Output {}))
+        let Some(live) = self.read(cx, &Output {}).await? else {
+            return Ok(None);
+        };
+        // The interrupted run may not have come to the second call.
+        self.patch(cx, self.throttle.patches(live.throttle)).await?;
+        Ok(Some(Output {}))
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
@@ -69,11 +147,20 @@ impl Resource for Stage {
                 .send()
         };
         cx.call("apigateway:CreateStage", create).await?;
+        // CreateStage takes no limits.
+        self.patch(cx, self.throttle.patches(Throttle::default())).await?;
         Ok(Output {})
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
-        let get = || cx.cloud().apigateway.get_stage().rest_api_id(&self.api).stage_name(&self.name).send();
+        let get = || {
+            cx.cloud()
+                .apigateway
+                .get_stage()
+                .rest_api_id(&self.api)
+                .stage_name(&self.name)
+                .send()
+        };
         let Some(live) = unless_gone(cx.call("apigateway:GetStage", get).await)? else {
             return Ok(None);
         };
@@ -81,42 +168,33 @@ impl Resource for Stage {
             api: self.api.clone(),
             name: self.name.clone(),
             deployment: live.deployment_id().unwrap_or_default().to_owned(),
-            throttle: Throttle::default(),
+            throttle: self
+                .throttle
+                .live(live.method_settings().and_then(|all| all.get("*/*"))),
             tags: tags::managed(&self.tags, tags::pairs(live.tags())),
         }))
     }
 
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
-        if self.deployment == before.deployment {
-            return Ok(out);
+        let mut patches = self.throttle.patches(before.throttle);
+        if self.deployment != before.deployment {
+            patches.push(replace("/deploymentId", &self.deployment));
         }
-        let patch =
-            PatchOperation::builder().op(Op::Replace).path("/deploymentId").value(&self.deployment).build();
-        let update = || {
-            cx.cloud()
-                .apigateway
-                .update_stage()
-                .rest_api_id(&self.api)
-                .stage_name(&self.name)
-                .patch_operations(patch.clone())
-                .send()
-        };
-        cx.call("apigateway:UpdateStage", update).await?;
-        // Nothing serves the old one any more; a deployment cannot be deleted while a stage points at it.
-        let delete = || {
-            cx.cloud()
-                .apigateway
-                .delete_deployment()
-                .rest_api_id(&self.api)
-                .deployment_id(&before.deployment)
-                .send()
-        };
-        unless_gone(cx.call("apigateway:DeleteDeployment", delete).await)?;
+        self.patch(cx, patches).await?;
+        let path = format!("/restapis/{}/stages/{}", self.api, self.name);
+        tags::change_in_apigateway(cx, &path, &before.tags, &self.tags).await?;
         Ok(out)
     }
 
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
-        let delete = || cx.cloud().apigateway.delete_stage().rest_api_id(&self.api).stage_name(&self.name).send();
+        let delete = || {
+            cx.cloud()
+                .apigateway
+                .delete_stage()
+                .rest_api_id(&self.api)
+                .stage_name(&self.name)
+                .send()
+        };
         unless_gone(cx.call("apigateway:DeleteStage", delete).await)?;
         Ok(())
     }
@@ -124,10 +202,12 @@ impl Resource for Stage {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use aws_sdk_apigateway::Client as Sdk;
     use aws_smithy_mocks::Rule;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::aws::test_support::{apigateway, failed, ok, on, our_tags, our_tags_and_more, refused};
@@ -138,37 +218,53 @@ mod tests {
             api: "a1b2c3".to_owned(),
             name: "dev".to_owned(),
             deployment: deployment.to_owned(),
+            throttle: Throttle::default(),
             tags: our_tags(),
         }
     }
 
-    fn live(deployment: &str) -> HttpResponse {
-        ok(json!({
-            "stageName": "dev", "deploymentId": deployment, "tags": our_tags_and_more(), "cacheClusterEnabled": false,
-            "cacheClusterStatus": "NOT_AVAILABLE", "methodSettings": {}, "tracingEnabled": false,
-        }))
+    fn limited(rate: Option<f64>, burst: Option<i32>) -> Stage {
+        Stage {
+            throttle: Throttle { rate, burst },
+            ..with("d1")
+        }
     }
 
-    fn repointed() -> Rule {
+    fn answer(deployment: &str) -> Value {
+        json!({
+            "stageName": "dev", "deploymentId": deployment, "tags": our_tags_and_more(), "cacheClusterEnabled": false,
+            "cacheClusterStatus": "NOT_AVAILABLE", "methodSettings": {}, "tracingEnabled": false,
+        })
+    }
+
+    fn live(deployment: &str) -> HttpResponse {
+        ok(answer(deployment))
+    }
+
+    /// With the block that AWS makes of one setting.
+    fn live_with_limits(rate: f64, burst: i32) -> HttpResponse {
+        let mut stage = answer("d1");
+        stage["methodSettings"]["*/*"] = json!({
+            "metricsEnabled": false, "loggingLevel": "INFO", "dataTraceEnabled": false, "throttlingBurstLimit": burst,
+            "throttlingRateLimit": rate, "cachingEnabled": false, "cacheTtlInSeconds": 300,
+            "requireAuthorizationForCacheControl": true,
+        });
+        ok(stage)
+    }
+
+    /// Expects exactly these replacements.
+    fn patched(expected: &'static [(&'static str, &'static str)]) -> Rule {
         on!(
             Sdk::update_stage,
             |i| {
-                assert_eq!(i.stage_name(), Some("dev"));
-                let [patch] = i.patch_operations() else {
-                    panic!("one patch, not {:?}", i.patch_operations());
-                };
-                assert_eq!(patch.op(), Some(&Op::Replace));
-                assert_eq!((patch.path(), patch.value()), (Some("/deploymentId"), Some("d2")));
+                assert_eq!((i.rest_api_id(), i.stage_name()), (Some("a1b2c3"), Some("dev")));
+                let expected: Vec<_> = expected
+                    .iter()
+                    .map(|(path, value)| replace(path, value))
+                    .collect();
+                assert_eq!(i.patch_operations(), expected);
             },
             live("d2")
-        )
-    }
-
-    fn old_deleted(answer: fn() -> HttpResponse) -> Rule {
-        on!(
-            Sdk::delete_deployment,
-            |i| { assert_eq!(i.deployment_id(), Some("d1")) },
-            answer()
         )
     }
 
@@ -181,7 +277,11 @@ mod tests {
         let cx = apigateway([
             on!(Sdk::get_stage, gone()),
             on!(Sdk::get_stage, gone()),
-            on!(Sdk::delete_stage, |i| { assert_eq!((i.rest_api_id(), i.stage_name()), (Some("a1b2c3"), Some("dev"))) }, gone()),
+            on!(
+                Sdk::delete_stage,
+                |i| { assert_eq!((i.rest_api_id(), i.stage_name()), (Some("a1b2c3"), Some("dev"))) },
+                gone()
+            ),
         ]);
         assert!(with("d1").find(&cx).await.unwrap().is_none());
         assert_eq!(with("d1").read(&cx, &Output {}).await.unwrap(), None);
@@ -204,7 +304,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_created_with_its_owner_once_the_deployment_is_visible() {
         let cx = apigateway([
-            on!(Sdk::create_stage, refused(404, "NotFoundException", "Invalid Deployment identifier specified")),
+            on!(
+                Sdk::create_stage,
+                refused(
+                    404,
+                    "NotFoundException",
+                    "Invalid Deployment identifier specified"
+                )
+            ),
             on!(
                 Sdk::create_stage,
                 |i| {
@@ -228,20 +335,145 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_update_moves_on_and_only_then_deletes_the_old_deployment() {
-        let cx = apigateway([repointed(), old_deleted(|| ok(json!({})))]);
-        with("d2").update(&cx, &with("d1"), Output {}).await.unwrap();
+    async fn its_limits_are_set_by_a_second_call_which_a_find_makes_up_for() {
+        const BOTH: &[(&str, &str)] = &[
+            ("/*/*/throttling/rateLimit", "12.5"),
+            ("/*/*/throttling/burstLimit", "20"),
+        ];
+        let desired = limited(Some(12.5), Some(20));
+        desired
+            .create(&apigateway([on!(Sdk::create_stage, live("d1")), patched(BOTH)]))
+            .await
+            .unwrap();
+        let cx = apigateway([on!(Sdk::get_stage, live("d1")), patched(BOTH)]);
+        assert!(desired.find(&cx).await.unwrap().is_some());
+        let cx = apigateway([on!(Sdk::get_stage, live_with_limits(12.5, 20))]);
+        assert!(
+            desired.find(&cx).await.unwrap().is_some(),
+            "nothing is left to do"
+        );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_repeated_update_finds_the_old_deployment_gone_and_is_done() {
-        let cx = apigateway([repointed(), old_deleted(gone)]);
-        with("d2").update(&cx, &with("d1"), Output {}).await.unwrap();
+    async fn each_field_changes_alone() {
+        for (before, desired, expected) in [
+            (with("d1"), with("d2"), patched(&[("/deploymentId", "d2")])),
+            (
+                limited(Some(10.0), Some(20)),
+                limited(Some(100.0), Some(20)),
+                patched(&[("/*/*/throttling/rateLimit", "100")]),
+            ),
+            (
+                limited(Some(10.0), Some(20)),
+                limited(Some(10.0), Some(5)),
+                patched(&[("/*/*/throttling/burstLimit", "5")]),
+            ),
+            (
+                limited(Some(10.0), Some(20)),
+                limited(None, None),
+                patched(&[
+                    ("/*/*/throttling/rateLimit", "-1"),
+                    ("/*/*/throttling/burstLimit", "-1"),
+                ]),
+            ),
+        ] {
+            desired
+                .update(&apigateway([expected]), &before, Output {})
+                .await
+                .unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_call_changes_limits_and_deployment_at_once() {
+        let cx = apigateway([patched(&[
+            ("/*/*/throttling/rateLimit", "-1"),
+            ("/deploymentId", "d2"),
+        ])]);
+        with("d2")
+            .update(&cx, &limited(Some(10.0), None), Output {})
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_our_tags_change() {
+        const ARN: &str = "arn:aws:apigateway:eu-central-1::/restapis/a1b2c3/stages/dev";
+        let mut before = our_tags();
+        before.insert(tags::STACK.to_owned(), "renamed".to_owned());
+        before.insert("team".to_owned(), "a".to_owned());
+        let cx = apigateway([
+            on!(
+                Sdk::tag_resource,
+                |i| {
+                    let stack = HashMap::from([(tags::STACK.to_owned(), "user-api".to_owned())]);
+                    assert_eq!((i.resource_arn(), i.tags()), (Some(ARN), Some(&stack)));
+                },
+                ok(json!({}))
+            ),
+            on!(
+                Sdk::untag_resource,
+                |i| {
+                    assert_eq!(
+                        (i.resource_arn(), i.tag_keys()),
+                        (Some(ARN), &["team".to_owned()][..])
+                    )
+                },
+                ok(json!({}))
+            ),
+        ]);
+        let before = Stage {
+            tags: before,
+            ..with("d1")
+        };
+        with("d1").update(&cx, &before, Output {}).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_that_somebody_changed_are_drift_of_those_alone() {
+        for (rate, burst, expected) in [
+            (10.0, 20, limited(Some(10.0), Some(20))),
+            (11.0, 20, limited(Some(11.0), Some(20))),
+            (10.0, 21, limited(Some(10.0), Some(21))),
+            (0.0, 20, limited(Some(0.0), Some(20))),
+            (-1.0, -1, limited(None, None)),
+            (10_000.0, 5_000, limited(Some(10_000.0), Some(5_000))),
+        ] {
+            let cx = apigateway([on!(Sdk::get_stage, live_with_limits(rate, burst))]);
+            let read = limited(Some(10.0), Some(20)).read(&cx, &Output {}).await.unwrap();
+            assert_eq!(read, Some(expected));
+        }
+        let cx = apigateway([on!(Sdk::get_stage, live("d1"))]);
+        let read = limited(Some(10.0), Some(20)).read(&cx, &Output {}).await.unwrap();
+        assert_eq!(read, Some(with("d1")), "no limits at all");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_that_aws_filled_in_are_none_where_none_are_wanted() {
+        for (rate, burst, expected) in [
+            (10_000.0, 5_000, limited(None, None)),
+            (10_000.0, 7, limited(None, Some(7))),
+            (7.0, 5_000, limited(Some(7.0), None)),
+            (-1.0, -1, limited(None, None)),
+        ] {
+            let cx = apigateway([on!(Sdk::get_stage, live_with_limits(rate, burst))]);
+            assert_eq!(with("d1").read(&cx, &Output {}).await.unwrap(), Some(expected));
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_update_that_changes_nothing_calls_nobody() {
-        let cx = apigateway([]);
-        with("d1").update(&cx, &with("d1"), Output {}).await.unwrap();
+        with("d1")
+            .update(&apigateway([]), &with("d1"), Output {})
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stage_that_is_gone_is_told() {
+        let cx = apigateway([on!(Sdk::update_stage, gone())]);
+        let (class, text) = failed(with("d2").update(&cx, &with("d1"), Output {}).await);
+        assert_eq!(class, Some(Class::Gone));
+        assert!(text.contains("Invalid stage identifier"), "{text}");
     }
 }
