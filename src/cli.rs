@@ -21,13 +21,16 @@ pub struct Cli {
 /// What holds for every command.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// The stack's name [default: user-api]
+    /// The configuration [default: provision.toml in this folder, or else the sample]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The stack's name [default: the configuration's]
     #[arg(long, global = true, value_name = "NAME")]
     pub stack: Option<String>,
     /// The folder of the state files
     #[arg(long, global = true, value_name = "FOLDER", default_value = "state")]
     pub state_dir: PathBuf,
-    /// The AWS region [default: the usual AWS sources]
+    /// The AWS region [default: the record's or the configuration's, or else the usual AWS sources]
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<String>,
     /// The AWS profile [default: the usual AWS sources]

@@ -14,7 +14,7 @@ use crate::oauth;
 
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(), Failure> {
-    let state = session::existing_state(global, &session::config(global)?)?;
+    let state = session::existing_state(global, &session::stack_name(global)?)?;
     let outputs = stack_outputs(&state)?;
     let name = choose(&outputs, args.client.as_deref())?;
     if !args.path.starts_with('/') {
@@ -37,7 +37,7 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
         }
         Some((text, None)) => Some(text.as_bytes().to_vec()),
     };
-    let session = Session::open(global, talk).await?;
+    let session = Session::open(global, Some(&state.region), talk).await?;
     session.check(&state)?;
     let token = fetch(&session, &outputs, &name, &args.scopes, talk).await?;
     let request = Request {

@@ -15,16 +15,16 @@ use crate::state::State;
 
 /// Runs it.
 pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failure> {
-    let config = session::config(global)?;
-    let mut file = session::state_file(global, &config);
+    let stack = session::stack_name(global)?;
+    let mut file = session::state_file(global, &stack);
     let Some(state) = session::load_state(&file)? else {
-        return nothing(talk, &config.stack).map_err(Failure::from);
+        return nothing(talk, &stack).map_err(Failure::from);
     };
     confirm(&state, args, talk)?;
-    let session = Session::open(global, talk).await?;
-    let _lock = session::lock(global, &config, "down")?;
+    let session = Session::open(global, Some(&state.region), talk).await?;
+    let _lock = session::lock(global, &stack, "down")?;
     let Some(mut state) = session::load_state(&file)? else {
-        return nothing(talk, &config.stack).map_err(Failure::from);
+        return nothing(talk, &stack).map_err(Failure::from);
     };
     session.check(&state)?;
     let result = engine_run::run(&session, &mut state, &mut file, talk, async |engine| {

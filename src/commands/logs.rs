@@ -27,7 +27,7 @@ const LATE: SignedDuration = SignedDuration::from_secs(60);
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) -> Result<(), Failure> {
     let since = parse_since(&args.since)?;
-    let state = session::existing_state(global, &session::config(global)?)?;
+    let state = session::existing_state(global, &session::stack_name(global)?)?;
     let names: Vec<&str> = state
         .steps
         .iter()
@@ -39,7 +39,7 @@ pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) ->
         .as_str()
         .context("the recorded log group has no name")?
         .to_owned();
-    let session = Session::open(global, talk).await?;
+    let session = Session::open(global, Some(&state.region), talk).await?;
     session.check(&state)?;
     let cx = session.cx(talk);
     let mut from = Timestamp::now()

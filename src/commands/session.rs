@@ -2,7 +2,8 @@
 //!
 //! Must not change anything in AWS, nor write a state.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Context;
@@ -13,25 +14,77 @@ use super::talk::Talk;
 use crate::aws::clients::{Access, identify, load};
 use crate::aws::{Aws, Identity};
 use crate::cli::Global;
-use crate::config::Config;
-use crate::error::{Failure, Kind};
+use crate::config::{Config, Problem, Source, check_stack};
+use crate::error::{Failure, Hint, Kind};
 use crate::package::Package;
 use crate::resource::{Class, Cx, Result, class};
 use crate::sandbox;
 use crate::state::{FORMAT, Holder, Lock, LockError, State, StateError, StateFile};
 
-/// The stack's configuration, checked.
+/// What is looked for where no `--config` is given.
+const FILE: &str = "provision.toml";
+
+/// The stack's configuration, checked: the file's, or the sample's where there is none.
 pub fn config(global: &Global) -> Result<Config, Failure> {
-    let mut config = Config::sample();
-    if let Some(stack) = &global.stack {
-        config.stack.clone_from(stack);
+    let stack = given_name(global)?;
+    let config = match file(global)? {
+        Some((path, text)) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let config = match stack {
+                Some(stack) => Config::read_as(&text, folder, stack),
+                None => Config::read(&text, folder),
+            };
+            config.map_err(|problems| broken(&path, &problems))?
+        }
+        None => Config::sample(),
+    };
+    match stack {
+        Some(stack) => config.renamed(stack).map_err(Failure::usage),
+        None => Ok(config),
     }
-    let problems = config.problems();
-    if problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(Failure::usage(problems.join("\n")))
+}
+
+/// The stack's name, for what needs nothing else of the configuration: with `--stack` no file is read.
+pub fn stack_name(global: &Global) -> Result<String, Failure> {
+    match given_name(global)? {
+        Some(stack) => Ok(stack.to_owned()),
+        None => Ok(config(global)
+            .hint("name the stack with --stack: this command then needs no configuration")?
+            .stack),
     }
+}
+
+/// The name of `--stack`; it becomes a part of file names.
+fn given_name(global: &Global) -> Result<Option<&str>, Failure> {
+    let stack = global.stack.as_deref();
+    stack.map_or(Ok(()), check_stack).map_err(Failure::usage)?;
+    Ok(stack)
+}
+
+/// The configuration file and its text; `None` where the sample is meant.
+fn file(global: &Global) -> Result<Option<(PathBuf, String)>, Failure> {
+    let path = global.config.clone().unwrap_or_else(|| PathBuf::from(FILE));
+    match fs_err::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && global.config.is_none() => Ok(None),
+        Err(error) => Err(Failure::new(
+            Kind::Usage,
+            anyhow::Error::new(error).context("the configuration cannot be read"),
+        )),
+    }
+}
+
+/// All that is wrong with the file, a line each.
+fn broken(path: &Path, problems: &[Problem]) -> Failure {
+    let path = path.display();
+    let mut message = match problems.len() {
+        1 => format!("{path} has a problem"),
+        number => format!("{path} has {number} problems"),
+    };
+    for problem in problems {
+        message = format!("{message}\n{path}:{problem}");
+    }
+    Failure::usage(message)
 }
 
 /// The folder of this run's state files.
@@ -44,8 +97,8 @@ pub fn state_folder(global: &Global) -> PathBuf {
 }
 
 /// The stack's state file; touches nothing.
-pub fn state_file(global: &Global, config: &Config) -> StateFile {
-    StateFile::new(&state_folder(global), &config.stack)
+pub fn state_file(global: &Global, stack: &str) -> StateFile {
+    StateFile::new(&state_folder(global), stack)
 }
 
 /// What is on record, if anything.
@@ -63,9 +116,9 @@ pub fn load_state(file: &StateFile) -> Result<Option<State>, Failure> {
 }
 
 /// What is on record; an error where nothing is.
-pub fn existing_state(global: &Global, config: &Config) -> Result<State, Failure> {
-    load_state(&state_file(global, config))?.ok_or_else(|| {
-        Failure::usage(format!("nothing is on record of stack {}", config.stack)).hinted(format!(
+pub fn existing_state(global: &Global, stack: &str) -> Result<State, Failure> {
+    load_state(&state_file(global, stack))?.ok_or_else(|| {
+        Failure::usage(format!("nothing is on record of stack {stack}")).hinted(format!(
             "run `provision up{}` first",
             if global.sandbox { " --sandbox" } else { "" }
         ))
@@ -73,7 +126,7 @@ pub fn existing_state(global: &Global, config: &Config) -> Result<State, Failure
 }
 
 /// The lock of this stack, for as long as it is held.
-pub fn lock(global: &Global, config: &Config, command: &str) -> Result<Lock, Failure> {
+pub fn lock(global: &Global, stack: &str, command: &str) -> Result<Lock, Failure> {
     let folder = state_folder(global);
     fs_err::create_dir_all(&folder)?;
     let host = fs_err::read_to_string("/proc/sys/kernel/hostname").or_else(|_| {
@@ -86,7 +139,7 @@ pub fn lock(global: &Global, config: &Config, command: &str) -> Result<Lock, Fai
         process: std::process::id(),
         since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     };
-    Lock::take(&folder, &config.stack, &holder).map_err(|error| match error {
+    Lock::take(&folder, stack, &holder).map_err(|error| match error {
         LockError::Held { .. } => {
             Failure::new(Kind::Locked, error).hinted("wait until that run ends; a killed run holds no lock")
         }
@@ -104,9 +157,12 @@ pub struct Session {
 
 impl Session {
     /// Starts the sandbox if it is wanted, finds region and credentials, and asks whose they are.
-    pub async fn open(global: &Global, talk: &Talk) -> Result<Self, Failure> {
+    ///
+    /// `region` is the configuration's or the record's; `--region` goes before it, and where there is neither the
+    /// usual AWS sources say.
+    pub async fn open(global: &Global, region: Option<&str>, talk: &Talk) -> Result<Self, Failure> {
         let mut access = Access {
-            region: global.region.clone(),
+            region: global.region.clone().or(region.map(str::to_owned)),
             profile: global.profile.clone(),
             endpoint: global.endpoint_url.clone(),
             sandbox: global.sandbox,
@@ -176,7 +232,6 @@ impl Session {
 
 /// The code of every function of `config`, by the function's name.
 pub fn packages(config: &Config) -> Result<std::collections::BTreeMap<String, Package>, Failure> {
-    use crate::config::Source;
     config
         .functions
         .iter()

@@ -31,9 +31,9 @@ struct Document<'a> {
 /// Runs it.
 pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
     let config = session::config(global)?;
-    let state = session::existing_state(global, &config)?;
+    let state = session::existing_state(global, &config.stack)?;
     let packages = session::packages(&config)?;
-    let session = Session::open(global, talk).await?;
+    let session = Session::open(global, config.region.as_deref(), talk).await?;
     session.check(&state)?;
     let mut lines = status(&session.aws, resources::revive, &state)
         .await

@@ -22,10 +22,10 @@ const READY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<(), Failure> {
-    let state = session::existing_state(global, &session::config(global)?)?;
+    let state = session::existing_state(global, &session::stack_name(global)?)?;
     let outputs = stack_outputs(&state)?;
     let name = choose(&outputs, args.client.as_deref())?;
-    let session = Session::open(global, talk).await?;
+    let session = Session::open(global, Some(&state.region), talk).await?;
     session.check(&state)?;
     let token = fetch(&session, &outputs, &name, &args.scopes, talk).await?;
     if talk.is_json() {

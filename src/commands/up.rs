@@ -21,11 +21,11 @@ use crate::{resources, stack};
 pub async fn run(global: &Global, args: &Up, talk: &Talk) -> Result<(), Failure> {
     let config = session::config(global)?;
     let packages = session::packages(&config)?;
-    let mut file = session::state_file(global, &config);
+    let mut file = session::state_file(global, &config.stack);
     // Before anything else, so that a state that cannot be used is refused without a call.
     session::load_state(&file)?;
-    let session = Session::open(global, talk).await?;
-    let _lock = session::lock(global, &config, "up")?;
+    let session = Session::open(global, config.region.as_deref(), talk).await?;
+    let _lock = session::lock(global, &config.stack, "up")?;
     let mut state = match session::load_state(&file)? {
         Some(state) => {
             session.check(&state)?;

@@ -1,0 +1,140 @@
+//! The rules of routes: the verb, the parts of a path, and which paths API Gateway takes side by side.
+//!
+//! Must not know functions and scopes.
+
+use std::collections::BTreeMap;
+
+use super::rules::every;
+use super::tree::{At, Problems, meant, quoted};
+
+const VERBS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY"];
+
+/// API Gateway answers these itself.
+const RESERVED: [&str; 2] = ["/ping", "/sping"];
+
+/// The parts of a path: `/a/{b}` has `a` and `{b}`, `/` has none.
+pub fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.strip_prefix('/')
+        .filter(|rest| !rest.is_empty())
+        .into_iter()
+        .flat_map(|rest| rest.split('/'))
+}
+
+/// The verb and the path of `"GET /orders"`; `None` where something is wrong with them.
+pub fn verb_and_path<'t>(route: At<&'t str>, problems: &mut Problems) -> Option<(&'t str, &'t str)> {
+    let mut wrong = |message: String| problems.add(route.at, format!("route {}: {message}", quoted(route.value)));
+    let Some((verb, path)) = route.value.split_once(' ') else {
+        wrong("a route is a verb, one space and a path, such as \"GET /orders\"".to_owned());
+        return None;
+    };
+    let mut good = true;
+    if !VERBS.contains(&verb) {
+        good = false;
+        wrong(format!(
+            "there is no verb {}{} (allowed: {})",
+            quoted(verb),
+            meant(&verb.to_ascii_uppercase(), VERBS),
+            VERBS.join(", ")
+        ));
+    }
+    if let Some(message) = path_problem(path) {
+        good = false;
+        wrong(message);
+    }
+    good.then_some((verb, path))
+}
+
+fn path_problem(path: &str) -> Option<String> {
+    if !path.starts_with('/') {
+        return Some("a path begins with one `/` after one space".to_owned());
+    }
+    if path.len() > 1 && path.ends_with('/') {
+        return Some("a path does not end with `/`".to_owned());
+    }
+    if RESERVED.contains(&path) {
+        return Some(format!("API Gateway keeps {path} for itself; another path is needed"));
+    }
+    let mut variables = Vec::new();
+    let mut above = parts(path).peekable();
+    while let Some(part) = above.next() {
+        if part.is_empty() {
+            return Some("a path has no two `/` in a row".to_owned());
+        }
+        if !is_part(part) {
+            return Some(format!(
+                "the path part {} must be letters, digits and `_-.,:`, or as a whole {{name}} or {{name+}}",
+                quoted(part)
+            ));
+        }
+        if let Some(name) = variable(part) {
+            if part.ends_with("+}") && above.peek().is_some() {
+                return Some(format!(
+                    "{} takes all the rest of a path, so it must be the last part",
+                    quoted(part)
+                ));
+            }
+            if variables.contains(&name) {
+                return Some(format!("the variable {} is there twice", quoted(name)));
+            }
+            variables.push(name);
+        }
+    }
+    None
+}
+
+/// Adds a problem for each route that has another variable below a path than a route before it.
+pub fn check_variables(mut routes: Vec<At<&str>>, problems: &mut Problems) {
+    routes.sort_by_key(|route| route.at);
+    let mut taken: BTreeMap<String, (&str, &str)> = BTreeMap::new();
+    for route in routes {
+        let Some((_, path)) = route.value.split_once(' ') else {
+            continue;
+        };
+        let mut parent = String::new();
+        for part in parts(path) {
+            if variable(part).is_some() {
+                let (first, of) = *taken.entry(parent.clone()).or_insert((part, route.value));
+                if first != part {
+                    problems.add(
+                        route.at,
+                        format!(
+                            "route {}: below {} API Gateway takes one variable only, and route {} has {first} there; \
+                             use the same name, or another path",
+                            quoted(route.value),
+                            quoted(if parent.is_empty() { "/" } else { &parent }),
+                            quoted(of),
+                        ),
+                    );
+                    // What is below is another path anyway.
+                    break;
+                }
+            }
+            parent = format!("{parent}/{part}");
+        }
+    }
+}
+
+/// Whether API Gateway takes it as a path part.
+fn is_part(part: &str) -> bool {
+    every(variable(part).unwrap_or(part), |c| {
+        c.is_ascii_alphanumeric() || "_-.,:".contains(c)
+    })
+}
+
+/// The name in `{name}` or `{name+}`.
+fn variable(part: &str) -> Option<&str> {
+    let name = part.strip_prefix('{')?.strip_suffix('}')?;
+    Some(name.strip_suffix('+').unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_parts() {
+        assert_eq!(parts("/").count(), 0);
+        assert_eq!(parts("/a/{b}").collect::<Vec<_>>(), ["a", "{b}"]);
+        assert_eq!(parts("/a//b").collect::<Vec<_>>(), ["a", "", "b"]);
+    }
+}

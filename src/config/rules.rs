@@ -1,0 +1,209 @@
+//! What names and values must be: the patterns and lengths of AWS, one value at a time.
+//!
+//! Must not know the file, nor relate one value to another.
+
+/// What a text must be.
+pub struct Rule {
+    /// Goes on after "must be".
+    pub allowed: &'static str,
+    /// Whether a text is that.
+    pub holds: fn(&str) -> bool,
+}
+
+/// Names the state file, and begins the names of everything in AWS.
+pub const STACK: Rule = Rule {
+    allowed: "2 to 30 lower-case letters, digits and `-`, and begin with a letter",
+    holds: |text| {
+        (2..=30).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && every(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    },
+};
+
+/// Of every partition: `eu-west-1`, `us-gov-west-1`.
+pub const REGION: Rule = Rule {
+    allowed: "a region such as \"eu-west-1\"",
+    holds: |text| {
+        let mut parts = text.rsplit('-');
+        let number = parts.next().unwrap_or_default();
+        let words: Vec<&str> = parts.collect();
+        every(number, |c| c.is_ascii_digit())
+            && words.len() >= 2
+            && words.iter().all(|word| every(word, |c| c.is_ascii_lowercase()))
+    },
+};
+
+/// What IAM, Lambda, Cognito, CloudWatch Logs and API Gateway all take; API Gateway takes the least.
+pub const TAG_KEY: Rule = Rule {
+    allowed: "1 to 128 letters of a to z, digits and `+-=._:/`",
+    holds: |text| at_most(text, 128) && every(text, |c| c.is_ascii_alphanumeric() || "+-=._:/".contains(c)),
+};
+
+/// IAM's pattern.
+pub const TAG_VALUE: Rule = Rule {
+    allowed: "at most 256 letters, digits, spaces and `_.:/=+-@`",
+    holds: |text| at_most(text, 256) && text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c)),
+};
+
+/// Cognito's pattern.
+pub const DOMAIN_PREFIX: Rule = Rule {
+    allowed: "1 to 63 lower-case letters, digits and `-`, without a `-` at either end",
+    holds: |text| {
+        at_most(text, 63)
+            && every(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            && !text.starts_with('-')
+            && !text.ends_with('-')
+    },
+};
+
+/// The words that Cognito refuses anywhere in a domain prefix.
+pub const DOMAIN_WORDS: [&str; 3] = ["aws", "amazon", "cognito"];
+
+/// Cognito's tiers.
+pub const TIER: Rule = Rule {
+    allowed: "\"LITE\", \"ESSENTIALS\" or \"PLUS\"",
+    holds: |text| ["LITE", "ESSENTIALS", "PLUS"].contains(&text),
+};
+
+/// Cognito's pattern.
+pub const IDENTIFIER: Rule = Rule {
+    allowed: "1 to 256 printable ASCII characters without spaces, `\"` and `\\`",
+    holds: |text| at_most(text, 256) && every(text, printable),
+};
+
+/// Cognito's pattern; the length is limited together with the identifier's.
+pub const SCOPE: Rule = Rule {
+    allowed: "printable ASCII characters without spaces, `\"`, `\\` and `/`",
+    holds: |text| every(text, |c| printable(c) && c != '/'),
+};
+
+/// Cognito's pattern.
+pub const CLIENT: Rule = Rule {
+    allowed: "1 to 128 letters, digits, spaces and `_+=,.@-`",
+    holds: |text| {
+        at_most(text, 128)
+            && every(text, |c| {
+                c.is_alphanumeric() || c.is_ascii_whitespace() || "_+=,.@-".contains(c)
+            })
+    },
+};
+
+/// A part of the function's and the role's name.
+pub const FUNCTION: Rule = Rule {
+    allowed: "letters, digits, `-` and `_`",
+    holds: |text| every(text, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'),
+};
+
+/// The family and the version; AWS adds versions.
+pub const RUNTIME: Rule = Rule {
+    allowed: "a Lambda runtime such as \"nodejs22.x\", \"python3.13\", \"java21\", \"dotnet8\", \"ruby3.3\" or \
+              \"provided.al2023\"",
+    holds: |text| {
+        let version = |family: &str| {
+            text.strip_prefix(family)
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        every(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.')
+            && (["nodejs", "python", "java", "dotnet", "ruby"].into_iter().any(version)
+                || text.starts_with("provided.al"))
+    },
+};
+
+/// Lambda's pattern.
+pub const HANDLER: Rule = Rule {
+    allowed: "1 to 128 characters without blanks",
+    holds: |text| at_most(text, 128) && every(text, |c| !c.is_whitespace()),
+};
+
+/// What Lambda runs on.
+pub const ARCHITECTURE: Rule = Rule {
+    allowed: "\"x86_64\" or \"arm64\"",
+    holds: |text| ["x86_64", "arm64"].contains(&text),
+};
+
+/// Lambda's pattern.
+pub const VARIABLE: Rule = Rule {
+    allowed: "2 or more letters, digits and `_`, and begin with a letter",
+    holds: |text| {
+        text.len() >= 2
+            && text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && every(text, |c| c.is_ascii_alphanumeric() || c == '_')
+    },
+};
+
+/// The variables that Lambda sets itself, from its developer guide; it refuses them in a function's configuration.
+pub const RESERVED_VARIABLES: [&str; 21] = [
+    "_HANDLER",
+    "_X_AMZN_TRACE_ID",
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_MAX_CONCURRENCY",
+    "AWS_LAMBDA_METADATA_API",
+    "AWS_LAMBDA_METADATA_TOKEN",
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+];
+
+/// API Gateway's pattern.
+pub const STAGE: Rule = Rule {
+    allowed: "1 to 128 letters, digits, `-` and `_`",
+    holds: |text| at_most(text, 128) && (FUNCTION.holds)(text),
+};
+
+/// API Gateway refuses a name or description without text.
+pub const TEXT: Rule = Rule {
+    allowed: "at least one character",
+    holds: |text| !text.is_empty(),
+};
+
+/// Cognito demands it.
+pub const SCOPE_DESCRIPTION: Rule = Rule {
+    allowed: "1 to 256 characters",
+    holds: |text| !text.is_empty() && at_most(text, 256),
+};
+
+/// The days that CloudWatch Logs can keep events for.
+pub const RETENTION_DAYS: [i32; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+];
+
+/// `90s`, `60m`, `24h` or `1d`.
+pub fn seconds(text: &str) -> Option<i32> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    // A sign would parse as well.
+    every(number, |c| c.is_ascii_digit())
+        .then(|| number.parse::<i32>().ok()?.checked_mul(unit))
+        .flatten()
+}
+
+/// Whether there is a character and each is allowed.
+pub fn every(text: &str, allowed: impl Fn(char) -> bool) -> bool {
+    !text.is_empty() && text.chars().all(allowed)
+}
+
+fn at_most(text: &str, characters: usize) -> bool {
+    text.chars().nth(characters).is_none()
+}
+
+fn printable(c: char) -> bool {
+    c.is_ascii_graphic() && c != '"' && c != '\\'
+}

@@ -1,0 +1,339 @@
+//! The file as a tree: what every section is read with, and where all problems are collected.
+//!
+//! Must not know what a stack consists of. Must not put a text of the file into a message unless the caller asks for
+//! it: an environment variable's value may be a secret.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::Problem;
+use super::rules::{Rule, seconds};
+
+/// The longest part of a text that a message repeats, in characters.
+const QUOTED: usize = 60;
+
+/// A text in quotes as a message repeats it: without control characters and not without end.
+pub fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("\"{}…\"", text[..end].escape_debug()),
+        None => format!("\"{}\"", text.escape_debug()),
+    }
+}
+
+/// A question after the one of `known` that is most like `name`, or nothing where none is.
+pub fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+    // What is longer is no slip of the finger, and comparing it would take long.
+    if name.len() > 100 {
+        return String::new();
+    }
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(name, known), known))
+        .min()
+        .filter(|(distance, known)| *distance <= (known.chars().count() / 3).max(1))
+        .map(|(_, known)| format!("; did you mean {}?", quoted(known)))
+        .unwrap_or_default()
+}
+
+/// Something of the file and where it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct At<T> {
+    /// Bytes from the beginning of the file.
+    pub at: usize,
+    /// What is there.
+    pub value: T,
+}
+
+/// All that is wrong, in any order.
+#[derive(Default)]
+pub struct Problems(Vec<At<String>>);
+
+impl Problems {
+    /// One more.
+    pub fn add(&mut self, at: usize, message: impl Into<String>) {
+        let value = message.into();
+        self.0.push(At { at, value });
+    }
+
+    /// `what` must be as `rule` says; whether it is.
+    pub fn check(&mut self, rule: &Rule, what: impl Display, found: At<&str>) -> bool {
+        let holds = (rule.holds)(found.value);
+        if !holds {
+            self.add(
+                found.at,
+                format!("{what} must be {}, and is {}", rule.allowed, quoted(found.value)),
+            );
+        }
+        holds
+    }
+
+    /// In the order of the file, each with its line and column in `text`.
+    pub fn placed(self, text: &str) -> Vec<Problem> {
+        let mut found = self.0;
+        found.sort_by_key(|problem| problem.at);
+        found
+            .into_iter()
+            .map(|problem| {
+                let before = text.get(..problem.at).unwrap_or(text);
+                let line = before.rsplit('\n').next().unwrap_or_default();
+                Problem {
+                    line: before.matches('\n').count() + 1,
+                    column: line.chars().count() + 1,
+                    message: problem.value,
+                }
+            })
+            .collect()
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A table of the file.
+pub struct Table<'t> {
+    /// What messages call it, such as `client "billing"`.
+    pub name: String,
+    /// Where its name is.
+    pub at: usize,
+    entries: &'t DeTable<'t>,
+}
+
+impl<'t> Table<'t> {
+    /// The whole file.
+    pub fn root(entries: &'t DeTable<'t>) -> Self {
+        Self {
+            name: "the file".to_owned(),
+            at: 0,
+            entries,
+        }
+    }
+
+    /// The names in it, sorted.
+    pub fn names(&self) -> impl Iterator<Item = At<&'t str>> {
+        self.entries.keys().map(|key| At {
+            at: key.span().start,
+            value: key.get_ref().as_ref(),
+        })
+    }
+
+    /// How many entries it has.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it has this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Adds a problem for each key that is none of `allowed`.
+    pub fn only(&self, allowed: &[&str], problems: &mut Problems) {
+        for key in self.names().filter(|key| !allowed.contains(&key.value)) {
+            let meant = meant(key.value, allowed.iter().copied());
+            problems.add(
+                key.at,
+                format!(
+                    "{}: unknown key {}{meant} (allowed: {})",
+                    self.name,
+                    quoted(key.value),
+                    allowed.join(", ")
+                ),
+            );
+        }
+    }
+
+    /// Adds a problem if the key is not there; `needed` says what belongs there.
+    pub fn require(&self, key: &str, needed: &str, problems: &mut Problems) {
+        if !self.has(key) {
+            problems.add(self.at, format!("{}: {key} is missing: {needed}", self.name));
+        }
+    }
+
+    /// The text of this key.
+    pub fn text(&self, key: &str, problems: &mut Problems) -> Option<At<&'t str>> {
+        self.value(key, "a string", problems, DeValue::as_str)
+    }
+
+    /// The text of this key if it is as `rule` says.
+    pub fn ruled(&self, key: &str, rule: &Rule, problems: &mut Problems) -> Option<At<&'t str>> {
+        self.text(key, problems)
+            .filter(|found| problems.check(rule, self.key(key), *found))
+    }
+
+    /// The flag of this key.
+    pub fn flag(&self, key: &str, problems: &mut Problems) -> Option<bool> {
+        self.value(key, "true or false", problems, DeValue::as_bool)
+            .map(|found| found.value)
+    }
+
+    /// The integer of this key if it is in `allowed`.
+    pub fn integer(
+        &self,
+        key: &str,
+        allowed: &RangeInclusive<i32>,
+        unit: &str,
+        problems: &mut Problems,
+    ) -> Option<At<i32>> {
+        let found = self.value(key, "an integer", problems, DeValue::as_integer)?;
+        let value = i32::from_str_radix(found.value.as_str(), found.value.radix()).ok();
+        let value = value.filter(|value| allowed.contains(value));
+        if value.is_none() {
+            problems.add(
+                found.at,
+                format!(
+                    "{} must be {} to {}{unit}, and is {}",
+                    self.key(key),
+                    allowed.start(),
+                    allowed.end(),
+                    found.value
+                ),
+            );
+        }
+        value.map(|value| At { at: found.at, value })
+    }
+
+    /// The number of this key, with or without a fraction.
+    pub fn number(&self, key: &str, problems: &mut Problems) -> Option<At<f64>> {
+        self.value(key, "a number", problems, |value| match value {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .and_then(|number| number.to_string().parse().ok()),
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            _ => None,
+        })
+    }
+
+    /// The duration of this key in seconds if it is in `allowed`, which is `words` in the file's own terms.
+    pub fn duration(
+        &self,
+        key: &str,
+        allowed: &RangeInclusive<i32>,
+        words: &str,
+        problems: &mut Problems,
+    ) -> Option<i32> {
+        let expected = format!("a duration from {words}, in s, m, h or d");
+        let found = self.value(key, &expected, problems, DeValue::as_str)?;
+        let value = seconds(found.value).filter(|seconds| allowed.contains(seconds));
+        if value.is_none() {
+            problems.add(
+                found.at,
+                format!("{} must be {expected}, and is {}", self.key(key), quoted(found.value)),
+            );
+        }
+        value
+    }
+
+    /// The table of this key.
+    pub fn table(&self, key: &str, name: impl Into<String>, problems: &mut Problems) -> Option<Table<'t>> {
+        let (name, value) = self.entries.get_key_value(key).map(|(at, value)| {
+            let name = name.into();
+            (At { at: at.span().start, value: name }, value)
+        })?;
+        as_table(name, value.get_ref(), problems)
+    }
+
+    /// Every entry as a table, which `name` names.
+    pub fn tables(&self, name: impl Fn(&str) -> String, problems: &mut Problems) -> Vec<(At<&'t str>, Option<Table<'t>>)> {
+        self.names()
+            .zip(self.entries.values())
+            .map(|(key, value)| {
+                let at = At {
+                    at: key.at,
+                    value: name(key.value),
+                };
+                (key, as_table(at, value.get_ref(), problems))
+            })
+            .collect()
+    }
+
+    /// Every entry as a text; what is none is a problem, and `None`.
+    pub fn texts(&self, problems: &mut Problems) -> Vec<(At<&'t str>, Option<At<&'t str>>)> {
+        self.names()
+            .map(|key| {
+                let name = quoted(key.value);
+                let text = self.named(key.value, &name, "a string", problems, DeValue::as_str);
+                (key, text)
+            })
+            .collect()
+    }
+
+    /// The texts in the array of this key.
+    pub fn list(&self, key: &str, expected: &str, problems: &mut Problems) -> Option<At<Vec<At<&'t str>>>> {
+        let list = self.value(key, expected, problems, DeValue::as_array)?;
+        let value = self.items(list.value, key, problems);
+        Some(At { at: list.at, value })
+    }
+
+    fn items(&self, list: &'t DeArray<'t>, key: &str, problems: &mut Problems) -> Vec<At<&'t str>> {
+        let mut texts = Vec::new();
+        for item in list.iter() {
+            let at = item.span().start;
+            match item.get_ref().as_str() {
+                Some(value) => texts.push(At { at, value }),
+                None => problems.add(
+                    at,
+                    format!("{} must have strings only, and has {}", self.key(key), kind(item.get_ref())),
+                ),
+            }
+        }
+        texts
+    }
+
+    /// What a message calls a key of this table.
+    pub fn key(&self, key: &str) -> String {
+        format!("{}: {key}", self.name)
+    }
+
+    fn value<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        problems: &mut Problems,
+        read: impl FnOnce(&'t DeValue<'t>) -> Option<T>,
+    ) -> Option<At<T>> {
+        self.named(key, key, expected, problems, read)
+    }
+
+    fn named<T>(
+        &self,
+        key: &str,
+        name: &str,
+        expected: &str,
+        problems: &mut Problems,
+        read: impl FnOnce(&'t DeValue<'t>) -> Option<T>,
+    ) -> Option<At<T>> {
+        let found = self.entries.get(key)?;
+        let at = found.span().start;
+        let value = read(found.get_ref());
+        if value.is_none() {
+            problems.add(
+                at,
+                format!("{} must be {expected}, and is {}", self.key(name), kind(found.get_ref())),
+            );
+        }
+        value.map(|value| At { at, value })
+    }
+}
+
+fn as_table<'t>(name: At<String>, value: &'t DeValue<'t>, problems: &mut Problems) -> Option<Table<'t>> {
+    if let Some(entries) = value.as_table() {
+        let At { at, value: name } = name;
+        return Some(Table { name, at, entries });
+    }
+    problems.add(
+        name.at,
+        format!("{} must be a table, and is {}", name.value, kind(value)),
+    );
+    None
+}
+
+/// The type of a value, with its article.
+fn kind(value: &DeValue<'_>) -> String {
+    let kind = value.type_str();
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
