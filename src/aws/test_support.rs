@@ -222,6 +222,15 @@ pub fn cognito_wire(answers: impl IntoIterator<Item = HttpResponse>) -> (World, 
     (World::new(aws, Vec::new()), wire)
 }
 
+/// An object with these fields added or set.
+pub fn with(mut object: Value, fields: Value) -> Value {
+    let Value::Object(fields) = fields else {
+        panic!("{fields} is no object");
+    };
+    object.as_object_mut().unwrap().extend(fields);
+    object
+}
+
 /// The names of the fields in which two of one kind differ.
 pub fn differing<R: Resource>(one: &R, other: &R) -> Vec<String> {
     let (Value::Object(one), Value::Object(other)) = (json!(one), json!(other)) else {

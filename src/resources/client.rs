@@ -311,7 +311,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        World, always, attempts, cognito, cognito_wire, differing, failed, ok, on, refused,
+        World, always, attempts, cognito, cognito_wire, differing, failed, ok, on, refused, with,
     };
     use crate::resource::Class;
 
@@ -563,12 +563,6 @@ mod tests {
             "EnablePropagateAdditionalUserContextData": true, "AuthSessionValidity": 7,
             "RefreshTokenRotation": {"Feature": "DISABLED", "RetryGracePeriodSeconds": 10},
         })
-    }
-
-    fn with(mut object: Value, fields: Value) -> Value {
-        let Value::Object(fields) = fields else { panic!("{fields} is no object") };
-        object.as_object_mut().unwrap().extend(fields);
-        object
     }
 
     /// A client on which others have set all that can be set.

@@ -65,7 +65,7 @@ impl UserPool {
                 .get_or_insert_with(|| AdminCreateUserConfigType::builder().build())
                 .allow_admin_create_user_only = self.admin_create_user_only;
         }
-        if self.issuer != before.issuer {
+        if self.issuer.is_some() && self.issuer != before.issuer {
             live.issuer_configuration = self.issuer_configuration();
         }
         if self.tier != before.tier {
@@ -296,7 +296,7 @@ mod tests {
     use super::*;
     use crate::aws::test_support::{
         attempts, cognito, cognito_wire, differing, failed, ok, on, our_tags, our_tags_and_more, refused,
-        strangers_tags,
+        strangers_tags, with,
     };
     use crate::resource::Class;
 
@@ -500,12 +500,6 @@ mod tests {
         })
     }
 
-    fn with(mut object: Value, fields: Value) -> Value {
-        let Value::Object(fields) = fields else { panic!("{fields} is no object") };
-        object.as_object_mut().unwrap().extend(fields);
-        object
-    }
-
     /// A pool on which others have set all that can be set.
     fn crowded() -> Value {
         let mut pool = with(kept(), json!({
@@ -531,6 +525,7 @@ mod tests {
         ("UpdateUserPool".to_owned(), with(all, fields))
     }
 
+    #[allow(clippy::needless_pass_by_value)] // reads better around `json!`
     fn tagged(tags: Value) -> (String, Value) {
         ("TagResource".to_owned(), json!({"ResourceArn": ARN, "Tags": tags}))
     }
