@@ -159,8 +159,8 @@ impl World {
         (case.seen)(self);
         self.file(BASE);
         self.run(&["up"]);
-        self.is_settled(case.name);
         self.proxy.take();
+        self.is_settled(case.name);
     }
 
     fn output(&self, name: &str) -> String {
@@ -202,6 +202,7 @@ fn shape(request: &Request) -> String {
         "configuration",
         "policy",
     ];
+    let path = path.replace("%2F", "/");
     let path: Vec<&str> = path.split('/').filter(|part| words.contains(part)).collect();
     format!("{method} {}", path.join("/"))
 }

@@ -39,8 +39,8 @@ struct Document<'a> {
 pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failure> {
     let config = session::config(global)?;
     let packages = session::packages(&config)?;
-    let recorded = session::load_state(&session::state_file(global, &config))?;
-    let session = Session::open(global, talk).await?;
+    let recorded = session::load_state(&session::state_file(global, &config.stack))?;
+    let session = Session::open(global, config.region.as_deref(), talk).await?;
     let state = match recorded {
         Some(state) => {
             session.check(&state)?;

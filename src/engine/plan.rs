@@ -228,13 +228,13 @@ impl Planning<'_> {
         })
     }
 
-    /// The parent that is replaced and takes it along.
+    /// What is replaced and takes it along, or cannot be deleted while it is there.
     fn replaced_parent<C>(&self, resource: &dyn Erased<C>, record: &Record) -> Option<String> {
-        let kind = resource.dies_with()?;
+        let kinds = [resource.dies_with(), resource.holds()];
         let parent = |need: &&String| {
             self.records
                 .get(need.as_str())
-                .is_some_and(|need| need.kind == kind)
+                .is_some_and(|need| kinds.contains(&Some(need.kind.as_str())))
         };
         record
             .needs

@@ -115,6 +115,7 @@ impl Resource for Route {
     type Output = Output;
     const KIND: &'static str = "route";
     const FIXED: &'static [&'static str] = &["api", "path", "verb"];
+    const HOLDS: Option<&'static str> = Some("authorizer");
     const DIES_WITH: Option<&'static str> = Some("rest-api");
     const REMOVED_FIRST: bool = true;
 

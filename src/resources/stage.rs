@@ -116,6 +116,7 @@ impl Resource for Stage {
     type Output = Output;
     const KIND: &'static str = "stage";
     const FIXED: &'static [&'static str] = &["api", "name"];
+    const HOLDS: Option<&'static str> = Some("deployment");
     const DIES_WITH: Option<&'static str> = Some("rest-api");
 
     fn lane(&self) -> Option<String> {
