@@ -269,7 +269,7 @@ mod tests {
                 assert_eq!(
                     (i.log_group_name(), i.retention_in_days()),
                     (Some(NAME), Some(14))
-                )
+                );
             },
             ok(json!({}))
         )
@@ -397,7 +397,7 @@ mod tests {
                 assert_eq!(
                     (i.resource_arn(), i.tags()),
                     (Some(ARN), Some(&tags::map(&expected)))
-                )
+                );
             },
             ok(json!({}))
         )
@@ -410,7 +410,7 @@ mod tests {
                 assert_eq!(
                     (i.resource_arn(), i.tag_keys()),
                     (Some(ARN), &[expected.to_owned()][..])
-                )
+                );
             },
             ok(json!({}))
         )
