@@ -934,7 +934,7 @@ mod tests {
                     assert_eq!(
                         (i.resource(), i.tag_keys()),
                         (Some(ARN), &["team".to_owned()][..])
-                    )
+                    );
                 },
                 ok(json!({}))
             ),

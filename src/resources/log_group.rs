@@ -270,7 +270,7 @@ mod tests {
                 assert_eq!(
                     (i.log_group_name(), i.retention_in_days()),
                     (Some(NAME), Some(14))
-                )
+                );
             },
             ok(json!({}))
         )
@@ -398,7 +398,7 @@ mod tests {
                 assert_eq!(
                     (i.resource_arn(), i.tags()),
                     (Some(ARN), Some(&tags::map(&expected)))
-                )
+                );
             },
             ok(json!({}))
         )
@@ -411,7 +411,7 @@ mod tests {
                 assert_eq!(
                     (i.resource_arn(), i.tag_keys()),
                     (Some(ARN), &[expected.to_owned()][..])
-                )
+                );
             },
             ok(json!({}))
         )

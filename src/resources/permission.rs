@@ -197,7 +197,7 @@ mod tests {
                     assert_eq!(
                         (i.function_name(), i.statement_id()),
                         (Some("user-api-1a2b3c4d-user"), Some("api"))
-                    )
+                    );
                 },
                 gone()
             ),

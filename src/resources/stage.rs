@@ -418,7 +418,7 @@ mod tests {
                     assert_eq!(
                         (i.resource_arn(), i.tag_keys()),
                         (Some(ARN), &["team".to_owned()][..])
-                    )
+                    );
                 },
                 ok(json!({}))
             ),

@@ -11,8 +11,8 @@ use anyhow::{Context, anyhow, bail};
 
 use crate::error::Failure;
 
-/// Runs MiniStack. The folder is an argument that it does not see: it tells this process from others.
-const MAIN: &str = "import sys; del sys.argv[1:]; from ministack.app import main; main()";
+/// Runs MiniStack.
+const MAIN: &str = include_str!("main.py");
 /// What a stack needs, in the emulator's own names.
 const SERVICES: &str = "cognito-idp,apigateway,lambda,iam,logs,sts";
 /// Where a Python that is not the system's has its libraries; without them it does not start.
