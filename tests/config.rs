@@ -367,6 +367,11 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("environment name", function("environment = { \"1A\" = \"x\", B = \"x\" }")),
         ("environment of Lambda", function("environment = { AWS_REGION = \"x\", _HANDLER = \"x\" }")),
         ("environment value", function("environment = { LIMIT = 7 }")),
+        ("environment value in a list", function(&format!("environment = {{ PASSWORD = [\"{SECRET}\"] }}"))),
+        ("environment is a secret", function(&format!("environment = \"{SECRET}\""))),
+        ("environment in the wrong place", function(&format!("PASSWORD = \"{SECRET}\""))),
+        ("secret without its end", function(&format!("environment = {{ PASSWORD = \"{SECRET} }}"))),
+        ("secret without quotes", function(&format!("environment = {{ PASSWORD = {SECRET} }}"))),
         ("environment is a list", function("environment = [\"A=b\"]")),
         (
             "environment too large",
@@ -439,6 +444,7 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
             writeln!(said, "{name}: provision.toml:{problem}").unwrap();
         }
     }
+    assert!(!said.contains(SECRET), "{said}");
     insta::assert_snapshot!("problems", said);
 }
 
@@ -467,6 +473,61 @@ fn what_looks_like_a_problem_and_is_none() {
         let text = format!("{SMALL}{}", added.concat());
         assert_eq!(problems(&text), Vec::<String>::new(), "{text}");
     }
+    // The limits themselves.
+    let many = |number: usize, line: &dyn Fn(usize) -> String| (0..number).map(line).collect::<String>();
+    let scopes = many(50, &|n| format!("s{n} = \"x\"\n"));
+    let list = many(50, &|n| format!("\"orders/s{n}\", "));
+    let long = format!("{} = \"{}\"\n", "s".repeat(249), "d".repeat(256));
+    for (from, to) in [
+        ("\"orders\"\n", "\"o1\"\n".to_owned()),
+        ("\"orders\"\n", format!("\"o{}\"\n", "-".repeat(29))),
+        (
+            "[routes]",
+            format!(
+                "[functions.{}]\nsource = \"code\"\nruntime = \"provided.al2\"\n[routes]",
+                "f".repeat(48)
+            ),
+        ),
+        (
+            "[functions",
+            format!(
+                "[stack.tags]\n{}[functions",
+                many(48, &|n| format!("t{n} = \"\"\n"))
+            ),
+        ),
+        ("read =", many(99, &|n| format!("s{n} = \"x\"\n")) + "read ="),
+        ("read =", long + "read ="),
+        ("read =", format!("{scopes}read =")),
+        (
+            "[routes]",
+            "memory_mb = 128\ntimeout = \"1s\"\nlog_retention_days = 1\n[routes]".to_owned(),
+        ),
+        (
+            "[routes]",
+            "memory_mb = 10_240\ntimeout = \"900s\"\nlog_retention_days = 3653\n[routes]".to_owned(),
+        ),
+        (
+            "[routes]",
+            format!("[user_pool]\ndomain_prefix = \"{}\"\n[routes]", "p".repeat(63)),
+        ),
+        (
+            "[routes]",
+            format!("[api]\nstage = \"{}\"\n[routes]", "s".repeat(128)),
+        ),
+        ("index.handler", "h".repeat(128)),
+    ] {
+        let text = SMALL.replacen(from, &to, 1);
+        assert_ne!(text, SMALL);
+        assert_eq!(problems(&text), Vec::<String>::new(), "{text}");
+    }
+    let fifty = SMALL.replace("read =", &format!("{scopes}read ="));
+    let fifty = format!("{fifty}[clients.a]\nscopes = [{list}]\n");
+    assert_eq!(problems(&fifty), Vec::<String>::new());
+    let more = fifty.replace("scopes = [\"orders/s0", "scopes = [\"orders/read\", \"orders/s0");
+    assert_eq!(
+        problems(&more),
+        ["62:10: client \"a\": scopes: there are 51, and Cognito allows 50"]
+    );
     let largest = format!("environment = {{ TABLE = \"{}\" }}\n[routes]", "x".repeat(4084));
     assert_eq!(
         problems(&SMALL.replace("[routes]", &largest)),

@@ -101,7 +101,7 @@ pub fn clients(file: &Table<'_>, known: &BTreeSet<String>, p: &mut Problems) -> 
                 p.add(
                     list.at,
                     format!(
-                        "{} has {}, and Cognito allows 50",
+                        "{}: there are {}, and Cognito allows 50",
                         client.key("scopes"),
                         scopes.len()
                     ),
