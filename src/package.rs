@@ -210,7 +210,11 @@ impl Package {
         if about.len() > limits.zipped {
             return Err(too_large("zipped", about.len(), limits.zipped));
         }
-        let zip = std::fs::read(path).map_err(unreadable)?;
+        // One that grew since is cut off here, and is no zip then.
+        let mut zip = Vec::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(limits.zipped + 1).read_to_end(&mut zip))
+            .map_err(unreadable)?;
         let mut archive = ZipArchive::new(io::Cursor::new(&zip)).map_err(not_a_zip)?;
         let mut unzipped: u64 = 0;
         let mut files = 0;

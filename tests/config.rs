@@ -280,6 +280,7 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("same key twice", ("runtime =", "source = \"code\"\nruntime =".into())),
         ("same table twice", end("[routes]\n")),
         ("same route twice", end(&route("GET /orders"))),
+        ("two keys twice", end(&format!("{}[stack]\n", route("GET /orders")))),
         ("two slips", ("[stack]\nname = \"orders\"", "[stack\nname = orders".into())),
         // [stack].
         ("stack is no table", ("[stack]\nname = \"orders\"\n", "stack = \"orders\"\n".into())),

@@ -33,15 +33,7 @@ pub fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Co
     let mut problems = Problems::default();
     let (tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        // Their `Display` shows the line, which may hold a secret; the message alone has nothing of the file.
-        for error in errors {
-            let at = error.span().map_or(text.len(), |span| span.start);
-            problems.add(at, format!("not TOML: {}", syntax(error.message())));
-        }
-        let mut problems = problems.placed(text);
-        // One slip is often several errors.
-        problems.dedup_by_key(|problem| problem.line);
-        return Err(problems);
+        return Err(syntax_problems(text, errors));
     }
     let config = file(&Table::root(tree.get_ref()), sources, stack, &mut problems);
     if problems.is_empty() {
@@ -51,12 +43,29 @@ pub fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Co
     }
 }
 
+/// Keys that are there twice, up to the first place where the text is no TOML: what follows that is often its echo.
+fn syntax_problems(text: &str, mut errors: Vec<toml::de::Error>) -> Vec<Problem> {
+    let at = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start);
+    errors.sort_by_key(at);
+    let slip = errors.iter().position(|error| error.message() != DUPLICATE);
+    errors.truncate(slip.map_or(errors.len(), |slip| slip + 1));
+    let mut problems = Problems::default();
+    for error in &errors {
+        // Its `Display` would show the line, which may hold a secret; the message has nothing of the file.
+        problems.add(at(error), format!("not TOML: {}", syntax(error.message())));
+    }
+    problems.placed(text)
+}
+
+/// The parser's word for a key that is in its table already.
+const DUPLICATE: &str = "duplicate key";
+
 /// The parser's words, and more where they alone help little.
 fn syntax(message: &str) -> String {
     let number = ["invalid float", "invalid integer", "invalid boolean"];
     if number.into_iter().any(|start| message.starts_with(start)) {
         format!("{message}; a string must be in quotes")
-    } else if message == "duplicate key" {
+    } else if message == DUPLICATE {
         "this key is in its table already, further up".to_owned()
     } else {
         message.to_owned()

@@ -215,7 +215,7 @@ impl<'t> Table<'t> {
 
     fn items(&self, list: &'t DeArray<'t>, key: &str, problems: &mut Problems) -> Vec<At<&'t str>> {
         let mut texts = Vec::new();
-        for item in list.iter() {
+        for item in list {
             let at = item.span().start;
             match item.get_ref().as_str() {
                 Some(value) => texts.push(At { at, value }),
