@@ -39,6 +39,8 @@ pub struct Failure {
     pub kind: Kind,
     /// The message and its causes; `None` where what was printed already says it (`status` that differs).
     pub error: Option<anyhow::Error>,
+    /// Lines that go on after the message, such as the problems of a file.
+    pub details: Vec<String>,
     /// Commands or edits that would help, in the order to try them.
     pub hints: Vec<String>,
 }
@@ -49,6 +51,7 @@ impl Failure {
         Self {
             kind,
             error: Some(error.into()),
+            details: Vec::new(),
             hints: Vec::new(),
         }
     }
@@ -63,6 +66,7 @@ impl Failure {
         Self {
             kind,
             error: None,
+            details: Vec::new(),
             hints: Vec::new(),
         }
     }

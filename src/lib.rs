@@ -3,7 +3,7 @@
 //! The code map; what each module must not do stands at its top, and `tests/layers.rs` holds them to it.
 //!
 //! - [`commands`] wires everything together, one file a command; [`cli`] is what can be typed.
-//! - [`config`] is what a stack should consist of; [`stack`] is the screen that turns it into steps.
+//! - [`config`] is what a stack should consist of, read from `provision.toml`; [`stack`] is the screen that turns it into steps.
 //! - [`graph`] declares steps and their edges; [`resource`] is the contract of one resource.
 //! - [`engine`] decides and runs; [`state`] is what is on record; [`report`] is what is said.
 //! - [`resources`] has one AWS resource a file; [`aws`] is the SDK as they use it.

@@ -1,4 +1,5 @@
-//! The code of a function as Lambda takes it: a folder becomes a zip whose bytes depend on the content alone.
+//! The code of a function as Lambda takes it: a folder becomes a zip whose bytes depend on the content alone, and a zip
+//! stays as it is.
 //!
 //! Must not write to the folder, nor know what the code does.
 
@@ -11,7 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, System, ZipWriter};
+use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter};
 
 /// What Lambda takes, in bytes.
 #[derive(Clone, Copy)]
@@ -40,7 +41,7 @@ pub struct Package {
     pub sha256: String,
 }
 
-/// Why a folder cannot become a package. Sizes are in bytes.
+/// Why a folder or a zip cannot become a package. Sizes are in bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     /// There is nothing at this path.
@@ -55,10 +56,10 @@ pub enum PackageError {
         /// The folder that was asked for.
         path: PathBuf,
     },
-    /// The folder holds no file. Folders have no entries of their own, so one with only empty folders is empty.
-    #[error("the folder {path} holds no file")]
+    /// The folder or zip holds no file. Folders have no entries of their own, so one with only empty folders is empty.
+    #[error("{path} holds no file")]
     Empty {
-        /// The folder that was asked for.
+        /// The folder or zip that was asked for.
         path: PathBuf,
     },
     /// The operating system refused; also a symbolic link that points nowhere.
@@ -89,6 +90,14 @@ pub enum PackageError {
         /// The entry.
         path: PathBuf,
     },
+    /// The file has no zip's directory of entries, or one that does not hold together.
+    #[error("{path} is not a zip")]
+    NotAZip {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ZipError,
+    },
     /// A zip names its entries in UTF-8.
     #[error("the name of {path} is not UTF-8")]
     NameNotUtf8 {
@@ -98,7 +107,7 @@ pub enum PackageError {
     /// More than Lambda takes.
     #[error("{path} has {size} bytes {form}, and Lambda takes at most {limit}")]
     TooLarge {
-        /// The folder.
+        /// The folder or zip.
         path: PathBuf,
         /// `zipped` or `unzipped`.
         form: &'static str,
@@ -121,12 +130,14 @@ impl Package {
         Self::within(folder, LAMBDA)
     }
 
-    /// The package of files held in memory, each a path with `/` separators and its content.
-    pub fn from_zip(_file: &Path) -> Result<Self, PackageError> {
-        todo!("helper 1")
+    /// The package of a zip that something else made, byte by byte as it is.
+    ///
+    /// Its unzipped size is the one that its directory of entries states: nothing is unzipped here.
+    pub fn from_zip(file: &Path) -> Result<Self, PackageError> {
+        Self::zip_within(file, LAMBDA)
     }
 
-    /// The zip of these files.
+    /// The package of files held in memory, each a path with `/` separators and its content.
     pub fn from_files(files: &[(&str, &[u8])]) -> Result<Self, PackageError> {
         let mut sorted = files.to_vec();
         sorted.sort_unstable_by_key(|(name, _)| *name);
@@ -175,10 +186,61 @@ impl Package {
         Ok(package)
     }
 
+    fn zip_within(path: &Path, limits: Limits) -> Result<Self, PackageError> {
+        let unreadable = |source| PackageError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let not_a_zip = |source| PackageError::NotAZip {
+            path: path.to_owned(),
+            source,
+        };
+        let too_large = |form, size, limit| PackageError::TooLarge {
+            path: path.to_owned(),
+            form,
+            size,
+            limit,
+        };
+        let about = path.metadata().map_err(unreadable)?;
+        if !about.is_file() {
+            return Err(PackageError::NotAFile {
+                path: path.to_owned(),
+            });
+        }
+        if about.len() > limits.zipped {
+            return Err(too_large("zipped", about.len(), limits.zipped));
+        }
+        // One that grew since is cut off here, and is no zip then.
+        let mut zip = Vec::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(limits.zipped + 1).read_to_end(&mut zip))
+            .map_err(unreadable)?;
+        let mut archive = ZipArchive::new(io::Cursor::new(&zip)).map_err(not_a_zip)?;
+        let mut unzipped: u64 = 0;
+        let mut files = 0;
+        for index in 0..archive.len() {
+            let entry = archive.by_index_raw(index).map_err(not_a_zip)?;
+            unzipped = unzipped.saturating_add(entry.size());
+            files += usize::from(entry.is_file());
+        }
+        if unzipped > limits.unzipped {
+            return Err(too_large("unzipped", unzipped, limits.unzipped));
+        }
+        if files == 0 {
+            return Err(PackageError::Empty {
+                path: path.to_owned(),
+            });
+        }
+        Ok(Self::of(zip))
+    }
+
     fn finished(zip: ZipWriter<io::Cursor<Vec<u8>>>) -> Result<Self, ZipError> {
-        let zip = zip.finish()?.into_inner();
+        Ok(Self::of(zip.finish()?.into_inner()))
+    }
+
+    fn of(zip: Vec<u8>) -> Self {
         let sha256 = BASE64_STANDARD.encode(Sha256::digest(&zip));
-        Ok(Self { zip, sha256 })
+        Self { zip, sha256 }
     }
 }
 
@@ -604,5 +666,112 @@ mod tests {
             error(Package::from_files(&[("a", b"1"), ("a", b"2")])),
             PackageError::Zip(_)
         ));
+    }
+
+    fn zip_of(files: &[(&str, &[u8])]) -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("code.zip");
+        fs_err::write(&path, Package::from_files(files).unwrap().zip).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_zip_is_taken_as_it_is() {
+        // Another modification time than ours and a comment: a zip that was made again would have neither.
+        let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
+        zip.set_comment("made elsewhere");
+        zip.start_file("bootstrap", SimpleFileOptions::DEFAULT.unix_permissions(0o755))
+            .unwrap();
+        zip.write_all(b"\x7fELF").unwrap();
+        let bytes = zip.finish().unwrap().into_inner();
+        let folder = folder_of(&[("code.zip", &bytes)]);
+        let package = Package::from_zip(&folder.path().join("code.zip")).unwrap();
+        assert_eq!(package.zip, bytes);
+        assert_eq!(package.sha256, BASE64_STANDARD.encode(Sha256::digest(&bytes)));
+    }
+
+    #[test]
+    fn the_sample_is_the_same_package_from_a_checkout_and_from_the_program() {
+        let embedded: [(&str, &[u8]); 1] = [("index.mjs", include_bytes!("../lambda/index.mjs"))];
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda");
+        assert_eq!(
+            Package::from_folder(&checkout).unwrap().sha256,
+            Package::from_files(&embedded).unwrap().sha256
+        );
+    }
+
+    #[test]
+    fn what_is_no_zip_is_named() {
+        let (_kept, whole) = zip_of(&[("index.mjs", &[b'x'; 999])]);
+        let whole = fs_err::read(whole).unwrap();
+        let half = &whole[..whole.len() / 2];
+        let folder = folder_of(&[
+            ("text.zip", b"export const handler"),
+            ("empty.zip", b""),
+            ("half.zip", half),
+        ]);
+        for name in ["text.zip", "empty.zip", "half.zip"] {
+            let path = folder.path().join(name);
+            assert_eq!(
+                error(Package::from_zip(&path)).to_string(),
+                format!("{} is not a zip", path.display())
+            );
+        }
+        let gone = folder.path().join("gone.zip");
+        assert_eq!(
+            error(Package::from_zip(&gone)).to_string(),
+            format!("cannot read {}", gone.display())
+        );
+        assert!(matches!(
+            error(Package::from_zip(folder.path())),
+            PackageError::NotAFile { .. }
+        ));
+    }
+
+    #[test]
+    fn a_zip_without_files_is_refused() {
+        let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
+        zip.add_directory("only", SimpleFileOptions::DEFAULT).unwrap();
+        let folder = folder_of(&[("code.zip", &zip.finish().unwrap().into_inner())]);
+        assert!(matches!(
+            error(Package::from_zip(&folder.path().join("code.zip"))),
+            PackageError::Empty { .. }
+        ));
+    }
+
+    #[test]
+    fn the_limits_hold_for_a_zip_too() {
+        let (_kept, path) = zip_of(&[("a", &[7; 600]), ("b", &[8; 400])]);
+        let limits = |zipped, unzipped| Package::zip_within(&path, Limits { zipped, unzipped });
+        let zipped = fs_err::metadata(&path).unwrap().len();
+        assert!(limits(zipped, 1_000).is_ok());
+        assert!(matches!(
+            error(limits(zipped - 1, 1_000)),
+            PackageError::TooLarge { form: "zipped", size, limit, .. } if size == zipped && limit == zipped - 1
+        ));
+        assert!(matches!(
+            error(limits(zipped, 999)),
+            PackageError::TooLarge {
+                form: "unzipped",
+                size: 1_000,
+                limit: 999,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn a_zip_over_the_quota_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge.zip");
+        // Sparse: it takes no space, and reading it would take minutes.
+        fs_err::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(
+            error(Package::from_zip(&path)).to_string(),
+            format!(
+                "{} has 1099511627776 bytes zipped, and Lambda takes at most 52428800",
+                path.display()
+            )
+        );
     }
 }

@@ -75,7 +75,15 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["crate::aws", "crate::engine", "crate::state", "aws_sdk_"],
+        &[
+            "crate::aws",
+            "crate::engine",
+            "crate::state",
+            "crate::commands",
+            "crate::package",
+            "crate::stack",
+            "aws_sdk_",
+        ],
     ),
     (
         "resource",

@@ -77,14 +77,15 @@ fn file(global: &Global) -> Result<Option<(PathBuf, String)>, Failure> {
 /// All that is wrong with the file, a line each.
 fn broken(path: &Path, problems: &[Problem]) -> Failure {
     let path = path.display();
-    let mut message = match problems.len() {
+    let mut failure = Failure::usage(match problems.len() {
         1 => format!("{path} has a problem"),
         number => format!("{path} has {number} problems"),
-    };
-    for problem in problems {
-        message = format!("{message}\n{path}:{problem}");
-    }
-    Failure::usage(message)
+    });
+    failure.details = problems
+        .iter()
+        .map(|problem| format!("{path}:{problem}"))
+        .collect();
+    failure
 }
 
 /// The folder of this run's state files.
@@ -131,7 +132,7 @@ pub fn lock(global: &Global, stack: &str, command: &str) -> Result<Lock, Failure
     fs_err::create_dir_all(&folder)?;
     let host = fs_err::read_to_string("/proc/sys/kernel/hostname").or_else(|_| {
         let name = std::process::Command::new("hostname").output()?.stdout;
-        Ok::<_, std::io::Error>(String::from_utf8_lossy(&name).into_owned())
+        Ok::<_, io::Error>(String::from_utf8_lossy(&name).into_owned())
     });
     let holder = Holder {
         command: command.to_owned(),

@@ -97,6 +97,9 @@ impl Talk {
                 ));
             }
         }
+        for line in &failure.details {
+            stderr(&printable(line));
+        }
         for hint in &failure.hints {
             stderr(&format!("{HINT}hint:{HINT:#} {hint}"));
         }

@@ -2,9 +2,12 @@
 //!
 //! Must not know AWS, the engine or the state.
 
+mod functions;
+mod problems;
 mod read;
 mod routes;
 mod rules;
+mod scopes;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,7 +212,11 @@ pub fn check_stack(name: &str) -> Result<(), String> {
     if (rule.holds)(name) {
         Ok(())
     } else {
-        Err(format!("stack {}: a name must be {}", tree::quoted(name), rule.allowed))
+        Err(format!(
+            "stack {}: a name must be {}",
+            problems::quoted(name),
+            rule.allowed
+        ))
     }
 }
 

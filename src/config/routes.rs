@@ -1,11 +1,14 @@
-//! The rules of routes: the verb, the parts of a path, and which paths API Gateway takes side by side.
+//! The routes: the verb, the parts of a path, and which paths API Gateway takes side by side.
 //!
-//! Must not know functions and scopes.
+//! Must not know what functions and scopes are beyond their names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::problems::{At, Problems, instead, meant, quoted};
 use super::rules::every;
-use super::tree::{At, Problems, meant, quoted};
+use super::scopes::{SCOPES, known_scopes};
+use super::tree::Table;
+use super::{Function, Route};
 
 const VERBS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY"];
 
@@ -20,9 +23,71 @@ pub fn parts(path: &str) -> impl Iterator<Item = &str> {
         .flat_map(|rest| rest.split('/'))
 }
 
+/// The routes in the file, in the order of their names, so that moving a line of the file changes nothing in AWS.
+pub fn routes(
+    file: &Table<'_>,
+    functions: &BTreeMap<String, Function>,
+    known: &BTreeSet<String>,
+    p: &mut Problems,
+) -> Vec<Route> {
+    let mut routes = Vec::new();
+    let mut good = Vec::new();
+    let Some(table) = file.table("routes", "[routes]", p) else {
+        return routes;
+    };
+    if table.is_empty() {
+        p.add(
+            table.at,
+            "[routes]: there must be at least one: API Gateway deploys no API without",
+        );
+    }
+    for (name, route) in table.tables(|name| format!("route {}", quoted(name)), p) {
+        let place = verb_and_path(name, p);
+        if place.is_some() {
+            good.push(name);
+        }
+        let Some(route) = route else { continue };
+        route.only(&["function", "scopes"], p);
+        route.require("function", "the name of the function that answers", p);
+        let function = route.text("function", p);
+        if let Some(function) = function.filter(|function| !functions.contains_key(function.value)) {
+            let instead = instead(function.value, functions.keys());
+            p.add(
+                function.at,
+                format!(
+                    "{}: there is no function {}{instead}",
+                    route.name,
+                    quoted(function.value)
+                ),
+            );
+        }
+        let why = "at least one, such as [\"orders/read\"]: without, API Gateway takes ID tokens only, and every \
+                   client gets 401";
+        route.require("scopes", why, p);
+        let mut scopes = BTreeSet::new();
+        if let Some(list) = route.list("scopes", SCOPES, p) {
+            if list.value.is_empty() {
+                p.add(list.at, format!("{}: there must be {why}", route.key("scopes")));
+            }
+            scopes = known_scopes(&route, list.value, known, p);
+        }
+        if let (Some((verb, path)), Some(function)) = (place, function) {
+            routes.push(Route {
+                verb: verb.to_owned(),
+                path: path.to_owned(),
+                function: function.value.to_owned(),
+                scopes,
+            });
+        }
+    }
+    check_variables(good, p);
+    routes
+}
+
 /// The verb and the path of `"GET /orders"`; `None` where something is wrong with them.
-pub fn verb_and_path<'t>(route: At<&'t str>, problems: &mut Problems) -> Option<(&'t str, &'t str)> {
-    let mut wrong = |message: String| problems.add(route.at, format!("route {}: {message}", quoted(route.value)));
+fn verb_and_path<'t>(route: At<&'t str>, problems: &mut Problems) -> Option<(&'t str, &'t str)> {
+    let mut wrong =
+        |message: String| problems.add(route.at, format!("route {}: {message}", quoted(route.value)));
     let Some((verb, path)) = route.value.split_once(' ') else {
         wrong("a route is a verb, one space and a path, such as \"GET /orders\"".to_owned());
         return None;
@@ -52,7 +117,9 @@ fn path_problem(path: &str) -> Option<String> {
         return Some("a path does not end with `/`".to_owned());
     }
     if RESERVED.contains(&path) {
-        return Some(format!("API Gateway keeps {path} for itself; another path is needed"));
+        return Some(format!(
+            "API Gateway keeps {path} for itself; another path is needed"
+        ));
     }
     let mut variables = Vec::new();
     let mut above = parts(path).peekable();
@@ -83,7 +150,7 @@ fn path_problem(path: &str) -> Option<String> {
 }
 
 /// Adds a problem for each route that has another variable below a path than a route before it.
-pub fn check_variables(mut routes: Vec<At<&str>>, problems: &mut Problems) {
+fn check_variables(mut routes: Vec<At<&str>>, problems: &mut Problems) {
     routes.sort_by_key(|route| route.at);
     let mut taken: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     for route in routes {

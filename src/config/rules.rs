@@ -12,7 +12,7 @@ pub struct Rule {
 
 /// Names the state file, and begins the names of everything in AWS.
 pub const STACK: Rule = Rule {
-    allowed: "2 to 30 lower-case letters, digits and `-`, and begin with a letter",
+    allowed: "2 to 30 lower-case letters, digits and `-`, beginning with a letter",
     holds: |text| {
         (2..=30).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -42,7 +42,12 @@ pub const TAG_KEY: Rule = Rule {
 /// IAM's pattern.
 pub const TAG_VALUE: Rule = Rule {
     allowed: "at most 256 letters, digits, spaces and `_.:/=+-@`",
-    holds: |text| at_most(text, 256) && text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c)),
+    holds: |text| {
+        at_most(text, 256)
+            && text
+                .chars()
+                .all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c))
+    },
 };
 
 /// Cognito's pattern.
@@ -104,7 +109,9 @@ pub const RUNTIME: Rule = Rule {
                 .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         };
         every(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.')
-            && (["nodejs", "python", "java", "dotnet", "ruby"].into_iter().any(version)
+            && (["nodejs", "python", "java", "dotnet", "ruby"]
+                .into_iter()
+                .any(version)
                 || text.starts_with("provided.al"))
     },
 };
@@ -123,7 +130,7 @@ pub const ARCHITECTURE: Rule = Rule {
 
 /// Lambda's pattern.
 pub const VARIABLE: Rule = Rule {
-    allowed: "2 or more letters, digits and `_`, and begin with a letter",
+    allowed: "2 or more letters, digits and `_`, beginning with a letter",
     holds: |text| {
         text.len() >= 2
             && text.starts_with(|c: char| c.is_ascii_alphabetic())

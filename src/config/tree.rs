@@ -1,97 +1,14 @@
-//! The file as a tree: what every section is read with, and where all problems are collected.
+//! The file as a tree: what every section is read with.
 //!
 //! Must not know what a stack consists of. Must not put a text of the file into a message unless the caller asks for
 //! it: an environment variable's value may be a secret.
 
-use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::Problem;
+use super::problems::{At, Problems, meant, quoted};
 use super::rules::{Rule, seconds};
-
-/// The longest part of a text that a message repeats, in characters.
-const QUOTED: usize = 60;
-
-/// A text in quotes as a message repeats it: without control characters and not without end.
-pub fn quoted(text: &str) -> String {
-    match text.char_indices().nth(QUOTED) {
-        Some((end, _)) => format!("\"{}…\"", text[..end].escape_debug()),
-        None => format!("\"{}\"", text.escape_debug()),
-    }
-}
-
-/// A question after the one of `known` that is most like `name`, or nothing where none is.
-pub fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
-    // What is longer is no slip of the finger, and comparing it would take long.
-    if name.len() > 100 {
-        return String::new();
-    }
-    known
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .min()
-        .filter(|(distance, known)| *distance <= (known.chars().count() / 3).max(1))
-        .map(|(_, known)| format!("; did you mean {}?", quoted(known)))
-        .unwrap_or_default()
-}
-
-/// Something of the file and where it begins.
-#[derive(Clone, Copy, Debug)]
-pub struct At<T> {
-    /// Bytes from the beginning of the file.
-    pub at: usize,
-    /// What is there.
-    pub value: T,
-}
-
-/// All that is wrong, in any order.
-#[derive(Default)]
-pub struct Problems(Vec<At<String>>);
-
-impl Problems {
-    /// One more.
-    pub fn add(&mut self, at: usize, message: impl Into<String>) {
-        let value = message.into();
-        self.0.push(At { at, value });
-    }
-
-    /// `what` must be as `rule` says; whether it is.
-    pub fn check(&mut self, rule: &Rule, what: impl Display, found: At<&str>) -> bool {
-        let holds = (rule.holds)(found.value);
-        if !holds {
-            self.add(
-                found.at,
-                format!("{what} must be {}, and is {}", rule.allowed, quoted(found.value)),
-            );
-        }
-        holds
-    }
-
-    /// In the order of the file, each with its line and column in `text`.
-    pub fn placed(self, text: &str) -> Vec<Problem> {
-        let mut found = self.0;
-        found.sort_by_key(|problem| problem.at);
-        found
-            .into_iter()
-            .map(|problem| {
-                let before = text.get(..problem.at).unwrap_or(text);
-                let line = before.rsplit('\n').next().unwrap_or_default();
-                Problem {
-                    line: before.matches('\n').count() + 1,
-                    column: line.chars().count() + 1,
-                    message: problem.value,
-                }
-            })
-            .collect()
-    }
-
-    /// Whether nothing is wrong.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
 
 /// A table of the file.
 pub struct Table<'t> {
@@ -120,9 +37,23 @@ impl<'t> Table<'t> {
         })
     }
 
-    /// How many entries it has.
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    /// Whether it has no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds a problem if it has more entries than so many of `what`.
+    pub fn at_most(&self, most: usize, what: &str, problems: &mut Problems) {
+        let number = self.entries.len();
+        if number > most {
+            problems.add(
+                self.at,
+                format!(
+                    "{}: it has {number} entries, and {most} {what} are allowed",
+                    self.name
+                ),
+            );
+        }
     }
 
     /// Whether it has this key.
@@ -185,7 +116,7 @@ impl<'t> Table<'t> {
             problems.add(
                 found.at,
                 format!(
-                    "{} must be {} to {}{unit}, and is {}",
+                    "{} must be {} to {}{unit}; it is {}",
                     self.key(key),
                     allowed.start(),
                     allowed.end(),
@@ -221,7 +152,11 @@ impl<'t> Table<'t> {
         if value.is_none() {
             problems.add(
                 found.at,
-                format!("{} must be {expected}, and is {}", self.key(key), quoted(found.value)),
+                format!(
+                    "{} must be {expected}; it is {}",
+                    self.key(key),
+                    quoted(found.value)
+                ),
             );
         }
         value
@@ -231,13 +166,23 @@ impl<'t> Table<'t> {
     pub fn table(&self, key: &str, name: impl Into<String>, problems: &mut Problems) -> Option<Table<'t>> {
         let (name, value) = self.entries.get_key_value(key).map(|(at, value)| {
             let name = name.into();
-            (At { at: at.span().start, value: name }, value)
+            (
+                At {
+                    at: at.span().start,
+                    value: name,
+                },
+                value,
+            )
         })?;
         as_table(name, value.get_ref(), problems)
     }
 
     /// Every entry as a table, which `name` names.
-    pub fn tables(&self, name: impl Fn(&str) -> String, problems: &mut Problems) -> Vec<(At<&'t str>, Option<Table<'t>>)> {
+    pub fn tables(
+        &self,
+        name: impl Fn(&str) -> String,
+        problems: &mut Problems,
+    ) -> Vec<(At<&'t str>, Option<Table<'t>>)> {
         self.names()
             .zip(self.entries.values())
             .map(|(key, value)| {
@@ -270,13 +215,17 @@ impl<'t> Table<'t> {
 
     fn items(&self, list: &'t DeArray<'t>, key: &str, problems: &mut Problems) -> Vec<At<&'t str>> {
         let mut texts = Vec::new();
-        for item in list.iter() {
+        for item in list {
             let at = item.span().start;
             match item.get_ref().as_str() {
                 Some(value) => texts.push(At { at, value }),
                 None => problems.add(
                     at,
-                    format!("{} must have strings only, and has {}", self.key(key), kind(item.get_ref())),
+                    format!(
+                        "{} must have strings only; it has {}",
+                        self.key(key),
+                        kind(item.get_ref())
+                    ),
                 ),
             }
         }
@@ -312,7 +261,11 @@ impl<'t> Table<'t> {
         if value.is_none() {
             problems.add(
                 at,
-                format!("{} must be {expected}, and is {}", self.key(name), kind(found.get_ref())),
+                format!(
+                    "{} must be {expected}; it is {}",
+                    self.key(name),
+                    kind(found.get_ref())
+                ),
             );
         }
         value.map(|value| At { at, value })
@@ -326,7 +279,7 @@ fn as_table<'t>(name: At<String>, value: &'t DeValue<'t>, problems: &mut Problem
     }
     problems.add(
         name.at,
-        format!("{} must be a table, and is {}", name.value, kind(value)),
+        format!("{} must be a table; it is {}", name.value, kind(value)),
     );
     None
 }

@@ -1,0 +1,213 @@
+//! The functions: their code, their settings and their environment.
+//!
+//! Must not put the value of an environment variable into a message, nor read the code.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use secrecy::SecretString;
+
+use super::problems::{At, Problems, quoted};
+use super::read::Sources;
+use super::rules::{ARCHITECTURE, FUNCTION, HANDLER, RESERVED_VARIABLES, RETENTION_DAYS, RUNTIME, VARIABLE};
+use super::tree::Table;
+use super::{Environment, Function, Source};
+
+/// The functions in the file; `stack` is the name that theirs will begin with.
+pub fn functions(
+    file: &Table<'_>,
+    sources: &Sources<'_>,
+    stack: Option<&str>,
+    p: &mut Problems,
+) -> BTreeMap<String, Function> {
+    let mut functions = BTreeMap::new();
+    let Some(table) = file.table("functions", "[functions]", p) else {
+        return functions;
+    };
+    let mut found = table.tables(|name| format!("function {}", quoted(name)), p);
+    found.sort_by_key(|(name, _)| name.at);
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for (name, function) in found {
+        p.check(&FUNCTION, "the name of a function", name);
+        check_full_name(name, stack, p);
+        if let Some(other) = seen.insert(name.value.to_ascii_lowercase(), name.value) {
+            p.add(
+                name.at,
+                format!(
+                    "function {}: its name differs from function {} only in case, and IAM takes their roles for one",
+                    quoted(name.value),
+                    quoted(other)
+                ),
+            );
+        }
+        let function = function.map_or_else(defaults, |function| read_function(&function, sources, p));
+        functions.insert(name.value.to_owned(), function);
+    }
+    functions
+}
+
+/// `<stack>-<owner>-<function>` is the name of a role and of a function, and both have at most 64 characters.
+fn check_full_name(name: At<&str>, stack: Option<&str>, p: &mut Problems) {
+    let Some(stack) = stack else { return };
+    let longest = 64 - 2 - 8 - stack.len().min(30);
+    let length = name.value.chars().count();
+    if length > longest {
+        p.add(
+            name.at,
+            format!(
+                "function {}: its name has {length} characters, and may have {longest} in a stack called {}: AWS takes \
+                 64 for <stack>-<8 characters>-<function>",
+                quoted(name.value),
+                quoted(stack)
+            ),
+        );
+    }
+}
+
+/// What holds where the file says nothing; the empty ones it must say.
+fn defaults() -> Function {
+    Function {
+        source: Source::Sample,
+        runtime: String::new(),
+        handler: String::new(),
+        architecture: "x86_64".to_owned(),
+        memory_mb: 128,
+        timeout_seconds: 10,
+        log_retention_days: 14,
+        environment: Environment::default(),
+    }
+}
+
+fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> Function {
+    let mut function = defaults();
+    table.only(
+        &[
+            "source",
+            "runtime",
+            "handler",
+            "architecture",
+            "memory_mb",
+            "timeout",
+            "log_retention_days",
+            "environment",
+        ],
+        p,
+    );
+    table.require("source", "the folder of its code, or a .zip", p);
+    table.require("runtime", "a Lambda runtime such as \"nodejs22.x\"", p);
+    if let Some(found) = table.text("source", p) {
+        match source(found.value, sources) {
+            Ok(source) => function.source = source,
+            Err(problem) => p.add(found.at, format!("{}: {problem}", table.key("source"))),
+        }
+    }
+    if let Some(runtime) = table.ruled("runtime", &RUNTIME, p) {
+        runtime.value.clone_into(&mut function.runtime);
+    }
+    if let Some(handler) = table.ruled("handler", &HANDLER, p) {
+        handler.value.clone_into(&mut function.handler);
+    } else if function.runtime.starts_with("provided.") {
+        // Its one executable has this name; Lambda wants a handler all the same.
+        "bootstrap".clone_into(&mut function.handler);
+    } else if !function.runtime.is_empty() {
+        table.require(
+            "handler",
+            &format!(
+                "what {} calls, such as \"index.handler\"",
+                quoted(&function.runtime)
+            ),
+            p,
+        );
+    }
+    if let Some(architecture) = table.ruled("architecture", &ARCHITECTURE, p) {
+        architecture.value.clone_into(&mut function.architecture);
+    }
+    if let Some(memory) = table.integer("memory_mb", &(128..=10_240), " megabytes", p) {
+        function.memory_mb = memory.value;
+    }
+    if let Some(timeout) = table.duration("timeout", &(1..=900), "\"1s\" to \"15m\"", p) {
+        function.timeout_seconds = timeout;
+    }
+    if let Some(days) = table.integer("log_retention_days", &(1..=3653), " days", p) {
+        if !RETENTION_DAYS.contains(&days.value) {
+            p.add(
+                days.at,
+                format!(
+                    "{} must be one of {}; it is {}",
+                    table.key("log_retention_days"),
+                    RETENTION_DAYS.map(|days| days.to_string()).join(", "),
+                    days.value
+                ),
+            );
+        }
+        function.log_retention_days = days.value;
+    }
+    if let Some(table) = table.table("environment", format!("environment of {}", table.name), p) {
+        function.environment = environment(&table, p);
+    }
+    function
+}
+
+fn source(text: &str, sources: &Sources<'_>) -> Result<Source, String> {
+    let folder = match sources {
+        Sources::From(folder) => folder,
+        Sources::Sample => return Ok(Source::Sample),
+    };
+    if text.is_empty() {
+        return Err("it must be a folder or a .zip; it is empty".to_owned());
+    }
+    let path = folder.join(text);
+    match path.metadata() {
+        Ok(about) if about.is_dir() => Ok(Source::Folder(path)),
+        Ok(about) if about.is_file() && is_zip(&path) => Ok(Source::Zip(path)),
+        Ok(_) => Err(format!("{} is neither a folder nor a .zip", quoted(text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
+            "there is no folder or .zip {}; it is looked for from the folder of this file",
+            quoted(text)
+        )),
+        Err(error) => Err(format!("{} cannot be read: {}", quoted(text), error.kind())),
+    }
+}
+
+fn is_zip(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"))
+}
+
+fn environment(table: &Table<'_>, p: &mut Problems) -> Environment {
+    let mut plain = BTreeMap::new();
+    for (name, value) in table.texts(p) {
+        if RESERVED_VARIABLES.contains(&name.value) {
+            p.add(
+                name.at,
+                format!(
+                    "{}: Lambda sets {} itself; use another name",
+                    table.name, name.value
+                ),
+            );
+        } else {
+            p.check(&VARIABLE, format!("{}: a name", table.name), name);
+        }
+        if let Some(value) = value {
+            plain.insert(name.value, value.value);
+        }
+    }
+    // Lambda measures them as JSON, and its own error repeats them all, values included: better never to see it.
+    let size = serde_json::to_string(&plain).map_or(0, |json| json.len());
+    if size > 4096 {
+        p.add(
+            table.at,
+            format!(
+                "{}: it has {size} bytes as JSON, and Lambda takes at most 4096",
+                table.name
+            ),
+        );
+    }
+    Environment(
+        plain
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), SecretString::from(value)))
+            .collect(),
+    )
+}
