@@ -7,7 +7,8 @@ del sys.argv[1:]
 from ministack.app import main
 from ministack.services import apigateway_v1 as rest
 
-patch_all, tag, untag = rest._apply_patch, rest._tag_v1_resource, rest._untag_v1_resource
+patch_all, take = rest._apply_patch, rest._take_token
+tag, untag = rest._tag_v1_resource, rest._untag_v1_resource
 
 
 # AWS adds one value to a list, removes one, and replaces the one at an index (`/authorizationScopes`, `/providerARNs`,
@@ -54,7 +55,14 @@ def untag_answered(arn, keys):
     return answer
 
 
+# A limit of -1 is none, as Terraform sets it where it is not given; MiniStack lets nothing through.
+def take_token(slot, limits):
+    off = any(float(limits.get(limit) or 0) < 0 for limit in ("rateLimit", "burstLimit"))
+    return off or take(slot, limits)
+
+
 rest._apply_patch = patch_lists
+rest._take_token = take_token
 rest._tag_v1_resource = tag_answered
 rest._untag_v1_resource = untag_answered
 
