@@ -287,8 +287,8 @@ fn the_stack_and_its_pool() {
             writes: &["UpdateUserPool"],
             seen: |world| {
                 let pool = serde_json::json!({"UserPoolId": world.output("user_pool_id")});
-                let refused = world.hand.cognito("DeleteUserPool", &pool);
-                assert_eq!(refused["__type"], "InvalidParameterException");
+                let pool = world.hand.cognito("DescribeUserPool", &pool);
+                assert_eq!(pool["UserPool"]["DeletionProtection"], "ACTIVE");
             },
         },
         Case {
