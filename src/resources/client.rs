@@ -105,6 +105,9 @@ impl Client {
         if self.access_token_seconds != before.access_token_seconds {
             units.access_token = Some(TimeUnitsType::Seconds);
             live.access_token_validity = Some(self.access_token_seconds);
+            // As `create` makes it: this client gets no ID token, and its lifetime is the other's.
+            units.id_token = Some(TimeUnitsType::Seconds);
+            live.id_token_validity = Some(self.access_token_seconds);
         }
         if self.refresh_token_days != before.refresh_token_days {
             units.refresh_token = Some(TimeUnitsType::Days);
@@ -593,16 +596,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_field_is_changed_alone_and_all_that_others_set_is_kept() {
         let d = desired;
-        let units = |access: &str, refresh: &str| {
-            json!({"AccessToken": access, "IdToken": "minutes", "RefreshToken": refresh})
-        };
+        let units = json!({"AccessToken": "seconds", "IdToken": "seconds", "RefreshToken": "days"});
         for (before, now, fields) in [
             (d(), renamed(), json!({"ClientName": "renamed"})),
             (d(), Client { scopes: set(&["user-api/read"]), ..d() }, json!({"AllowedOAuthScopes": ["user-api/read"]})),
             (
                 d(),
                 Client { access_token_seconds: 300, ..d() },
-                json!({"AccessTokenValidity": 300, "TokenValidityUnits": units("seconds", "days")}),
+                json!({"AccessTokenValidity": 300, "IdTokenValidity": 300, "TokenValidityUnits": units}),
             ),
             (d(), Client { refresh_token_days: 1, ..d() }, json!({"RefreshTokenValidity": 1})),
             (d(), Client { token_revocation: false, ..d() }, json!({"EnableTokenRevocation": false})),

@@ -4,7 +4,7 @@
 
 use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
-use aws_sdk_apigateway::types::Deployment as Live;
+use aws_sdk_apigateway::types::{Deployment as Live, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
@@ -14,6 +14,8 @@ use crate::resource::{Cx, Resource, Result};
 
 /// What the description of every deployment of ours begins with: anybody may make others in our API.
 const OURS: &str = "provision ";
+/// The description of one of ours that was found with another's.
+const OUT_OF_USE: &str = "provision out of use";
 
 /// A snapshot of the API as it is when the deployment is made. Nothing about it is unique but the id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,22 @@ impl Deployment {
                 return Ok(all);
             }
         }
+    }
+
+    /// Makes one of ours known as such again, after another hand described it otherwise, so that it is retired.
+    async fn mark(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        let patch = PatchOperation::builder().op(Op::Replace).path("/description").value(OUT_OF_USE).build();
+        let update = || {
+            cx.cloud()
+                .apigateway
+                .update_deployment()
+                .rest_api_id(&self.api)
+                .deployment_id(&out.id)
+                .patch_operations(patch.clone())
+                .send()
+        };
+        unless_gone(cx.call("apigateway:UpdateDeployment", update).await)?;
+        Ok(())
     }
 }
 
@@ -124,7 +142,10 @@ impl Resource for Deployment {
     }
 
     /// A snapshot cannot change: another one is made, and this one goes once the stage has moved on.
-    async fn update(&self, cx: &Cx<Aws>, _: &Self, _: Output) -> Result<Output> {
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        if !before.description.starts_with(OURS) {
+            self.mark(cx, &out).await?;
+        }
         match self.find(cx).await? {
             Some(out) => Ok(out),
             None => self.create(cx).await,
@@ -275,6 +296,25 @@ mod tests {
         };
         let cx = apigateway(listed(&[]).into_iter().chain([create()]));
         assert_eq!(desired().update(&cx, &before, out("d1")).await.unwrap().id, "d2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_another_hand_described_is_made_ours_again_before_it_is_replaced() {
+        let before = Deployment {
+            description: "theirs".to_owned(),
+            ..desired()
+        };
+        let mark = on!(
+            Sdk::update_deployment,
+            |i| {
+                let patch = PatchOperation::builder().op(Op::Replace).path("/description").value(OUT_OF_USE);
+                assert_eq!((i.deployment_id(), i.patch_operations()), (Some("d1"), &[patch.build()][..]));
+            },
+            ok(live("d1", OUT_OF_USE))
+        );
+        let cx = apigateway([mark].into_iter().chain(listed(&[])).chain([create()]));
+        assert_eq!(desired().update(&cx, &before, out("d1")).await.unwrap().id, "d2");
+        assert!(OUT_OF_USE.starts_with(OURS), "or it would not be retired");
     }
 
     #[tokio::test(start_paused = true)]

@@ -421,7 +421,16 @@ impl Hand {
                 .unwrap()
             {
                 let limits = &stage["methodSettings"]["*/*"];
-                let limits = json!([limits["throttlingRateLimit"], limits["throttlingBurstLimit"]]);
+                // Below zero there is none, and the account's are what AWS puts beside the other one.
+                let limit = |name: &str, account: f64| {
+                    limits[name]
+                        .as_f64()
+                        .filter(|limit| *limit >= 0.0 && *limit != account)
+                };
+                let limits = json!([
+                    limit("throttlingRateLimit", 10000.0),
+                    limit("throttlingBurstLimit", 5000.0)
+                ]);
                 add("stage", json!([stage["stageName"], stage["tags"], limits]));
             }
         }
