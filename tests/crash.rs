@@ -169,6 +169,177 @@ fn error_500() -> Act {
     Act::Answer(500, vec![("content-type", "application/json")], "{}".to_owned())
 }
 
+/// A stack, and what it becomes: something of every kind of change is in it.
+const BEFORE: &str = r#"
+[stack]
+name = "orders"
+tags = { team = "payments" }
+[resource_servers.orders.scopes]
+read = "Read orders"
+write = "Write orders"
+[clients.billing]
+scopes = ["orders/read"]
+[clients.leaving]
+scopes = ["orders/write"]
+[functions.orders]
+source = "lambda"
+runtime = "nodejs22.x"
+handler = "index.handler"
+environment = { TABLE = "a" }
+[functions.leaving]
+source = "lambda"
+runtime = "nodejs22.x"
+handler = "index.handler"
+[routes]
+"GET /orders" = { function = "orders", scopes = ["orders/read"] }
+"GET /orders/{id}" = { function = "leaving", scopes = ["orders/read"] }
+"#;
+const AFTER: &str = r#"
+[stack]
+name = "orders"
+tags = { team = "sales" }
+[user_pool]
+domain_prefix = "our-orders"
+[resource_servers.orders.scopes]
+view = "View orders"
+write = "Write orders"
+[clients.billing]
+scopes = ["orders/view"]
+[clients.coming]
+scopes = ["orders/write"]
+[functions.orders]
+source = "lambda"
+runtime = "nodejs22.x"
+handler = "index.handler"
+memory_mb = 256
+environment = { TABLE = "b" }
+[api]
+stage = "live"
+throttle = { rate = 10, burst = 20 }
+[routes]
+"GET /orders" = { function = "orders", scopes = ["orders/view", "orders/write"] }
+"GET /orders/{name}" = { function = "orders", scopes = ["orders/view"] }
+"#;
+
+/// What a change of that stack is held against.
+struct Changes {
+    world: World,
+    /// The live resources of each file.
+    before: Value,
+    after: Value,
+    /// How many writing calls lead from one to the other.
+    writes: usize,
+}
+
+impl Changes {
+    fn new() -> Self {
+        let world = World::new();
+        fs_err::create_dir(world.place.path().join("lambda")).unwrap();
+        let code = "export const handler = async () => ({ statusCode: 200 });";
+        fs_err::write(world.place.path().join("lambda/index.mjs"), code).unwrap();
+        let mut changes = Self {
+            world,
+            before: Value::Null,
+            after: Value::Null,
+            writes: 0,
+        };
+        changes.becomes(BEFORE, "at first");
+        changes.before = changes.portrait();
+        let writes = Arc::new(AtomicUsize::new(0));
+        let counter = writes.clone();
+        changes.world.proxy.rule(move |request, now| {
+            counter.fetch_add(
+                usize::from(request.is_write() && now == Moment::Before),
+                Ordering::SeqCst,
+            );
+            Act::Pass
+        });
+        changes.file(AFTER);
+        assert!(changes.world.command(&["up"]).status().unwrap().success());
+        changes.writes = writes.load(Ordering::SeqCst);
+        changes.after = changes.portrait();
+        assert!(
+            changes.writes >= 30,
+            "{} writes change something of everything",
+            changes.writes
+        );
+        changes
+    }
+
+    fn file(&self, text: &str) {
+        fs_err::write(self.world.place.path().join("provision.toml"), text).unwrap();
+    }
+
+    fn becomes(&self, file: &str, story: &str) {
+        self.file(file);
+        self.world.run(&["up"], story);
+        self.world.run(&["status"], story);
+        self.world.run(&["plan", "--check"], story);
+    }
+
+    fn portrait(&self) -> Value {
+        let state = fs_err::read_to_string(self.world.place.path().join("state/orders.json")).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        self.world.hand.portrait(state["owner"].as_str().unwrap())
+    }
+
+    /// The change is killed; `up` goes on with it, or back, or `down` takes all away.
+    fn killed(&self, at: usize, moment: Moment, then: &str) {
+        let story = format!("the change killed {moment:?} its write {at}, then {then}");
+        self.becomes(BEFORE, &story);
+        self.file(AFTER);
+        assert!(
+            self.world.kill_at(&["up"], at, moment),
+            "{story}: it was not killed"
+        );
+        match then {
+            "on" => {
+                self.becomes(AFTER, &story);
+                assert_eq!(self.portrait(), self.after, "{story}");
+            }
+            "back" => {
+                self.becomes(BEFORE, &story);
+                assert_eq!(self.portrait(), self.before, "{story}");
+            }
+            _ => {
+                self.world.run(&["down", "--yes"], &story);
+                self.world.hand.assert_nothing(&story);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_killed_at_a_sample_of_its_calls() {
+    let changes = Changes::new();
+    for (at, moment, then) in [
+        (1, Moment::After, "on"),
+        (9, Moment::After, "back"),
+        (17, Moment::Before, "on"),
+        (changes.writes - 3, Moment::After, "back"),
+        (changes.writes - 1, Moment::After, "on"),
+        (20, Moment::After, "down"),
+    ] {
+        changes.killed(at, moment, then);
+    }
+}
+
+#[test]
+#[ignore = "every call: some minutes"]
+fn a_change_killed_at_every_call() {
+    let changes = Changes::new();
+    for at in 0..changes.writes {
+        for (moment, then) in [
+            (Moment::After, "on"),
+            (Moment::Before, "on"),
+            (Moment::After, "back"),
+            (Moment::After, "down"),
+        ] {
+            changes.killed(at, moment, then);
+        }
+    }
+}
+
 #[test]
 fn up_killed_at_a_sample_of_its_calls() {
     let world = World::new();

@@ -18,8 +18,8 @@ use crate::config::{Config, Problem, Source, check_stack};
 use crate::error::{Failure, Hint, Kind};
 use crate::package::Package;
 use crate::resource::{Class, Cx, Result, class};
-use crate::sandbox;
 use crate::state::{FORMAT, Holder, Lock, LockError, State, StateError, StateFile};
+use crate::{engine, resources, sandbox};
 
 /// What is looked for where no `--config` is given.
 const FILE: &str = "provision.toml";
@@ -200,7 +200,7 @@ impl Session {
         }
     }
 
-    /// Refuses a state of another account, region or endpoint.
+    /// Refuses a state of another account, region or endpoint, and one that cannot be understood.
     pub fn check(&self, state: &State) -> Result<(), Failure> {
         let place = |endpoint: &Option<String>| endpoint.clone().unwrap_or_else(|| "AWS".to_owned());
         let here = &self.identity;
@@ -218,7 +218,7 @@ impl Session {
                 .hinted("or give this stack another name with --stack"));
             }
         }
-        Ok(())
+        engine::check(state, resources::revive).map_err(unusable)
     }
 
     /// For calls outside the engine.

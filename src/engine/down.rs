@@ -15,7 +15,7 @@ use crate::state::Phase;
 /// # Errors
 /// The record cannot be understood, before anything is asked of AWS. What fails later is in the result.
 pub async fn down<C: 'static>(engine: &mut Engine<'_, C>) -> Result<RunResult> {
-    engine.check()?;
+    super::check(engine.state, engine.revive)?;
     let all: HashSet<String> = engine
         .state
         .steps

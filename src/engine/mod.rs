@@ -32,6 +32,8 @@ use crate::state::{Phase, Record, State};
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 /// How often one run tries a create whose answers keep getting lost.
 const CREATE_ATTEMPTS: u32 = 3;
+/// How often one run tries an update whose answers keep getting lost.
+const CHANGE_ATTEMPTS: u32 = 3;
 /// How long a deleted resource may stay visible. Terraform allows a function 10 minutes and a domain one.
 const GONE_DEADLINE: Duration = Duration::from_mins(10);
 /// Between two looks at a resource that is being deleted.
@@ -39,6 +41,22 @@ const GONE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Makes a recorded resource from its kind and desired state; an unknown kind or another shape is an error.
 pub type Revive<C> = fn(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<C>>>;
+
+/// Makes a resource of every record, so that one that was edited by hand is refused before anything begins.
+///
+/// # Errors
+/// A record cannot be understood; its step is named.
+pub fn check<C>(state: &State, revive: Revive<C>) -> Result<()> {
+    state
+        .steps
+        .iter()
+        .try_for_each(|record| revived(revive, record).map(drop))
+}
+
+fn revived<C>(revive: Revive<C>, record: &Record) -> Result<Rc<dyn Erased<C>>> {
+    revive(&record.kind, &record.desired)
+        .with_context(|| format!("the record of step {} cannot be used", record.step))
+}
 
 /// Where the state is kept. Returns only once it would survive a crash.
 pub trait Store {
@@ -210,14 +228,6 @@ impl<C: 'static> Engine<'_, C> {
         (self.report)(event);
     }
 
-    /// Makes a resource of every record, so that one that was edited by hand is refused before anything begins.
-    fn check(&self) -> Result<()> {
-        self.state
-            .steps
-            .iter()
-            .try_for_each(|record| self.revive(record).map(drop))
-    }
-
     /// Writes the state as it is now. What follows may rely on it having arrived.
     fn save(&mut self) -> Result<()> {
         self.state.serial += 1;
@@ -245,8 +255,7 @@ impl<C: 'static> Engine<'_, C> {
     }
 
     fn revive(&self, record: &Record) -> Result<Rc<dyn Erased<C>>> {
-        (self.revive)(&record.kind, &record.desired)
-            .with_context(|| format!("the record of step {} cannot be used", record.step))
+        revived(self.revive, record)
     }
 
     /// Which recorded steps go together with another one when all of `going` are deleted: child to parent.
@@ -369,6 +378,20 @@ async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Brought> {
             Err(found) => return Err(found.context(format!("{error}; and looking for what it made failed"))),
         }
     }
+}
+
+/// Changes it in place; once more where the answer was lost, as an update may be repeated.
+async fn change<C>(resource: &dyn Erased<C>, cx: &Cx<C>, before: &Value, output: &Value) -> Result<Value> {
+    for _ in 1..CHANGE_ATTEMPTS {
+        match resource.update(cx, before, output).await {
+            Err(error) if class(&error) == Some(Class::Ambiguous) => {
+                cx.waiting("a second look at what the interrupted call may have changed");
+                tokio::time::sleep(SECOND_LOOK).await;
+            }
+            settled => return settled,
+        }
+    }
+    resource.update(cx, before, output).await
 }
 
 /// Deletes it and waits until it is seen to be gone. Without an output it first looks whether it exists at all.

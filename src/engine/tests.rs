@@ -738,6 +738,26 @@ fn every_lost_answer_is_settled_in_the_same_run() {
 }
 
 #[test]
+fn every_lost_answer_of_a_change_is_settled_in_the_same_run() {
+    for fault in [Fault::AnswerLost, Fault::RequestLost] {
+        for call in 0..sample().len() {
+            block_on(async {
+                let mut world = World::new();
+                assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
+                let grown: Shape = (sample().into_iter())
+                    .map(|(kind, size, needs)| (kind, if size == 1 { 2 } else { size }, needs))
+                    .collect();
+                let number = world.cloud.calls.get() + call;
+                world.cloud.faults.borrow_mut().insert(number, fault);
+                let result = world.up(&stack(&grown, "1a2b3c4d")).await;
+                assert!(result.is_done(), "{fault:?} at call {call}: {result:?}");
+                world.assert_whole(&grown);
+            });
+        }
+    }
+}
+
+#[test]
 fn a_failed_step_stops_its_dependents_only_and_up_goes_on_from_there() {
     for call in 0..sample().len() {
         block_on(async {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::decide::{Decision, Wanted, decide};
 use super::plan::{Change, Plan, Wish};
 use super::status::{Live, Lives};
-use super::{Brought, Engine, Finished, Next, RunResult, Running, chain, look, make, millis, unmake};
+use super::{Brought, Engine, Finished, Next, RunResult, Running, chain, change, look, make, millis, unmake};
 use crate::graph::{Outputs, Stack};
 use crate::report::Event;
 use crate::report::event::{Action, Outcome, StepName};
@@ -33,7 +33,7 @@ pub async fn up<C: 'static>(
     plan: &Plan,
     wish: &Wish,
 ) -> Result<RunResult> {
-    engine.check()?;
+    super::check(engine.state, engine.revive)?;
     engine.tell(Event::Started {
         command: "up",
         stack: engine.state.stack.clone(),
@@ -253,7 +253,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                 }
                 self.running
                     .begin(&cloud, &step.name, resource, |resource, cx| async move {
-                        let output = resource.update(&cx, &before, &output).await?;
+                        let output = change(&*resource, &cx, &before, &output).await?;
                         let retires = record.phase == Phase::Retiring || resource.retires(&before)?;
                         Ok(Brought::Changed { output, retires })
                     });
