@@ -227,7 +227,7 @@ impl<'de> Deserializer<'de> for Placeholder<'_> {
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Self::Error> {
         let bytes = self.0.bytes().map(u64::from);
-        visitor.visit_u64(bytes.fold(u64::MAX, |number, byte| number.wrapping_sub(byte)))
+        visitor.visit_u64(bytes.fold(u64::MAX, u64::wrapping_sub))
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Self::Error> {

@@ -49,7 +49,8 @@ impl Cx<Aws> {
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        self.patiently(|| once(operation, send()), |error| Some(error))
+        // On the heap: the SDK makes futures of many kilobytes.
+        self.patiently(|| once(operation, Box::pin(send())), |error| Some(error))
             .await
     }
 

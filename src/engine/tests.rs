@@ -312,6 +312,9 @@ fn revive(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<Cloud>>> {
 /// One step of a random stack: its kind, its size, and which earlier steps it needs.
 type Shape = Vec<(u8, u32, Vec<usize>)>;
 
+/// The outputs of two kinds.
+type Outs = (Vec<Out>, Vec<Out>);
+
 enum AnyHandle {
     Plain(Handle<Plain>),
     Unique(Handle<Unique>),
@@ -361,19 +364,17 @@ fn stack(shape: &Shape, owner: &str) -> Stack<Cloud> {
         let (owner, size) = (owner.to_owned(), *size);
         let fake = {
             let name = name.clone();
-            move |((plains, uniques), (children, snapshots)): ((Vec<Out>, Vec<Out>), (Vec<Out>, Vec<Out>))| {
-                Fake {
-                    name: name.clone(),
-                    owner: owner.clone(),
-                    parent: plains.first().map(|out| out.id),
-                    needs: [plains, uniques, children, snapshots]
-                        .concat()
-                        .iter()
-                        .map(|out| out.id)
-                        .collect(),
-                    size,
-                    color: size / 8,
-                }
+            move |((plains, uniques), (children, snapshots)): (Outs, Outs)| Fake {
+                name: name.clone(),
+                owner: owner.clone(),
+                parent: plains.first().map(|out| out.id),
+                needs: [plains, uniques, children, snapshots]
+                    .concat()
+                    .iter()
+                    .map(|out| out.id)
+                    .collect(),
+                size,
+                color: size / 8,
             }
         };
         let needs = ((plains, uniques), (children, snapshots));

@@ -425,7 +425,7 @@ impl Hand {
                 let limit = |name: &str, account: f64| {
                     limits[name]
                         .as_f64()
-                        .filter(|limit| *limit >= 0.0 && *limit != account)
+                        .filter(|limit| (0.0..account).contains(limit))
                 };
                 let limits = json!([
                     limit("throttlingRateLimit", 10000.0),
