@@ -263,6 +263,13 @@ impl Hand {
     /// Everything that a stack is made of, without ids, dates and what AWS adds by itself, sorted: two stacks of one
     /// configuration have the same portrait.
     pub fn portrait(&self, owner: &str) -> Value {
+        // Whatever the order of its keys.
+        let document = |encoded: &str| -> Value {
+            let text = percent_encoding::percent_decode_str(encoded)
+                .decode_utf8()
+                .unwrap();
+            serde_json::from_str(&text).unwrap()
+        };
         let mut parts = Vec::new();
         let mut add = |kind: &str, part: Value| parts.push(json!({ kind: part }));
         for name in self.iam("Action=ListRoles").split("<RoleName>").skip(1) {
@@ -278,11 +285,11 @@ impl Hand {
                 "role",
                 json!([
                     name,
-                    between("<AssumeRolePolicyDocument>", "<"),
+                    document(&between("<AssumeRolePolicyDocument>", "<")),
                     between("<Tags>", "</Tags>")
                         .split_whitespace()
                         .collect::<String>(),
-                    policy.split('<').next(),
+                    document(policy.split('<').next().unwrap_or_default()),
                 ]),
             );
         }
