@@ -69,7 +69,7 @@ pub(super) async fn remove<C: 'static>(
                 let record = engine.state.record(&step).expect("what is left is on record");
                 let output = record.output.clone();
                 let resource = engine.revive(record).expect("`children` revived it");
-                if !running.lane_is_free(&*resource) {
+                if running.is_full() || !running.lane_is_free(&*resource) {
                     still.push(step);
                     continue;
                 }

@@ -30,6 +30,8 @@ use crate::state::{Phase, Record, State};
 
 /// Between two looks for a resource that an interrupted call may have made: lists may lag behind a create.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
+/// How many steps run, or are read, at once.
+const AT_ONCE: usize = 32;
 /// How often one run tries a create whose answers keep getting lost.
 const CREATE_ATTEMPTS: u32 = 3;
 /// How often one run tries an update whose answers keep getting lost.
@@ -153,6 +155,11 @@ impl<C: 'static> Running<C> {
             notes: mpsc::unbounded_channel(),
             stop_told: false,
         }
+    }
+
+    /// Whether no more calls may be under way: AWS's rates are lower than what a thousand calls at once would ask for.
+    fn is_full(&self) -> bool {
+        self.calls.len() >= AT_ONCE
     }
 
     fn lane_is_free(&self, resource: &dyn Erased<C>) -> bool {

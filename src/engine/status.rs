@@ -6,13 +6,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use anyhow::Context;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Revive;
 use super::decide::drift;
+use super::{AT_ONCE, Revive};
 use crate::resource::{Cx, Result};
 use crate::state::{Phase, Record, State};
 
@@ -74,16 +73,16 @@ pub enum StepState {
     Unfinished,
 }
 
-/// Reads every step that is on record as made, all at once.
+/// Reads every step that is on record as made, side by side.
 ///
 /// # Errors
 /// A record cannot be understood, or a read failed; the step is named.
 pub async fn survey<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State) -> Result<Lives> {
-    let mut reads = FuturesUnordered::new();
-    for record in &state.steps {
+    let reads = state.steps.iter().map(|record| {
         let cx = Cx::new(cloud.clone(), Rc::new(|_| ()));
-        reads.push(async move { (&record.step, look(&cx, revive, record).await) });
-    }
+        async move { (&record.step, look(&cx, revive, record).await) }
+    });
+    let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE);
     let mut lives = Lives::new();
     while let Some(read) = reads.next().await {
         let (step, live) = read;

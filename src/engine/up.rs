@@ -2,7 +2,7 @@
 //!
 //! Must not delete what the stack still has, except where a step is to be made anew.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use anyhow::anyhow;
@@ -16,7 +16,7 @@ use super::{Brought, Engine, Finished, Next, RunResult, Running, chain, change, 
 use crate::graph::{Outputs, Stack};
 use crate::report::Event;
 use crate::report::event::{Action, Outcome, StepName};
-use crate::resource::{Cx, Erased, Result};
+use crate::resource::{Erased, Result};
 use crate::state::{Phase, Record};
 
 /// Creates, resumes, changes or keeps every step of `stack`, then takes away what nothing uses any more: the recorded
@@ -48,13 +48,33 @@ pub async fn up<C: 'static>(
     if !result.is_done() {
         return Ok(result);
     }
+    let places: HashMap<&str, usize> = stack
+        .steps()
+        .iter()
+        .enumerate()
+        .map(|(place, step)| (step.name.as_str(), place))
+        .collect();
+    let mut dependents = vec![Vec::new(); stack.steps().len()];
+    for (place, step) in stack.steps().iter().enumerate() {
+        for need in &step.needs {
+            dependents[places[need.as_str()]].push(place);
+        }
+    }
+    let missing: Vec<usize> = stack.steps().iter().map(|step| step.needs.len()).collect();
     let mut up = Up {
         engine,
         stack,
         wish,
         lives,
         outputs: Outputs::new(),
-        waiting: (0..stack.steps().len()).collect(),
+        places,
+        dependents,
+        followers: HashMap::new(),
+        missing_soon: missing.clone(),
+        missing,
+        ready: BTreeMap::new(),
+        unsaved: Vec::new(),
+        ended: HashSet::new(),
         running: Running::new(),
         result: RunResult::default(),
     };
@@ -106,6 +126,10 @@ async fn remove<C: 'static>(engine: &mut Engine<'_, C>, steps: HashSet<String>) 
     super::down::remove(engine, &steps).await
 }
 
+/// How many intents are written at once, and how many results wait for the next write: enough that the file is not
+/// rewritten for every step of a large stack, and few enough that a killed run has little to look for.
+const WINDOW: usize = 32;
+
 struct Up<'e, 'a, 's, C> {
     engine: &'e mut Engine<'a, C>,
     stack: &'s Stack<C>,
@@ -113,18 +137,71 @@ struct Up<'e, 'a, 's, C> {
     /// What was seen of each step when the run began.
     lives: Lives,
     outputs: Outputs,
-    /// Indexes of the steps that are neither running, done, failed nor held back.
-    waiting: Vec<usize>,
+    /// By name: the place in the stack.
+    places: HashMap<&'s str, usize>,
+    /// By place: the steps that need it.
+    dependents: Vec<Vec<usize>>,
+    /// By place: the steps that are to change only after it.
+    followers: HashMap<usize, Vec<usize>>,
+    /// By place: how many of its needs are not published.
+    missing: Vec<usize>,
+    /// By place: the same without those that wait only for the next write.
+    missing_soon: Vec<usize>,
+    /// What can begin, by place.
+    ready: BTreeMap<usize, Ready<C>>,
+    /// Results that are not durable yet, and so not published.
+    unsaved: Vec<Unsaved<C>>,
+    /// Steps that ended, in any way.
+    ended: HashSet<usize>,
     running: Running<C>,
     result: RunResult,
 }
 
-impl<C: 'static> Up<'_, '_, '_, C> {
+/// A step whose needs are published and for which something is to be done.
+struct Ready<C> {
+    resource: Rc<dyn Erased<C>>,
+    lane: Option<String>,
+    work: Work,
+    /// Whether its intent is durable.
+    intended: bool,
+}
+
+enum Work {
+    Create,
+    /// Look for what an interrupted run may have made.
+    Resume,
+    Update {
+        before: Value,
+        output: Value,
+        is_retiring: bool,
+    },
+    /// With the recorded output, if any.
+    Delete(Option<Value>),
+}
+
+/// The result of a step.
+struct Unsaved<C> {
+    place: usize,
+    resource: Rc<dyn Erased<C>>,
+    lane: Option<String>,
+    output: Value,
+    outcome: Outcome,
+    millis: u64,
+    /// Whether another step could begin once it is published.
+    unblocks: bool,
+}
+
+impl<'s, C: 'static> Up<'_, '_, 's, C> {
     async fn run(&mut self) {
+        // Before the first of them is published, which begins others.
+        let roots: Vec<usize> = (0..self.missing.len())
+            .filter(|place| self.missing[*place] == 0)
+            .collect();
+        for place in roots {
+            self.prepare(place);
+        }
         loop {
-            if !self.engine.stopping() {
-                self.begin_what_can();
-            }
+            self.begin_what_can();
             if self.running.calls.is_empty() {
                 break;
             }
@@ -136,61 +213,163 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                 }),
             }
         }
-        self.result.interrupted = self.engine.stopping() && !self.waiting.is_empty();
+        if self.engine.stopping() && self.ended.len() < self.stack.steps().len() {
+            self.result.interrupted = true;
+            self.withdraw();
+        }
     }
 
-    /// Begins every step whose needs are done, until a whole pass begins none.
+    /// Writes what has to be durable, publishes it, and begins every step that can, until none is left that could.
     fn begin_what_can(&mut self) {
         loop {
-            let mut moved = false;
-            for index in std::mem::take(&mut self.waiting) {
-                let step = &self.stack.steps()[index];
-                let missing = step.needs.iter().find(|need| !self.outputs.contains_key(*need));
-                let began = match missing {
-                    Some(need) => self.is_held_back(&step.name, need),
-                    None => self.begin(index),
-                };
-                if began {
-                    moved = true;
-                } else {
-                    self.waiting.push(index);
-                }
+            if !self.engine.stopping() {
+                while self.begin_next() {}
             }
-            if !moved {
+            let is_urgent = |unsaved: &Unsaved<C>| {
+                let lane_is_busy = unsaved
+                    .lane
+                    .as_ref()
+                    .is_some_and(|lane| self.running.lanes.contains(lane));
+                // What it unblocks is mostly in its lane, and would wait there.
+                unsaved.unblocks && !lane_is_busy
+            };
+            let is_due = self.running.calls.is_empty()
+                || self.unsaved.len() >= WINDOW
+                || self.unsaved.iter().any(is_urgent);
+            if self.unsaved.is_empty() || !is_due {
                 return;
             }
+            self.save();
         }
     }
 
-    /// Whether the step cannot begin in this run, since one that must be done before failed or was held back.
-    fn is_held_back(&mut self, step: &str, before: &str) -> bool {
-        let held = self.result.failed.iter().any(|(name, _)| name == before)
-            || self.result.held_back.iter().any(|(name, _)| name == before);
-        if held {
-            self.result.held_back.push((step.to_owned(), before.to_owned()));
-            self.engine.tell(Event::HeldBack {
-                step: step.to_owned(),
-                because: before.to_owned(),
-            });
-        }
-        held
-    }
-
-    /// Begins the step's next call, or settles it without one. `false`: its lane is busy, or it follows another.
-    fn begin(&mut self, index: usize) -> bool {
-        let step = &self.stack.steps()[index];
-        let resource = match step.resource(&self.outputs) {
-            Ok(resource) => resource,
-            Err(error) => {
-                self.fail(&step.name, error);
-                return true;
-            }
-        };
-        if !self.running.lane_is_free(&*resource) {
+    /// Begins the first step that is ready and whose lane is free; `false` if there is none, or no more may run.
+    fn begin_next(&mut self) -> bool {
+        if self.running.is_full() {
             return false;
         }
+        let free = |ready: &Ready<C>| {
+            ready
+                .lane
+                .as_ref()
+                .is_none_or(|lane| !self.running.lanes.contains(lane))
+        };
+        let Some((&place, ready)) = self.ready.iter().find(|(_, ready)| free(ready)) else {
+            return false;
+        };
+        if !ready.intended {
+            // Whatever has to be made next is intended along with it, in the same write.
+            let others = self
+                .ready
+                .iter()
+                .filter(|(_, ready)| matches!(ready.work, Work::Create) && !ready.intended);
+            let mut intended: Vec<usize> = others.map(|(place, _)| *place).take(WINDOW).collect();
+            if !intended.contains(&place) {
+                intended.push(place);
+            }
+            for place in &intended {
+                self.intend(*place);
+            }
+            // A failed write has failed the step, so it is looked for again.
+            if self.save() {
+                for place in intended {
+                    self.ready
+                        .get_mut(&place)
+                        .expect("only its beginning ends its being ready")
+                        .intended = true;
+                }
+            } else {
+                for place in intended {
+                    self.ready.remove(&place);
+                    self.fail(
+                        place,
+                        anyhow!("the state cannot be recorded: nothing was asked of AWS for this step"),
+                    );
+                }
+                return true;
+            }
+        }
+        let ready = self.ready.remove(&place).expect("just found");
+        self.begin(place, ready);
+        true
+    }
+
+    /// Puts on record, not yet durably, what is about to be done.
+    fn intend(&mut self, place: usize) {
+        let ready = &self.ready[&place];
+        let phase = match ready.work {
+            Work::Create => {
+                let desired = ready.resource.desired();
+                self.put_record(place, desired);
+                return;
+            }
+            Work::Resume => return,
+            Work::Update { .. } => Phase::Updating,
+            Work::Delete(_) => Phase::Deleting,
+        };
+        let name = &self.stack.steps()[place].name;
+        self.engine.state.record_mut(name).expect("it is on record").phase = phase;
+    }
+
+    /// Takes back the intents of what does not begin any more.
+    fn withdraw(&mut self) {
+        let withdrawn: HashSet<&str> = (self.ready.iter())
+            .filter(|(_, ready)| ready.intended && matches!(ready.work, Work::Create))
+            .map(|(place, _)| self.stack.steps()[*place].name.as_str())
+            .collect();
+        if withdrawn.is_empty() {
+            return;
+        }
+        self.engine
+            .state
+            .steps
+            .retain(|record| !withdrawn.contains(record.step.as_str()));
+        // Left on record they would only be looked for in vain.
+        drop(self.engine.save());
+    }
+
+    fn begin(&mut self, place: usize, ready: Ready<C>) {
+        let step = &self.stack.steps()[place].name;
+        let action = match ready.work {
+            Work::Create => Action::Create,
+            Work::Resume => Action::Resume,
+            Work::Update { .. } => Action::Update,
+            Work::Delete(_) => Action::Delete,
+        };
+        self.engine.tell(Event::StepStarted {
+            step: step.clone(),
+            action,
+        });
+        let cloud = self.engine.cloud.clone();
+        let work = ready.work;
+        self.running
+            .begin(&cloud, step, ready.resource, |resource, cx| async move {
+                match work {
+                    Work::Create => make(&*resource, &cx).await,
+                    Work::Resume => Ok(Brought::Found(look(&*resource, &cx).await?)),
+                    Work::Delete(output) => unmake(&*resource, &cx, output).await,
+                    Work::Update {
+                        before,
+                        output,
+                        is_retiring,
+                    } => {
+                        let output = change(&*resource, &cx, &before, &output).await?;
+                        let retires = is_retiring || resource.retires(&before)?;
+                        Ok(Brought::Changed { output, retires })
+                    }
+                }
+            });
+    }
+
+    /// Decides on a step whose needs are published.
+    fn prepare(&mut self, place: usize) {
+        let step = &self.stack.steps()[place];
+        let resource = match step.resource(&self.outputs) {
+            Ok(resource) => resource,
+            Err(error) => return self.fail(place, error),
+        };
         let desired = resource.desired();
-        let record = self.engine.state.record(&step.name).cloned();
+        let record = self.engine.state.record(&step.name);
         let wanted = Wanted {
             desired: &desired,
             fixed: resource.fixed(),
@@ -198,101 +377,169 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             named: self.wish.replace.contains(&step.name),
             repair: self.wish.repair,
         };
-        let decision = decide(record.as_ref(), self.lives.get(&step.name), wanted);
-        let changes = matches!(decision, Decision::Update { .. } | Decision::Replace(_));
-        if changes
-            && let Some(before) = step
+        let decision = decide(record, self.lives.get(&step.name), wanted);
+        if matches!(decision, Decision::Update { .. } | Decision::Replace(_)) {
+            let unpublished = step
                 .follows
                 .iter()
-                .find(|other| !self.outputs.contains_key(*other))
-        {
-            return self.is_held_back(&step.name, before);
+                .find(|other| !self.outputs.contains_key(*other));
+            if let Some(before) = unpublished {
+                let before = self.places[before.as_str()];
+                if self.ended.contains(&before) {
+                    self.hold_back(place, before);
+                } else {
+                    self.followers.entry(before).or_default().push(place);
+                }
+                return;
+            }
         }
-        let cloud = self.engine.cloud.clone();
-        match decision {
-            Decision::Create => {
-                self.put_record(index, desired);
-                if let Err(error) = self.engine.intend(&step.name, Phase::Creating, Action::Create) {
-                    self.fail(&step.name, error);
-                    return true;
-                }
-                self.running
-                    .begin(&cloud, &step.name, resource, |resource, cx| async move {
-                        make(&*resource, &cx).await
-                    });
+        let recorded = match (&decision, record) {
+            (Decision::Resume | Decision::Replace(_), Some(record)) => match self.engine.revive(record) {
+                Ok(recorded) => Some(recorded),
+                Err(error) => return self.fail(place, error),
+            },
+            _ => None,
+        };
+        let output = record.and_then(|record| record.output.clone());
+        let is_retiring = record.is_some_and(|record| record.phase == Phase::Retiring);
+        let is_intended = record.is_some_and(|record| record.phase == Phase::Deleting);
+        let work = match (decision, output) {
+            (Decision::Create, _) => Work::Create,
+            (Decision::Resume, _) => Work::Resume,
+            (Decision::Replace(_), output) => Work::Delete(output),
+            (Decision::Update { before, .. }, Some(output)) => Work::Update {
+                before,
+                output,
+                is_retiring,
+            },
+            (Decision::Keep, Some(output)) => return self.keep(place, resource, output),
+            (Decision::Keep | Decision::Update { .. }, None) => {
+                return self.fail(place, anyhow!("a step on record as ready has no output"));
             }
-            Decision::Resume => {
-                let record = record.expect("a resumed step is on record");
-                self.begin_recorded(&record, Action::Resume, |resource, cx| async move {
-                    Ok(Brought::Found(look(&*resource, &cx).await?))
-                });
-            }
-            Decision::Replace(_) => {
-                let record = record.expect("a replaced step is on record");
-                if record.phase != Phase::Deleting
-                    && let Err(error) = self.engine.record_intent(&step.name, Phase::Deleting)
-                {
-                    self.fail(&step.name, error);
-                    return true;
-                }
-                let output = record.output.clone();
-                self.begin_recorded(&record, Action::Delete, |resource, cx| async move {
-                    unmake(&*resource, &cx, output).await
-                });
-            }
-            Decision::Keep => self.keep(index, &*resource, record.expect("a kept step is on record")),
-            Decision::Update { before, .. } => {
-                let record = record.expect("an updated step is on record");
-                let Some(output) = record.output else {
-                    self.fail(&step.name, anyhow!("a step on record as ready has no output"));
-                    return true;
-                };
-                if let Err(error) = self.engine.intend(&step.name, Phase::Updating, Action::Update) {
-                    self.fail(&step.name, error);
-                    return true;
-                }
-                self.running
-                    .begin(&cloud, &step.name, resource, |resource, cx| async move {
-                        let output = change(&*resource, &cx, &before, &output).await?;
-                        let retires = record.phase == Phase::Retiring || resource.retires(&before)?;
-                        Ok(Brought::Changed { output, retires })
-                    });
-            }
-            Decision::Refuse(fields) => self.fail(
-                &step.name,
-                anyhow!(
+            (Decision::Refuse(fields), _) => {
+                let error = anyhow!(
                     "AWS cannot change {} of this {} in place, and a new one loses {}",
                     fields.join(", "),
                     resource.kind(),
                     resource.loses().expect("only what loses something is refused")
-                ),
-            ),
-        }
-        true
+                );
+                return self.fail(place, error);
+            }
+        };
+        let resource = recorded.unwrap_or(resource);
+        let ready = Ready {
+            lane: resource.lane(),
+            resource,
+            intended: is_intended || matches!(work, Work::Resume),
+            work,
+        };
+        self.ready.insert(place, ready);
     }
 
-    /// Publishes what is as it should be; puts on record what somebody else had already done.
-    fn keep(&mut self, index: usize, resource: &dyn Erased<C>, record: Record) {
-        let step = &self.stack.steps()[index];
-        let Some(output) = record.output else {
-            self.fail(&step.name, anyhow!("a step on record as ready has no output"));
-            return;
-        };
+    /// What is as it should be; puts on record what somebody else had already done.
+    fn keep(&mut self, place: usize, resource: Rc<dyn Erased<C>>, output: Value) {
+        let step = &self.stack.steps()[place];
         let desired = resource.desired();
-        if record.desired != desired || record.needs != step.needs {
-            let record = self
-                .engine
-                .state
-                .record_mut(&step.name)
-                .expect("a kept step is on record");
+        let record = self
+            .engine
+            .state
+            .record_mut(&step.name)
+            .expect("a kept step is on record");
+        let unsaved = Unsaved {
+            place,
+            lane: None,
+            resource,
+            output,
+            outcome: Outcome::Unchanged,
+            millis: 0,
+            unblocks: true,
+        };
+        if record.desired == desired && record.needs == step.needs {
+            self.publish(unsaved);
+        } else {
             record.desired = desired;
             record.needs.clone_from(&step.needs);
-            if let Err(error) = self.engine.save() {
-                self.fail(&step.name, error);
-                return;
+            self.wait_for_save(unsaved);
+        }
+    }
+
+    fn wait_for_save(&mut self, mut unsaved: Unsaved<C>) {
+        unsaved.unblocks = self.followers.contains_key(&unsaved.place);
+        for dependent in &self.dependents[unsaved.place] {
+            self.missing_soon[*dependent] -= 1;
+            unsaved.unblocks |= self.missing_soon[*dependent] == 0;
+        }
+        self.unsaved.push(unsaved);
+    }
+
+    /// Makes the state durable and publishes what waited for it; `false` if it could not be written.
+    fn save(&mut self) -> bool {
+        let saved = self.engine.save();
+        let unsaved = std::mem::take(&mut self.unsaved);
+        match saved {
+            Ok(()) => {
+                for unsaved in unsaved {
+                    for dependent in &self.dependents[unsaved.place] {
+                        self.missing_soon[*dependent] += 1;
+                    }
+                    self.publish(unsaved);
+                }
+                true
+            }
+            Err(error) => {
+                let why = chain(&error).join(": ");
+                for unsaved in unsaved {
+                    self.fail(unsaved.place, anyhow!("{why}"));
+                }
+                false
             }
         }
-        self.finish(index, resource, output, Outcome::Unchanged, 0);
+    }
+
+    /// Tells that it is done, and lets the steps that need it, and those that follow it, know its output.
+    fn publish(&mut self, unsaved: Unsaved<C>) {
+        let place = unsaved.place;
+        self.engine.tell(Event::StepFinished {
+            step: self.stack.steps()[place].name.clone(),
+            outcome: unsaved.outcome,
+            with: None,
+            id: unsaved.resource.id(&unsaved.output).ok(),
+            millis: unsaved.millis,
+        });
+        self.outputs
+            .insert(self.stack.steps()[place].name.clone(), unsaved.output);
+        self.ended.insert(place);
+        let dependents = self.dependents[place].clone();
+        for dependent in dependents {
+            self.missing[dependent] -= 1;
+            self.missing_soon[dependent] -= 1;
+            if self.missing[dependent] == 0 && !self.ended.contains(&dependent) {
+                self.prepare(dependent);
+            }
+        }
+        for follower in self.followers.remove(&place).unwrap_or_default() {
+            self.prepare(follower);
+        }
+    }
+
+    /// Holds back all that wait for this step.
+    fn hold_back_dependents(&mut self, place: usize) {
+        let mut waiting = self.dependents[place].clone();
+        waiting.extend(self.followers.remove(&place).unwrap_or_default());
+        for dependent in waiting {
+            if !self.ended.contains(&dependent) {
+                self.hold_back(dependent, place);
+            }
+        }
+    }
+
+    fn hold_back(&mut self, place: usize, because: usize) {
+        let name = |place: usize| self.stack.steps()[place].name.clone();
+        let (step, because) = (name(place), name(because));
+        self.ended.insert(place);
+        self.result.held_back.push((step.clone(), because.clone()));
+        self.engine.tell(Event::HeldBack { step, because });
+        self.hold_back_dependents(place);
     }
 
     /// Takes away what updates left of earlier states, now that all that used it has moved.
@@ -328,11 +575,11 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         let resource = match step.resource(&self.outputs) {
             Ok(resource) => resource,
             Err(error) => {
-                self.fail(&step.name, error);
+                self.fail(index, error);
                 return true;
             }
         };
-        if !self.running.lane_is_free(&*resource) {
+        if self.running.is_full() || !self.running.lane_is_free(&*resource) {
             return false;
         }
         let output = self.outputs[&step.name].clone();
@@ -372,35 +619,13 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                     millis: millis(finished.began),
                 });
             }
-            Err(error) => self.fail(&step, error),
-        }
-    }
-
-    /// Begins a call that settles what an interrupted run intended, with the inputs that it recorded.
-    fn begin_recorded<F>(
-        &mut self,
-        record: &Record,
-        action: Action,
-        call: impl FnOnce(Rc<dyn Erased<C>>, Cx<C>) -> F,
-    ) where
-        F: Future<Output = Result<Brought>> + 'static,
-    {
-        match self.engine.revive(record) {
-            Ok(recorded) => {
-                self.engine.tell(Event::StepStarted {
-                    step: record.step.clone(),
-                    action,
-                });
-                self.running
-                    .begin(&self.engine.cloud, &record.step, recorded, call);
-            }
-            Err(error) => self.fail(&record.step, error),
+            Err(error) => self.fail(self.places[step.as_str()], error),
         }
     }
 
     /// Puts a record without output for this step where the file's order wants it.
-    fn put_record(&mut self, index: usize, desired: Value) {
-        let step = &self.stack.steps()[index];
+    fn put_record(&mut self, place: usize, desired: Value) {
+        let step = &self.stack.steps()[place];
         let record = Record {
             step: step.name.clone(),
             phase: Phase::Creating,
@@ -409,22 +634,18 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             desired,
             output: None,
         };
-        let state = &mut *self.engine.state;
-        state.steps.retain(|record| record.step != step.name);
-        let after = |name: &str| {
-            self.stack.steps()[index + 1..]
-                .iter()
-                .any(|step| step.name == name)
+        let records = &mut self.engine.state.steps;
+        records.retain(|record| record.step != step.name);
+        let is_later = |record: &Record| {
+            self.places
+                .get(record.step.as_str())
+                .is_some_and(|other| *other > place)
         };
-        let at = state
-            .steps
-            .iter()
-            .position(|record| after(&record.step))
-            .unwrap_or(state.steps.len());
-        state.steps.insert(at, record);
+        let at = records.iter().position(is_later).unwrap_or(records.len());
+        records.insert(at, record);
     }
 
-    /// Records what a call brought, durably, then publishes it.
+    /// Records what a call brought. It is published with the next write.
     fn settle(&mut self, finished: Finished<C>) {
         let Finished {
             step,
@@ -432,53 +653,38 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             began,
             brought,
         } = finished;
-        let index = self
-            .stack
-            .steps()
-            .iter()
-            .position(|declared| declared.name == step)
-            .expect("only declared steps are begun");
-        let brought = match brought {
-            Ok(brought) => brought,
-            Err(error) => {
-                self.fail(&step, error);
-                return;
-            }
-        };
-        let mut phase = Phase::Ready;
-        let made = match brought {
-            Brought::Made {
+        let place = self.places[step.as_str()];
+        let (output, outcome, phase) = match brought {
+            Err(error) => return self.fail(place, error),
+            Ok(Brought::Made {
                 output,
                 adopted: false,
-            } => Some((output, Outcome::Created)),
-            Brought::Made {
-                output,
-                adopted: true,
-            }
-            | Brought::Found(Some(output)) => Some((output, Outcome::Adopted)),
-            Brought::Changed { output, retires } => {
-                phase = if retires { Phase::Retiring } else { Phase::Ready };
-                Some((output, Outcome::Updated))
-            }
-            Brought::Found(None) => {
-                self.engine.state.steps.retain(|record| record.step != step);
-                None
-            }
-            Brought::Retired => unreachable!("nothing is retired before every step is done"),
-            Brought::Gone => {
-                if let Err(error) = self.forget_deleted(&step, began) {
-                    self.fail(&step, error);
-                    return;
+            }) => (output, Outcome::Created, Phase::Ready),
+            Ok(
+                Brought::Made {
+                    output,
+                    adopted: true,
                 }
-                None
+                | Brought::Found(Some(output)),
+            ) => (output, Outcome::Adopted, Phase::Ready),
+            Ok(Brought::Changed { output, retires }) => {
+                let phase = if retires { Phase::Retiring } else { Phase::Ready };
+                (output, Outcome::Updated, phase)
             }
-        };
-        let Some((output, outcome)) = made else {
             // Nothing of it is left, so it starts over.
-            self.lives.remove(&step);
-            self.waiting.push(index);
-            self.waiting.sort_unstable();
-            return;
+            Ok(Brought::Found(None)) => {
+                self.engine.state.steps.retain(|record| record.step != step);
+                self.lives.remove(&step);
+                return self.prepare(place);
+            }
+            Ok(Brought::Gone) => {
+                self.lives.remove(&step);
+                return match self.forget_deleted(&step, began) {
+                    Ok(()) => self.prepare(place),
+                    Err(error) => self.fail(place, error),
+                };
+            }
+            Ok(Brought::Retired) => unreachable!("nothing is retired before every step is done"),
         };
         self.result.changed += 1;
         let record = self
@@ -488,24 +694,26 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             .expect("a begun step is on record");
         record.phase = phase;
         record.desired = resource.desired();
-        record.needs.clone_from(&self.stack.steps()[index].needs);
+        record.needs.clone_from(&self.stack.steps()[place].needs);
         record.output = Some(output.clone());
-        if let Err(error) = self.engine.save() {
-            self.fail(&step, error);
-            return;
-        }
-        if outcome == Outcome::Adopted && self.differs(index, &*resource) {
+        if outcome == Outcome::Adopted && self.differs(place, &*resource) {
             // What was found is what the interrupted run wanted; what is wanted now is decided on that.
             self.lives.insert(step, Live::Present(resource.desired()));
-            self.waiting.push(index);
-            self.waiting.sort_unstable();
-            return;
+            return self.prepare(place);
         }
-        self.finish(index, &*resource, output, outcome, millis(began));
+        self.wait_for_save(Unsaved {
+            place,
+            lane: resource.lane(),
+            resource,
+            output,
+            outcome,
+            millis: millis(began),
+            unblocks: false,
+        });
     }
 
-    fn differs(&self, index: usize, recorded: &dyn Erased<C>) -> bool {
-        self.stack.steps()[index]
+    fn differs(&self, place: usize, recorded: &dyn Erased<C>) -> bool {
+        self.stack.steps()[place]
             .resource(&self.outputs)
             .is_ok_and(|resource| resource.desired() != recorded.desired())
     }
@@ -527,30 +735,14 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         self.engine.record_gone(step, &children, began)
     }
 
-    fn finish(
-        &mut self,
-        index: usize,
-        resource: &dyn Erased<C>,
-        output: Value,
-        outcome: Outcome,
-        millis: u64,
-    ) {
-        let step = &self.stack.steps()[index].name;
-        self.engine.tell(Event::StepFinished {
-            step: step.clone(),
-            outcome,
-            with: None,
-            id: resource.id(&output).ok(),
-            millis,
-        });
-        self.outputs.insert(step.clone(), output);
-    }
-
-    fn fail(&mut self, step: &str, error: anyhow::Error) {
+    fn fail(&mut self, place: usize, error: anyhow::Error) {
+        let step = self.stack.steps()[place].name.clone();
         self.engine.tell(Event::StepFailed {
-            step: step.to_owned(),
+            step: step.clone(),
             error: chain(&error),
         });
-        self.result.failed.push((step.to_owned(), error));
+        self.result.failed.push((step, error));
+        self.ended.insert(place);
+        self.hold_back_dependents(place);
     }
 }
