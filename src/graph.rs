@@ -22,6 +22,8 @@ type Build<C> = Box<dyn Fn(&Outputs) -> Result<Rc<dyn Erased<C>>>>;
 /// Every step of a stack, in an order in which each comes after all that it needs.
 pub struct Stack<C> {
     steps: Vec<Step<C>>,
+    /// By name: its place in `steps`.
+    places: HashMap<String, usize>,
 }
 
 /// One resource of the stack: its name, what it needs, and how its inputs come from their outputs.
@@ -137,7 +139,10 @@ needs_of_a_tuple!(A 0, B 1, D 2);
 
 impl<C: 'static> Default for Stack<C> {
     fn default() -> Self {
-        Self { steps: Vec::new() }
+        Self {
+            steps: Vec::new(),
+            places: HashMap::new(),
+        }
     }
 }
 
@@ -155,10 +160,8 @@ impl<C: 'static> Stack<C> {
         N: Needs,
     {
         let name = name.into();
-        assert!(
-            self.steps.iter().all(|step| step.name != name),
-            "a step's name is unique in its stack: {name}"
-        );
+        let earlier = self.places.insert(name.clone(), self.steps.len());
+        assert!(earlier.is_none(), "a step's name is unique in its stack: {name}");
         let mut names = needs.names();
         names.sort();
         names.dedup();
@@ -183,14 +186,10 @@ impl<C: 'static> Stack<C> {
         step: &Handle<R>,
         others: impl IntoIterator<Item = String>,
     ) {
-        let index = self
-            .steps
-            .iter()
-            .position(|declared| *declared.name == *step.step);
-        let index = index.expect("a handle is of a declared step");
+        let index = self.places[&*step.step];
         for other in others {
             assert!(
-                self.steps[..index].iter().any(|declared| declared.name == other),
+                self.places.get(&other).is_some_and(|place| *place < index),
                 "a step follows steps that are declared before it: {other}"
             );
             self.steps[index].follows.push(other);

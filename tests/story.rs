@@ -198,7 +198,7 @@ fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
     run(&["up"]).ok();
     let up = proxy.take();
     hand.assert_whole("after up");
-    assert!(aws_calls(&up) <= 22, "{} calls", aws_calls(&up));
+    assert!(aws_calls(&up) <= 20, "{} calls", aws_calls(&up));
     all.extend(up.clone());
 
     let again = run(&["up"]).ok();

@@ -20,6 +20,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::call_log::CallLog;
 use super::errors::call_error;
+use super::survey::Survey;
 use crate::error::Failure;
 use crate::resource::Class;
 
@@ -72,6 +73,8 @@ pub struct Aws {
     pub lambda: aws_sdk_lambda::Client,
     /// CloudWatch Logs.
     pub logs: aws_sdk_cloudwatchlogs::Client,
+    /// What was read so far, while everything is read at once.
+    pub survey: Option<Survey>,
 }
 
 /// How the SDK repeats calls of its own accord.
@@ -202,6 +205,7 @@ impl Aws {
             iam: client!(aws_sdk_iam),
             lambda: client!(aws_sdk_lambda),
             logs: client!(aws_sdk_cloudwatchlogs, QuotasAreFinal),
+            survey: None,
         }
     }
 }

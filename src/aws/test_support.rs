@@ -97,6 +97,7 @@ fn no_calls() -> Aws {
         iam: mocked!(aws_sdk_iam, none),
         lambda: mocked!(aws_sdk_lambda, none),
         logs: mocked!(aws_sdk_cloudwatchlogs, none),
+        survey: None,
     }
 }
 
@@ -165,6 +166,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         iam: client!(aws_sdk_iam),
         lambda: client!(aws_sdk_lambda),
         logs: client!(aws_sdk_cloudwatchlogs),
+        survey: None,
     };
     (World::new(aws, Vec::new()), requests)
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not repeat a call that may have been executed: that is the engine's to decide.
 
+use std::iter;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -19,8 +20,14 @@ const ROLE_PATIENCE: Duration = Duration::from_mins(10);
 const VISIBILITY_PATIENCE: Duration = Duration::from_secs(20);
 /// For another call on the same resource to end, or for a rate to be kept.
 const CONFLICT_PATIENCE: Duration = Duration::from_mins(2);
+/// After the first look at something that AWS is still making.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Between two tries, growing from one second by one second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Between two tries while a role spreads, which is what the whole stack waits for.
+const ROLE_PAUSE: Duration = Duration::from_millis(250);
+/// How many of those there are: it is mostly spread in 10 seconds.
+const ROLE_TRIES: usize = 60;
 
 fn patience(error: &CallError) -> Duration {
     match error.code.as_deref() {
@@ -35,6 +42,14 @@ fn patience(error: &CallError) -> Duration {
 /// 1 s, 2 s, … up to [`LONGEST_PAUSE`].
 fn pauses() -> impl Iterator<Item = Duration> {
     (1..).map(|seconds| LONGEST_PAUSE.min(Duration::from_secs(seconds)))
+}
+
+/// The pause after so many tries, the last of which ended in this error.
+fn pause_after(error: &CallError, tries: usize) -> Duration {
+    match error.code.as_deref() {
+        Some("InvalidParameterValueException") if tries <= ROLE_TRIES => ROLE_PAUSE,
+        _ => pauses().nth(tries - 1).expect("pauses never end"),
+    }
 }
 
 impl Cx<Aws> {
@@ -79,8 +94,7 @@ impl Cx<Aws> {
         F: Future<Output = Result<T, E>>,
     {
         let began = Instant::now();
-        let mut pauses = pauses();
-        loop {
+        for tries in 1.. {
             let failed = match attempt().await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
@@ -98,8 +112,9 @@ impl Cx<Aws> {
                 "{} to be accepted ({code}: {})",
                 error.operation, error.message
             ));
-            tokio::time::sleep(pauses.next().expect("pauses never end")).await;
+            tokio::time::sleep(pause_after(error, tries)).await;
         }
+        unreachable!("tries never end")
     }
 
     /// Asks until `ready` has an answer. `what` reads after "waiting for".
@@ -116,7 +131,7 @@ impl Cx<Aws> {
         F: Future<Output = Result<Option<T>>>,
     {
         let began = Instant::now();
-        for pause in pauses() {
+        for pause in iter::once(FIRST_PAUSE).chain(pauses()) {
             if let Some(answer) = ready().await? {
                 return Ok(answer);
             }

@@ -50,7 +50,7 @@ pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failur
     };
     let stack = stack::stack(&config, &session.identity, &state.owner, &packages);
     let wish = wish(&args.changes, &stack)?;
-    let lives = survey(&session.aws, resources::revive, &state)
+    let lives = survey(&session.aws_for_a_survey(), resources::revive, &state)
         .await
         .map_err(|error| hinted(error.into()))?;
     let plan = plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(session::unusable)?;

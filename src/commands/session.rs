@@ -221,6 +221,11 @@ impl Session {
         engine::check(state, resources::revive).map_err(unusable)
     }
 
+    /// For one survey of everything on record.
+    pub fn aws_for_a_survey(&self) -> Rc<Aws> {
+        Rc::new(self.aws.for_a_survey())
+    }
+
     /// For calls outside the engine.
     pub fn cx(&self, talk: &Rc<Talk>) -> Cx<Aws> {
         let talk = talk.clone();

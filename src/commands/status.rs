@@ -35,7 +35,7 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
     let packages = session::packages(&config)?;
     let session = Session::open(global, config.region.as_deref(), talk).await?;
     session.check(&state)?;
-    let mut lines = status(&session.aws, resources::revive, &state)
+    let mut lines = status(&session.aws_for_a_survey(), resources::revive, &state)
         .await
         .map_err(|error| hinted(error.into()))?;
     // A run that stopped early has not begun these.

@@ -35,7 +35,7 @@ pub async fn run(global: &Global, args: &Up, talk: &Talk) -> Result<(), Failure>
     };
     let stack = stack::stack(&config, &session.identity, &state.owner, &packages);
     let wish = plan::wish(&args.changes, &stack)?;
-    let lives = status::survey(&session.aws, resources::revive, &state)
+    let lives = status::survey(&session.aws_for_a_survey(), resources::revive, &state)
         .await
         .map_err(|error| session::hinted(error.into()))?;
     let plan =

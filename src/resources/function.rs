@@ -22,6 +22,8 @@ use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Resource, Result, Stranger};
 
+/// How long nobody asks for a new function.
+const PENDING_AT_LEAST: Duration = Duration::from_millis(500);
 /// Terraform waits as long for a function to become Active, and for an update of it.
 const ACTIVE_DEADLINE: Duration = Duration::from_mins(10);
 
@@ -314,7 +316,13 @@ impl Resource for Function {
                 .set_tags(Some(tags::map(&self.tags)))
                 .send()
         };
-        cx.call("lambda:CreateFunction", create).await?;
+        let made = cx.call("lambda:CreateFunction", create).await?;
+        if made.state() == Some(&State::Active) {
+            let arn = made.function_arn.context("lambda:CreateFunction answered no ARN")?;
+            return Ok(Output { arn });
+        }
+        // It has just been said to be Pending.
+        tokio::time::sleep(PENDING_AT_LEAST).await;
         self.wait_until_active(cx).await
     }
 

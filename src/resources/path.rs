@@ -3,6 +3,7 @@
 //! Must not make the methods on it.
 
 use anyhow::Context;
+use aws_sdk_apigateway::types::Resource as Live;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
@@ -25,6 +26,17 @@ pub struct Path {
 pub struct Output {
     /// The path's id.
     pub id: String,
+}
+
+impl Path {
+    async fn get(&self, cx: &Cx<Aws>, id: &str) -> Result<Option<Live>> {
+        let get =
+            || cx.cloud().apigateway.get_resource().rest_api_id(&self.api).resource_id(id).send();
+        let live = unless_gone(cx.call("apigateway:GetResource", get).await)?;
+        Ok(live.map(|live| {
+            Live::builder().set_parent_id(live.parent_id).set_path_part(live.path_part).build()
+        }))
+    }
 }
 
 impl Resource for Path {
@@ -89,18 +101,11 @@ impl Resource for Path {
     }
 
     async fn read(&self, cx: &Cx<Aws>, out: &Output) -> Result<Option<Self>> {
-        let get = || {
-            cx.cloud()
-                .apigateway
-                .get_resource()
-                .rest_api_id(&self.api)
-                .resource_id(&out.id)
-                .send()
+        let live = match cx.surveyed_path(&self.api, &out.id).await {
+            Some(surveyed) => surveyed?,
+            None => self.get(cx, &out.id).await?,
         };
-        let Some(live) = unless_gone(cx.call("apigateway:GetResource", get).await)? else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
+        Ok(live.map(|live| Self {
             api: self.api.clone(),
             parent: live.parent_id().unwrap_or_default().to_owned(),
             part: live.path_part().unwrap_or_default().to_owned(),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_apigateway::operation::get_method::GetMethodOutput;
-use aws_sdk_apigateway::types::{IntegrationType, Op, PatchOperation};
+use aws_sdk_apigateway::types::{IntegrationType, Op, PatchOperation, Resource as Path};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,17 @@ impl Route {
     }
 }
 
+/// As `get` would answer it.
+fn method(path: Path, verb: &str) -> Option<GetMethodOutput> {
+    let live = path.resource_methods?.remove(verb)?;
+    let method = GetMethodOutput::builder()
+        .set_authorization_type(live.authorization_type)
+        .set_authorizer_id(live.authorizer_id)
+        .set_authorization_scopes(live.authorization_scopes)
+        .set_method_integration(live.method_integration);
+    Some(method.build())
+}
+
 /// `None` where there is no integration, or one of another type.
 fn uri(live: &GetMethodOutput) -> Option<&str> {
     live.method_integration()
@@ -157,7 +168,11 @@ impl Resource for Route {
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
-        let Some(live) = self.get(cx).await? else {
+        let live = match cx.surveyed_path(&self.api, &self.path).await {
+            Some(surveyed) => surveyed?.and_then(|path| method(path, &self.verb)),
+            None => self.get(cx).await?,
+        };
+        let Some(live) = live else {
             return Ok(None);
         };
         // A method that somebody opened to everybody is drift, told by an empty authorizer.
@@ -240,6 +255,8 @@ impl Resource for Route {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use aws_sdk_apigateway::Client as Sdk;
     use aws_smithy_mocks::Rule;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -319,6 +336,36 @@ mod tests {
     async fn read(live: Value) -> Route {
         let cx = apigateway([on!(Sdk::get_method, ok(live.clone()))]);
         desired().read(&cx, &desired().output()).await.unwrap().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_survey_all_routes_of_an_api_are_read_with_one_call_and_as_they_are_one_by_one() {
+        let methods = json!({"GET": live(), "POST": {"httpMethod": "POST", "authorizationType": "NONE"}});
+        let page = json!({"item": [{"id": "r1", "pathPart": "a", "resourceMethods": methods}]});
+        let world = apigateway([on!(
+            Sdk::get_resources,
+            |i| { assert_eq!((i.rest_api_id(), i.embed()), (Some("a1b2c3"), &["methods".to_owned()][..])) },
+            ok(page.clone())
+        )]);
+        let cx = Cx::new(Rc::new(world.cloud().for_a_survey()), Rc::new(|_| ()));
+        let open = Route {
+            verb: "POST".to_owned(),
+            ..desired()
+        };
+        let missing = Route {
+            verb: "PUT".to_owned(),
+            ..desired()
+        };
+        let elsewhere = Route {
+            path: "r2".to_owned(),
+            ..desired()
+        };
+        let out = desired().output();
+        assert_eq!(desired().read(&cx, &out).await.unwrap(), Some(desired()));
+        let open = open.read(&cx, &out).await.unwrap().unwrap();
+        assert_eq!((open.authorizer.as_str(), open.scopes.len()), ("", 0));
+        assert_eq!(missing.read(&cx, &out).await.unwrap(), None);
+        assert_eq!(elsewhere.read(&cx, &out).await.unwrap(), None);
     }
 
     #[tokio::test(start_paused = true)]
