@@ -96,7 +96,6 @@ struct World {
 impl Drop for World {
     fn drop(&mut self) {
         drop(self.server.kill());
-        drop(std::fs::copy(self.place.path().join("iam/log"), "/tmp/iamt/log")); // DEBUG
         drop(self.server.wait());
     }
 }
@@ -155,7 +154,7 @@ impl World {
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(fs_err::File::create(folder.join("log")).unwrap().into_parts().0)
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let endpoint = format!("http://127.0.0.1:{port}");
@@ -265,8 +264,9 @@ impl World {
     /// The whole job, up to the first command that fails.
     fn story(&self) -> Result<(), Run> {
         let done = |run: Run| if run.code == 0 { Ok(()) } else { Err(run) };
-        // Two creations without an answer, of what has no unique name: the lists of all are looked through.
+        // Creations without an answer: what they made is looked for.
         let lost = std::sync::Mutex::new(BTreeSet::from([
+            "CreateLogGroup",
             "CreateUserPool",
             "CreateUserPoolClient",
             "POST /restapis",
@@ -283,6 +283,9 @@ impl World {
         done(self.operator(&["logs"]))?;
         self.drift();
         self.configure(AFTER);
+        done(self.operator(&["up", "--yes"]))?;
+        // A pool's tags go with its other changes, where there are any.
+        self.configure(&AFTER.replace("sales", "support"));
         done(self.operator(&["up", "--yes"]))?;
         done(self.operator(&["plan", "--check"]))?;
         done(self.operator(&["down", "--yes"]))
@@ -351,26 +354,45 @@ fn a_user_with_exactly_this_policy_does_the_whole_job() {
     assert!(roles.roles().is_empty());
 }
 
-#[test]
-#[ignore = "minutes: .ci/run does it"]
-fn without_any_one_action_a_command_fails_and_names_it() {
+/// Takes each of these out, one at a time.
+fn take_out(choose: impl Fn(usize) -> bool) {
     let mut world = World::new();
     let policy = world.policy();
-    let actions = actions(&policy);
-    let count = actions.len();
     let mut wrong = Vec::new();
-    for (statement, action) in actions {
-        let began = Instant::now();
-        wrong.extend(world.without(&policy, statement, &action).err());
-        eprintln!("{action}: {:?}", began.elapsed());
+    let mut count = 0;
+    for (index, (statement, action)) in actions(&policy).into_iter().enumerate() {
+        if choose(index) {
+            count += 1;
+            wrong.extend(world.without(&policy, statement, &action).err());
+        }
     }
+    assert!(count > 0);
     assert!(
         wrong.is_empty(),
         "{} of {count}:\n{}",
         wrong.len(),
         wrong.join("\n")
     );
-    eprintln!("{count} actions taken out, one at a time");
+    println!("{count} actions taken out, one at a time");
+}
+
+#[test]
+fn without_one_of_some_actions_a_command_fails_and_names_it() {
+    take_out(|index| index % 10 == 3);
+}
+
+#[test]
+#[ignore = "three minutes: .ci/run does it"]
+fn without_any_one_action_a_command_fails_and_names_it() {
+    take_out(|_| true);
+}
+
+/// `service:Operation`.
+fn is_operation(text: &&str) -> bool {
+    text.split_once(':').is_some_and(|(service, name)| {
+        service.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+            && name.starts_with(|c: char| c.is_ascii_uppercase())
+    })
 }
 
 /// Every `service:Operation` that the program's source hands to one of its ways to make a call.
@@ -389,7 +411,7 @@ fn called(folder: &Path, found: &mut BTreeSet<String>) {
                     .trim_start()
                     .strip_prefix('"')
                     .and_then(|text| text.split('"').next());
-                found.extend(operation.filter(|text| text.contains(':')).map(str::to_owned));
+                found.extend(operation.filter(is_operation).map(str::to_owned));
             }
         }
     }
