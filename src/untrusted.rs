@@ -2,6 +2,8 @@
 //!
 //! Must not judge what the text means.
 
+use std::fmt::Write;
+
 /// How much of a server's answer an error quotes, in characters.
 const EXCERPT: usize = 200;
 
@@ -40,7 +42,7 @@ pub fn printable_json(json: &str) -> String {
             shown.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                shown.push_str(&format!("\\u{unit:04x}"));
+                write!(shown, "\\u{unit:04x}").expect("a string takes all that is written to it");
             }
         }
     }

@@ -220,6 +220,11 @@ thread_local! {
     static FOLDER: tempfile::TempDir = tempfile::tempdir().unwrap();
     // The folder that has `lambda`.
     static DESIRED: Config = Config::read(CONFIG, Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    static PACKAGES: BTreeMap<String, Package> = BTreeMap::from([(
+        "orders".to_owned(),
+        Package::from_files(&[("index.mjs", b"".as_slice())]).unwrap(),
+    )]);
+    static RECORDED: Value = recorded();
 }
 
 /// Does to a state what `plan` and `down` do before any call.
@@ -230,9 +235,8 @@ fn use_state(state: &State, seen: usize) {
         region: state.region.clone(),
         endpoint: None,
     };
-    let package = Package::from_files(&[("index.mjs", b"".as_slice())]).unwrap();
-    let packages = BTreeMap::from([("orders".to_owned(), package)]);
-    let stack = DESIRED.with(|config| stack::stack(config, &identity, &state.owner, &packages));
+    let stack = DESIRED
+        .with(|config| PACKAGES.with(|packages| stack::stack(config, &identity, &state.owner, packages)));
     for record in &state.steps {
         if let Ok(resource) = revive(&record.kind, &record.desired) {
             drop(resource.lane());
@@ -278,7 +282,7 @@ proptest! {
 
     #[test]
     fn a_broken_state_is_refused_or_used_and_never_changed(blows in blows(), seen in 0..4_usize) {
-        let text = broken(recorded(), &blows);
+        let text = broken(RECORDED.with(Clone::clone), &blows);
         let state = FOLDER.with(|folder| {
             let path = folder.path().join("orders.json");
             fs_err::write(&path, &text).unwrap();

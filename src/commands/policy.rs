@@ -14,20 +14,19 @@ use crate::state::State;
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Policy, talk: &Talk) -> Result<(), Failure> {
     let stack = session::stack_name(global)?;
-    let scope = match session::load_state(&session::state_file(global, &stack))? {
-        Some(state) => recorded(&state, global.region.as_deref())?,
-        None => {
-            let region = session::config(global)?.region;
-            let here = Session::open(global, region.as_deref(), talk).await?.identity;
-            Scope {
-                partition: here.partition,
-                account: here.account,
-                region: here.region,
-                stack,
-                owner: None,
-                pools: BTreeSet::new(),
-                apis: BTreeSet::new(),
-            }
+    let scope = if let Some(state) = session::load_state(&session::state_file(global, &stack))? {
+        recorded(&state, global.region.as_deref())?
+    } else {
+        let region = session::config(global)?.region;
+        let here = Session::open(global, region.as_deref(), talk).await?.identity;
+        Scope {
+            partition: here.partition,
+            account: here.account,
+            region: here.region,
+            stack,
+            owner: None,
+            pools: BTreeSet::new(),
+            apis: BTreeSet::new(),
         }
     };
     talk.data(&serde_json::to_string_pretty(&document(

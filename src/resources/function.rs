@@ -254,7 +254,7 @@ impl Function {
                 .function_name(&self.name)
                 .send_with(&cx.cloud().lambda)
         };
-        cx.call("lambda:UpdateFunctionConfiguration", update)
+        Box::pin(cx.call("lambda:UpdateFunctionConfiguration", update))
             .await
             .map_err(|error| self.without_values(error))?;
         self.wait_until_updated(cx).await
@@ -355,7 +355,7 @@ impl Resource for Function {
                 .set_tags(Some(tags::map(&self.tags)))
                 .send()
         };
-        cx.call("lambda:CreateFunction", create)
+        Box::pin(cx.call("lambda:CreateFunction", create))
             .await
             .map_err(|error| self.without_values(error))?;
         self.wait_until_active(cx).await
