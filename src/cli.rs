@@ -84,6 +84,8 @@ pub enum Command {
     Logs(Logs),
     /// Delete everything that is on record
     Down(Down),
+    /// Print the IAM policy that an operator of this stack needs
+    Policy(Policy),
     /// The local AWS that `--sandbox` uses
     Sandbox(Sandbox),
 }
@@ -174,6 +176,33 @@ pub struct Down {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// `policy`.
+#[derive(Args, Debug)]
+pub struct Policy {
+    /// What the operator is to do [default: up status down]
+    #[arg(value_enum)]
+    pub commands: Vec<PolicyTask>,
+}
+
+/// A command that an operator may be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PolicyTask {
+    /// Make and change the stack
+    Up,
+    /// Look at what `up` would do
+    Plan,
+    /// Look at how the stack stands
+    Status,
+    /// Delete the stack
+    Down,
+    /// Get access tokens, which takes the client's secret
+    Token,
+    /// Call the API, for which a token is got
+    Call,
+    /// Read the functions' log events
+    Logs,
 }
 
 /// `sandbox`.

@@ -8,6 +8,7 @@
 //! - [`engine`] decides and runs; [`state`] is what is on record; [`report`] is what is said.
 //! - [`resources`] has one AWS resource a file; [`aws`] is the SDK as they use it.
 //! - [`package`] zips code; [`oauth`] gets tokens; [`api`] calls the API; [`sandbox`] is a local AWS.
+//! - [`operator_policy`] is the IAM policy for who runs the commands, from one table of all AWS operations.
 //! - [`untrusted`] makes a server's text fit for a terminal; [`error`] is the one failure that a command ends with.
 
 pub mod api;
@@ -19,6 +20,7 @@ pub mod engine;
 pub mod error;
 pub mod graph;
 pub mod oauth;
+pub mod operator_policy;
 pub mod package;
 pub mod report;
 pub mod resource;

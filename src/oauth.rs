@@ -338,8 +338,19 @@ struct Refused {
     error_description: Option<String>,
 }
 
-fn understand(status: StatusCode, body: &[u8], request: &TokenRequest<'_>) -> Result<Token, TokenError> {
-    let shown = |text: &[u8]| excerpt(without_secret(&String::from_utf8_lossy(text), request).as_bytes());
+/// What an answer of the endpoint comes down to.
+///
+/// # Errors
+/// It is no token; nothing of it that is quoted is a secret or steers a terminal.
+pub fn understand(status: StatusCode, body: &[u8], request: &TokenRequest<'_>) -> Result<Token, TokenError> {
+    let shown = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        // Whatever the status says; every JWT begins like this.
+        if text.contains("access_token") || text.contains("eyJ") {
+            return "not shown, as it could hold a token".to_owned();
+        }
+        excerpt(without_secret(&text, request).as_bytes())
+    };
     let unexpected = |excerpt: String| TokenError::Unexpected {
         status: status.as_u16(),
         excerpt,

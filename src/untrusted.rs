@@ -2,6 +2,8 @@
 //!
 //! Must not judge what the text means.
 
+use std::fmt::Write;
+
 /// How much of a server's answer an error quotes, in characters.
 const EXCERPT: usize = 200;
 
@@ -14,6 +16,34 @@ pub fn printable(text: &str) -> String {
             // `escape_debug` would escape these as well, and they are harmless.
             '"' | '\'' | '\\' => shown.push(c),
             _ => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
+}
+
+/// As [`printable`], but lines stay lines and tabs tabs.
+pub fn printable_lines(text: &str) -> String {
+    let parts: Vec<String> = (text.split_inclusive(['\n', '\t']))
+        .map(|part| match part.strip_suffix(['\n', '\t']) {
+            Some(start) => format!("{}{}", printable(start), &part[start.len()..]),
+            None => printable(part),
+        })
+        .collect();
+    parts.concat()
+}
+
+/// JSON that says the same, with everything escaped that a terminal would act on; its writers escape only the control
+/// characters of ASCII.
+pub fn printable_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Such a character is always inside a string: between its tokens JSON has ASCII.
+        if c == '\n' || c.escape_debug().len() == 1 || "\"'\\".contains(c) {
+            shown.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(shown, "\\u{unit:04x}").expect("a string takes all that is written to it");
+            }
         }
     }
     shown
@@ -46,6 +76,29 @@ mod tests {
             ("grün 鍵", "grün 鍵"),
         ] {
             assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
+    fn lines_and_tabs_stay() {
+        assert_eq!(
+            printable_lines("a\u{1b}\tb\r\n\n\u{9b}"),
+            "a\\u{1b}\tb\\r\n\n\\u{9b}"
+        );
+        assert_eq!(printable_lines(""), "");
+    }
+
+    #[test]
+    fn json_stays_the_same_json() {
+        let value = serde_json::json!({"a\u{9b}": ["\u{202e}\u{7f}\u{e0001}", "\u{1b}\n\"\\'grün 鍵"]});
+        for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let shown = printable_json(&text);
+            assert_eq!(
+                shown.replace('\n', ""),
+                printable(&shown.replace('\n', "")),
+                "nothing is left to escape"
+            );
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
         }
     }
 

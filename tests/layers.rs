@@ -106,6 +106,21 @@ const RULES: &[(&str, &[&str])] = &[
             "crate::config",
         ],
     ),
+    (
+        "operator_policy",
+        &[
+            "std::fs",
+            "fs_err",
+            "tokio",
+            "async fn",
+            ".await",
+            "crate::config",
+            "crate::engine",
+            "crate::state",
+            "crate::resources",
+            "aws_sdk_",
+        ],
+    ),
     ("", &["crate::commands"]),
 ];
 

@@ -19,7 +19,7 @@ where
             (
                 meta.code().map(str::to_owned),
                 meta.message()
-                    .map_or_else(|| "the service gave no reason".to_owned(), str::to_owned),
+                    .map_or_else(|| "the service gave no reason".to_owned(), without_measured),
                 Some(service.raw().status().as_u16()),
                 meta.extra("aws_request_id").map(str::to_owned),
             )
@@ -46,6 +46,14 @@ where
         message,
         request_id,
         class,
+    }
+}
+
+/// The message without what Lambda measured: it repeats every variable of a too large environment, with its value.
+fn without_measured(message: &str) -> String {
+    match message.split_once("String measured:") {
+        Some((start, _)) => format!("{start}String measured: [left out, as it has the values]"),
+        None => message.to_owned(),
     }
 }
 

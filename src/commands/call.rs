@@ -58,7 +58,7 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
     } else {
         talk.say(&status);
     }
-    talk.bytes(&response.body)?;
+    talk.body(&response.body)?;
     if !response.body.ends_with(b"\n") {
         talk.bytes(b"\n")?;
     }

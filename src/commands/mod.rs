@@ -8,6 +8,7 @@ mod engine_run;
 mod logs;
 mod outputs;
 mod plan;
+mod policy;
 mod sandbox;
 mod session;
 mod status;
@@ -59,6 +60,7 @@ async fn run(cli: &Cli, talk: &Rc<Talk>) -> Result<(), Failure> {
         Command::Call(args) => call::run(global, args, talk).await,
         Command::Logs(args) => logs::run(global, args, talk).await,
         Command::Down(args) => down::run(global, args, talk).await,
+        Command::Policy(args) => policy::run(global, args, talk).await,
         Command::Sandbox(args) => sandbox::run(global, &args.action, talk).await,
     }
 }

@@ -296,7 +296,9 @@ pub fn hinted(failure: Failure) -> Failure {
         Some(Class::Credentials) => {
             failure.hinted("sign in again (`aws sso login`), then run the same command")
         }
-        Some(Class::Denied) => failure.hinted("the credentials lack the permission that AWS names above"),
+        Some(Class::Denied) => failure.hinted(
+            "the credentials lack the permission that AWS names above: `provision policy` prints all that an operator needs",
+        ),
         _ => failure,
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::Global;
 use crate::error::{Failure, Kind};
 use crate::report::lines::Lines;
 use crate::report::{Event, json};
-use crate::untrusted::printable;
+use crate::untrusted::{printable, printable_json, printable_lines};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const CAUSE: Style = AnsiColor::Yellow.on_default();
@@ -46,9 +46,23 @@ impl Talk {
         self.json
     }
 
-    /// Prints data.
+    /// Prints data: lines for people, or JSON. Safe on a terminal, whoever chose the text.
     pub fn data(&self, text: &str) -> io::Result<()> {
+        let text = if self.json {
+            printable_json(text)
+        } else {
+            printable_lines(text)
+        };
         self.bytes(format!("{text}\n").as_bytes())
+    }
+
+    /// Prints an answer's body: as it is, but on a terminal only what does not steer it.
+    pub fn body(&self, body: &[u8]) -> io::Result<()> {
+        if io::stdout().is_terminal() {
+            self.bytes(printable_lines(&String::from_utf8_lossy(body)).as_bytes())
+        } else {
+            self.bytes(body)
+        }
     }
 
     /// Prints data as it is.
@@ -62,7 +76,7 @@ impl Talk {
     /// Prints progress, unless it is not wanted.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            stderr(line);
+            stderr(&printable_lines(line));
         }
     }
 
@@ -101,7 +115,7 @@ impl Talk {
             stderr(&printable(line));
         }
         for hint in &failure.hints {
-            stderr(&format!("{HINT}hint:{HINT:#} {hint}"));
+            stderr(&format!("{HINT}hint:{HINT:#} {}", printable(hint)));
         }
     }
 

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::aws::Aws;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Resource, Result, Stranger};
+use crate::resource::{CallError, Cx, Resource, Result, Stranger};
 
 /// How long nobody asks for a new function.
 const PENDING_AT_LEAST: Duration = Duration::from_millis(500);
@@ -93,6 +93,27 @@ impl std::fmt::Debug for Variables {
     }
 }
 
+/// A shorter value is left where it is only a part of a word: it would make nonsense of any message.
+const SHORT: usize = 6;
+
+/// `text` with `instead` for every `value`.
+fn without(text: &str, value: &str, instead: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = 0;
+    for (at, _) in text.match_indices(value) {
+        let before = text[..at].chars().next_back();
+        let after = text[at + value.len()..].chars().next();
+        let in_word = before.into_iter().chain(after).any(char::is_alphanumeric);
+        if value.len() >= SHORT || !in_word {
+            shown.push_str(&text[rest..at]);
+            shown.push_str(instead);
+            rest = at + value.len();
+        }
+    }
+    shown.push_str(&text[rest..]);
+    shown
+}
+
 /// What stands for a variable's value wherever it is recorded or shown: a hash, which differs between functions.
 pub fn fingerprint(function: &str, variable: &str, value: &str) -> String {
     let mut hash = Sha256::new();
@@ -130,6 +151,24 @@ impl Function {
         Ok(Environment::builder()
             .set_variables(Some(plain.collect()))
             .build())
+    }
+
+    /// The same error without any value of the environment: some of Lambda's messages quote what was sent.
+    fn without_values(&self, mut error: CallError) -> CallError {
+        // The longest first, lest a part of one is taken for another.
+        let mut values: Vec<(&str, String)> = Vec::new();
+        for (name, value) in self.variables.0.iter() {
+            let value = value.expose_secret();
+            let quoted = serde_json::Value::from(value).to_string();
+            values.push((name, quoted[1..quoted.len() - 1].to_owned()));
+            values.push((name, value.to_owned()));
+        }
+        values.retain(|(_, value)| !value.is_empty());
+        values.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+        for (name, value) in values {
+            error.message = without(&error.message, &value, &format!("[value of {name}]"));
+        }
+        error
     }
 
     fn zip(&self) -> Result<Blob> {
@@ -217,7 +256,9 @@ impl Function {
                 .function_name(&self.name)
                 .send_with(&cx.cloud().lambda)
         };
-        cx.call("lambda:UpdateFunctionConfiguration", update).await?;
+        cx.call("lambda:UpdateFunctionConfiguration", update)
+            .await
+            .map_err(|error| self.without_values(error))?;
         self.wait_until_updated(cx).await
     }
 
@@ -316,7 +357,8 @@ impl Resource for Function {
                 .set_tags(Some(tags::map(&self.tags)))
                 .send()
         };
-        let made = cx.call("lambda:CreateFunction", create).await?;
+        let made = cx.call("lambda:CreateFunction", create).await;
+        let made = made.map_err(|error| self.without_values(error))?;
         if made.state() == Some(&State::Active) {
             let arn = made.function_arn.context("lambda:CreateFunction answered no ARN")?;
             return Ok(Output { arn });
@@ -571,6 +613,33 @@ mod tests {
         )]);
         assert_eq!(failed(desired().create(&cx).await).0, Some(Class::Refused));
         assert!(cx.waits().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_value_of_the_environment_is_told_whatever_lambda_repeats() {
+        let function = with_environment(&[("A", "hunter2-\"quoted\"\nline"), ("B", "1"), ("C", "hunter2")]);
+        let messages = [
+            "Lambda was unable to configure your environment variables because the environment variables you have provided \
+             exceeded the 4KB limit. String measured: {\"A\":\"hunter2-\\\"quoted\\\"\\nline\",\"B\":\"1\",\"C\":\"hunter2\"}",
+            "1 validation error detected: Value '{A=hunter2-\"quoted\"\nline, B=1, C=hunter2}' at 'environment.variables' \
+             failed to satisfy constraint",
+            "the handler xhunter2y is not known; at most 128 MB, not 1",
+        ];
+        for message in messages {
+            let cx = lambda([refuse_create(message)]);
+            let (class, text) = failed(function.create(&cx).await);
+            assert_eq!(class, Some(Class::Refused));
+            assert!(!text.contains("hunter") && !text.contains("quoted"), "{text}");
+            assert!(cx.waits().is_empty());
+            let cx = lambda([on!(
+                Sdk::update_function_configuration,
+                refused(400, "InvalidParameterValueException", message)
+            )]);
+            let update = function.update(&cx, &desired(), Output { arn: ARN.to_owned() }).await;
+            let (_, text) = failed(update);
+            assert!(!text.contains("hunter") && !text.contains("quoted"), "{text}");
+        }
+        assert_eq!(without("128 and 1", "1", "[value]"), "128 and [value]");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,77 @@
+//! `policy`: the IAM policy that an operator of this stack needs.
+//!
+//! Must not make any call but the one that tells the account.
+
+use std::collections::BTreeSet;
+
+use super::session::{self, Session};
+use super::talk::Talk;
+use crate::cli::{self, Global, PolicyTask};
+use crate::error::Failure;
+use crate::operator_policy::{Scope, Task, document};
+use crate::state::State;
+
+/// Runs it.
+pub async fn run(global: &Global, args: &cli::Policy, talk: &Talk) -> Result<(), Failure> {
+    let stack = session::stack_name(global)?;
+    let scope = if let Some(state) = session::load_state(&session::state_file(global, &stack))? {
+        recorded(&state, global.region.as_deref())?
+    } else {
+        let region = session::config(global)?.region;
+        let here = Session::open(global, region.as_deref(), talk).await?.identity;
+        Scope {
+            partition: here.partition,
+            account: here.account,
+            region: here.region,
+            stack,
+            owner: None,
+            pools: BTreeSet::new(),
+            apis: BTreeSet::new(),
+        }
+    };
+    talk.data(&serde_json::to_string_pretty(&document(
+        &scope,
+        &tasks(&args.commands),
+    ))?)?;
+    Ok(())
+}
+
+/// What the commands come down to; all that change or show the stack where none is named.
+fn tasks(commands: &[PolicyTask]) -> BTreeSet<Task> {
+    if commands.is_empty() {
+        return [Task::Up, Task::Status, Task::Down].into();
+    }
+    let task = |command: &PolicyTask| match command {
+        PolicyTask::Up => Task::Up,
+        PolicyTask::Plan | PolicyTask::Status => Task::Status,
+        PolicyTask::Down => Task::Down,
+        PolicyTask::Token | PolicyTask::Call => Task::Token,
+        PolicyTask::Logs => Task::Logs,
+    };
+    commands.iter().map(task).collect()
+}
+
+/// The stack as it is on record: its owner and ids narrow the policy.
+fn recorded(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
+    if let Some(region) = region.filter(|region| *region != state.region) {
+        return Err(Failure::usage(format!(
+            "stack {} is on record in region {}, and --region says {region}",
+            state.stack, state.region
+        ))
+        .hinted("leave out --region, or give this stack another name with --stack"));
+    }
+    let ids = |kind: &str| {
+        let records = state.steps.iter().filter(|record| record.kind == kind);
+        let ids = records.filter_map(|record| record.output.as_ref()?["id"].as_str());
+        ids.map(str::to_owned).collect()
+    };
+    Ok(Scope {
+        partition: state.partition.clone(),
+        account: state.account.clone(),
+        region: state.region.clone(),
+        stack: state.stack.clone(),
+        owner: Some(state.owner.clone()),
+        pools: ids("user-pool"),
+        apis: ids("rest-api"),
+    })
+}

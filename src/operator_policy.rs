@@ -1,0 +1,477 @@
+//! The smallest IAM policy that lets an operator do a command, made from one table of the AWS operations that are called.
+//!
+//! Must not do I/O or be async, and must not know what is configured or on record: it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::aws::tags::{OWNER, STACK};
+
+/// What the operator is to be able to do. `plan` reads as `status` does, and `call` fetches a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Task {
+    /// `up`.
+    Up,
+    /// `status`, `plan`.
+    Status,
+    /// `down`.
+    Down,
+    /// `token`, `call`.
+    Token,
+    /// `logs`.
+    Logs,
+}
+
+/// Whose resources they are.
+pub struct Scope {
+    /// `aws`, `aws-cn`, ….
+    pub partition: String,
+    /// 12 digits.
+    pub account: String,
+    /// The region.
+    pub region: String,
+    /// The stack's name.
+    pub stack: String,
+    /// The stack's owner; `None` before the first `up` has drawn it.
+    pub owner: Option<String>,
+    /// The ids of the user pools on record.
+    pub pools: BTreeSet<String>,
+    /// The ids of the REST APIs on record.
+    pub apis: BTreeSet<String>,
+}
+
+/// What an action is allowed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum On {
+    /// The stack's roles, by name.
+    Role,
+    /// The stack's roles, by name, and only to give them to Lambda.
+    RoleForLambda,
+    /// The stack's functions, by name.
+    Function,
+    /// The stack's functions, by name, and only to let API Gateway invoke them.
+    FunctionForApi,
+    /// The stack's log groups, by name.
+    LogGroup,
+    /// AWS asks for `log-group::log-stream:` whatever prefix is asked for, which no name narrows.
+    LogGroups,
+    /// A pool that has no ARN yet: only its tags can be told.
+    NewPool,
+    /// All of them: for calls that AWS knows no ARN of (`ListUserPools`; of `DescribeUserPoolDomain` it is unverified).
+    Anything,
+    /// Every pool of the account, to read: a lost pool is known by tags that a look at all of its name shows, and a tag
+    /// condition would make AWS answer "denied" in place of "gone".
+    AnyPool,
+    /// The stack's pool, by id or tags, and with it its domain, resource servers and clients.
+    Pool,
+    /// The list of the REST APIs.
+    Apis,
+    /// An API that has no id yet: only its tags can be told.
+    NewApi,
+    /// Every REST API of the account, to read, for the reason of `AnyPool`.
+    AnyApi,
+    /// The stack's REST API, by id or tags, and all below it, which inherits them for this purpose.
+    Api,
+    /// Tags of REST APIs and stages. What is made with tags is checked under the id `*` before it has one.
+    ApiTags,
+}
+
+use On::{
+    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Function, FunctionForApi, LogGroup, LogGroups, NewApi,
+    NewPool, Pool, Role, RoleForLambda,
+};
+
+const UP: &[Task] = &[Task::Up];
+const DOWN: &[Task] = &[Task::Up, Task::Down];
+const READ: &[Task] = &[Task::Up, Task::Status];
+const READ_BY_ALL: &[Task] = &[Task::Up, Task::Status, Task::Down];
+
+/// Every AWS operation of this program but `sts:GetCallerIdentity`, which needs no permission: what it is allowed on, and
+/// which tasks call it. `down` calls none for what goes with its pool, its API or its function.
+const OPERATIONS: &[(&str, On, &[Task])] = &[
+    ("iam:GetRole", Role, READ_BY_ALL),
+    ("iam:CreateRole", Role, UP),
+    ("iam:UpdateAssumeRolePolicy", Role, UP),
+    ("iam:TagRole", Role, UP),
+    ("iam:UntagRole", Role, UP),
+    ("iam:DeleteRole", Role, DOWN),
+    ("iam:GetRolePolicy", Role, READ_BY_ALL),
+    ("iam:PutRolePolicy", Role, UP),
+    ("iam:DeleteRolePolicy", Role, DOWN),
+    ("logs:DescribeLogGroups", LogGroups, READ_BY_ALL),
+    ("logs:ListTagsForResource", LogGroup, READ_BY_ALL),
+    ("logs:CreateLogGroup", LogGroup, UP),
+    // `down` finishes an interrupted creation before it deletes the group.
+    ("logs:PutRetentionPolicy", LogGroup, DOWN),
+    ("logs:TagResource", LogGroup, UP),
+    ("logs:UntagResource", LogGroup, UP),
+    ("logs:DeleteLogGroup", LogGroup, DOWN),
+    ("logs:FilterLogEvents", LogGroup, &[Task::Logs]),
+    ("lambda:GetFunction", Function, READ_BY_ALL),
+    ("lambda:CreateFunction", Function, UP),
+    ("lambda:UpdateFunctionConfiguration", Function, UP),
+    ("lambda:UpdateFunctionCode", Function, UP),
+    ("lambda:TagResource", Function, UP),
+    ("lambda:UntagResource", Function, UP),
+    ("lambda:DeleteFunction", Function, DOWN),
+    ("lambda:GetPolicy", Function, READ),
+    ("lambda:AddPermission", FunctionForApi, UP),
+    ("lambda:RemovePermission", Function, UP),
+    ("cognito-idp:ListUserPools", Anything, DOWN),
+    ("cognito-idp:CreateUserPool", NewPool, UP),
+    ("cognito-idp:DescribeUserPool", AnyPool, READ_BY_ALL),
+    ("cognito-idp:UpdateUserPool", Pool, UP),
+    ("cognito-idp:TagResource", Pool, UP),
+    ("cognito-idp:UntagResource", Pool, UP),
+    ("cognito-idp:DeleteUserPool", Pool, DOWN),
+    ("cognito-idp:DescribeUserPoolDomain", Anything, READ_BY_ALL),
+    ("cognito-idp:CreateUserPoolDomain", Pool, UP),
+    ("cognito-idp:DeleteUserPoolDomain", Pool, DOWN),
+    ("cognito-idp:DescribeResourceServer", Pool, READ),
+    ("cognito-idp:CreateResourceServer", Pool, UP),
+    ("cognito-idp:UpdateResourceServer", Pool, UP),
+    ("cognito-idp:DeleteResourceServer", Pool, UP),
+    ("cognito-idp:ListUserPoolClients", Pool, UP),
+    // Answers the client's secret: never on another pool than the stack's.
+    (
+        "cognito-idp:DescribeUserPoolClient",
+        Pool,
+        &[Task::Up, Task::Status, Task::Token],
+    ),
+    ("cognito-idp:CreateUserPoolClient", Pool, UP),
+    ("cognito-idp:UpdateUserPoolClient", Pool, UP),
+    ("cognito-idp:DeleteUserPoolClient", Pool, UP),
+    ("apigateway:GetRestApis", Apis, DOWN),
+    ("apigateway:CreateRestApi", NewApi, UP),
+    ("apigateway:GetRestApi", AnyApi, READ_BY_ALL),
+    ("apigateway:UpdateRestApi", Api, UP),
+    ("apigateway:DeleteRestApi", Api, DOWN),
+    ("apigateway:TagResource", ApiTags, UP),
+    ("apigateway:UntagResource", ApiTags, UP),
+    ("apigateway:GetAuthorizers", AnyApi, UP),
+    ("apigateway:GetAuthorizer", AnyApi, READ),
+    ("apigateway:CreateAuthorizer", Api, UP),
+    ("apigateway:UpdateAuthorizer", Api, UP),
+    ("apigateway:DeleteAuthorizer", Api, UP),
+    ("apigateway:GetResources", AnyApi, UP),
+    ("apigateway:GetResource", AnyApi, READ),
+    ("apigateway:CreateResource", Api, UP),
+    ("apigateway:DeleteResource", Api, UP),
+    ("apigateway:GetMethod", AnyApi, READ),
+    ("apigateway:PutMethod", Api, UP),
+    ("apigateway:UpdateMethod", Api, UP),
+    ("apigateway:DeleteMethod", Api, UP),
+    ("apigateway:PutIntegration", Api, UP),
+    ("apigateway:UpdateIntegration", Api, UP),
+    ("apigateway:GetDeployments", AnyApi, UP),
+    ("apigateway:GetDeployment", AnyApi, READ),
+    ("apigateway:CreateDeployment", Api, UP),
+    ("apigateway:DeleteDeployment", Api, UP),
+    ("apigateway:GetStage", AnyApi, READ),
+    ("apigateway:CreateStage", Api, UP),
+    ("apigateway:UpdateStage", Api, UP),
+    ("apigateway:DeleteStage", Api, UP),
+];
+
+/// What AWS asks for beside the operation's own action. What is made with tags needs the right to tag.
+const ALSO: &[(&str, &str, On)] = &[
+    ("iam:CreateRole", "iam:TagRole", Role),
+    ("logs:CreateLogGroup", "logs:TagResource", LogGroup),
+    ("lambda:CreateFunction", "lambda:TagResource", Function),
+    ("lambda:CreateFunction", "iam:PassRole", RoleForLambda),
+    (
+        "lambda:UpdateFunctionConfiguration",
+        "iam:PassRole",
+        RoleForLambda,
+    ),
+    ("cognito-idp:CreateUserPool", "cognito-idp:TagResource", Pool),
+    ("apigateway:CreateRestApi", "apigateway:PUT", ApiTags),
+    ("apigateway:CreateStage", "apigateway:PUT", ApiTags),
+];
+
+/// The IAM action of an operation: API Gateway has the verbs of HTTP for actions.
+fn action(operation: &str) -> String {
+    let Some(name) = operation.strip_prefix("apigateway:") else {
+        return operation.to_owned();
+    };
+    let verbs = [
+        ("Get", "GET"),
+        ("Create", "POST"),
+        ("Update", "PATCH"),
+        ("Delete", "DELETE"),
+        ("Put", "PUT"),
+        ("Tag", "PUT"),
+        ("Untag", "DELETE"),
+    ];
+    let verb = verbs.iter().find(|(word, _)| name.starts_with(word));
+    format!(
+        "apigateway:{}",
+        verb.expect("every row begins with one of them").1
+    )
+}
+
+/// Whether the table has this operation, `service:Operation`.
+pub fn knows(operation: &str) -> bool {
+    operation == "sts:GetCallerIdentity" || OPERATIONS.iter().any(|(known, ..)| *known == operation)
+}
+
+/// The operations of the table.
+pub fn operations() -> impl Iterator<Item = &'static str> {
+    OPERATIONS.iter().map(|(operation, ..)| *operation)
+}
+
+/// The policy document for these tasks.
+pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
+    let mut allowed: BTreeMap<On, BTreeSet<String>> = BTreeMap::new();
+    for (operation, on, by) in OPERATIONS {
+        if by.iter().any(|task| tasks.contains(task)) {
+            allowed.entry(*on).or_default().insert(action(operation));
+            for (_, action, on) in ALSO.iter().filter(|(with, ..)| with == operation) {
+                allowed.entry(*on).or_default().insert((*action).to_owned());
+            }
+        }
+    }
+    let statements: Vec<Value> = allowed
+        .into_iter()
+        .flat_map(|(on, actions)| {
+            let reaches = scope.reaches(on, tasks.contains(&Task::Up)).into_iter();
+            reaches.map(move |reach| reach.statement(&actions))
+        })
+        .collect();
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// The half of a statement that says on what.
+struct Reach {
+    sid: String,
+    resources: Vec<String>,
+    condition: Option<Value>,
+}
+
+impl Reach {
+    fn statement(self, actions: &BTreeSet<String>) -> Value {
+        let mut statement = json!({
+            "Sid": self.sid, "Effect": "Allow", "Action": actions, "Resource": self.resources,
+        });
+        if let Some(condition) = self.condition {
+            statement["Condition"] = json!({ "StringEquals": condition });
+        }
+        statement
+    }
+}
+
+impl Scope {
+    /// What `on` comes down to here. With `makes`, what is on record may yet be replaced by another of ours.
+    fn reaches(&self, on: On, makes: bool) -> Vec<Reach> {
+        let Self {
+            partition,
+            account,
+            region,
+            ..
+        } = self;
+        let arn = |service: &str, region: &str, account: &str, name: &str| {
+            format!("arn:{partition}:{service}:{region}:{account}:{name}")
+        };
+        // An owner has 8 characters, and `?` stands for one: `user` must not match what is of `user-api`.
+        let names = format!("{}-{}-*", self.stack, self.owner.as_deref().unwrap_or("????????"));
+        let role = arn("iam", "", account, &format!("role/{names}"));
+        let function = arn("lambda", region, account, &format!("function:{names}"));
+        let group = arn("logs", region, account, &format!("log-group:/aws/lambda/{names}"));
+        let pool = |id: &str| arn("cognito-idp", region, account, &format!("userpool/{id}"));
+        // Without an account, unlike other ARNs.
+        let api = |path: &str| arn("apigateway", region, "", &format!("/restapis{path}"));
+        let tags = api("/").replace(':', "%3A").replace('/', "%2F");
+        let one = |resource: String, condition: Option<Value>| {
+            vec![Reach {
+                sid: format!("{on:?}"),
+                resources: vec![resource],
+                condition,
+            }]
+        };
+        // By id where there is one, as a condition on tags fails for what is gone already.
+        let ours = |ids: &BTreeSet<String>, arns: &dyn Fn(&str) -> Vec<String>| {
+            let recorded = (!ids.is_empty()).then(|| Reach {
+                sid: format!("{on:?}OnRecord"),
+                resources: ids.iter().flat_map(|id| arns(id)).collect(),
+                condition: None,
+            });
+            let tagged = (ids.is_empty() || makes).then(|| Reach {
+                sid: format!("{on:?}"),
+                resources: vec![arns("*").pop().expect("there is an ARN for every id")],
+                condition: Some(self.tags("ResourceTag")),
+            });
+            recorded.into_iter().chain(tagged).collect()
+        };
+        match on {
+            Role => one(role, None),
+            RoleForLambda => one(role, Some(json!({"iam:PassedToService": "lambda.amazonaws.com"}))),
+            Function => one(function, None),
+            FunctionForApi => one(
+                function,
+                Some(json!({"lambda:Principal": "apigateway.amazonaws.com"})),
+            ),
+            LogGroup => one(group, None),
+            LogGroups => one(arn("logs", region, account, "log-group:*"), None),
+            NewPool => one("*".to_owned(), Some(self.tags("RequestTag"))),
+            Anything => one("*".to_owned(), None),
+            AnyPool => one(pool("*"), None),
+            Pool => ours(&self.pools, &|id| vec![pool(id)]),
+            Apis => one(api(""), None),
+            NewApi => one(api(""), Some(self.tags("RequestTag"))),
+            AnyApi => one(api("/*"), None),
+            Api => ours(&self.apis, &|id| match id {
+                "*" => vec![api("/*")],
+                id => vec![api(&format!("/{id}")), api(&format!("/{id}/*"))],
+            }),
+            ApiTags => one(arn("apigateway", region, "", &format!("/tags/{tags}*")), None),
+        }
+    }
+
+    /// The stack's tags, on a resource or in a request.
+    fn tags(&self, key: &str) -> Value {
+        let mut tags = json!({ format!("aws:{key}/{STACK}"): self.stack });
+        if let Some(owner) = &self.owner {
+            tags[format!("aws:{key}/{OWNER}")] = json!(owner);
+        }
+        tags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
+        Scope {
+            partition: "aws".to_owned(),
+            account: "123456789012".to_owned(),
+            region: "eu-west-1".to_owned(),
+            stack: "orders".to_owned(),
+            owner: owner.map(str::to_owned),
+            pools: pools.iter().map(|&id| id.to_owned()).collect(),
+            apis: apis.iter().map(|&id| id.to_owned()).collect(),
+        }
+    }
+
+    fn statement<'a>(document: &'a Value, sid: &str) -> Option<&'a Value> {
+        document["Statement"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|statement| statement["Sid"] == sid)
+    }
+
+    fn actions(document: &Value) -> BTreeSet<String> {
+        let statements = document["Statement"].as_array().unwrap();
+        (statements
+            .iter()
+            .flat_map(|statement| statement["Action"].as_array().unwrap()))
+        .map(|action| action.as_str().unwrap().to_owned())
+        .collect()
+    }
+
+    #[test]
+    fn every_operation_is_there_once_and_what_else_it_needs_belongs_to_one() {
+        let names: BTreeSet<&str> = operations().collect();
+        assert_eq!(names.len(), OPERATIONS.len());
+        for (with, ..) in ALSO {
+            assert!(names.contains(with), "{with}");
+        }
+    }
+
+    #[test]
+    fn before_the_first_up_names_and_tags_narrow() {
+        let document = document(&scope(None, &[], &[]), &[Task::Up].into());
+        let role = "arn:aws:iam::123456789012:role/orders-????????-*";
+        assert_eq!(statement(&document, "Role").unwrap()["Resource"], json!([role]));
+        let pass = statement(&document, "RoleForLambda").unwrap();
+        assert_eq!(pass["Action"], json!(["iam:PassRole"]));
+        assert_eq!(pass["Resource"], json!([role]));
+        assert_eq!(
+            pass["Condition"],
+            json!({"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}})
+        );
+        let pool = statement(&document, "Pool").unwrap();
+        assert_eq!(
+            pool["Resource"],
+            json!(["arn:aws:cognito-idp:eu-west-1:123456789012:userpool/*"])
+        );
+        assert_eq!(
+            pool["Condition"],
+            json!({"StringEquals": {"aws:ResourceTag/provision:stack": "orders"}})
+        );
+        assert_eq!(
+            statement(&document, "ApiTags").unwrap()["Resource"],
+            json!([
+                "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Frestapis%2F*"
+            ])
+        );
+    }
+
+    #[test]
+    fn what_is_on_record_is_named_and_only_up_may_make_another() {
+        let scope = scope(Some("1a2b3c4d"), &["eu-west-1_A"], &["a1"]);
+        for (tasks, others) in [(&[Task::Down][..], false), (&[Task::Up, Task::Down], true)] {
+            let document = document(&scope, &tasks.iter().copied().collect());
+            let api = statement(&document, "ApiOnRecord").unwrap();
+            assert_eq!(
+                api["Resource"],
+                json!([
+                    "arn:aws:apigateway:eu-west-1::/restapis/a1",
+                    "arn:aws:apigateway:eu-west-1::/restapis/a1/*"
+                ])
+            );
+            assert!(api.get("Condition").is_none());
+            assert_eq!(
+                statement(&document, "PoolOnRecord").unwrap()["Resource"],
+                json!(["arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_A"])
+            );
+            assert_eq!(statement(&document, "Pool").is_some(), others);
+            assert_eq!(statement(&document, "Api").is_some(), others);
+            assert_eq!(
+                statement(&document, "Role").unwrap()["Resource"],
+                json!(["arn:aws:iam::123456789012:role/orders-1a2b3c4d-*"])
+            );
+        }
+        let up = document(&scope, &[Task::Up].into());
+        assert_eq!(
+            statement(&up, "NewApi").unwrap()["Condition"]["StringEquals"],
+            json!({"aws:RequestTag/provision:stack": "orders", "aws:RequestTag/provision:owner": "1a2b3c4d"})
+        );
+    }
+
+    #[test]
+    fn status_changes_nothing_and_down_makes_nothing() {
+        let of = |task: Task| actions(&document(&scope(None, &[], &[]), &[task].into()));
+        let reads = ["Get", "List", "Describe", "GET"];
+        for action in of(Task::Status) {
+            let name = action.split_once(':').unwrap().1;
+            assert!(reads.iter().any(|verb| name.starts_with(verb)), "{action}");
+        }
+        for action in of(Task::Down) {
+            assert!(!action.contains("Create") && !action.contains("POST"), "{action}");
+        }
+        assert!(of(Task::Up).is_superset(&of(Task::Down)));
+        assert!(of(Task::Up).is_superset(&of(Task::Status)));
+        assert_eq!(
+            of(Task::Token).into_iter().collect::<Vec<_>>(),
+            ["cognito-idp:DescribeUserPoolClient"]
+        );
+        assert_eq!(
+            of(Task::Logs).into_iter().collect::<Vec<_>>(),
+            ["logs:FilterLogEvents"]
+        );
+    }
+
+    #[test]
+    fn a_managed_policy_has_room_for_it() {
+        let all = [Task::Up, Task::Status, Task::Down, Task::Token, Task::Logs];
+        let mut scope = scope(Some("1a2b3c4d"), &["ap-southeast-1_ABCDEFGHI"], &["a1b2c3d4e5"]);
+        scope.region = "ap-southeast-1".to_owned();
+        scope.stack = "a-name-of-thirty-characters-30".to_owned();
+        let text = document(&scope, &all.into()).to_string();
+        // IAM's quota, without blanks.
+        assert!(text.len() < 6144, "{}", text.len());
+    }
+}

@@ -1,0 +1,94 @@
+# Starts the emulator as the sandbox does, with IAM enforced (AUTH=true), after mending where MiniStack 1.5.33 checks
+# otherwise than AWS: which resource an action is on, tags and other condition keys, and what AWS checks beside the action.
+# The last argument is the sandbox's own main.py.
+import json
+import sys
+from urllib.parse import quote, unquote
+
+from ministack.core import iam_actions, iam_evaluator
+from ministack.services import tagging
+
+resource_of, context_of = iam_actions.extract_resource_arn, iam_actions.request_tag_context
+enforce, refuse, tags_of = iam_evaluator.enforce, iam_actions.access_denied_response, tagging.resource_tags
+# The request that is being checked; nothing is awaited between the look at it and the check.
+request = {}
+denied_beside = []
+
+
+def resource(service, method, path, headers, body, params, region, account):
+    arn = resource_of(service, method, path, headers, body, params, region, account)
+    target = headers.get("x-amz-target", "").rsplit(".", 1)[-1]
+    sent = json.loads(body) if body[:1] == b"{" else {}
+    if service == "lambda" and sent.get("FunctionName") and path.endswith("/functions"):
+        arn = f"arn:aws:lambda:{region}:{account}:function:{sent['FunctionName']}"
+    elif service == "cognito-idp" and sent.get("ResourceArn"):
+        arn = sent["ResourceArn"]
+    elif target == "DescribeLogGroups":
+        arn = f"arn:aws:logs:{region}:{account}:log-group::log-stream:"
+    request.update(service=service, method=method, path=path, sent=sent, arn=arn, region=region, account=account)
+    return arn
+
+
+def context(service, action, body, params):
+    found = context_of(service, action, body, params)
+    sent = json.loads(body) if body[:1] == b"{" else {}
+    in_request = sent.get("UserPoolTags") or (sent.get("tags") if service == "apigateway" else None) or {}
+    for key, value in in_request.items():
+        found[f"aws:requesttag/{key}".lower()] = value
+    if action == "lambda:AddPermission":
+        found["lambda:principal"] = sent["Principal"]
+    return found
+
+
+def tags(arn):
+    parts = arn.split(":", 5)
+    if len(parts) < 6:
+        return None
+    if parts[2] == "cognito-idp":
+        return next(({t["Key"]: t["Value"] for t in found} for known, found in tagging._collect_cognito() if known == arn), None)
+    # All below a REST API inherits its tags.
+    if parts[2] == "apigateway" and parts[5].startswith("/restapis/"):
+        from ministack.services import apigateway_v1 as rest
+
+        return rest._rest_apis.get(parts[5].split("/")[2], {}).get("tags")
+    return tags_of(arn)
+
+
+def beside(action):
+    sent, arn, path = request["sent"], request["arn"], request["path"]
+    if action in ("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration") and sent.get("Role"):
+        yield "iam:PassRole", "iam", sent["Role"], {"iam:PassedToService": "lambda.amazonaws.com"}
+    tagging_actions = {
+        "iam:CreateRole": "iam:TagRole",
+        "logs:CreateLogGroup": "logs:TagResource",
+        "lambda:CreateFunction": "lambda:TagResource",
+    }
+    if action in tagging_actions:
+        yield tagging_actions[action], action.split(":")[0], arn, {}
+    if action == "apigateway:POST" and sent.get("tags"):
+        made = quote(f"arn:aws:apigateway:{request['region']}::{unquote(path)}/*", safe="*")
+        yield "apigateway:PUT", "apigateway", f"arn:aws:apigateway:{request['region']}::/tags/{made}", {}
+
+
+def check(key, action, service, region, resource_arn="*", service_context=None):
+    denied_beside.clear()
+    denied = enforce(key, action, service, region, resource_arn=resource_arn, service_context=service_context)
+    if denied or request.get("arn") != resource_arn:
+        return denied
+    for other, of, arn, keys in beside(action):
+        denied = enforce(key, other, of, region, resource_arn=arn, service_context=keys)
+        if denied:
+            denied_beside.append(other)
+            return denied
+    return None
+
+
+def answer(service, action, *rest, **more):
+    return refuse(service, denied_beside[0] if denied_beside else action, *rest, **more)
+
+
+iam_actions.extract_resource_arn, iam_actions.request_tag_context = resource, context
+iam_evaluator.enforce, iam_actions.access_denied_response, tagging.resource_tags = check, answer, tags
+
+# A namespace of its own: it has the same names.
+exec(compile(open(sys.argv[-1]).read(), "main.py", "exec"), {"__name__": "__main__"})
