@@ -121,6 +121,9 @@ pub struct Up {
     /// Do not ask before something is deleted or replaced
     #[arg(long)]
     pub yes: bool,
+    /// Write a picture of which step ran when, an SVG, however the run ends
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
 }
 
 /// `token`.

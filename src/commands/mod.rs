@@ -13,6 +13,7 @@ mod sandbox;
 mod session;
 mod status;
 mod talk;
+mod timeline;
 mod token;
 mod up;
 

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
 
@@ -12,6 +13,7 @@ use crate::aws::call_log::CallLog;
 use crate::cli::Global;
 use crate::error::{Failure, Kind};
 use crate::report::lines::Lines;
+use crate::report::timeline::Timeline;
 use crate::report::{Event, json};
 use crate::untrusted::{printable, printable_json, printable_lines};
 
@@ -25,6 +27,10 @@ pub struct Talk {
     verbose: bool,
     json: bool,
     lines: RefCell<Lines>,
+    /// When the command began.
+    began: Instant,
+    /// What is drawn of the run, if that is wanted.
+    timeline: RefCell<Option<Timeline>>,
     /// Why an event could not be delivered: the run goes on, and its command fails at the end.
     undelivered: RefCell<Option<io::Error>>,
 }
@@ -37,6 +43,8 @@ impl Talk {
             verbose: global.verbose,
             json: global.json,
             lines: RefCell::default(),
+            began: Instant::now(),
+            timeline: RefCell::default(),
             undelivered: RefCell::default(),
         }
     }
@@ -82,12 +90,29 @@ impl Talk {
 
     /// Tells an event to whoever listens.
     pub fn event(&self, event: &Event) {
+        if let Some(timeline) = &mut *self.timeline.borrow_mut() {
+            timeline.add(self.began.elapsed(), event);
+        }
         if let Some(line) = self.lines.borrow_mut().line(event) {
             self.say(&line);
         }
         if self.json && self.undelivered.borrow().is_none() {
             *self.undelivered.borrow_mut() = self.data(&json::line(event)).err();
         }
+    }
+
+    /// Draws the run that is about to begin.
+    pub fn draw(&self) {
+        *self.timeline.borrow_mut() = Some(Timeline::default());
+    }
+
+    /// The picture of the run; `None` if it was not to be drawn or did not begin.
+    pub fn timeline(&self) -> Option<String> {
+        let timeline = self.timeline.borrow();
+        timeline
+            .as_ref()
+            .filter(|timeline| !timeline.is_empty())
+            .map(Timeline::svg)
     }
 
     /// Whether every event was delivered.

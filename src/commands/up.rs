@@ -10,6 +10,7 @@ use super::outputs::{Outputs, complete};
 use super::plan;
 use super::session::{self, Session};
 use super::talk::Talk;
+use super::timeline;
 use crate::cli::{Global, Up};
 use crate::engine::plan::{Change, Plan};
 use crate::engine::{self, status};
@@ -17,8 +18,20 @@ use crate::error::Failure;
 use crate::state::State;
 use crate::{resources, stack};
 
-/// Runs it.
+/// Runs it, and draws it if that is wanted.
 pub async fn run(global: &Global, args: &Up, talk: &Talk) -> Result<(), Failure> {
+    let Some(file) = &args.timeline else {
+        return up(global, args, talk).await;
+    };
+    timeline::check(file)?;
+    talk.draw();
+    let done = up(global, args, talk).await;
+    let written = timeline::write(file, talk);
+    // Why the run failed matters more than why its picture could not be written.
+    done.and(written)
+}
+
+async fn up(global: &Global, args: &Up, talk: &Talk) -> Result<(), Failure> {
     let config = session::config(global)?;
     let packages = session::packages(&config)?;
     let mut file = session::state_file(global, &config.stack);

@@ -33,6 +33,7 @@ pub async fn down<C: 'static>(engine: &mut Engine<'_, C>) -> Result<RunResult> {
             .map(|record| StepName {
                 step: record.step.clone(),
                 kind: record.kind.clone(),
+                needs: record.needs.clone(),
             })
             .collect(),
     });

@@ -34,15 +34,20 @@ pub async fn up<C: 'static>(
     wish: &Wish,
 ) -> Result<RunResult> {
     super::check(engine.state, engine.revive)?;
+    let recorded = (engine.state.steps.iter()).map(|record| (record.step.as_str(), &record.needs));
+    let declared = (stack.steps().iter()).map(|step| (step.name.as_str(), &step.needs));
+    let needs: HashMap<&str, &Vec<String>> = recorded.chain(declared).collect();
+    let steps = (plan.steps.iter())
+        .map(|planned| StepName {
+            step: planned.step.clone(),
+            kind: planned.kind.clone(),
+            needs: (needs.get(planned.step.as_str()).copied().cloned()).unwrap_or_default(),
+        })
+        .collect();
     engine.tell(Event::Started {
         command: "up",
         stack: engine.state.stack.clone(),
-        steps: (plan.steps.iter())
-            .map(|planned| StepName {
-                step: planned.step.clone(),
-                kind: planned.kind.clone(),
-            })
-            .collect(),
+        steps,
     });
     let mut result = remove(engine, first_to_go(engine, plan)?).await?;
     if !result.is_done() {

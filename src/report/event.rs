@@ -87,6 +87,8 @@ pub struct StepName {
     pub step: String,
     /// The kind of resource.
     pub kind: String,
+    /// The steps that must be done before it is made, and that are deleted after it.
+    pub needs: Vec<String>,
 }
 
 /// What a step does.

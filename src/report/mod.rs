@@ -5,5 +5,6 @@
 pub mod event;
 pub mod json;
 pub mod lines;
+pub mod timeline;
 
 pub use event::Event;

@@ -1,0 +1,519 @@
+//! How near the program is to the limits of docs/performance.md: it runs the binary against the emulator, behind a proxy
+//! that is as slow and as strict as AWS, and prints one table.
+//!
+//! `cargo bench`, or some of it: `cargo bench -- process calls path growth large rates`. `--json FILE` writes the figures,
+//! `--chart FILE` the picture of the `up` that the critical path is measured on.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "its table is what it is for"
+)]
+#![allow(clippy::cast_precision_loss, reason = "figures to be read")]
+#![allow(missing_docs, reason = "nobody uses a benchmark's parts")]
+
+mod child;
+mod proxy;
+mod quotas;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod table;
+
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use child::{Cost, Run};
+use proxy::{Call, Latency, Proxy};
+use quotas::Quotas;
+use support::Place;
+use table::Row;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_provision");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// The long ones last.
+const GROUPS: [&str; 6] = ["process", "calls", "path", "growth", "large", "rates"];
+
+fn main() {
+    let mut wanted: Vec<String> = Vec::new();
+    let (mut json, mut chart) = (None, None);
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            // Cargo's own.
+            "--bench" => {}
+            "--json" => json = Some(PathBuf::from(args.next().expect("--json FILE"))),
+            "--chart" => chart = Some(args.next().expect("--chart FILE")),
+            group if GROUPS.contains(&group) => wanted.push(arg),
+            other => {
+                eprintln!("error: {other:?} is not known (allowed: {GROUPS:?}, --json FILE, --chart FILE)");
+                std::process::exit(2);
+            }
+        }
+    }
+    if wanted.is_empty() {
+        wanted = GROUPS.map(str::to_owned).to_vec();
+    }
+    let place = Place::new();
+    let emulator = place.emulator();
+    let mut bench = Bench {
+        proxy: Proxy::start(&emulator),
+        emulator,
+        place,
+        chart: chart.map(|file| std::path::absolute(file).unwrap()),
+        rows: Vec::new(),
+    };
+    for group in GROUPS
+        .into_iter()
+        .filter(|group| wanted.iter().any(|name| name == group))
+    {
+        let began = Instant::now();
+        match group {
+            "process" => bench.process(),
+            "calls" => bench.calls(),
+            "path" => bench.path(),
+            "growth" => bench.growth(&[1, 10, 100], &[1, 10, 100]),
+            "large" => bench.growth(&[10, 100, 300], &[10, 100, 1000]),
+            _ => bench.rates(),
+        }
+        eprintln!("{group}: measured in {:.0} s", began.elapsed().as_secs_f64());
+    }
+    let machine = machine();
+    println!("{machine}\n\n{}", table::markdown(&bench.rows));
+    if let Some(file) = json {
+        let text = serde_json::to_string_pretty(&table::json(&machine, &bench.rows)).unwrap();
+        fs_err::write(file, text + "\n").unwrap();
+    }
+}
+
+struct Bench {
+    place: Place,
+    proxy: Proxy,
+    emulator: String,
+    chart: Option<PathBuf>,
+    rows: Vec<Row>,
+}
+
+/// The four commands of one size of stack.
+struct Life {
+    up: (Cost, Vec<Call>),
+    plan: (Cost, Vec<Call>),
+    status: (Cost, Vec<Call>),
+    down: (Cost, Vec<Call>),
+    /// How often the state file was replaced on the way up.
+    saves: f64,
+}
+
+impl Bench {
+    fn row(
+        &mut self,
+        group: &'static str,
+        what: impl Into<String>,
+        unit: &'static str,
+        limit: impl Into<Option<f64>>,
+        figure: f64,
+    ) {
+        self.rows.push(Row {
+            group,
+            what: what.into(),
+            unit,
+            limit: limit.into(),
+            figure,
+        });
+    }
+
+    /// Runs the binary against the proxy and says which calls it made.
+    fn run(&self, config: &Path, args: &[&str]) -> (Run, Vec<Call>) {
+        self.proxy.take();
+        let config = config.to_str().expect("the folder's name is text");
+        let run = child::run(
+            self.place
+                .at(&self.proxy.endpoint, &[args, &["--config", config]].concat()),
+        );
+        (run, self.proxy.take())
+    }
+
+    fn done(&self, config: &Path, args: &[&str]) -> (Cost, Vec<Call>) {
+        let (run, calls) = self.run(config, args);
+        (run.code(0).cost, calls)
+    }
+
+    /// What starting costs, and what is on the disk.
+    fn process(&mut self) {
+        const GROUP: &str = "the process";
+        let bad = self.place.path().join("bad.toml");
+        fs_err::write(&bad, "[stack]\nname = \"bad\"\n[routes]\n\"GET /\" = 1\n").unwrap();
+        let bad = bad.to_str().unwrap().to_owned();
+        let version = self.median_cpu(&["--version"], 0);
+        let refused = self.median_cpu(&["plan", "--config", &bad], 2);
+        self.row(GROUP, "CPU of `--version`, median of 21", "ms", 15.0, version);
+        self.row(
+            GROUP,
+            "CPU of a refused configuration file, median of 21",
+            "ms",
+            15.0,
+            refused,
+        );
+        let size = fs_err::metadata(BINARY).unwrap().len() as f64;
+        self.row(GROUP, "the binary", "MiB", None, mib(size));
+        self.proxy.set(Latency::default(), None);
+        let sample = sample();
+        let (up, _) = self.done(&sample, &["up"]);
+        self.done(&sample, &["down", "--yes"]);
+        self.row(
+            GROUP,
+            "peak memory of `up` of the sample",
+            "MiB",
+            40.0,
+            mib(up.memory as f64),
+        );
+        self.row(GROUP, "CPU of `up` of the sample", "ms", None, millis(up.cpu));
+        self.overhead();
+    }
+
+    fn median_cpu(&self, args: &[&str], code: i32) -> f64 {
+        let mut times: Vec<f64> = (0..21)
+            .map(|_| millis(child::run(self.place.command(args)).code(code).cost.cpu))
+            .collect();
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }
+
+    /// What the proxy itself adds to a call: the benchmark's own error.
+    fn overhead(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let each = |endpoint: &str| {
+            let url = format!("{endpoint}/_ministack/health");
+            runtime.block_on(async {
+                let http = reqwest::Client::builder().no_proxy().build().unwrap();
+                let began = Instant::now();
+                for _ in 0..2000 {
+                    http.get(&url).send().await.unwrap().bytes().await.unwrap();
+                }
+                millis(began.elapsed()) / 2000.0
+            })
+        };
+        let direct = each(&self.emulator);
+        let through = each(&self.proxy.endpoint);
+        let what = "the benchmark's proxy, added to each of 2,000 calls";
+        self.row("the process", what, "ms", None, through - direct);
+    }
+
+    /// How many calls the sample takes.
+    fn calls(&mut self) {
+        const GROUP: &str = "calls";
+        self.proxy.set(Latency::default(), None);
+        let sample = sample();
+        let (_, up) = self.done(&sample, &["up"]);
+        let (_, again) = self.done(&sample, &["up"]);
+        let (_, status) = self.done(&sample, &["status"]);
+        let (_, down) = self.done(&sample, &["down", "--yes"]);
+        let deletes = down
+            .iter()
+            .filter(|call| call.operation.starts_with("Delete"))
+            .count();
+        let writes = again.iter().filter(|call| !call.is_read()).count();
+        self.row(GROUP, "`up` of the sample", "calls", 20.0, up.len() as f64);
+        self.row(GROUP, "unchanged `up`", "calls", 16.0, again.len() as f64);
+        self.row(
+            GROUP,
+            "unchanged `up`: that are no reads",
+            "calls",
+            0.0,
+            writes as f64,
+        );
+        self.row(
+            GROUP,
+            "unchanged `up`: made before",
+            "calls",
+            0.0,
+            repeated(&again),
+        );
+        self.row(GROUP, "`status`", "calls", 16.0, status.len() as f64);
+        self.row(GROUP, "`status`: made before", "calls", 0.0, repeated(&status));
+        self.row(GROUP, "`down`: deletes", "calls", 7.0, deletes as f64);
+        self.row(GROUP, "`down`: all", "calls", None, down.len() as f64);
+        for (name, calls) in [("up", up), ("status", status), ("down", down)] {
+            let names: Vec<&str> = calls.iter().map(|call| call.operation.as_str()).collect();
+            eprintln!("{name}: {}", names.join(" "));
+        }
+    }
+
+    /// How long the sample takes where every call takes as long as on AWS.
+    fn path(&mut self) {
+        const GROUP: &str = "critical path";
+        let latency = Latency::AWS;
+        self.proxy.set(latency, None);
+        let sample = sample();
+        let chart = self.chart.clone();
+        let mut args = vec!["up"];
+        if let Some(chart) = &chart {
+            args.extend(["--timeline", chart.to_str().unwrap()]);
+        }
+        let (up, _) = self.done(&sample, &args);
+        let (status, _) = self.done(&sample, &["status"]);
+        let (down, _) = self.done(&sample, &["down", "--yes"]);
+        // CreateRole, propagation, CreateFunction, AddPermission.
+        let chain = latency.call + latency.propagation + latency.create_function + latency.call;
+        let limit = 1.1 * chain.as_secs_f64();
+        let what = format!(
+            "`up` of the sample: 1.10 × the chain of {:.2} s",
+            chain.as_secs_f64()
+        );
+        self.row(GROUP, what, "s", limit, up.wall.as_secs_f64());
+        let deep = status.wall.as_secs_f64() / latency.call.as_secs_f64();
+        self.row(GROUP, "`status` of the sample", "round trips", 3.0, deep);
+        // GetCallerIdentity, DeleteUserPoolDomain, a look that it is gone, DeleteUserPool, a look that it is gone.
+        let chain = 5.0 * latency.call.as_secs_f64();
+        let what = format!("`down` of the sample: 1.2 × the chain of {chain:.2} s");
+        self.row(GROUP, what, "s", 1.2 * chain, down.wall.as_secs_f64());
+    }
+
+    /// What each added path and each added client costs.
+    fn growth(&mut self, paths: &[usize], clients: &[usize]) {
+        const GROUP: &str = "growth";
+        self.proxy.set(Latency::flat(20), None);
+        for (thing, sizes) in [("path", paths), ("client", clients)] {
+            let lives: Vec<(usize, Life)> = sizes
+                .iter()
+                .map(|size| {
+                    (
+                        *size,
+                        if thing == "path" {
+                            self.life(*size, 1)
+                        } else {
+                            self.life(1, *size)
+                        },
+                    )
+                })
+                .collect();
+            for (size, life) in &lives {
+                let sized =
+                    |what: &str| format!("{size} {thing}{}: {what}", if *size == 1 { "" } else { "s" });
+                for (command, (cost, calls)) in life.commands() {
+                    let name = sized(&format!("`{command}`"));
+                    self.row(GROUP, format!("{name}, calls"), "calls", None, calls.len() as f64);
+                    self.row(GROUP, format!("{name}, wall"), "s", None, cost.wall.as_secs_f64());
+                    self.row(GROUP, format!("{name}, CPU"), "ms", None, millis(cost.cpu));
+                    self.row(
+                        GROUP,
+                        format!("{name}, peak memory"),
+                        "MiB",
+                        None,
+                        mib(cost.memory as f64),
+                    );
+                }
+                let written = life.up.0.written as f64 / 1024.0;
+                self.row(GROUP, sized("`up`, written to the disk"), "KiB", None, written);
+                self.row(
+                    GROUP,
+                    sized("`up`, replacements of the state file"),
+                    "times",
+                    None,
+                    life.saves,
+                );
+            }
+            let [.., (a, first), (b, middle), (c, last)] = &lives[..] else {
+                continue;
+            };
+            let spans = [(b - a) as f64, (c - b) as f64];
+            for (index, (command, _)) in first.commands().into_iter().enumerate() {
+                let costs = [first, middle, last].map(|life| life.commands()[index].1);
+                let mut flat = |what: &str, unit, figure: fn(&(Cost, Vec<Call>)) -> f64| {
+                    let [x, y, z] = costs.map(figure);
+                    let (before, after) = ((y - x) / spans[0], (z - y) / spans[1]);
+                    let what =
+                        format!("`{command}`, {what} each added {thing}: {b} to {c} ≤ 1.2 × {a} to {b}");
+                    self.row(GROUP, what, unit, 1.2 * before, after);
+                };
+                flat("calls of", "calls each", |(_, calls)| calls.len() as f64);
+                flat("wall of", "ms", |(cost, _)| millis(cost.wall));
+                flat("CPU of", "ms", |(cost, _)| millis(cost.cpu));
+                flat("memory of", "KiB", |(cost, _)| cost.memory as f64 / 1024.0);
+                if command == "up" {
+                    flat("bytes on disk of", "KiB", |(cost, _)| {
+                        cost.written as f64 / 1024.0
+                    });
+                }
+            }
+        }
+        if paths.contains(&300) && clients.contains(&1000) {
+            let life = self.life(300, 1000);
+            for (command, (cost, _)) in life.commands().into_iter().skip(1).take(2) {
+                let what = format!("`{command}` of 300 routes and 1,000 clients, CPU");
+                self.row(GROUP, what, "ms", 1000.0, millis(cost.cpu));
+            }
+        }
+    }
+
+    /// Up and down again, with a look in between.
+    fn life(&self, paths: usize, clients: usize) -> Life {
+        let config = self.generated(paths, clients);
+        let began = Instant::now();
+        let up = self.done(&config, &["up"]);
+        let state = fs_err::read(self.place.path().join("state/bench.json")).unwrap();
+        let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+        let saves = state["serial"].as_f64().unwrap();
+        let plan = self.done(&config, &["plan"]);
+        let status = self.done(&config, &["status"]);
+        let down = self.done(&config, &["down", "--yes"]);
+        eprintln!(
+            "{paths} paths, {clients} clients: measured in {:.0} s",
+            began.elapsed().as_secs_f64()
+        );
+        Life {
+            up,
+            plan,
+            status,
+            down,
+            saves,
+        }
+    }
+
+    /// A stack of one function, so many paths of one route each, and so many clients.
+    fn generated(&self, paths: usize, clients: usize) -> PathBuf {
+        let mut text = format!(
+            "[stack]\nname = \"bench\"\n\n[resource_servers.bench.scopes]\nread = \"Read\"\n\n\
+             [functions.f]\nsource = \"{ROOT}/lambda\"\nruntime = \"nodejs22.x\"\nhandler = \"index.handler\"\n\n"
+        );
+        for client in 1..=clients {
+            writeln!(text, "[clients.c{client:04}]\nscopes = [\"bench/read\"]").unwrap();
+        }
+        text.push_str("\n[routes]\n");
+        for path in 1..=paths {
+            writeln!(
+                text,
+                "\"GET /p{path:03}\" = {{ function = \"f\", scopes = [\"bench/read\"] }}"
+            )
+            .unwrap();
+        }
+        let file = self.place.path().join(format!("{paths}-{clients}.toml"));
+        fs_err::write(&file, text).unwrap();
+        file
+    }
+
+    /// How long large stacks take where AWS's rates are enforced.
+    fn rates(&mut self) {
+        const GROUP: &str = "AWS's rates";
+        // Each route is CreateResource, PutMethod and PutIntegration; the API, the authorizer, the deployment and the
+        // stage are one call each.
+        let routes = quotas::API_GATEWAY
+            .seconds(3.0 * 300.0 + 4.0)
+            .max(quotas::CREATE_RESOURCE.seconds(300.0));
+        let clients = quotas::POOL_OPERATION.seconds(1000.0);
+        for (what, paths, count, allowed) in [
+            ("300 routes", 300, 1, routes),
+            ("1,000 clients", 1, 1000, clients),
+        ] {
+            self.proxy.set(Latency::flat(50), Some(Quotas::default()));
+            let config = self.generated(paths, count);
+            let (run, calls) = self.run(&config, &["up"]);
+            let failed = run
+                .stderr
+                .lines()
+                .filter(|line| line.starts_with("failed "))
+                .count();
+            let refused = calls
+                .iter()
+                .filter(|call| matches!(call.status, 400 | 429))
+                .count();
+            let name = format!("`up` of {what}: 1.15 × the {allowed:.0} s that the rates allow");
+            self.row(GROUP, name, "s", 1.15 * allowed, run.cost.wall.as_secs_f64());
+            self.row(
+                GROUP,
+                format!("`up` of {what}: failed steps"),
+                "steps",
+                0.0,
+                failed as f64,
+            );
+            self.row(
+                GROUP,
+                format!("`up` of {what}: all calls"),
+                "calls",
+                None,
+                calls.len() as f64,
+            );
+            self.row(
+                GROUP,
+                format!("`up` of {what}: refused calls"),
+                "calls",
+                None,
+                refused as f64,
+            );
+            self.proxy.set(Latency::default(), None);
+            self.done(&config, &["down", "--yes"]);
+        }
+    }
+}
+
+impl Life {
+    fn commands(&self) -> [(&'static str, &(Cost, Vec<Call>)); 4] {
+        [
+            ("up", &self.up),
+            ("plan", &self.plan),
+            ("status", &self.status),
+            ("down", &self.down),
+        ]
+    }
+}
+
+fn sample() -> PathBuf {
+    Path::new(ROOT).join("provision.toml")
+}
+
+/// How many of these calls had been made before.
+fn repeated(calls: &[Call]) -> f64 {
+    let distinct: HashSet<u64> = calls.iter().map(|call| call.fingerprint).collect();
+    (calls.len() - distinct.len()) as f64
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn mib(bytes: f64) -> f64 {
+    bytes / 1024.0 / 1024.0
+}
+
+/// What the figures were measured on.
+fn machine() -> String {
+    let field = |file: &str, name: &str| {
+        let text = fs_err::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim().to_owned())
+            .unwrap_or_default()
+    };
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).current_dir(ROOT).output();
+        output
+            .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+            .unwrap_or_default()
+    };
+    let memory: f64 = field("/proc/meminfo", "MemTotal")
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap_or(0.0);
+    let changed = if git(&["status", "--porcelain", "-uno"]).is_empty() {
+        ""
+    } else {
+        ", changed"
+    };
+    format!(
+        "Measured on {}, commit {}{changed}: {} cores of {}, {:.0} GiB of memory, Linux {}.",
+        jiff::Timestamp::now().strftime("%Y-%m-%d"),
+        git(&["rev-parse", "--short", "HEAD"]),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        field("/proc/cpuinfo", "model name"),
+        memory / 1024.0 / 1024.0,
+        fs_err::read_to_string("/proc/sys/kernel/osrelease")
+            .unwrap_or_default()
+            .trim(),
+    )
+}

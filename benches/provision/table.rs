@@ -1,0 +1,95 @@
+//! What was measured: limit, figure, ratio.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+/// One thing that was measured.
+pub struct Row {
+    pub group: &'static str,
+    pub what: String,
+    pub unit: &'static str,
+    /// `None` where the figure is only told.
+    pub limit: Option<f64>,
+    pub figure: f64,
+}
+
+impl Row {
+    fn ratio(&self) -> Option<f64> {
+        // A limit of none at all is kept or not; there is no ratio to it.
+        self.limit
+            .filter(|limit| *limit > 0.0)
+            .map(|limit| self.figure / limit)
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.limit {
+            None => "",
+            Some(limit) if self.figure <= limit => "kept",
+            Some(_) => "**over**",
+        }
+    }
+}
+
+/// As a Markdown table.
+pub fn markdown(rows: &[Row]) -> String {
+    let number = |value: f64, unit: &str| {
+        let digits = match unit {
+            "calls" | "steps" => 0,
+            "s" | "round trips" | "calls each" => 2,
+            _ => 1,
+        };
+        format!("{value:.digits$} {unit}")
+    };
+    let mut cells = vec![["what", "limit", "figure", "ratio", ""].map(str::to_owned)];
+    cells.push(["---", "---:", "---:", "---:", "---"].map(str::to_owned));
+    let mut group = "";
+    for row in rows {
+        if row.group != group {
+            group = row.group;
+            let empty = String::new;
+            cells.push([format!("**{group}**"), empty(), empty(), empty(), empty()]);
+        }
+        cells.push([
+            row.what.clone(),
+            row.limit.map(|limit| number(limit, row.unit)).unwrap_or_default(),
+            number(row.figure, row.unit),
+            row.ratio().map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+            row.verdict().to_owned(),
+        ]);
+    }
+    let widths: Vec<usize> = (0..5)
+        .map(|column| {
+            cells
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for row in cells {
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            let right = (1..4).contains(&column);
+            if right {
+                write!(text, "| {cell:>width$} ").unwrap();
+            } else {
+                write!(text, "| {cell:<width$} ").unwrap();
+            }
+        }
+        text.push_str("|\n");
+    }
+    text
+}
+
+/// For a program to read.
+pub fn json(machine: &str, rows: &[Row]) -> Value {
+    let rows = rows.iter().map(|row| {
+        json!({
+            "group": row.group, "what": row.what, "unit": row.unit,
+            "limit": row.limit, "figure": row.figure, "ratio": row.ratio(),
+        })
+    });
+    json!({ "machine": machine, "rows": rows.collect::<Vec<_>>() })
+}

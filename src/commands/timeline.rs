@@ -1,0 +1,50 @@
+//! `--timeline`: the picture of a run, in the file that was typed.
+//!
+//! Must not write over anything but a picture.
+
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use super::talk::Talk;
+use crate::error::Failure;
+
+/// Refuses a file that cannot be what is meant, before the run begins.
+///
+/// # Errors
+/// There is a file of this name and it is no SVG, or its folder is not there.
+pub fn check(file: &Path) -> Result<(), Failure> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder
+        && !folder.is_dir()
+    {
+        return Err(Failure::usage(format!(
+            "there is no folder {} for the timeline",
+            folder.display()
+        )));
+    }
+    let mut begin = Vec::new();
+    match fs_err::File::open(file) {
+        Ok(open) => open.take(1024).read_to_end(&mut begin)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if begin.is_empty() || String::from_utf8_lossy(&begin).contains("<svg") {
+        return Ok(());
+    }
+    Err(
+        Failure::usage(format!("{} is no SVG: it is left as it is", file.display()))
+            .hinted("give --timeline a file that is not there yet, or an earlier timeline"),
+    )
+}
+
+/// Writes what is to be seen of the run, if it began.
+///
+/// # Errors
+/// The file system says no.
+pub fn write(file: &Path, talk: &Talk) -> Result<(), Failure> {
+    if let Some(svg) = talk.timeline() {
+        fs_err::write(file, svg)?;
+        talk.say(&format!("timeline: {}", file.display()));
+    }
+    Ok(())
+}
