@@ -8,12 +8,14 @@ mod engine_run;
 mod logs;
 mod outputs;
 mod plan;
+mod preflight;
 mod sandbox;
 mod session;
 mod status;
 mod talk;
 mod token;
 mod up;
+mod verify;
 
 use std::rc::Rc;
 
@@ -55,6 +57,7 @@ async fn run(cli: &Cli, talk: &Rc<Talk>) -> Result<(), Failure> {
         Command::Plan(args) => plan::run(global, args, talk).await,
         Command::Up(args) => up::run(global, args, talk).await,
         Command::Status => status::run(global, talk).await,
+        Command::Verify(args) => verify::run(global, args, talk).await,
         Command::Token(args) => token::run(global, args, talk).await,
         Command::Call(args) => call::run(global, args, talk).await,
         Command::Logs(args) => logs::run(global, args, talk).await,

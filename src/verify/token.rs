@@ -1,0 +1,112 @@
+//! Whether an access token is what its issuer should have given its client.
+//!
+//! Must not fetch anything, nor quote a token or a part of one that is not a claim.
+
+use std::collections::BTreeSet;
+
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+use crate::untrusted::excerpt;
+
+/// What the token has to say.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The `iss`.
+    pub issuer: &'a str,
+    /// The `client_id`.
+    pub client_id: &'a str,
+    /// The full scopes: these and no others.
+    pub scopes: &'a BTreeSet<String>,
+    /// `exp` − `iat`, in seconds.
+    pub lifetime: i64,
+}
+
+/// Checks signature, expiry and claims. `keys` is the issuer's key set (JWKS).
+///
+/// # Errors
+/// All that is wrong with the claims, safe to print; without a good signature nothing else is looked at.
+pub fn check(token: &SecretString, keys: &JwkSet, expected: &Expected<'_>) -> Result<(), String> {
+    let claims = signed(token, keys)?;
+    let wrong = wrong_claims(&claims, expected);
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("; "))
+    }
+}
+
+/// The claims, once the signature is known to be the issuer's and the token not to have expired.
+fn signed(token: &SecretString, keys: &JwkSet) -> Result<Map<String, Value>, String> {
+    let token = token.expose_secret();
+    let header = decode_header(token).map_err(|error| refused(&error).to_owned())?;
+    let key = header
+        .kid
+        .as_deref()
+        .and_then(|kid| keys.find(kid))
+        .and_then(|key| DecodingKey::from_jwk(key).ok())
+        .ok_or("the key that signed it is not one of the issuer's")?;
+    // Whatever the header says: Cognito signs with RS256 only.
+    let mut validation = Validation::new(Algorithm::RS256);
+    // An access token names its client in `client_id`, and may have an audience of the client's choice.
+    validation.validate_aud = false;
+    let decoded = decode(token, &key, &validation).map_err(|error| refused(&error).to_owned())?;
+    Ok(decoded.claims)
+}
+
+/// The library's own words may quote what it could not read.
+fn refused(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::InvalidSignature => "its signature is not the issuer's",
+        ErrorKind::ExpiredSignature => "it has expired already, by the clock of this machine",
+        ErrorKind::InvalidAlgorithm => "it is not signed with RS256",
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => "it has no `exp`",
+        _ => "it is not a JWT that is signed with RS256",
+    }
+}
+
+fn wrong_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Vec<String> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let mut wrong = Vec::new();
+    for (name, wanted) in [
+        ("iss", expected.issuer),
+        ("token_use", "access"),
+        ("client_id", expected.client_id),
+    ] {
+        if text(name) != Some(wanted) {
+            wrong.push(format!("`{name}` is {}, not {wanted}", shown(claims.get(name))));
+        }
+    }
+    let scopes: BTreeSet<&str> = text("scope").unwrap_or_default().split(' ').collect();
+    let wanted: BTreeSet<&str> = expected.scopes.iter().map(String::as_str).collect();
+    if scopes != wanted {
+        let wanted: Vec<&str> = wanted.into_iter().collect();
+        wrong.push(format!(
+            "`scope` is {}, not {}",
+            shown(claims.get("scope")),
+            wanted.join(" ")
+        ));
+    }
+    let time = |name: &str| claims.get(name).and_then(Value::as_i64);
+    match (time("iat"), time("exp")) {
+        (Some(from), Some(to)) if to.checked_sub(from) == Some(expected.lifetime) => {}
+        (Some(from), Some(to)) => wrong.push(format!(
+            "it is good for {} s, not {} s",
+            i128::from(to) - i128::from(from),
+            expected.lifetime
+        )),
+        _ => wrong.push("it has no `iat` or no `exp`".to_owned()),
+    }
+    wrong
+}
+
+fn shown(claim: Option<&Value>) -> String {
+    match claim {
+        None => "not there".to_owned(),
+        Some(Value::String(text)) => excerpt(text.as_bytes()),
+        Some(other) => excerpt(other.to_string().as_bytes()),
+    }
+}
