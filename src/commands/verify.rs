@@ -41,10 +41,11 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
     let state = session::existing_state(global, &session::stack_name(global)?)?;
     let outputs = stack_outputs(&state)?;
     if let Some(record) = state.steps.iter().find(|record| record.phase != Phase::Ready) {
-        return Err(
-            Failure::from(anyhow!("step {} is unfinished: there is no whole stage", record.step))
-                .hinted("run `provision up`"),
-        );
+        return Err(Failure::from(anyhow!(
+            "step {} is unfinished: there is no whole stage",
+            record.step
+        ))
+        .hinted("run `provision up`"));
     }
     let stage = stage(&state, &outputs)?;
     let session = Session::open(global, Some(&state.region), talk).await?;
@@ -112,7 +113,10 @@ async fn prove(
         });
         (name.clone(), token)
     });
-    let tokens: Tokens = futures_util::stream::iter(fetching).buffer_unordered(AT_ONCE).collect().await;
+    let tokens: Tokens = futures_util::stream::iter(fetching)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
     Ok(verify(&http, stage, &tokens, call, patience, &|line| talk.say(line)).await)
 }
 
@@ -120,7 +124,9 @@ async fn prove(
 fn stage(state: &State, outputs: &Outputs) -> Result<Stage, Failure> {
     let of_kind = |kind: &'static str| state.steps.iter().filter(move |record| record.kind == kind);
     let routes = of_kind("route").map(route).collect::<anyhow::Result<_>>();
-    let clients = of_kind("client").map(|record| client(record, outputs)).collect::<anyhow::Result<_>>();
+    let clients = of_kind("client")
+        .map(|record| client(record, outputs))
+        .collect::<anyhow::Result<_>>();
     Ok(Stage {
         api_url: outputs.api_url.clone(),
         issuer: outputs.issuer.clone(),
@@ -135,7 +141,10 @@ fn stage(state: &State, outputs: &Outputs) -> Result<Stage, Failure> {
 }
 
 fn route(record: &Record) -> anyhow::Result<Route> {
-    let name = record.step.strip_prefix("route:").and_then(|name| name.split_once(' '));
+    let name = record
+        .step
+        .strip_prefix("route:")
+        .and_then(|name| name.split_once(' '));
     let (verb, path) = name.with_context(|| format!("step {} is not named as a route", record.step))?;
     Ok(Route {
         verb: verb.to_owned(),
@@ -152,7 +161,9 @@ fn client(record: &Record, outputs: &Outputs) -> anyhow::Result<(String, Client)
     let client = Client {
         client_id: known.client_id.clone(),
         scopes: serde_json::from_value(record.desired["scopes"].clone()).with_context(missing)?,
-        access_token_seconds: record.desired["access_token_seconds"].as_i64().with_context(missing)?,
+        access_token_seconds: record.desired["access_token_seconds"]
+            .as_i64()
+            .with_context(missing)?,
     };
     Ok((name.to_owned(), client))
 }
@@ -165,7 +176,9 @@ fn asked(probe: &Probe) -> String {
         Check::Token => format!("the token of client {client}"),
         Check::NoRoute => format!("{route}, which is no route"),
         Check::NoToken => format!("route {route} without a token"),
-        Check::ForeignToken => format!("route {route} with the token of client {client}, which has no scope of it"),
+        Check::ForeignToken => {
+            format!("route {route} with the token of client {client}, which has no scope of it")
+        }
         Check::RightToken => format!("route {route} with the token of client {client}"),
     }
 }
@@ -179,7 +192,14 @@ fn failure(probes: &[Probe]) -> Failure {
     );
     let mut failure = Failure::from(anyhow!(message));
     failure.details = (wrong.iter())
-        .map(|probe| format!("{}: {} came, {} should have", asked(probe), probe.came, probe.expected))
+        .map(|probe| {
+            format!(
+                "{}: {} came, {} should have",
+                asked(probe),
+                probe.came,
+                probe.expected
+            )
+        })
         .collect();
     failure.hinted("run `provision plan` to see what others changed, and `provision up` to mend it")
 }
@@ -198,7 +218,10 @@ fn table(probes: &[Probe]) -> String {
         .collect();
     let titles = ["ROUTE", "TOKEN OF", "CAME", "RESULT"];
     let width = |column: usize| {
-        let cells = rows.iter().chain([&titles]).map(|row| row[column].chars().count());
+        let cells = rows
+            .iter()
+            .chain([&titles])
+            .map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)
     };
     let widths = [width(0), width(1), width(2)];

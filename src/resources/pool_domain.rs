@@ -37,13 +37,15 @@ pub struct Holder {
     pub pool: String,
 }
 
-/// Who has this prefix in the region; `None` if nobody has.
+/// Who has this prefix in the region; `None` if nobody has, or if its deletion is under way.
 pub async fn holder(cx: &Cx<Aws>, prefix: &str) -> Result<Option<Holder>> {
     let domain = PoolDomain {
         pool: String::new(),
         prefix: prefix.to_owned(),
     };
-    Ok(domain.describe(cx).await?.map(|domain| Holder {
+    let domain = domain.describe(cx).await?;
+    let domain = domain.filter(|domain| domain.status() != Some(&DomainStatusType::Deleting));
+    Ok(domain.map(|domain| Holder {
         account: domain.aws_account_id,
         pool: domain.user_pool_id.unwrap_or_default(),
     }))

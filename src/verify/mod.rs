@@ -151,8 +151,15 @@ pub async fn verify(
         }
     };
     let knocks = knocks(stage, call);
-    let knocking = knocks.iter().map(|knock| knock.run(http, stage, tokens, patience, &waits));
-    probes.extend(futures_util::stream::iter(knocking).buffered(AT_ONCE).collect::<Vec<_>>().await);
+    let knocking = knocks
+        .iter()
+        .map(|knock| knock.run(http, stage, tokens, patience, &waits));
+    probes.extend(
+        futures_util::stream::iter(knocking)
+            .buffered(AT_ONCE)
+            .collect::<Vec<_>>()
+            .await,
+    );
     probes
 }
 
@@ -274,9 +281,15 @@ impl Knock<'_> {
         let token = self.client.map(|client| tokens.get(client));
         let last = match token {
             Some(None | Some(Err(_))) => Answer::Wrong("not asked: there is no token".to_owned()),
-            None => self.until_right(patience, waits, async || self.attempt(http, stage, None).await).await,
+            None => {
+                self.until_right(patience, waits, async || self.attempt(http, stage, None).await)
+                    .await
+            }
             Some(Some(Ok(token))) => {
-                self.until_right(patience, waits, async || self.attempt(http, stage, Some(token)).await).await
+                self.until_right(patience, waits, async || {
+                    self.attempt(http, stage, Some(token)).await
+                })
+                .await
             }
         };
         let ok = matches!(last, Answer::Right(_));
@@ -379,4 +392,243 @@ fn message(body: &[u8]) -> Option<String> {
 fn chain(error: &anyhow::Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     printable(&causes.join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use wiremock::matchers::{header_exists, method, path};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+    use crate::oauth::http_client;
+
+    fn knock(check: Check, verb: &str) -> Knock<'_> {
+        Knock {
+            check,
+            route: format!("{verb} /user"),
+            verb,
+            path: "/user".to_owned(),
+            client: None,
+        }
+    }
+
+    #[test]
+    fn only_the_gateways_own_words_are_a_refusal() {
+        let unauthorized = r#"{"message":"Unauthorized"}"#;
+        let missing = r#"{"message":"Missing Authentication Token"}"#;
+        let right = |came: &str| Answer::Right(came.to_owned());
+        let wrong = |came: &str| Answer::Wrong(came.to_owned());
+        let admitted = |came: &str| Answer::Admitted(came.to_owned());
+        for (check, verb, status, body, expected) in [
+            (
+                Check::NoToken,
+                "GET",
+                401,
+                unauthorized,
+                right("401 Unauthorized"),
+            ),
+            (
+                Check::ForeignToken,
+                "POST",
+                401,
+                unauthorized,
+                right("401 Unauthorized"),
+            ),
+            (
+                Check::NoRoute,
+                "GET",
+                403,
+                missing,
+                right("403 Missing Authentication Token"),
+            ),
+            (Check::RightToken, "GET", 404, "{}", right("404")),
+            (
+                Check::RightToken,
+                "GET",
+                401,
+                unauthorized,
+                wrong("401 Unauthorized"),
+            ),
+            (
+                Check::RightToken,
+                "GET",
+                403,
+                missing,
+                wrong("403 Missing Authentication Token"),
+            ),
+            // The function's own 401, which says that it was asked.
+            (Check::NoToken, "GET", 401, "no", admitted("401")),
+            (
+                Check::NoToken,
+                "GET",
+                401,
+                r#"{"message":"Unauthorized","code":1}"#,
+                admitted("401"),
+            ),
+            (Check::NoToken, "GET", 200, "{}", admitted("200")),
+            (
+                Check::NoToken,
+                "GET",
+                502,
+                r#"{"message":"Internal server error"}"#,
+                admitted("502 Internal server error"),
+            ),
+            (Check::NoRoute, "GET", 200, "{}", admitted("200")),
+            (
+                Check::NoRoute,
+                "GET",
+                401,
+                unauthorized,
+                wrong("401 Unauthorized"),
+            ),
+            // Not deployed yet, throttled, an expired token.
+            (
+                Check::NoToken,
+                "GET",
+                403,
+                missing,
+                wrong("403 Missing Authentication Token"),
+            ),
+            (
+                Check::NoToken,
+                "GET",
+                429,
+                r#"{"message":"Too Many Requests"}"#,
+                wrong("429 Too Many Requests"),
+            ),
+            (
+                Check::ForeignToken,
+                "GET",
+                401,
+                r#"{"message":"The incoming token has expired"}"#,
+                wrong("401 The incoming token has expired"),
+            ),
+            (Check::NoToken, "HEAD", 401, "", right("401")),
+            (Check::NoToken, "HEAD", 200, "", admitted("200")),
+        ] {
+            let judged = knock(check, verb).judge(status, body.as_bytes());
+            assert_eq!(judged, expected, "{check:?} {verb} {status} {body}");
+        }
+    }
+
+    /// The attempts until the last answer, and the seconds that they took.
+    async fn asked(answers: &[Answer]) -> (Answer, usize, u64) {
+        let start = Instant::now();
+        let attempts = Cell::new(0);
+        let patience = Patience {
+            refused: Duration::from_mins(1),
+            admitted: Duration::from_secs(10),
+        };
+        let attempt = async || {
+            let attempt = attempts.replace(attempts.get() + 1);
+            answers[attempt.min(answers.len() - 1)].clone()
+        };
+        let last = knock(Check::NoToken, "GET")
+            .until_right(patience, &|_| {}, attempt)
+            .await;
+        (last, attempts.get(), start.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wrong_answer_is_asked_for_again_for_as_long_as_its_kind_may_last() {
+        let right = Answer::Right("401 Unauthorized".to_owned());
+        let wrong = Answer::Wrong("403 Forbidden".to_owned());
+        let open = Answer::Admitted("200".to_owned());
+        assert_eq!(asked(&[right.clone()]).await, (right.clone(), 1, 0));
+        assert_eq!(
+            asked(&[wrong.clone(), wrong.clone(), right.clone()]).await,
+            (right.clone(), 3, 3)
+        );
+        assert_eq!(asked(&[open.clone(), right.clone()]).await, (right, 2, 1));
+        // 1 + 2 + 3 + 4 + 5 × 10 s, and 1 + 2 + 3 + 4 s: the last attempt is at the deadline.
+        assert_eq!(asked(std::slice::from_ref(&wrong)).await, (wrong, 15, 60));
+        assert_eq!(asked(std::slice::from_ref(&open)).await, (open, 5, 10));
+    }
+
+    #[tokio::test]
+    async fn every_route_is_knocked_at_by_all_who_must_not_get_in() {
+        let server = MockServer::start().await;
+        let answer = |status, message: &str| {
+            ResponseTemplate::new(status).set_body_json(serde_json::json!({ "message": message }))
+        };
+        // Open to whoever has any token at all.
+        Mock::given(method("POST"))
+            .and(path("/orders"))
+            .and(header_exists("authorization"))
+            .respond_with(ResponseTemplate::new(201))
+            .mount(&server)
+            .await;
+        for route in ["/orders", "/orders/provision-verify"] {
+            Mock::given(path(route))
+                .respond_with(answer(401, "Unauthorized"))
+                .mount(&server)
+                .await;
+        }
+        Mock::given(path("/provision-verify"))
+            .respond_with(answer(403, "Missing Authentication Token"))
+            .mount(&server)
+            .await;
+        let scopes = |scopes: &[&str]| scopes.iter().map(|&scope| scope.to_owned()).collect();
+        let route = |verb: &str, path: &str, needs: &[&str]| Route {
+            verb: verb.to_owned(),
+            path: path.to_owned(),
+            scopes: scopes(needs),
+        };
+        let client = |has: &[&str]| Client {
+            client_id: "c".to_owned(),
+            scopes: scopes(has),
+            access_token_seconds: 3600,
+        };
+        let stage = Stage {
+            api_url: server.uri(),
+            issuer: "https://issuer".to_owned(),
+            jwks_url: format!("{}/jwks", server.uri()),
+            routes: vec![
+                route("POST", "/orders", &["o/write"]),
+                route("ANY", "/orders/{id}", &["o/read", "o/write"]),
+            ],
+            clients: [
+                ("reader".to_owned(), client(&["o/read"])),
+                ("stranger".to_owned(), client(&["p/read"])),
+            ]
+            .into(),
+        };
+        let tokens: Tokens = [
+            ("reader".to_owned(), Ok("aa.bb.cc".to_owned().into())),
+            ("stranger".to_owned(), Err("refused".to_owned())),
+        ]
+        .into();
+        let none = Patience {
+            refused: Duration::ZERO,
+            admitted: Duration::ZERO,
+        };
+        let http = http_client(&server.uri()).unwrap();
+        let probes = verify(&http, &stage, &tokens, true, none, &|_| {}).await;
+        let lines: Vec<String> = probes
+            .iter()
+            .map(|probe| {
+                let who = probe.client.as_deref().unwrap_or("-");
+                let route = probe.route.as_deref().unwrap_or("-");
+                format!("{:?} {route} {who} {} {}", probe.check, probe.came, probe.ok)
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "Token - reader a token that cannot be checked: the issuer's keys at URL/jwks: status 404 false"
+                    .replace("URL", &server.uri()),
+                "Token - stranger no token: refused false".to_owned(),
+                "NoToken POST /orders - 401 Unauthorized true".to_owned(),
+                "ForeignToken POST /orders reader 201 false".to_owned(),
+                "ForeignToken POST /orders stranger not asked: there is no token false".to_owned(),
+                "NoToken ANY /orders/{id} - 401 Unauthorized true".to_owned(),
+                "ForeignToken ANY /orders/{id} stranger not asked: there is no token false".to_owned(),
+                "NoRoute GET /provision-verify - 403 Missing Authentication Token true".to_owned(),
+            ]
+        );
+        let printed = format!("{probes:?}{}", serde_json::to_string(&probes).unwrap());
+        assert!(!printed.contains("aa.bb.cc"));
+    }
 }

@@ -81,7 +81,10 @@ mod tests {
     fn a_path_that_no_route_answers_is_found_where_there_is_one() {
         for (names, expected) in [
             (&["GET /user"][..], Some(("GET", "/provision-verify"))),
-            (&["GET /{id}"], Some(("GET", "/provision-verify/provision-verify"))),
+            (
+                &["GET /{id}"],
+                Some(("GET", "/provision-verify/provision-verify")),
+            ),
             (&["POST /{id}"], Some(("GET", "/provision-verify"))),
             (&["GET /{rest+}"], Some(("GET", "/"))),
             (&["ANY /{a}/{rest+}"], Some(("GET", "/provision-verify"))),
