@@ -270,7 +270,8 @@ fn a_client_with_more_scopes_or_a_longer_token_than_recorded_is_named() {
     let [_, client, came] = &wrong[0];
     assert_eq!(client, "reader");
     assert!(
-        came.contains("orders/write") && came.contains(", not orders/read; ")
+        came.contains("orders/write")
+            && came.contains(", not orders/read; ")
             && came.contains("it is good for 7200 s, not 600 s"),
         "{came}"
     );
