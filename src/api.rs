@@ -27,8 +27,8 @@ pub struct Request<'a> {
     pub method: Method,
     /// The whole URL, stage and query included.
     pub url: &'a str,
-    /// Sent as `Authorization: Bearer …`.
-    pub token: &'a SecretString,
+    /// Sent as `Authorization: Bearer …`; with `None` there is no such header.
+    pub token: Option<&'a SecretString>,
     /// From [`parse_header`]; a name may be there more than once.
     pub headers: &'a [(HeaderName, HeaderValue)],
     /// Sent as it is. No content type is added: API Gateway takes `application/json` where there is none.
@@ -100,15 +100,17 @@ pub async fn call(client: &Client, request: Request<'_>) -> Result<Response, Fai
     what.set_query(None);
     let what = format!("{} {what}", request.method);
 
-    let bearer = SecretString::from(format!("Bearer {}", request.token.expose_secret()));
-    let Ok(mut bearer) = HeaderValue::from_str(bearer.expose_secret()) else {
-        return Err(Failure::usage(
-            "the access token has a character that no header can carry",
-        ));
-    };
-    bearer.set_sensitive(true);
     let mut headers: HeaderMap = request.headers.iter().cloned().collect();
-    headers.insert(AUTHORIZATION, bearer);
+    if let Some(token) = request.token {
+        let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
+        let Ok(mut bearer) = HeaderValue::from_str(bearer.expose_secret()) else {
+            return Err(Failure::usage(
+                "the access token has a character that no header can carry",
+            ));
+        };
+        bearer.set_sensitive(true);
+        headers.insert(AUTHORIZATION, bearer);
+    }
 
     let mut call = client.request(request.method, url).headers(headers);
     if let Some(body) = request.body {
@@ -220,7 +222,7 @@ mod tests {
         let request = Request {
             method: if body.is_some() { Method::POST } else { Method::GET },
             url,
-            token: &SecretString::from(token),
+            token: Some(&SecretString::from(token)),
             headers: &headers,
             body: body.map(<[u8]>::to_vec),
         };

@@ -76,6 +76,8 @@ pub enum Command {
     Up(Up),
     /// Show how the stack stands; exit 3 if it is not as recorded
     Status,
+    /// Prove that the live API refuses whom it should; exit 1 if it does not
+    Verify(Verify),
     /// Print an access token from the client-credentials grant
     Token(Token),
     /// Call the API with a fresh access token
@@ -124,6 +126,17 @@ pub struct Up {
     /// Write a picture of which step ran when, an SVG, however the run ends
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
+    /// Do not prove at the end that the API refuses whom it should
+    #[arg(long)]
+    pub no_verify: bool,
+}
+
+/// `verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// Also call the GET routes with every token that they should admit; this runs the functions
+    #[arg(long)]
+    pub call: bool,
 }
 
 /// `token`.

@@ -7,7 +7,8 @@
 //! - [`graph`] declares steps and their edges; [`resource`] is the contract of one resource.
 //! - [`engine`] decides and runs; [`state`] is what is on record; [`report`] is what is said.
 //! - [`resources`] has one AWS resource a file; [`aws`] is the SDK as they use it.
-//! - [`package`] zips code; [`oauth`] gets tokens; [`api`] calls the API; [`sandbox`] is a local AWS.
+//! - [`package`] zips code; [`oauth`] gets tokens; [`api`] calls the API; [`verify`] proves who gets in; [`sandbox`] is a
+//!   local AWS.
 //! - [`operator_policy`] is the IAM policy for who runs the commands, from one table of all AWS operations.
 //! - [`untrusted`] makes a server's text fit for a terminal; [`error`] is the one failure that a command ends with.
 
@@ -29,3 +30,4 @@ pub mod sandbox;
 pub mod stack;
 pub mod state;
 pub mod untrusted;
+pub mod verify;

@@ -111,9 +111,12 @@ impl World {
     /// `up` is killed; `up` goes on, or `down` does.
     fn up_killed(&self, at: usize, moment: Moment, up_next: bool) {
         let story = format!("up killed {moment:?} its write {at}, then up: {up_next}");
-        assert!(self.kill_at(&["up"], at, moment), "{story}: it was not killed");
+        assert!(
+            self.kill_at(&["up", "--no-verify"], at, moment),
+            "{story}: it was not killed"
+        );
         if up_next {
-            self.run(&["up"], &story);
+            self.run(&["up", "--no-verify"], &story);
             self.check_whole(&story);
         }
         self.run(&["down", "--yes"], &story);
@@ -123,13 +126,13 @@ impl World {
     /// `down` is killed; `down` goes on, or `up` makes everything again.
     fn down_killed(&self, at: usize, moment: Moment, up_next: bool) {
         let story = format!("down killed {moment:?} its write {at}, then up: {up_next}");
-        self.run(&["up"], &story);
+        self.run(&["up", "--no-verify"], &story);
         assert!(
             self.kill_at(&["down", "--yes"], at, moment),
             "{story}: it was not killed"
         );
         if up_next {
-            self.run(&["up"], &story);
+            self.run(&["up", "--no-verify"], &story);
             self.check_whole(&story);
         }
         self.run(&["down", "--yes"], &story);
@@ -371,9 +374,9 @@ fn down_killed_at_a_sample_of_its_calls() {
 fn a_sample_of_lost_answers_is_settled_in_the_same_run() {
     let world = World::new();
     for (at, loss) in [(2, cut()), (6, error_500()), (14, cut())] {
-        world.answer_lost(&["up"], at, &loss);
+        world.answer_lost(&["up", "--no-verify"], at, &loss);
     }
-    world.run(&["up"], "before down");
+    world.run(&["up", "--no-verify"], "before down");
     world.answer_lost(&["down", "--yes"], 2, &cut());
 }
 
@@ -409,10 +412,10 @@ fn every_lost_answer_is_settled_in_the_same_run() {
     let world = World::new();
     for loss in [cut(), error_500()] {
         for at in 0..UP_WRITES {
-            world.answer_lost(&["up"], at, &loss);
+            world.answer_lost(&["up", "--no-verify"], at, &loss);
         }
         for at in 0..DOWN_WRITES {
-            world.run(&["up"], "before down");
+            world.run(&["up", "--no-verify"], "before down");
             world.answer_lost(&["down", "--yes"], at, &loss);
         }
     }
@@ -463,7 +466,7 @@ fn with_three_of_ten_calls_throttled_up_and_down_end_right() {
             if refused { throttled(request) } else { Act::Pass }
         }
     };
-    for args in [&["up"][..], &["down", "--yes"]] {
+    for args in [&["up", "--no-verify"][..], &["down", "--yes"]] {
         world.proxy.rule(storm());
         let output = world.command(args).output().unwrap();
         assert!(
@@ -488,7 +491,7 @@ fn with_three_of_ten_calls_throttled_up_and_down_end_right() {
 #[test]
 fn ten_seconds_of_errors_are_outlasted() {
     let world = World::new();
-    for args in [&["up"][..], &["down", "--yes"]] {
+    for args in [&["up", "--no-verify"][..], &["down", "--yes"]] {
         let began = Mutex::new(None);
         world.proxy.rule(move |request, now| {
             if request.service() == "sts" || now == Moment::After {
@@ -527,7 +530,7 @@ fn a_denied_call_is_named_its_siblings_finish_and_up_goes_on() {
         }
         Act::Pass
     });
-    let output = world.command(&["up"]).output().unwrap();
+    let output = world.command(&["up", "--no-verify"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     for words in [
@@ -545,7 +548,7 @@ fn a_denied_call_is_named_its_siblings_finish_and_up_goes_on() {
         (1, 1, None),
         "siblings finished"
     );
-    world.run(&["up"], "after the permission was given");
+    world.run(&["up", "--no-verify"], "after the permission was given");
     world.check_whole("after the permission was given");
 }
 
@@ -572,7 +575,7 @@ fn expired_credentials_stop_the_run_and_the_next_goes_on() {
             ),
         }
     });
-    let output = world.command(&["up"]).output().unwrap();
+    let output = world.command(&["up", "--no-verify"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
@@ -580,7 +583,7 @@ fn expired_credentials_stop_the_run_and_the_next_goes_on() {
         "{stderr}"
     );
     world.proxy.take();
-    world.run(&["up"], "with new credentials");
+    world.run(&["up", "--no-verify"], "with new credentials");
     world.check_whole("with new credentials");
 }
 
@@ -602,7 +605,7 @@ fn interrupted(signals: &[&str]) -> (World, Option<i32>, String) {
         }
         Act::Pass
     });
-    let mut child = world.command(&["up"]).spawn().unwrap();
+    let mut child = world.command(&["up", "--no-verify"]).spawn().unwrap();
     told.recv().unwrap();
     let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
@@ -645,7 +648,7 @@ fn one_ctrl_c_or_sigterm_finishes_what_runs_and_begins_nothing_new() {
             !steps.iter().any(|record| record["step"] == "pool-domain"),
             "what it leads to was not begun"
         );
-        world.run(&["up"], "after an interruption");
+        world.run(&["up", "--no-verify"], "after an interruption");
         world.check_whole("after an interruption");
     }
 }
@@ -666,7 +669,7 @@ fn the_second_ctrl_c_leaves_at_once_and_is_as_safe_as_a_kill() {
         pool["phase"], "creating",
         "its intent is on record, its answer is not"
     );
-    world.run(&["up"], "after leaving at once");
+    world.run(&["up", "--no-verify"], "after leaving at once");
     world.check_whole("after leaving at once");
     world.run(&["down", "--yes"], "after leaving at once");
     world.check_nothing("after leaving at once");
@@ -744,13 +747,13 @@ fn what_another_hand_deleted_is_told_and_made_again_and_down_passes_over_it() {
         ("everything", 15, &everything),
     ];
     for (what, missing, delete) in hands {
-        world.run(&["up"], what);
+        world.run(&["up", "--no-verify"], what);
         delete();
         let status = world.command(&["status"]).output().unwrap();
         let stdout = String::from_utf8(status.stdout).unwrap();
         assert_eq!(status.status.code(), Some(3), "{what}: {stdout}");
         assert_eq!(stdout.matches("missing").count(), missing, "{what}: {stdout}");
-        world.run(&["up"], what);
+        world.run(&["up", "--no-verify"], what);
         world.hand.assert_whole(what);
         if what != "the pool" {
             // The emulator does not know that a patch adds to and removes from an authorizer's list of pools (AWS does,
@@ -800,7 +803,7 @@ fn what_aws_accepts_later_is_waited_out_and_told() {
         let body = serde_json::json!({"__type": code, "message": message});
         Act::Answer(status, json(code), body.to_string())
     });
-    let output = world.command(&["up"]).output().unwrap();
+    let output = world.command(&["up", "--no-verify"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
     for words in [
@@ -821,7 +824,7 @@ fn what_cannot_be_recorded_is_not_asked_of_aws() {
     let world = World::new();
     // In the way of every write of the state, as a full disk would be.
     fs_err::create_dir_all(world.place.path().join("state/user-api.json.tmp")).unwrap();
-    let output = world.command(&["up"]).output().unwrap();
+    let output = world.command(&["up", "--no-verify"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
@@ -844,7 +847,7 @@ fn what_cannot_be_recorded_is_not_asked_of_aws() {
     );
     world.check_nothing("without a record");
     fs_err::remove_dir(world.place.path().join("state/user-api.json.tmp")).unwrap();
-    world.run(&["up"], "with a record");
+    world.run(&["up", "--no-verify"], "with a record");
     world.check_whole("with a record");
 }
 
@@ -852,7 +855,7 @@ fn what_cannot_be_recorded_is_not_asked_of_aws() {
 fn while_up_runs_another_up_or_down_ends_at_once_and_says_who_has_the_lock() {
     let world = World::new();
     let seconds: Arc<Mutex<Vec<Output>>> = Arc::default();
-    let others: Vec<Mutex<Command>> = [&["up"][..], &["down", "--yes"]]
+    let others: Vec<Mutex<Command>> = [&["up", "--no-verify"][..], &["down", "--yes"]]
         .into_iter()
         .map(|args| Mutex::new(world.command(args)))
         .collect();
@@ -869,7 +872,7 @@ fn while_up_runs_another_up_or_down_ends_at_once_and_says_who_has_the_lock() {
         }
         Act::Pass
     });
-    let mut up = world.command(&["up"]).spawn().unwrap();
+    let mut up = world.command(&["up", "--no-verify"]).spawn().unwrap();
     let process = up.id();
     assert!(up.wait().unwrap().success());
     world.proxy.take();
@@ -898,7 +901,7 @@ fn a_quota_is_told_at_once() {
         }
         Act::Pass
     });
-    let output = world.command(&["up"]).output().unwrap();
+    let output = world.command(&["up", "--no-verify"]).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     let words =

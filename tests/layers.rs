@@ -121,6 +121,22 @@ const RULES: &[(&str, &[&str])] = &[
             "aws_sdk_",
         ],
     ),
+    (
+        "verify",
+        &[
+            "aws_sdk_",
+            "crate::aws",
+            "crate::cli",
+            "crate::config",
+            "crate::engine",
+            "crate::graph",
+            "crate::report",
+            "crate::resource",
+            "crate::resources",
+            "crate::stack",
+            "crate::state",
+        ],
+    ),
     ("", &["crate::commands"]),
 ];
 
@@ -202,6 +218,10 @@ fn a_forbidden_name_is_found_and_an_allowed_one_is_not() {
     assert_eq!(violations("state/file.rs", "use crate::resource::Cx;\n").len(), 1);
     assert_eq!(violations("graph.rs", "async fn run() {}\n").len(), 1);
     assert_eq!(violations("oauth.rs", "use crate::commands::main;\n").len(), 1);
+    assert_eq!(
+        violations("verify/token.rs", "use crate::state::State;\n").len(),
+        1
+    );
     assert!(violations("resources/role.rs", "use crate::resource::Cx;\n").is_empty());
     assert!(violations("engine/up.rs", "// not crate::aws\n").is_empty());
     assert!(violations("engine/up.rs", "use crate::state::State;\n").is_empty());

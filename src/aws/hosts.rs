@@ -24,3 +24,8 @@ pub fn token_url(domain_prefix: &str, region: &str) -> String {
 pub fn issuer(pool: &str, region: &str) -> String {
     format!("https://cognito-idp.{region}.amazonaws.com/{pool}")
 }
+
+/// The public keys that an issuer's tokens are signed with.
+pub fn jwks_url(issuer: &str) -> String {
+    format!("{issuer}/.well-known/jwks.json")
+}

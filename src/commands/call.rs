@@ -43,7 +43,7 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
     let request = Request {
         method,
         url: &format!("{}{}", outputs.api_url, args.path),
-        token: &token.access_token,
+        token: Some(&token.access_token),
         headers: &headers,
         body,
     };

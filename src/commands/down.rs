@@ -11,6 +11,7 @@ use crate::cli::{Down, Global};
 use crate::engine::{self, RunResult};
 use crate::error::Failure;
 use crate::report::Event;
+use crate::report::event::Ended;
 use crate::state::State;
 
 /// Runs it.
@@ -35,7 +36,7 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         // Every step was seen to be gone before it went off the record.
         file.remove()?;
     }
-    talk.event(&engine_run::ended(&result, None));
+    talk.event(&engine_run::ended(engine_run::how(&result), &result, None));
     talk.delivered()?;
     if result.is_done() {
         Ok(())
@@ -54,7 +55,7 @@ fn nothing(talk: &Talk, stack: &str) -> io::Result<()> {
             stack: stack.to_owned(),
             steps: Vec::new(),
         });
-        talk.event(&engine_run::ended(&RunResult::default(), None));
+        talk.event(&engine_run::ended(Ended::Done, &RunResult::default(), None));
     }
     talk.delivered()
 }

@@ -36,16 +36,21 @@ pub async fn run(
     work(&mut engine).await.map_err(session::unusable)
 }
 
+/// How a run ended.
+pub fn how(result: &RunResult) -> Ended {
+    if result.is_done() {
+        Ended::Done
+    } else if result.interrupted && result.failed.is_empty() {
+        Ended::Interrupted
+    } else {
+        Ended::Failed
+    }
+}
+
 /// The last event of a run.
-pub fn ended(result: &RunResult, outputs: Option<&Outputs>) -> Event {
+pub fn ended(how: Ended, result: &RunResult, outputs: Option<&Outputs>) -> Event {
     Event::Ended {
-        result: if result.is_done() {
-            Ended::Done
-        } else if result.interrupted && result.failed.is_empty() {
-            Ended::Interrupted
-        } else {
-            Ended::Failed
-        },
+        result: how,
         changed: result.changed,
         outputs: serde_json::to_value(outputs).unwrap_or(Value::Null),
     }

@@ -9,6 +9,7 @@ mod logs;
 mod outputs;
 mod plan;
 mod policy;
+mod preflight;
 mod sandbox;
 mod session;
 mod status;
@@ -16,6 +17,7 @@ mod talk;
 mod timeline;
 mod token;
 mod up;
+mod verify;
 
 use std::rc::Rc;
 
@@ -57,6 +59,7 @@ async fn run(cli: &Cli, talk: &Rc<Talk>) -> Result<(), Failure> {
         Command::Plan(args) => plan::run(global, args, talk).await,
         Command::Up(args) => up::run(global, args, talk).await,
         Command::Status => status::run(global, talk).await,
+        Command::Verify(args) => verify::run(global, args, talk).await,
         Command::Token(args) => token::run(global, args, talk).await,
         Command::Call(args) => call::run(global, args, talk).await,
         Command::Logs(args) => logs::run(global, args, talk).await,

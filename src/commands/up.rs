@@ -3,23 +3,28 @@
 //! Must not begin before everything that can be checked without AWS is checked, nor delete anything unasked where there
 //! is somebody to ask.
 
+use std::rc::Rc;
+
 use anyhow::anyhow;
 
 use super::engine_run;
 use super::outputs::{Outputs, complete};
 use super::plan;
+use super::preflight;
 use super::session::{self, Session};
 use super::talk::Talk;
 use super::timeline;
+use super::verify;
 use crate::cli::{Global, Up};
 use crate::engine::plan::{Change, Plan};
 use crate::engine::{self, status};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
+use crate::report::event::Ended;
 use crate::state::State;
 use crate::{resources, stack};
 
 /// Runs it, and draws it if that is wanted.
-pub async fn run(global: &Global, args: &Up, talk: &Talk) -> Result<(), Failure> {
+pub async fn run(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> {
     let Some(file) = &args.timeline else {
         return up(global, args, talk).await;
     };
@@ -31,7 +36,7 @@ pub async fn run(global: &Global, args: &Up, talk: &Talk) -> Result<(), Failure>
     done.and(written)
 }
 
-async fn up(global: &Global, args: &Up, talk: &Talk) -> Result<(), Failure> {
+async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> {
     let config = session::config(global)?;
     let packages = session::packages(&config)?;
     let mut file = session::state_file(global, &config.stack);
@@ -46,6 +51,9 @@ async fn up(global: &Global, args: &Up, talk: &Talk) -> Result<(), Failure> {
         }
         None => session.new_state(&config.stack, &owner()?),
     };
+    if state.steps.is_empty() {
+        preflight::check(&session, &config, talk).await?;
+    }
     let stack = stack::stack(&config, &session.identity, &state.owner, &packages);
     let wish = plan::wish(&args.changes, &stack)?;
     let lives = status::survey(&session.aws_for_a_survey(), resources::revive, &state)
@@ -62,13 +70,20 @@ async fn up(global: &Global, args: &Up, talk: &Talk) -> Result<(), Failure> {
         engine::up::up(engine, &stack, lives, &plan, &wish).await
     })
     .await?;
-    let outputs = if result.is_done() {
-        Some(complete(&state)?)
+    let proof = if result.is_done() && result.changed > 0 && !args.no_verify {
+        verify::after_up(&session, &state, talk).await
     } else {
-        None
+        Ok(())
     };
-    talk.event(&engine_run::ended(&result, outputs.as_ref()));
+    let (how, outputs) = match &proof {
+        Ok(()) if result.is_done() => (Ended::Done, Some(complete(&state)?)),
+        Ok(()) => (engine_run::how(&result), None),
+        Err(failure) if failure.kind == Kind::Interrupted => (Ended::Interrupted, None),
+        Err(_) => (Ended::Failed, None),
+    };
+    talk.event(&engine_run::ended(how, &result, outputs.as_ref()));
     talk.delivered()?;
+    proof?;
     let Some(outputs) = outputs else {
         return Err(engine_run::failure(result, "up"));
     };

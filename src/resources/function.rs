@@ -65,6 +65,11 @@ pub struct Function {
 #[derive(Clone, Default)]
 pub struct Code(pub Rc<Vec<u8>>);
 
+/// Whether the SDK of this version lists the runtime.
+pub fn is_known_runtime(name: &str) -> bool {
+    Runtime::values().contains(&name)
+}
+
 impl PartialEq for Code {
     fn eq(&self, _: &Self) -> bool {
         true

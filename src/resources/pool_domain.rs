@@ -28,6 +28,29 @@ pub struct PoolDomain {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Output {}
 
+/// Who has a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The AWS account, where Cognito says it.
+    pub account: Option<String>,
+    /// The user pool's id.
+    pub pool: String,
+}
+
+/// Who has this prefix in the region; `None` if nobody has, or if its deletion is under way.
+pub async fn holder(cx: &Cx<Aws>, prefix: &str) -> Result<Option<Holder>> {
+    let domain = PoolDomain {
+        pool: String::new(),
+        prefix: prefix.to_owned(),
+    };
+    let domain = domain.describe(cx).await?;
+    let domain = domain.filter(|domain| domain.status() != Some(&DomainStatusType::Deleting));
+    Ok(domain.map(|domain| Holder {
+        account: domain.aws_account_id,
+        pool: domain.user_pool_id.unwrap_or_default(),
+    }))
+}
+
 impl PoolDomain {
     /// Cognito answers an unknown domain with an empty description, not with an error.
     async fn describe(&self, cx: &Cx<Aws>) -> Result<Option<DomainDescriptionType>> {

@@ -46,9 +46,11 @@ impl Request {
         )
     }
 
-    /// Whether this call is to AWS, not to the stack's own API or token endpoint.
+    /// Whether this call is to AWS, not to the stack's own API, token endpoint or public keys.
     pub fn is_aws(&self) -> bool {
-        !self.path.starts_with("/oauth2/") && !self.path.contains("/_user_request_")
+        !["/oauth2/", "/_user_request_", "/.well-known/"]
+            .iter()
+            .any(|part| self.path.contains(part))
     }
 
     /// The service: `cognito-idp`, `logs`, `iam`, `sts`, `lambda` or `apigateway`.

@@ -1,0 +1,238 @@
+//! `verify`, and the end of an `up`: whether the live API refuses whom it should.
+//!
+//! Must not print a secret or a token, nor change anything.
+
+use std::fmt::Write;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use futures_util::StreamExt;
+use serde::Serialize;
+
+use super::outputs::{Outputs, complete};
+use super::session::{self, Session};
+use super::talk::Talk;
+use super::token::{fetch, stack_outputs};
+use crate::aws::hosts;
+use crate::cli::{self, Global};
+use crate::error::{Failure, Kind};
+use crate::oauth;
+use crate::state::{Phase, Record, State};
+use crate::untrusted::printable;
+use crate::verify::{AT_ONCE, Check, Client, DEADLINE, Patience, Probe, Route, Stage, Tokens, verify};
+
+/// The format of the JSON document.
+const FORMAT: u32 = 1;
+
+/// How long a door that is open may be one that closes yet: no update is under way here.
+const OPEN: Duration = Duration::from_secs(10);
+
+#[derive(Serialize)]
+struct Document<'a> {
+    format: u32,
+    stack: &'a str,
+    ok: bool,
+    probes: &'a [Probe],
+}
+
+/// Runs it.
+pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result<(), Failure> {
+    let state = session::existing_state(global, &session::stack_name(global)?)?;
+    let outputs = stack_outputs(&state)?;
+    if let Some(record) = state.steps.iter().find(|record| record.phase != Phase::Ready) {
+        return Err(Failure::from(anyhow!(
+            "step {} is unfinished: there is no whole stage",
+            record.step
+        ))
+        .hinted("run `provision up`"));
+    }
+    let stage = stage(&state, &outputs)?;
+    let session = Session::open(global, Some(&state.region), talk).await?;
+    session.check(&state)?;
+    let patience = Patience {
+        refused: DEADLINE,
+        admitted: OPEN,
+    };
+    let probes = prove(&session, &outputs, &stage, args.call, patience, talk).await?;
+    let ok = probes.iter().all(|probe| probe.ok);
+    if talk.is_json() {
+        talk.data(&serde_json::to_string_pretty(&Document {
+            format: FORMAT,
+            stack: &state.stack,
+            ok,
+            probes: &probes,
+        })?)?;
+    } else {
+        talk.data(table(&probes).trim_end())?;
+    }
+    if ok { Ok(()) } else { Err(failure(&probes)) }
+}
+
+/// What an `up` that changed something ends with. On a Ctrl-C it stops: nothing is under way that would be lost.
+pub(super) async fn after_up(session: &Session, state: &State, talk: &Rc<Talk>) -> Result<(), Failure> {
+    let outputs = complete(state)?;
+    let stage = stage(state, &outputs)?;
+    // What was deployed before may still answer for some seconds.
+    let patience = Patience {
+        refused: DEADLINE,
+        admitted: DEADLINE,
+    };
+    let mut stop = session::stop_signal()?;
+    let probes = tokio::select! {
+        probes = prove(session, &outputs, &stage, false, patience, talk) => probes?,
+        _ = stop.wait_for(|stop| *stop) => {
+            let error = anyhow!("interrupted; the stack is complete and on record, but was not verified");
+            return Err(Failure::new(Kind::Interrupted, error).hinted("run `provision verify`"));
+        }
+    };
+    if probes.iter().all(|probe| probe.ok) {
+        talk.say(&format!("verified  {} of {0} probes", probes.len()));
+        return Ok(());
+    }
+    let failure = failure(&probes);
+    Err(failure.hinted("the stack is complete and on record; run `provision verify` to look again"))
+}
+
+/// Fetches one token a client and probes with them.
+async fn prove(
+    session: &Session,
+    outputs: &Outputs,
+    stage: &Stage,
+    call: bool,
+    patience: Patience,
+    talk: &Rc<Talk>,
+) -> Result<Vec<Probe>, Failure> {
+    let http = oauth::http_client(&outputs.api_url)?;
+    let fetching = stage.clients.keys().map(|name| async move {
+        // No scope is asked for: the token then has all that the client can have, which no other may exceed.
+        let token = fetch(session, outputs, name, &[], talk).await;
+        let token = token.map(|token| token.access_token).map_err(|failure| {
+            let causes = failure.error.iter().flat_map(anyhow::Error::chain);
+            printable(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+        });
+        (name.clone(), token)
+    });
+    let tokens: Tokens = futures_util::stream::iter(fetching)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    Ok(verify(&http, stage, &tokens, call, patience, &|line| talk.say(line)).await)
+}
+
+/// The stage as it is on record.
+fn stage(state: &State, outputs: &Outputs) -> Result<Stage, Failure> {
+    let of_kind = |kind: &'static str| state.steps.iter().filter(move |record| record.kind == kind);
+    let routes = of_kind("route").map(route).collect::<anyhow::Result<_>>();
+    let clients = of_kind("client")
+        .map(|record| client(record, outputs))
+        .collect::<anyhow::Result<_>>();
+    Ok(Stage {
+        api_url: outputs.api_url.clone(),
+        issuer: outputs.issuer.clone(),
+        jwks_url: match &state.endpoint {
+            None => hosts::jwks_url(&outputs.issuer),
+            // The emulator serves every host at its one address.
+            Some(endpoint) => hosts::jwks_url(&format!("{endpoint}/{}", outputs.user_pool_id)),
+        },
+        routes: routes.map_err(session::unusable)?,
+        clients: clients.map_err(session::unusable)?,
+    })
+}
+
+fn route(record: &Record) -> anyhow::Result<Route> {
+    let name = record
+        .step
+        .strip_prefix("route:")
+        .and_then(|name| name.split_once(' '));
+    let (verb, path) = name.with_context(|| format!("step {} is not named as a route", record.step))?;
+    Ok(Route {
+        verb: verb.to_owned(),
+        path: path.to_owned(),
+        scopes: serde_json::from_value(record.desired["scopes"].clone())
+            .with_context(|| format!("step {} has no scopes on record", record.step))?,
+    })
+}
+
+fn client(record: &Record, outputs: &Outputs) -> anyhow::Result<(String, Client)> {
+    let missing = || format!("step {} has no name, scopes or validity on record", record.step);
+    let name = record.desired["name"].as_str().with_context(missing)?;
+    let known = outputs.clients.get(name).with_context(missing)?;
+    let client = Client {
+        client_id: known.client_id.clone(),
+        scopes: serde_json::from_value(record.desired["scopes"].clone()).with_context(missing)?,
+        access_token_seconds: record.desired["access_token_seconds"]
+            .as_i64()
+            .with_context(missing)?,
+    };
+    Ok((name.to_owned(), client))
+}
+
+/// What a probe asked, for people.
+fn asked(probe: &Probe) -> String {
+    let route = probe.route.as_deref().unwrap_or("-");
+    let client = probe.client.as_deref().unwrap_or("-");
+    match probe.check {
+        Check::Token => format!("the token of client {client}"),
+        Check::NoRoute => format!("{route}, which is no route"),
+        Check::NoToken => format!("route {route} without a token"),
+        Check::ForeignToken => {
+            format!("route {route} with the token of client {client}, which has no scope of it")
+        }
+        Check::RightToken => format!("route {route} with the token of client {client}"),
+    }
+}
+
+fn failure(probes: &[Probe]) -> Failure {
+    let wrong: Vec<&Probe> = probes.iter().filter(|probe| !probe.ok).collect();
+    let message = format!(
+        "the live API is not as it should be: {} of {} probes failed",
+        wrong.len(),
+        probes.len()
+    );
+    let mut failure = Failure::from(anyhow!(message));
+    failure.details = (wrong.iter())
+        .map(|probe| {
+            format!(
+                "{}: {} came, {} should have",
+                asked(probe),
+                probe.came,
+                probe.expected
+            )
+        })
+        .collect();
+    failure.hinted("run `provision plan` to see what others changed, and `provision up` to mend it")
+}
+
+fn table(probes: &[Probe]) -> String {
+    let rows: Vec<[&str; 4]> = probes
+        .iter()
+        .map(|probe| {
+            [
+                probe.route.as_deref().unwrap_or("-"),
+                probe.client.as_deref().unwrap_or("-"),
+                &probe.came,
+                if probe.ok { "ok" } else { "WRONG" },
+            ]
+        })
+        .collect();
+    let titles = ["ROUTE", "TOKEN OF", "CAME", "RESULT"];
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .chain([&titles])
+            .map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths = [width(0), width(1), width(2)];
+    let mut table = String::new();
+    for [route, client, came, result] in std::iter::once(&titles).chain(&rows) {
+        writeln!(
+            table,
+            "{route:<0$}  {client:<1$}  {came:<2$}  {result}",
+            widths[0], widths[1], widths[2]
+        )
+        .expect("a string takes all that is written to it");
+    }
+    table
+}

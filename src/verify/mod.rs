@@ -1,0 +1,634 @@
+//! Proof that the live stage lets in whom it should and nobody else: it knocks at every route, with and without tokens.
+//!
+//! Must not know AWS, the state or the engine, nor print; a token goes into a request and nowhere else.
+
+mod paths;
+mod token;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use jsonwebtoken::jwk::JwkSet;
+use reqwest::{Client as Http, Method};
+use secrecy::SecretString;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::api;
+use crate::untrusted::{excerpt, printable};
+
+/// Probes that run side by side.
+pub const AT_ONCE: usize = 8;
+
+/// How long a stage may need to answer everywhere as it was deployed. AWS has no figure; users see some seconds.
+pub const DEADLINE: Duration = Duration::from_mins(1);
+
+/// The longest pause between two attempts, in seconds.
+const LONGEST_PAUSE: u64 = 5;
+
+/// The live stage, and what it should be.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// `api_url` + `/user` is the route `/user`.
+    pub api_url: String,
+    /// The `iss` of the tokens.
+    pub issuer: String,
+    /// The issuer's key set.
+    pub jwks_url: String,
+    /// Its routes.
+    pub routes: Vec<Route>,
+    /// By name.
+    pub clients: BTreeMap<String, Client>,
+}
+
+/// A route as it should be.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Such as `GET`, or `ANY`, which is probed as `GET`.
+    pub verb: String,
+    /// Such as `/orders/{id}`.
+    pub path: String,
+    /// Full scopes; any one of them admits.
+    pub scopes: BTreeSet<String>,
+}
+
+impl Route {
+    fn name(&self) -> String {
+        format!("{} {}", self.verb, self.path)
+    }
+
+    fn admits(&self, client: &Client) -> bool {
+        !self.scopes.is_disjoint(&client.scopes)
+    }
+}
+
+/// A client as it should be.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The OAuth `client_id`.
+    pub client_id: String,
+    /// Full scopes: all that it can have.
+    pub scopes: BTreeSet<String>,
+    /// How long its access tokens are good for.
+    pub access_token_seconds: i64,
+}
+
+/// Every client's token by the client's name, or why there is none.
+pub type Tokens = BTreeMap<String, Result<SecretString, String>>;
+
+/// What a probe asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// A client's token: signature, issuer, use, client, scopes, lifetime.
+    Token,
+    /// A path that no route answers.
+    NoRoute,
+    /// A route without a token.
+    NoToken,
+    /// A route with the token of a client that holds none of its scopes.
+    ForeignToken,
+    /// A route with the token of a client that holds one of its scopes.
+    RightToken,
+}
+
+/// One probe and its result. Safe to print.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Probe {
+    /// What was asked.
+    pub check: Check,
+    /// The route's name, or the verb and path that is none; `None` for a token.
+    pub route: Option<String>,
+    /// Whose token it was; `None` without one.
+    pub client: Option<String>,
+    /// What should have come.
+    pub expected: String,
+    /// What came last.
+    pub came: String,
+    /// Whether that is what should have come.
+    pub ok: bool,
+}
+
+/// How long a wrong answer may be one that is not right yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a refusal of another kind than expected, a failure or no answer.
+    pub refused: Duration,
+    /// For an answer that let the probe in: each attempt may reach the function.
+    pub admitted: Duration,
+}
+
+/// An answer, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    Right(String),
+    /// It got in where it should not.
+    Admitted(String),
+    /// Wrong otherwise.
+    Wrong(String),
+}
+
+/// Knocks at every route of `stage`: without a token, with the token of every client that has no scope of it and, with
+/// `call`, at those of verb GET with the token of every client that has one; and once where there is no route.
+///
+/// `tell` gets one line for each kind of wrong answer that is waited on.
+pub async fn verify(
+    http: &Http,
+    stage: &Stage,
+    tokens: &Tokens,
+    call: bool,
+    patience: Patience,
+    tell: &dyn Fn(&str),
+) -> Vec<Probe> {
+    let mut probes = check_tokens(http, stage, tokens, patience, tell).await;
+    let told = RefCell::new(BTreeSet::new());
+    let waits = |why: &str| {
+        if told.borrow_mut().insert(why.to_owned()) {
+            tell(&format!("waiting for the stage: {why}"));
+        }
+    };
+    let knocks = knocks(stage, call);
+    let knocking = knocks
+        .iter()
+        .map(|knock| knock.run(http, stage, tokens, patience, &waits));
+    probes.extend(
+        futures_util::stream::iter(knocking)
+            .buffered(AT_ONCE)
+            .collect::<Vec<_>>()
+            .await,
+    );
+    probes
+}
+
+async fn check_tokens(
+    http: &Http,
+    stage: &Stage,
+    tokens: &Tokens,
+    patience: Patience,
+    tell: &dyn Fn(&str),
+) -> Vec<Probe> {
+    if tokens.is_empty() {
+        return Vec::new();
+    }
+    let keys = keys(http, &stage.jwks_url, patience.refused, tell).await;
+    let probe = |(name, client): (&String, &Client)| {
+        let expected = token::Expected {
+            issuer: &stage.issuer,
+            client_id: &client.client_id,
+            scopes: &client.scopes,
+            lifetime: client.access_token_seconds,
+        };
+        let checked = match (tokens.get(name)?, &keys) {
+            (Err(why), _) => Err(format!("no token: {why}")),
+            (Ok(_), Err(why)) => Err(format!("a token that cannot be checked: {why}")),
+            (Ok(token), Ok(keys)) => token::check(token, keys, &expected),
+        };
+        Some(Probe {
+            check: Check::Token,
+            route: None,
+            client: Some(name.clone()),
+            expected: "a valid token".to_owned(),
+            ok: checked.is_ok(),
+            came: checked.err().unwrap_or_else(|| "a valid token".to_owned()),
+        })
+    };
+    stage.clients.iter().filter_map(probe).collect()
+}
+
+/// The issuer's public keys.
+async fn keys(http: &Http, url: &str, deadline: Duration, tell: &dyn Fn(&str)) -> Result<JwkSet, String> {
+    let start = Instant::now();
+    let mut pause = 1;
+    loop {
+        let why = match fetch_keys(http, url).await {
+            Ok(keys) => return Ok(keys),
+            Err(why) => format!("the issuer's keys at {}: {why}", printable(url)),
+        };
+        let left = deadline.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return Err(why);
+        }
+        tell(&format!("waiting for {why}"));
+        tokio::time::sleep(left.min(Duration::from_secs(pause))).await;
+        pause = LONGEST_PAUSE.min(pause + 1);
+    }
+}
+
+async fn fetch_keys(http: &Http, url: &str) -> Result<JwkSet, String> {
+    let broken = |error: reqwest::Error| chain(&error.without_url().into());
+    let answer = http.get(url).send().await.map_err(broken)?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(format!("status {}", status.as_u16()));
+    }
+    let body = answer.bytes().await.map_err(broken)?;
+    serde_json::from_slice(&body).map_err(|_| format!("no key set: {}", excerpt(&body)))
+}
+
+/// One knock at one door.
+struct Knock<'a> {
+    check: Check,
+    /// As people name it.
+    route: String,
+    verb: &'a str,
+    path: String,
+    client: Option<&'a str>,
+}
+
+fn knocks(stage: &Stage, call: bool) -> Vec<Knock<'_>> {
+    let mut knocks = Vec::new();
+    for route in &stage.routes {
+        let knock = |check, client| Knock {
+            check,
+            route: route.name(),
+            verb: paths::verb(route),
+            path: paths::filled(&route.path),
+            client,
+        };
+        knocks.push(knock(Check::NoToken, None));
+        for (name, client) in &stage.clients {
+            if !route.admits(client) {
+                knocks.push(knock(Check::ForeignToken, Some(name)));
+            } else if call && route.verb == "GET" {
+                knocks.push(knock(Check::RightToken, Some(name)));
+            }
+        }
+    }
+    if let Some((verb, path)) = paths::nowhere(&stage.routes) {
+        knocks.push(Knock {
+            check: Check::NoRoute,
+            route: format!("{verb} {path}"),
+            verb,
+            path,
+            client: None,
+        });
+    }
+    knocks
+}
+
+impl Knock<'_> {
+    async fn run(
+        &self,
+        http: &Http,
+        stage: &Stage,
+        tokens: &Tokens,
+        patience: Patience,
+        waits: &dyn Fn(&str),
+    ) -> Probe {
+        let token = self.client.map(|client| tokens.get(client));
+        let last = match token {
+            Some(None | Some(Err(_))) => Answer::Wrong("not asked: there is no token".to_owned()),
+            None => {
+                self.until_right(patience, waits, async || self.attempt(http, stage, None).await)
+                    .await
+            }
+            Some(Some(Ok(token))) => {
+                self.until_right(patience, waits, async || {
+                    self.attempt(http, stage, Some(token)).await
+                })
+                .await
+            }
+        };
+        let ok = matches!(last, Answer::Right(_));
+        let (Answer::Right(came) | Answer::Admitted(came) | Answer::Wrong(came)) = last;
+        Probe {
+            check: self.check,
+            route: Some(self.route.clone()),
+            client: self.client.map(str::to_owned),
+            expected: self.expected().to_owned(),
+            came,
+            ok,
+        }
+    }
+
+    fn expected(&self) -> &'static str {
+        match self.check {
+            Check::Token => "a valid token",
+            Check::NoRoute => "403 Missing Authentication Token",
+            Check::NoToken | Check::ForeignToken => "401 Unauthorized",
+            Check::RightToken => "neither 401 nor 403",
+        }
+    }
+
+    /// Asks again until the answer is right or has been wrong for too long.
+    async fn until_right(
+        &self,
+        patience: Patience,
+        waits: &dyn Fn(&str),
+        mut attempt: impl AsyncFnMut() -> Answer,
+    ) -> Answer {
+        let start = Instant::now();
+        let mut pause = 1;
+        loop {
+            let answer = attempt().await;
+            let (came, patience) = match &answer {
+                Answer::Right(_) => return answer,
+                Answer::Admitted(came) => (came, patience.admitted),
+                Answer::Wrong(came) => (came, patience.refused),
+            };
+            let left = patience.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return answer;
+            }
+            waits(&format!("{came} where {} should come", self.expected()));
+            tokio::time::sleep(left.min(Duration::from_secs(pause))).await;
+            pause = LONGEST_PAUSE.min(pause + 1);
+        }
+    }
+
+    async fn attempt(&self, http: &Http, stage: &Stage, token: Option<&SecretString>) -> Answer {
+        let Ok(method) = Method::from_bytes(self.verb.as_bytes()) else {
+            return Answer::Wrong(format!("{} is no method", printable(self.verb)));
+        };
+        let request = api::Request {
+            method,
+            url: &format!("{}{}", stage.api_url, self.path),
+            token,
+            headers: &[],
+            body: None,
+        };
+        match api::call(http, request).await {
+            Ok(response) => self.judge(response.status, &response.body),
+            Err(failure) => Answer::Wrong(failure.error.as_ref().map_or_else(String::new, chain)),
+        }
+    }
+
+    /// A function may answer 401 as well: only the gateway's own words tell that it was not asked.
+    fn judge(&self, status: u16, body: &[u8]) -> Answer {
+        let message = message(body);
+        let came = match &message {
+            Some(message) => format!("{status} {message}"),
+            None => status.to_string(),
+        };
+        let right = match self.check {
+            Check::RightToken => ![401, 403].contains(&status),
+            // An answer to HEAD has no body.
+            _ if self.verb == "HEAD" => self.expected().starts_with(&format!("{status} ")),
+            _ => came == self.expected(),
+        };
+        // What the gateway answers without a function: refused, throttled, or nothing to hand the request to.
+        let gateways = matches!(status, 403 | 429 | 500 | 503) || (status == 401 && message.is_some());
+        match (right, self.check) {
+            (true, _) => Answer::Right(came),
+            (false, Check::RightToken) => Answer::Wrong(came),
+            (false, _) if gateways => Answer::Wrong(came),
+            (false, _) => Answer::Admitted(came),
+        }
+    }
+}
+
+/// What the gateway's own answers are: `{"message": "…"}` and nothing else.
+fn message(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let fields = body.as_object().filter(|fields| fields.len() == 1)?;
+    let message = fields.get("message").or_else(|| fields.get("Message"))?;
+    Some(excerpt(message.as_str()?.as_bytes()))
+}
+
+/// An error and its causes on one line.
+fn chain(error: &anyhow::Error) -> String {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    printable(&causes.join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use wiremock::matchers::{header_exists, method, path};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use super::*;
+    use crate::oauth::http_client;
+
+    fn knock(check: Check, verb: &str) -> Knock<'_> {
+        Knock {
+            check,
+            route: format!("{verb} /user"),
+            verb,
+            path: "/user".to_owned(),
+            client: None,
+        }
+    }
+
+    #[test]
+    fn only_the_gateways_own_words_are_a_refusal() {
+        let unauthorized = r#"{"message":"Unauthorized"}"#;
+        let missing = r#"{"message":"Missing Authentication Token"}"#;
+        let right = |came: &str| Answer::Right(came.to_owned());
+        let wrong = |came: &str| Answer::Wrong(came.to_owned());
+        let admitted = |came: &str| Answer::Admitted(came.to_owned());
+        for (check, verb, status, body, expected) in [
+            (
+                Check::NoToken,
+                "GET",
+                401,
+                unauthorized,
+                right("401 Unauthorized"),
+            ),
+            (
+                Check::ForeignToken,
+                "POST",
+                401,
+                unauthorized,
+                right("401 Unauthorized"),
+            ),
+            (
+                Check::NoRoute,
+                "GET",
+                403,
+                missing,
+                right("403 Missing Authentication Token"),
+            ),
+            (Check::RightToken, "GET", 404, "{}", right("404")),
+            (
+                Check::RightToken,
+                "GET",
+                401,
+                unauthorized,
+                wrong("401 Unauthorized"),
+            ),
+            (
+                Check::RightToken,
+                "GET",
+                403,
+                missing,
+                wrong("403 Missing Authentication Token"),
+            ),
+            // The function's own 401, which says that it was asked.
+            (Check::NoToken, "GET", 401, "no", admitted("401")),
+            (
+                Check::NoToken,
+                "GET",
+                401,
+                r#"{"message":"Unauthorized","code":1}"#,
+                admitted("401"),
+            ),
+            (Check::NoToken, "GET", 200, "{}", admitted("200")),
+            (
+                Check::NoToken,
+                "GET",
+                502,
+                r#"{"message":"Internal server error"}"#,
+                admitted("502 Internal server error"),
+            ),
+            (Check::NoRoute, "GET", 200, "{}", admitted("200")),
+            (
+                Check::NoRoute,
+                "GET",
+                401,
+                unauthorized,
+                wrong("401 Unauthorized"),
+            ),
+            // Not deployed yet, throttled, an expired token.
+            (
+                Check::NoToken,
+                "GET",
+                403,
+                missing,
+                wrong("403 Missing Authentication Token"),
+            ),
+            (
+                Check::NoToken,
+                "GET",
+                429,
+                r#"{"message":"Too Many Requests"}"#,
+                wrong("429 Too Many Requests"),
+            ),
+            (
+                Check::ForeignToken,
+                "GET",
+                401,
+                r#"{"message":"The incoming token has expired"}"#,
+                wrong("401 The incoming token has expired"),
+            ),
+            (Check::NoToken, "HEAD", 401, "", right("401")),
+            (Check::NoToken, "HEAD", 200, "", admitted("200")),
+        ] {
+            let judged = knock(check, verb).judge(status, body.as_bytes());
+            assert_eq!(judged, expected, "{check:?} {verb} {status} {body}");
+        }
+    }
+
+    /// The attempts until the last answer, and the seconds that they took.
+    async fn asked(answers: &[Answer]) -> (Answer, usize, u64) {
+        let start = Instant::now();
+        let attempts = Cell::new(0);
+        let patience = Patience {
+            refused: Duration::from_mins(1),
+            admitted: Duration::from_secs(10),
+        };
+        let attempt = async || {
+            let attempt = attempts.replace(attempts.get() + 1);
+            answers[attempt.min(answers.len() - 1)].clone()
+        };
+        let last = knock(Check::NoToken, "GET")
+            .until_right(patience, &|_| {}, attempt)
+            .await;
+        (last, attempts.get(), start.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wrong_answer_is_asked_for_again_for_as_long_as_its_kind_may_last() {
+        let right = Answer::Right("401 Unauthorized".to_owned());
+        let wrong = Answer::Wrong("403 Forbidden".to_owned());
+        let open = Answer::Admitted("200".to_owned());
+        assert_eq!(asked(&[right.clone()]).await, (right.clone(), 1, 0));
+        assert_eq!(
+            asked(&[wrong.clone(), wrong.clone(), right.clone()]).await,
+            (right.clone(), 3, 3)
+        );
+        assert_eq!(asked(&[open.clone(), right.clone()]).await, (right, 2, 1));
+        // 1 + 2 + 3 + 4 + 5 × 10 s, and 1 + 2 + 3 + 4 s: the last attempt is at the deadline.
+        assert_eq!(asked(std::slice::from_ref(&wrong)).await, (wrong, 15, 60));
+        assert_eq!(asked(std::slice::from_ref(&open)).await, (open, 5, 10));
+    }
+
+    #[tokio::test]
+    async fn every_route_is_knocked_at_by_all_who_must_not_get_in() {
+        let server = MockServer::start().await;
+        let answer = |status, message: &str| {
+            ResponseTemplate::new(status).set_body_json(serde_json::json!({ "message": message }))
+        };
+        // Open to whoever has any token at all.
+        Mock::given(method("POST"))
+            .and(path("/orders"))
+            .and(header_exists("authorization"))
+            .respond_with(ResponseTemplate::new(201))
+            .mount(&server)
+            .await;
+        for route in ["/orders", "/orders/provision-verify"] {
+            Mock::given(path(route))
+                .respond_with(answer(401, "Unauthorized"))
+                .mount(&server)
+                .await;
+        }
+        Mock::given(path("/provision-verify"))
+            .respond_with(answer(403, "Missing Authentication Token"))
+            .mount(&server)
+            .await;
+        let scopes = |scopes: &[&str]| scopes.iter().map(|&scope| scope.to_owned()).collect();
+        let route = |verb: &str, path: &str, needs: &[&str]| Route {
+            verb: verb.to_owned(),
+            path: path.to_owned(),
+            scopes: scopes(needs),
+        };
+        let client = |has: &[&str]| Client {
+            client_id: "c".to_owned(),
+            scopes: scopes(has),
+            access_token_seconds: 3600,
+        };
+        let stage = Stage {
+            api_url: server.uri(),
+            issuer: "https://issuer".to_owned(),
+            jwks_url: format!("{}/jwks", server.uri()),
+            routes: vec![
+                route("POST", "/orders", &["o/write"]),
+                route("ANY", "/orders/{id}", &["o/read", "o/write"]),
+            ],
+            clients: [
+                ("reader".to_owned(), client(&["o/read"])),
+                ("stranger".to_owned(), client(&["p/read"])),
+            ]
+            .into(),
+        };
+        let tokens: Tokens = [
+            ("reader".to_owned(), Ok("aa.bb.cc".to_owned().into())),
+            ("stranger".to_owned(), Err("refused".to_owned())),
+        ]
+        .into();
+        let none = Patience {
+            refused: Duration::ZERO,
+            admitted: Duration::ZERO,
+        };
+        let http = http_client(&server.uri()).unwrap();
+        let probes = verify(&http, &stage, &tokens, true, none, &|_| {}).await;
+        let lines: Vec<String> = probes
+            .iter()
+            .map(|probe| {
+                let who = probe.client.as_deref().unwrap_or("-");
+                let route = probe.route.as_deref().unwrap_or("-");
+                format!("{:?} {route} {who} {} {}", probe.check, probe.came, probe.ok)
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "Token - reader a token that cannot be checked: the issuer's keys at URL/jwks: status 404 false"
+                    .replace("URL", &server.uri()),
+                "Token - stranger no token: refused false".to_owned(),
+                "NoToken POST /orders - 401 Unauthorized true".to_owned(),
+                "ForeignToken POST /orders reader 201 false".to_owned(),
+                "ForeignToken POST /orders stranger not asked: there is no token false".to_owned(),
+                "NoToken ANY /orders/{id} - 401 Unauthorized true".to_owned(),
+                "ForeignToken ANY /orders/{id} stranger not asked: there is no token false".to_owned(),
+                "NoRoute GET /provision-verify - 403 Missing Authentication Token true".to_owned(),
+            ]
+        );
+        let printed = format!("{probes:?}{}", serde_json::to_string(&probes).unwrap());
+        assert!(!printed.contains("aa.bb.cc"));
+    }
+}

@@ -1,0 +1,99 @@
+//! Where to knock: a path that a route answers, and one that none does.
+//!
+//! Must not send anything.
+
+use super::Route;
+
+/// Stands for every path variable. It has no meaning to the function, which is not to see it anyway.
+const PLACEHOLDER: &str = "provision-verify";
+
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !part.is_empty())
+}
+
+fn is_variable(part: &str) -> bool {
+    part.starts_with('{')
+}
+
+fn is_greedy(part: &str) -> bool {
+    part.ends_with("+}")
+}
+
+/// The verb that a route is probed with.
+pub fn verb(route: &Route) -> &str {
+    match route.verb.as_str() {
+        "ANY" => "GET",
+        verb => verb,
+    }
+}
+
+/// The route's path with every variable filled in.
+pub fn filled(path: &str) -> String {
+    let parts = parts(path).map(|part| if is_variable(part) { PLACEHOLDER } else { part });
+    format!("/{}", parts.collect::<Vec<_>>().join("/"))
+}
+
+/// A verb and a path that no route answers; `None` where the routes leave none, such as `ANY /` and `ANY /{rest+}`.
+pub fn nowhere(routes: &[Route]) -> Option<(&'static str, String)> {
+    let deepest = routes.iter().map(|route| parts(&route.path).count()).max()?;
+    // A path of placeholders can only be met by routes that consist of variables.
+    let answers = |route: &Route, verb: &str, depth: usize| {
+        let length = parts(&route.path).count();
+        let fits = length == depth || (length < depth && parts(&route.path).any(is_greedy));
+        fits && parts(&route.path).all(is_variable) && ["ANY", verb].contains(&route.verb.as_str())
+    };
+    for verb in ["GET", "DELETE", "PATCH", "POST", "PUT", "OPTIONS"] {
+        for depth in (1..=deepest + 1).chain([0]) {
+            if !routes.iter().any(|route| answers(route, verb, depth)) {
+                return Some((verb, format!("/{}", vec![PLACEHOLDER; depth].join("/"))));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(names: &[&str]) -> Vec<Route> {
+        (names.iter())
+            .map(|name| {
+                let (verb, path) = name.split_once(' ').unwrap();
+                Route {
+                    verb: verb.to_owned(),
+                    path: path.to_owned(),
+                    scopes: ["a/b".to_owned()].into(),
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn variables_are_filled_in() {
+        assert_eq!(filled("/"), "/");
+        assert_eq!(filled("/orders"), "/orders");
+        assert_eq!(filled("/orders/{id}/items"), "/orders/provision-verify/items");
+        assert_eq!(filled("/files/{rest+}"), "/files/provision-verify");
+    }
+
+    #[test]
+    fn a_path_that_no_route_answers_is_found_where_there_is_one() {
+        for (names, expected) in [
+            (&["GET /user"][..], Some(("GET", "/provision-verify"))),
+            (
+                &["GET /{id}"],
+                Some(("GET", "/provision-verify/provision-verify")),
+            ),
+            (&["POST /{id}"], Some(("GET", "/provision-verify"))),
+            (&["GET /{rest+}"], Some(("GET", "/"))),
+            (&["ANY /{a}/{rest+}"], Some(("GET", "/provision-verify"))),
+            (&["GET /", "GET /{rest+}"], Some(("DELETE", "/provision-verify"))),
+            (&["ANY /", "ANY /{rest+}"], None),
+            (&["ANY /files/{rest+}"], Some(("GET", "/provision-verify"))),
+        ] {
+            let expected = expected.map(|(verb, path)| (verb, path.to_owned()));
+            assert_eq!(nowhere(&routes(names)), expected, "{names:?}");
+        }
+    }
+}

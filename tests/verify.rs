@@ -1,0 +1,401 @@
+//! `verify` against the real emulator: it passes where the API is as it should be, and names what others opened.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::proxy::{Act, Moment, Proxy, Request};
+use support::{Hand, Place, Run};
+
+const CONFIG: &str = r#"
+[stack]
+name = "orders"
+
+[resource_servers.orders.scopes]
+read = "Read orders"
+write = "Write orders"
+
+[clients.reader]
+scopes = ["orders/read"]
+access_token = "10m"
+
+[clients.writer]
+scopes = ["orders/write"]
+
+[functions.orders]
+source = "code"
+runtime = "nodejs22.x"
+handler = "index.handler"
+
+[routes]
+"GET /orders" = { function = "orders", scopes = ["orders/read"] }
+"POST /orders" = { function = "orders", scopes = ["orders/write"] }
+"ANY /orders/{id}/{rest+}" = { function = "orders", scopes = ["orders/read", "orders/write"] }
+"#;
+
+const CODE: &str = "export const handler = async (event) => {
+  console.log(event.httpMethod + ' ' + event.path);
+  return { statusCode: 200, body: '{}' };
+};";
+
+/// Two tokens, a path that is none, three routes without a token, and a foreign client at two of them.
+const PROBES: usize = 8;
+
+struct World {
+    place: Place,
+    proxy: Proxy,
+    hand: Hand,
+}
+
+impl World {
+    fn new(config: &str) -> Self {
+        let place = Place::new();
+        fs_err::write(place.path().join("provision.toml"), config).unwrap();
+        fs_err::create_dir(place.path().join("code")).unwrap();
+        fs_err::write(place.path().join("code/index.mjs"), CODE).unwrap();
+        let hand = Hand {
+            endpoint: place.emulator(),
+            region: "eu-west-1",
+        };
+        let proxy = Proxy::start(&hand.endpoint);
+        Self { place, proxy, hand }
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        self.place.run_at(&self.proxy.endpoint, args)
+    }
+
+    fn state(&self) -> Value {
+        let text = fs_err::read_to_string(self.place.path().join("state/orders.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// API Gateway's path of a route's method.
+    fn method(&self, step: &str) -> String {
+        let state = self.state();
+        let record = (state["steps"].as_array().unwrap().iter())
+            .find(|record| record["step"] == step)
+            .unwrap();
+        let field = |name: &str| record["desired"][name].as_str().unwrap().to_owned();
+        let (api, path, verb) = (field("api"), field("path"), field("verb"));
+        format!("/restapis/{api}/resources/{path}/methods/{verb}")
+    }
+
+    /// What the function logged, a line an invocation.
+    fn invocations(&self) -> Vec<String> {
+        let logs = self.run(&["logs", "--json"]).ok();
+        (logs.events().iter())
+            .map(|event| event["message"].as_str().unwrap().trim().to_owned())
+            .filter(|line| line.contains(" /orders"))
+            .collect()
+    }
+}
+
+fn tokens(requests: &[Request]) -> usize {
+    requests
+        .iter()
+        .filter(|request| request.path.starts_with("/oauth2/"))
+        .count()
+}
+
+/// Route, client and what came, of every probe that failed.
+fn wrong(document: &Value) -> Vec<[String; 3]> {
+    assert_eq!(document["ok"], false);
+    (document["probes"].as_array().unwrap().iter())
+        .filter(|probe| probe["ok"] == false)
+        .map(|probe| ["route", "client", "came"].map(|key| probe[key].as_str().unwrap_or("-").to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_good_stack_passes_and_the_function_is_not_asked() {
+    let world = World::new(CONFIG);
+    let up = world.run(&["up"]).ok();
+    assert!(
+        up.stderr
+            .contains(&format!("verified  {PROBES} of {PROBES} probes")),
+        "{}",
+        up.stderr
+    );
+    let requests = world.proxy.take();
+    assert_eq!(tokens(&requests), 2, "one for each client");
+    let data = requests.iter().filter(|request| !request.is_aws()).count();
+    assert_eq!(data, 2 + 1 + 6, "tokens, the issuer's keys, doors");
+
+    // Nothing changed, nothing to prove.
+    world.run(&["up"]).ok();
+    assert!(world.proxy.take().iter().all(Request::is_aws));
+
+    let verify = world.run(&["verify"]).ok();
+    assert_eq!(verify.stdout.lines().count(), 1 + PROBES, "{}", verify.stdout);
+    assert!(verify.stdout.starts_with("ROUTE "), "{}", verify.stdout);
+    assert!(!verify.stdout.contains("WRONG"));
+    assert_eq!(tokens(&world.proxy.take()), 2);
+
+    let verify = world.run(&["verify", "--json"]).ok();
+    let document = verify.json();
+    assert_eq!(document["format"], 1);
+    assert_eq!(document["stack"], "orders");
+    assert_eq!(document["ok"], true);
+    let probes: Vec<[&str; 4]> = (document["probes"].as_array().unwrap().iter())
+        .map(|probe| ["check", "route", "client", "came"].map(|key| probe[key].as_str().unwrap_or("-")))
+        .collect();
+    assert_eq!(
+        probes,
+        [
+            ["token", "-", "reader", "a valid token"],
+            ["token", "-", "writer", "a valid token"],
+            ["no_token", "ANY /orders/{id}/{rest+}", "-", "401 Unauthorized"],
+            ["no_token", "GET /orders", "-", "401 Unauthorized"],
+            ["foreign_token", "GET /orders", "writer", "401 Unauthorized"],
+            ["no_token", "POST /orders", "-", "401 Unauthorized"],
+            ["foreign_token", "POST /orders", "reader", "401 Unauthorized"],
+            [
+                "no_route",
+                "GET /provision-verify",
+                "-",
+                "403 Missing Authentication Token"
+            ],
+        ]
+    );
+    assert_eq!(world.invocations(), Vec::<String>::new());
+
+    world.proxy.take();
+    let call = world.run(&["verify", "--call", "--json"]).ok().json();
+    let right: Vec<&Value> = (call["probes"].as_array().unwrap().iter())
+        .filter(|probe| probe["check"] == "right_token")
+        .collect();
+    assert_eq!(right.len(), 1);
+    assert_eq!(
+        [&right[0]["route"], &right[0]["client"], &right[0]["came"]],
+        ["GET /orders", "reader", "200"]
+    );
+    let requests = world.proxy.take();
+    assert_eq!(tokens(&requests), 2);
+    assert_eq!(
+        world.invocations(),
+        ["GET /orders"],
+        "POST and ANY are not called"
+    );
+
+    // No secret and no token is told: neither of those that went over the wire.
+    let said = format!("{}{}{}{}", up.stdout, up.stderr, verify.stdout, verify.stderr);
+    let state = world.state();
+    let client = |name: &str| {
+        (state["steps"].as_array().unwrap().iter())
+            .find(|record| record["step"] == format!("client:{name}"))
+            .unwrap()
+            .clone()
+    };
+    for name in ["reader", "writer"] {
+        let record = client(name);
+        let id = json!({"UserPoolId": record["desired"]["pool"], "ClientId": record["output"]["client_id"]});
+        let live = world.hand.cognito("DescribeUserPoolClient", &id);
+        assert!(!said.contains(live["UserPoolClient"]["ClientSecret"].as_str().unwrap()));
+    }
+    assert!(!said.contains("eyJ"), "how every JWT begins");
+}
+
+#[test]
+fn what_another_hand_opened_is_named() {
+    let world = World::new(CONFIG);
+    world.run(&["up", "--no-verify"]).ok();
+    assert!(
+        world.proxy.take().iter().all(Request::is_aws),
+        "--no-verify fetches no token and knocks at no door"
+    );
+
+    world.hand.patch(
+        &world.method("route:GET /orders"),
+        &[("add", "/authorizationScopes", "orders/write")],
+    );
+    let verify = world.run(&["verify", "--json"]).code(1);
+    assert_eq!(
+        wrong(&verify.json()),
+        [["GET /orders", "writer", "200"].map(str::to_owned)]
+    );
+    assert!(
+        verify.stderr.contains(
+            "route GET /orders with the token of client writer, which has no scope of it: 200 came, 401 Unauthorized should have"
+        ),
+        "{}",
+        verify.stderr
+    );
+
+    world.hand.patch(
+        &world.method("route:POST /orders"),
+        &[("replace", "/authorizationType", "NONE")],
+    );
+    let verify = world.run(&["verify"]).code(1);
+    assert!(
+        verify
+            .stderr
+            .contains("route POST /orders without a token: 200 came, 401 Unauthorized should have"),
+        "{}",
+        verify.stderr
+    );
+    assert!(
+        verify.stderr.contains("3 of 8 probes failed")
+            && verify.stderr.contains("hint: run `provision plan`"),
+        "{}",
+        verify.stderr
+    );
+    assert_eq!(verify.stdout.matches("WRONG").count(), 3, "{}", verify.stdout);
+
+    // `up` mends it, and proves that.
+    let up = world.run(&["up"]).ok();
+    assert!(up.stderr.contains("verified  8 of 8 probes"), "{}", up.stderr);
+}
+
+#[test]
+fn a_client_with_more_scopes_or_a_longer_token_than_recorded_is_named() {
+    let world = World::new(CONFIG);
+    world.run(&["up", "--no-verify"]).ok();
+    let state = world.state();
+    let record = (state["steps"].as_array().unwrap().iter())
+        .find(|record| record["step"] == "client:reader")
+        .unwrap();
+    let id = json!({"UserPoolId": record["desired"]["pool"], "ClientId": record["output"]["client_id"]});
+    let mut live = world.hand.cognito("DescribeUserPoolClient", &id)["UserPoolClient"].clone();
+    for key in ["ClientSecret", "CreationDate", "LastModifiedDate"] {
+        live.as_object_mut().unwrap().remove(key);
+    }
+    live["AllowedOAuthScopes"] = json!(["orders/read", "orders/write"]);
+    live["AccessTokenValidity"] = json!(7200);
+    world.hand.cognito("UpdateUserPoolClient", &live);
+    let verify = world.run(&["verify", "--json"]).code(1);
+    let wrong = wrong(&verify.json());
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+    let [_, client, came] = &wrong[0];
+    assert_eq!(client, "reader");
+    assert!(
+        came.contains("orders/write")
+            && came.contains(", not orders/read; ")
+            && came.contains("it is good for 7200 s, not 600 s"),
+        "{came}"
+    );
+    // And with them it gets in where it should not.
+    assert_eq!(wrong[1], ["POST /orders", "reader", "200"].map(str::to_owned));
+}
+
+#[test]
+fn an_up_whose_api_does_not_open_is_not_done() {
+    let world = World::new(CONFIG);
+    // The stage is behind for as long as it is asked; the deadline is not waited for: Ctrl-C ends it.
+    let refused = |request: &Request, now: Moment| {
+        if now == Moment::Before && request.path.contains("/_user_request_") {
+            return Act::Answer(403, Vec::new(), r#"{"message":"Forbidden"}"#.to_owned());
+        }
+        Act::Pass
+    };
+    world.proxy.rule(refused);
+    let mut command = world.place.at(&world.proxy.endpoint, &["up", "--json"]);
+    let mut up = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(up.stderr.take().unwrap()));
+    while !said.contains("waiting for the stage: 403 Forbidden where 401 Unauthorized should come") {
+        said.push_str(&lines.next().expect("it waits before it ends").unwrap());
+    }
+    let process = up.id().to_string();
+    std::process::Command::new("kill")
+        .args(["-INT", &process])
+        .status()
+        .unwrap();
+    let output = up.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let last: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!([&last["event"], &last["result"]], ["ended", "interrupted"]);
+    // All that is there is on record.
+    world.proxy.rule(|_, _| Act::Pass);
+    world.run(&["status"]).ok();
+}
+
+#[test]
+fn a_failed_proof_fails_up_with_the_state_complete() {
+    let world = World::new(CONFIG);
+    // A refusal of the token endpoint that no waiting mends.
+    world.proxy.rule(|request, now| {
+        if now == Moment::Before && request.path.starts_with("/oauth2/") {
+            return Act::Answer(400, Vec::new(), r#"{"error":"unauthorized_client"}"#.to_owned());
+        }
+        Act::Pass
+    });
+    let up = world.run(&["up", "--json"]).code(1);
+    let last = up.events().last().unwrap().clone();
+    assert_eq!(
+        [&last["event"], &last["result"], &last["outputs"]],
+        [&json!("ended"), &json!("failed"), &Value::Null]
+    );
+    assert!(
+        up.stderr.contains(
+            "the token of client reader: no token: the token endpoint refused with unauthorized_client"
+        ) && up.stderr.contains("run `provision verify`"),
+        "{}",
+        up.stderr
+    );
+    world.proxy.rule(|_, _| Act::Pass);
+    world.run(&["status"]).ok();
+    world.run(&["verify"]).ok();
+}
+
+#[test]
+fn without_a_stack_there_is_nothing_to_verify() {
+    let place = Place::new();
+    let run = place.run_at("http://127.0.0.1:9", &["verify"]).code(2);
+    assert!(
+        run.stderr.contains("nothing is on record of stack"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_domain_prefix_that_is_taken_is_told_before_anything_is_made() {
+    let config = format!("{CONFIG}\n[user_pool]\ndomain_prefix = \"orders-of-all\"\n");
+    let world = World::new(&config);
+    let pool = world
+        .hand
+        .cognito("CreateUserPool", &json!({"PoolName": "somebody's"}));
+    let pool = &pool["UserPool"]["Id"];
+    let domain = json!({"UserPoolId": pool, "Domain": "orders-of-all"});
+    world.hand.cognito("CreateUserPoolDomain", &domain);
+    let up = world.run(&["up", "--no-verify"]).code(2);
+    assert!(
+        up.stderr.contains(&format!(
+            "the domain prefix orders-of-all is taken in eu-west-1, by user pool {} of this account: nothing was made",
+            pool.as_str().unwrap()
+        )) && up.stderr.contains("hint: choose another `domain_prefix`"),
+        "{}",
+        up.stderr
+    );
+    assert!(!world.place.path().join("state/orders.json").exists());
+    let requests = world.proxy.take();
+    assert!(
+        !requests
+            .iter()
+            .any(|request| request.is_write() && request.service() != "sts")
+    );
+
+    world.hand.cognito("DeleteUserPoolDomain", &domain);
+    world.run(&["up", "--no-verify"]).ok();
+    let describes = |requests: &[Request]| {
+        let operations = requests.iter().map(Request::operation);
+        operations
+            .filter(|operation| operation == "DescribeUserPoolDomain")
+            .count()
+    };
+    let fresh = describes(&world.proxy.take());
+    world.run(&["up", "--no-verify"]).ok();
+    let unchanged = describes(&world.proxy.take());
+    assert_eq!(
+        [fresh, unchanged],
+        [2, 1],
+        "the preflight's is the fresh stack's only"
+    );
+}
