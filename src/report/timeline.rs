@@ -228,7 +228,7 @@ impl Timeline {
                 x = 20.0;
                 legend_rows += 1.0;
             }
-            let y = 60.0 + 20.0 * legend_rows;
+            let y = 70.0 + 20.0 * legend_rows;
             push(
                 &mut keys,
                 &format!(
@@ -240,7 +240,7 @@ impl Timeline {
             );
             x += width;
         }
-        let top = 100.0 + 20.0 * legend_rows;
+        let top = 110.0 + 20.0 * legend_rows;
         let bands = self.bands(top);
         let bottom = bands.last().map_or(top, |band| band.y + band.height) + 6.0;
         let left = bands
@@ -248,7 +248,7 @@ impl Timeline {
             .map(|band| wide(&band.label))
             .fold(60.0, f64::max)
             .min(300.0)
-            + 30.0;
+            + 40.0;
         let scale = Scale {
             left,
             pixels: (WIDTH - 90.0 - left) / self.end.as_secs_f64().max(0.001),
@@ -437,6 +437,7 @@ impl Timeline {
     fn chain(&self, critical: &[usize], places: &HashMap<usize, (f64, f64)>, scale: &Scale) -> String {
         let mut frames = String::new();
         let mut line = String::new();
+        let mut before: Option<(f64, f64)> = None;
         for index in critical {
             let (y, height) = places[index];
             let bar = &self.bars[*index];
@@ -452,11 +453,10 @@ impl Timeline {
                 ),
             );
             let middle = y + height / 2.0;
-            if line.is_empty() {
-                line = format!("M{from:.1} {middle:.1}H{to:.1}");
-            } else {
-                line.push_str(&format!("V{middle:.1}H{from:.1}H{to:.1}"));
+            if let Some((to, middle_before)) = before {
+                line.push_str(&format!("M{to:.1} {middle_before:.1}V{middle:.1}H{from:.1}"));
             }
+            before = Some((to, middle));
         }
         if !line.is_empty() {
             push(&mut frames, &format!("<path class=\"frame\" d=\"{line}\"/>"));
@@ -528,9 +528,10 @@ fn push(svg: &mut String, element: &str) {
     svg.push('\n');
 }
 
-/// To the tenth.
+/// Hundredths only where there is not much else.
 fn seconds(time: Duration) -> String {
-    format!("{:.1}", time.as_secs_f64())
+    let digits = if time < Duration::from_secs(10) { 2 } else { 1 };
+    format!("{:.digits$}", time.as_secs_f64())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody draws 2^52 steps")]
@@ -707,8 +708,8 @@ mod tests {
             .begins(0, "b", Action::Create)
             .add(500, &failed);
         let svg = run.0.svg();
-        assert!(svg.contains("0.5 s, failed"), "{svg}");
-        assert!(svg.contains("<title>b: 0.0 s to 0.5 s, 0.5 s"), "{svg}");
+        assert!(svg.contains("0.50 s, failed"), "{svg}");
+        assert!(svg.contains("<title>b: 0.00 s to 0.50 s, 0.50 s"), "{svg}");
     }
 
     #[test]
