@@ -79,6 +79,47 @@ fn a_name_that_aws_would_refuse_is_refused_before_any_call() {
 }
 
 #[test]
+fn a_timeline_is_not_written_over_what_is_no_picture_and_that_is_said_first() {
+    let place = Place::new();
+    let notes = place.path().join("notes.txt");
+    fs_err::write(&notes, "mine").unwrap();
+    let run = place.run_at(NOWHERE, &["up", "--timeline", "notes.txt"]).code(2);
+    assert!(
+        run.stderr.contains("notes.txt is no SVG: it is left as it is"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(fs_err::read_to_string(&notes).unwrap(), "mine");
+    let run = place.run_at(NOWHERE, &["up", "--timeline", "no/up.svg"]).code(2);
+    assert!(
+        run.stderr.contains("there is no folder no for the timeline"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_failed_run_has_its_timeline_too_and_it_may_be_replaced() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place.emulator());
+    proxy.rule(|request, moment| {
+        if moment == Moment::Before && request.operation() == "CreateUserPool" {
+            let error = r#"{"__type":"InvalidParameterException","message":"no"}"#;
+            return Act::Answer(400, vec![], error.to_owned());
+        }
+        Act::Pass
+    });
+    let up = || place.run_at(&proxy.endpoint, &["up", "--timeline", "up.svg"]);
+    let picture = || fs_err::read_to_string(place.path().join("up.svg")).unwrap();
+    up().code(1);
+    assert!(picture().contains("1 failed"), "{}", picture());
+    proxy.rule(|_, _| Act::Pass);
+    up().ok();
+    assert!(!picture().contains("1 failed"), "{}", picture());
+    assert!(picture().contains("<title>user-pool: "), "{}", picture());
+}
+
+#[test]
 fn without_region_or_credentials_nothing_is_written() {
     let place = Place::new();
     let run = place.run(&["up"]).code(2);

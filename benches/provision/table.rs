@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::{Life, mib, millis};
+
 /// One thing that was measured.
 pub struct Row {
     pub group: &'static str,
@@ -29,6 +31,41 @@ impl Row {
             Some(_) => "**over**",
         }
     }
+}
+
+/// A size of stack, and what its commands took.
+pub struct Size {
+    pub stack: String,
+    pub life: Life,
+}
+
+/// What the slopes in the first table are made of.
+pub fn growth(sizes: &[Size]) -> String {
+    let mut text = "| stack | command | calls | time | CPU | peak memory | written | state saved |\n\
+                    | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for size in sizes {
+        for (command, spent) in size.life.commands() {
+            let cost = spent.cost;
+            let saves = if command == "up" {
+                size.life.saves.to_string()
+            } else {
+                String::new()
+            };
+            writeln!(
+                text,
+                "| {} | `{command}` | {} | {:.2} s | {:.0} ms | {:.1} MiB | {:.0} KiB | {saves} |",
+                size.stack,
+                spent.calls,
+                cost.wall.as_secs_f64(),
+                millis(cost.cpu),
+                mib(cost.memory as f64),
+                cost.written as f64 / 1024.0,
+            )
+            .unwrap();
+        }
+    }
+    text
 }
 
 /// As a Markdown table.
@@ -84,12 +121,25 @@ pub fn markdown(rows: &[Row]) -> String {
 }
 
 /// For a program to read.
-pub fn json(machine: &str, rows: &[Row]) -> Value {
+pub fn json(machine: &str, rows: &[Row], sizes: &[Size]) -> Value {
+    let sizes = sizes.iter().flat_map(|size| {
+        size.life.commands().map(|(command, spent)| {
+            json!({
+                "stack": size.stack, "command": command, "calls": spent.calls,
+                "wall_ms": millis(spent.cost.wall), "cpu_ms": millis(spent.cost.cpu),
+                "memory_bytes": spent.cost.memory, "written_bytes": spent.cost.written,
+            })
+        })
+    });
     let rows = rows.iter().map(|row| {
         json!({
             "group": row.group, "what": row.what, "unit": row.unit,
             "limit": row.limit, "figure": row.figure, "ratio": row.ratio(),
         })
     });
-    json!({ "machine": machine, "rows": rows.collect::<Vec<_>>() })
+    json!({
+        "machine": machine,
+        "rows": rows.collect::<Vec<_>>(),
+        "sizes": sizes.collect::<Vec<_>>(),
+    })
 }

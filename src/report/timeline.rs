@@ -161,7 +161,7 @@ impl Timeline {
                 .flat_map(|step| of_step.get(step).into_iter().flatten())
                 .filter(|other| *other != index && self.end_of(&self.bars[**other]) <= bar.start)
                 .max_by_key(|other| (best[**other].0, **other));
-            let length = self.end_of(bar) - bar.start + before.map_or(Duration::ZERO, |other| best[*other].0);
+            let length = self.lasted(bar) + before.map_or(Duration::ZERO, |other| best[*other].0);
             best[*index] = (length, before.copied());
         }
         let mut chain = Vec::new();
@@ -176,6 +176,10 @@ impl Timeline {
 
     fn end_of(&self, bar: &Bar) -> Duration {
         bar.end.unwrap_or(self.end)
+    }
+
+    fn lasted(&self, bar: &Bar) -> Duration {
+        self.end_of(bar).saturating_sub(bar.start)
     }
 
     /// Each bar under its step's name, or, where there are too many, all of one kind under one name; by their beginning.
@@ -228,7 +232,7 @@ impl Timeline {
                 x = 20.0;
                 legend_rows += 1.0;
             }
-            let y = 60.0 + 20.0 * legend_rows;
+            let y = 70.0 + 20.0 * legend_rows;
             push(
                 &mut keys,
                 &format!(
@@ -240,7 +244,7 @@ impl Timeline {
             );
             x += width;
         }
-        let top = 100.0 + 20.0 * legend_rows;
+        let top = 110.0 + 20.0 * legend_rows;
         let bands = self.bands(top);
         let bottom = bands.last().map_or(top, |band| band.y + band.height) + 6.0;
         let left = bands
@@ -248,7 +252,7 @@ impl Timeline {
             .map(|band| wide(&band.label))
             .fold(60.0, f64::max)
             .min(300.0)
-            + 30.0;
+            + 40.0;
         let scale = Scale {
             left,
             pixels: (WIDTH - 90.0 - left) / self.end.as_secs_f64().max(0.001),
@@ -333,10 +337,7 @@ impl Timeline {
                 facts.push(format!("{number} {what}"));
             }
         }
-        let length: Duration = critical
-            .iter()
-            .map(|index| self.end_of(&self.bars[*index]) - self.bars[*index].start)
-            .sum();
+        let length: Duration = critical.iter().map(|index| self.lasted(&self.bars[*index])).sum();
         let names: Vec<&str> = critical
             .iter()
             .map(|index| self.bars[*index].step.as_str())
@@ -359,17 +360,16 @@ impl Timeline {
     fn draw(&self, bar: &Bar, y: f64, height: f64, colour: &str, scale: &Scale) -> String {
         let end = self.end_of(bar);
         let (from, to) = (scale.x(bar.start), scale.x(end).max(scale.x(bar.start) + 1.0));
-        let lasted = format!("{} s", seconds(end - bar.start));
-        let mut tip = format!(
+        let lasted = format!("{} s", seconds(self.lasted(bar)));
+        let mut tip = vec![format!(
             "{}: {} s to {} s, {lasted}",
             bar.step,
             seconds(bar.start),
             seconds(end)
-        );
-        for (at, what) in &bar.waits {
-            tip.push_str(&format!("\n{} s: waiting for {what}", seconds(*at)));
-        }
-        let mut svg = format!("<g><title>{}</title>", xml(&tip));
+        )];
+        let waits = (bar.waits.iter()).map(|(at, what)| format!("{} s: waiting for {what}", seconds(*at)));
+        tip.extend(waits);
+        let mut svg = format!("<g><title>{}</title>", xml(&tip.join("\n")));
         let waits = bar.waits.first().map_or(to, |(at, _)| scale.x(*at));
         let mut part = |from: f64, to: f64, opacity: &str| {
             let width = to - from;
@@ -436,7 +436,8 @@ impl Timeline {
     /// The critical path: its bars framed, and a line from each one's end to the next one's beginning.
     fn chain(&self, critical: &[usize], places: &HashMap<usize, (f64, f64)>, scale: &Scale) -> String {
         let mut frames = String::new();
-        let mut line = String::new();
+        let mut line: Vec<String> = Vec::new();
+        let mut before: Option<(f64, f64)> = None;
         for index in critical {
             let (y, height) = places[index];
             let bar = &self.bars[*index];
@@ -452,14 +453,16 @@ impl Timeline {
                 ),
             );
             let middle = y + height / 2.0;
-            if line.is_empty() {
-                line = format!("M{from:.1} {middle:.1}H{to:.1}");
-            } else {
-                line.push_str(&format!("V{middle:.1}H{from:.1}H{to:.1}"));
+            if let Some((to, middle_before)) = before {
+                line.push(format!("M{to:.1} {middle_before:.1}V{middle:.1}H{from:.1}"));
             }
+            before = Some((to, middle));
         }
         if !line.is_empty() {
-            push(&mut frames, &format!("<path class=\"frame\" d=\"{line}\"/>"));
+            push(
+                &mut frames,
+                &format!("<path class=\"frame\" d=\"{}\"/>", line.concat()),
+            );
         }
         frames
     }
@@ -528,9 +531,10 @@ fn push(svg: &mut String, element: &str) {
     svg.push('\n');
 }
 
-/// To the tenth.
+/// Hundredths only where there is not much else.
 fn seconds(time: Duration) -> String {
-    format!("{:.1}", time.as_secs_f64())
+    let digits = if time < Duration::from_secs(10) { 2 } else { 1 };
+    format!("{:.digits$}", time.as_secs_f64())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody draws 2^52 steps")]
@@ -558,7 +562,7 @@ fn cut(text: &str, width: f64) -> String {
 
 /// Fit for XML: escaped, and without the control characters that XML cannot have.
 fn xml(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| printable(line).into()).collect();
+    let lines: Vec<String> = text.lines().map(printable).collect();
     lines
         .join("\n")
         .replace('&', "&amp;")
@@ -707,8 +711,8 @@ mod tests {
             .begins(0, "b", Action::Create)
             .add(500, &failed);
         let svg = run.0.svg();
-        assert!(svg.contains("0.5 s, failed"), "{svg}");
-        assert!(svg.contains("<title>b: 0.0 s to 0.5 s, 0.5 s"), "{svg}");
+        assert!(svg.contains("0.50 s, failed"), "{svg}");
+        assert!(svg.contains("<title>b: 0.00 s to 0.50 s, 0.50 s"), "{svg}");
     }
 
     #[test]
