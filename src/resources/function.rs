@@ -480,7 +480,7 @@ mod tests {
     #[test]
     fn the_runtimes_that_the_sdk_lists_are_known() {
         assert!(is_known_runtime("nodejs22.x") && is_known_runtime("provided.al2023"));
-        assert!(!is_known_runtime("nodejs99.x") && !is_known_runtime("nodejs"));
+        assert!(!is_known_runtime("nodejs99.x") && !is_known_runtime("nodejs22"));
     }
 
     #[tokio::test(start_paused = true)]
