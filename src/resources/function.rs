@@ -527,6 +527,12 @@ mod tests {
         )
     }
 
+    #[test]
+    fn the_runtimes_that_the_sdk_lists_are_known() {
+        assert!(is_known_runtime("nodejs22.x") && is_known_runtime("provided.al2023"));
+        assert!(!is_known_runtime("nodejs99.x") && !is_known_runtime("nodejs22"));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
         let cx = lambda([

@@ -19,12 +19,20 @@ fn is_greedy(part: &str) -> bool {
     part.ends_with("+}")
 }
 
-/// The verb that a route is probed with.
-pub fn verb(route: &Route) -> &str {
-    match route.verb.as_str() {
-        "ANY" => "GET",
-        verb => verb,
+/// What `ANY` is probed with, in this order: first what asks for nothing to be changed. An answer to HEAD says least.
+const ANY: [&str; 7] = ["GET", "OPTIONS", "POST", "PATCH", "PUT", "DELETE", "HEAD"];
+
+/// The verb that a route is probed with: of `ANY` one that no other route of its path takes; `None` if they take all.
+pub fn verb<'a>(route: &'a Route, routes: &[Route]) -> Option<&'a str> {
+    if route.verb != "ANY" {
+        return Some(&route.verb);
     }
+    let taken = |verb: &str| {
+        routes
+            .iter()
+            .any(|other| other.path == route.path && other.verb == verb)
+    };
+    ANY.into_iter().find(|verb| !taken(verb))
 }
 
 /// The route's path with every variable filled in.
@@ -75,6 +83,21 @@ mod tests {
         assert_eq!(filled("/orders"), "/orders");
         assert_eq!(filled("/orders/{id}/items"), "/orders/provision-verify/items");
         assert_eq!(filled("/files/{rest+}"), "/files/provision-verify");
+    }
+
+    #[test]
+    fn any_is_probed_as_what_no_other_route_of_its_path_takes() {
+        let one = |names: &[&str]| {
+            let routes = routes(names);
+            verb(&routes[0], &routes).map(str::to_owned)
+        };
+        assert_eq!(one(&["PUT /a", "ANY /a"]).as_deref(), Some("PUT"));
+        assert_eq!(one(&["ANY /a", "GET /b"]).as_deref(), Some("GET"));
+        assert_eq!(one(&["ANY /a", "GET /a", "POST /a"]).as_deref(), Some("OPTIONS"));
+        let all = ANY.map(|verb| format!("{verb} /a"));
+        let mut all: Vec<&str> = all.iter().map(String::as_str).collect();
+        all.insert(0, "ANY /a");
+        assert_eq!(one(&all), None);
     }
 
     #[test]
