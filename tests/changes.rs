@@ -504,7 +504,7 @@ fn the_api_and_its_routes() {
                 assert_eq!(
                     world.hand.get("apigateway", "/restapis")["item"][0]["name"],
                     "Our API"
-                )
+                );
             },
         },
         Case {

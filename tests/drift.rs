@@ -199,7 +199,7 @@ const EDITS: &[(&str, &str, Edit)] = &[
         );
     }),
     ("user-pool", "tier", |hand, recorded| {
-        pool(hand, recorded, &json!({"UserPoolTier": "PLUS"}))
+        pool(hand, recorded, &json!({"UserPoolTier": "PLUS"}));
     }),
     ("user-pool", "deletion_protection", |hand, recorded| {
         pool(hand, recorded, &json!({"DeletionProtection": "ACTIVE"}));
@@ -228,7 +228,7 @@ const EDITS: &[(&str, &str, Edit)] = &[
         },
     ),
     ("client:app", "name", |hand, recorded| {
-        client(hand, recorded, &json!({"ClientName": "other"}))
+        client(hand, recorded, &json!({"ClientName": "other"}));
     }),
     ("client:app", "scopes", |hand, recorded| {
         client(
@@ -238,7 +238,7 @@ const EDITS: &[(&str, &str, Edit)] = &[
         );
     }),
     ("client:app", "flows", |hand, recorded| {
-        client(hand, recorded, &json!({"AllowedOAuthFlows": ["implicit"]}))
+        client(hand, recorded, &json!({"AllowedOAuthFlows": ["implicit"]}));
     }),
     ("client:app", "explicit_auth_flows", |hand, recorded| {
         client(
@@ -428,7 +428,7 @@ fn every_field_that_another_hand_changed_is_named_and_changed_back() {
                 format!("{}, {}", line["step"].as_str().unwrap(), fields.join(", "))
             })
             .collect();
-        assert_eq!(drifted, [place_of_it.clone()]);
+        assert_eq!(drifted, std::slice::from_ref(&place_of_it));
 
         let planned = run(&["plan", "--check", "--json"]).code(3).json();
         let steps = planned["steps"].as_array().unwrap();

@@ -172,7 +172,7 @@ impl World {
             proxy,
             operator: (String::new(), String::new()),
         };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !world.post("/_ministack/reset") {
             assert!(Instant::now() < deadline, "the emulator answers");
             std::thread::sleep(Duration::from_millis(50));

@@ -26,6 +26,7 @@ pub struct Survey {
 
 impl Aws {
     /// The same clients for one survey: each API is read once for all of its paths and methods.
+    #[must_use]
     pub fn for_a_survey(&self) -> Self {
         Self {
             partition: self.partition.clone(),

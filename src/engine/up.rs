@@ -196,7 +196,7 @@ struct Unsaved<C> {
     unblocks: bool,
 }
 
-impl<'s, C: 'static> Up<'_, '_, 's, C> {
+impl<C: 'static> Up<'_, '_, '_, C> {
     async fn run(&mut self) {
         // Before the first of them is published, which begins others.
         let roots: Vec<usize> = (0..self.missing.len())
