@@ -115,7 +115,7 @@ fn nth<'a>(value: &'a mut Value, left: &mut usize) -> Option<&'a mut Value> {
     }
 }
 
-fn at<'a>(document: &'a mut Value, index: &Index) -> &'a mut Value {
+fn at(document: &mut Value, index: Index) -> &mut Value {
     let mut left = index.index(count(document));
     nth(document, &mut left).expect("it is one of them")
 }
@@ -126,10 +126,10 @@ fn broken(mut document: Value, blows: &[Blow]) -> Vec<u8> {
     for blow in blows {
         match blow {
             Blow::Replace(index, text) => {
-                *at(&mut document, index) = json!(format!("@raw{}@", raw.len()));
+                *at(&mut document, *index) = json!(format!("@raw{}@", raw.len()));
                 raw.push(*text);
             }
-            Blow::Remove(index) => match at(&mut document, index) {
+            Blow::Remove(index) => match at(&mut document, *index) {
                 Value::Array(items) => drop(items.pop()),
                 Value::Object(members) => {
                     let name = members.keys().nth(index.index(members.len().max(1))).cloned();
@@ -138,11 +138,11 @@ fn broken(mut document: Value, blows: &[Blow]) -> Vec<u8> {
                 other => *other = Value::Null,
             },
             Blow::Copy(from, to) => {
-                let copy = at(&mut document, from).clone();
-                *at(&mut document, to) = copy;
+                let copy = at(&mut document, *from).clone();
+                *at(&mut document, *to) = copy;
             }
             Blow::Rename(index, name) => {
-                if let Value::Object(members) = at(&mut document, index)
+                if let Value::Object(members) = at(&mut document, *index)
                     && let Some(first) = members.keys().next().cloned()
                 {
                     let value = members.remove(&first).unwrap_or_default();

@@ -244,7 +244,8 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             if self.unsaved.is_empty() || !is_due {
                 return;
             }
-            self.save();
+            // What could not be made durable has failed.
+            drop(self.save());
         }
     }
 
@@ -275,23 +276,23 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             for place in &intended {
                 self.intend(*place);
             }
-            // A failed write has failed the step, so it is looked for again.
-            if self.save() {
-                for place in intended {
-                    self.ready
-                        .get_mut(&place)
-                        .expect("only its beginning ends its being ready")
-                        .intended = true;
+            match self.save() {
+                Ok(()) => {
+                    for place in intended {
+                        let ready = self.ready.get_mut(&place);
+                        ready.expect("only its beginning ends its being ready").intended = true;
+                    }
                 }
-            } else {
-                for place in intended {
-                    self.ready.remove(&place);
-                    self.fail(
-                        place,
-                        anyhow!("the state cannot be recorded: nothing was asked of AWS for this step"),
-                    );
+                Err(causes) => {
+                    for place in intended {
+                        self.ready.remove(&place);
+                        self.fail(
+                            place,
+                            because(&causes).context("nothing was asked of AWS for this step"),
+                        );
+                    }
+                    return true;
                 }
-                return true;
             }
         }
         let ready = self.ready.remove(&place).expect("just found");
@@ -477,28 +478,24 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         self.unsaved.push(unsaved);
     }
 
-    /// Makes the state durable and publishes what waited for it; `false` if it could not be written.
-    fn save(&mut self) -> bool {
+    /// Makes the state durable and publishes what waited for it; else the error and its causes.
+    fn save(&mut self) -> Result<(), Vec<String>> {
         let saved = self.engine.save();
         let unsaved = std::mem::take(&mut self.unsaved);
-        match saved {
-            Ok(()) => {
-                for unsaved in unsaved {
-                    for dependent in &self.dependents[unsaved.place] {
-                        self.missing_soon[*dependent] += 1;
-                    }
-                    self.publish(unsaved);
-                }
-                true
+        if let Err(error) = saved {
+            let causes = chain(&error);
+            for unsaved in unsaved {
+                self.fail(unsaved.place, because(&causes));
             }
-            Err(error) => {
-                let why = chain(&error).join(": ");
-                for unsaved in unsaved {
-                    self.fail(unsaved.place, anyhow!("{why}"));
-                }
-                false
-            }
+            return Err(causes);
         }
+        for unsaved in unsaved {
+            for dependent in &self.dependents[unsaved.place] {
+                self.missing_soon[*dependent] += 1;
+            }
+            self.publish(unsaved);
+        }
+        Ok(())
     }
 
     /// Tells that it is done, and lets the steps that need it, and those that follow it, know its output.
@@ -750,4 +747,12 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         self.ended.insert(place);
         self.hold_back_dependents(place);
     }
+}
+
+/// An error of these messages, each the cause of the one before.
+fn because(causes: &[String]) -> anyhow::Error {
+    let (last, others) = causes.split_last().expect("an error has a message");
+    others.iter().rev().fold(anyhow!(last.clone()), |error, message| {
+        error.context(message.clone())
+    })
 }
