@@ -415,7 +415,7 @@ fn every_field_that_another_hand_changed_is_named_and_changed_back() {
         edit(&hand, &Recorded(serde_json::from_str(&state).unwrap()));
 
         // Seen only where the test fails.
-        println!("{place_of_it}");
+        eprintln!("{place_of_it}");
         let status = run(&["status", "--json"]).code(3).json();
         let drifted: Vec<String> = (status["resources"].as_array().unwrap().iter())
             .filter(|line| line["state"] != "ok")

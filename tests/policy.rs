@@ -373,7 +373,7 @@ fn take_out(choose: impl Fn(usize) -> bool) {
         wrong.len(),
         wrong.join("\n")
     );
-    println!("{count} actions taken out, one at a time");
+    eprintln!("{count} actions taken out, one at a time");
 }
 
 #[test]
