@@ -140,7 +140,12 @@ impl World {
         assert_eq!(check.code, 0, "{case}: {}{}", check.stdout, check.stderr);
         let status = self.place.run_at(&self.proxy.endpoint, &["status"]);
         assert_eq!(status.code, 0, "{case}: {}{}", status.stdout, status.stderr);
-        assert_eq!(self.hand.census()["deployments"], 1, "{case}");
+        let apis = self.hand.census()["REST APIs"];
+        assert_eq!(
+            self.hand.census()["deployments"],
+            apis,
+            "{case}: one for each API"
+        );
         assert_eq!(self.writes(), Vec::<String>::new(), "{case}");
     }
 
@@ -672,4 +677,45 @@ fn the_api_and_its_routes() {
             seen: |world| assert_eq!(world.get("/orders", &world.token(&[])).1["version"], "other"),
         },
     ]);
+}
+
+#[test]
+fn a_zip_in_place_of_a_folder_and_another_stack_beside_it() {
+    let world = World::new();
+    let code = CODE.replace("version: 1", "version: 'zipped'");
+    let package = provision::package::Package::from_files(&[("index.mjs", code.as_bytes())]).unwrap();
+    fs_err::write(world.place.path().join("code.zip"), &package.zip).unwrap();
+    let zipped = BASE.replace("source = \"lambda\"", "source = \"code.zip\"");
+    world.file(&zipped);
+    world.run(&["up"]);
+    assert_eq!(world.writes(), ["PUT functions/code"]);
+    world.is_settled("source");
+    assert_eq!(world.get("/orders", &world.token(&[])).1["version"], "zipped");
+
+    let other = zipped.replace("name = \"orders\"", "name = \"stock\"");
+    fs_err::write(world.place.path().join("stock.toml"), other).unwrap();
+    let stock = |args: &[&str]| world.run(&[args, &["--config", "stock.toml"]].concat());
+    let planned = stock(&["plan", "--json"]).json();
+    let steps = planned["steps"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step["action"] == "create"), "{planned}");
+    stock(&["up"]);
+    world.proxy.take();
+    // Neither sees the other.
+    stock(&["plan", "--check"]);
+    world.is_settled("the first beside the second");
+    let elsewhere = zipped.replace(
+        "name = \"orders\"",
+        "name = \"orders\"\nregion = \"eu-central-1\"",
+    );
+    world.file(&elsewhere);
+    let refused = world.place.run_at(&world.proxy.endpoint, &["up"]).code(2);
+    assert!(
+        refused.stderr.contains("is on record in region eu-west-1"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(world.writes(), Vec::<String>::new());
+    stock(&["down", "--yes"]);
+    world.run(&["down", "--yes"]);
+    world.hand.assert_nothing("after down of both");
 }
