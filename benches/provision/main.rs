@@ -81,6 +81,10 @@ fn main() {
         }
         eprintln!("{group}: measured in {:.0} s", began.elapsed().as_secs_f64());
     }
+    let own = field("/proc/self/status", "VmHWM");
+    let own = own.trim_end_matches(" kB").parse().unwrap_or(0.0) / 1024.0;
+    let what = "the benchmark's own peak memory: a run's cannot be seen below that";
+    bench.row("the measuring", what, "MiB", None, own);
     let machine = machine();
     println!("{machine}\n\n{}", table::markdown(&bench.rows));
     if !bench.sizes.is_empty() {
@@ -418,8 +422,16 @@ impl Bench {
                 .iter()
                 .filter(|call| matches!(call.status, 400 | 429))
                 .count();
-            let name = format!("`up` of {what}: 1.15 × the {allowed:.0} s that the rates allow");
-            self.row(GROUP, name, "s", 1.15 * allowed, run.cost.wall.as_secs_f64());
+            if run.code == 0 {
+                let name = format!("`up` of {what}: 1.15 × the {allowed:.0} s that the rates allow");
+                self.row(GROUP, name, "s", 1.15 * allowed, run.cost.wall.as_secs_f64());
+            } else {
+                // How soon it gave up is not held against the time of a whole run.
+                let name = format!("`up` of {what}: until it failed");
+                self.row(GROUP, name, "s", None, run.cost.wall.as_secs_f64());
+                let why = run.stderr.lines().find(|line| line.starts_with("failed "));
+                eprintln!("`up` of {what} failed: {}", why.unwrap_or(&run.stderr));
+            }
             self.row(
                 GROUP,
                 format!("`up` of {what}: failed steps"),
@@ -478,13 +490,6 @@ fn mib(bytes: f64) -> f64 {
 
 /// What the figures were measured on.
 fn machine() -> String {
-    let field = |file: &str, name: &str| {
-        let text = fs_err::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_once(':'))
-            .map(|(_, value)| value.trim().to_owned())
-            .unwrap_or_default()
-    };
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).current_dir(ROOT).output();
         output
@@ -511,4 +516,13 @@ fn machine() -> String {
             .unwrap_or_default()
             .trim(),
     )
+}
+
+/// A value that the kernel tells, such as `VmHWM` of /proc/self/status.
+fn field(file: &str, name: &str) -> String {
+    let text = fs_err::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(name));
+    line.and_then(|line| line.split_once(':'))
+        .map(|(_, value)| value.trim().to_owned())
+        .unwrap_or_default()
 }
