@@ -373,7 +373,6 @@ fn take_out(choose: impl Fn(usize) -> bool) {
         wrong.len(),
         wrong.join("\n")
     );
-    eprintln!("{count} actions taken out, one at a time");
 }
 
 #[test]
