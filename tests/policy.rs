@@ -17,7 +17,7 @@ use support::proxy::{Act, Moment, Proxy};
 use support::{Place, Run};
 
 /// The commands of the story.
-const COMMANDS: [&str; 5] = ["up", "--no-verify", "status", "down", "token", "logs"];
+const COMMANDS: [&str; 5] = ["up", "status", "down", "token", "logs"];
 
 const BEFORE: &str = r#"
 [stack]
