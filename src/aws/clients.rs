@@ -2,6 +2,9 @@
 //!
 //! Must not make any call of a stack's own.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,15 +20,17 @@ use aws_smithy_runtime_api::client::retries::classifiers::{
 };
 use aws_smithy_types::retry::{ErrorKind, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
+use secrecy::SecretString;
 
 use super::call_log::CallLog;
 use super::errors::call_error;
+use super::pace::Paces;
 use super::survey::Survey;
 use crate::error::Failure;
 use crate::resource::Class;
 
-/// With random back-off up to one second, up to twenty in the end, this mostly outlasts AWS's slowest published rate
-/// (DeleteRestApi, one in 30 s); what it does not outlast, `Cx::call` waits out.
+/// Where a call may be repeated and AWS answers 5xx or not at all: with random back-off up to one second, up to twenty in
+/// the end, this takes about a minute.
 const ATTEMPTS: u32 = 10;
 
 /// Of the first call, on which nothing hangs yet.
@@ -73,6 +78,10 @@ pub struct Aws {
     pub lambda: aws_sdk_lambda::Client,
     /// CloudWatch Logs.
     pub logs: aws_sdk_cloudwatchlogs::Client,
+    /// How fast AWS takes the operations that it has refused for their rate.
+    pub paces: Rc<Paces>,
+    /// The secrets of the clients that this run has made, by client id, so that none is asked for again.
+    pub new_secrets: Rc<RefCell<HashMap<String, SecretString>>>,
     /// What was read so far, while everything is read at once.
     pub survey: Option<Survey>,
 }
@@ -190,7 +199,9 @@ impl Aws {
     pub fn new(config: &SdkConfig, identity: &Identity, log: Option<&CallLog>) -> Self {
         macro_rules! client {
             ($sdk:ident $(, $classifier:expr)?) => {{
-                let mut builder = $sdk::config::Builder::from(config)$(.retry_classifier($classifier))?;
+                let mut builder = $sdk::config::Builder::from(config)
+                    $(.retry_classifier($classifier))?
+                    .retry_classifier(ThrottlesArePaced);
                 if let Some(log) = log {
                     builder = builder.interceptor(log.clone());
                 }
@@ -205,18 +216,19 @@ impl Aws {
             iam: client!(aws_sdk_iam),
             lambda: client!(aws_sdk_lambda),
             logs: client!(aws_sdk_cloudwatchlogs, QuotasAreFinal),
+            paces: Rc::default(),
+            new_secrets: Rc::default(),
             survey: None,
         }
     }
 }
 
-/// Keeps the SDK from repeating a call that may have been executed; throttled ones never were, so those it repeats.
-///
-/// For the creates whose names are not unique: user pool, app client, REST API, deployment.
+/// Keeps the SDK from repeating a throttled call: 32 calls that each repeat on their own keep a rate of 5 a second refusing
+/// 79 times for each that it admits. `Cx::call` repeats them, at one pace an operation.
 #[derive(Debug)]
-pub struct OnlyThrottles;
+pub(crate) struct ThrottlesArePaced;
 
-impl ClassifyRetry for OnlyThrottles {
+impl ClassifyRetry for ThrottlesArePaced {
     fn classify_retry(&self, _: &InterceptorContext) -> RetryAction {
         RetryAction::NoActionIndicated
     }
@@ -226,13 +238,13 @@ impl ClassifyRetry for OnlyThrottles {
             RetryAction::RetryIndicated(RetryReason::RetryableError {
                 kind: ErrorKind::ThrottlingError,
                 ..
-            }) => RetryAction::NoActionIndicated,
-            _ => RetryAction::RetryForbidden,
+            }) => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
         }
     }
 
     fn name(&self) -> &'static str {
-        "OnlyThrottles"
+        "ThrottlesArePaced"
     }
 
     fn priority(&self) -> RetryClassifierPriority {

@@ -6,6 +6,7 @@ pub mod call_log;
 pub mod clients;
 pub mod errors;
 pub mod hosts;
+pub mod pace;
 pub mod policy;
 pub mod survey;
 pub mod tags;

@@ -36,6 +36,8 @@ impl Aws {
             iam: self.iam.clone(),
             lambda: self.lambda.clone(),
             logs: self.logs.clone(),
+            paces: self.paces.clone(),
+            new_secrets: self.new_secrets.clone(),
             survey: Some(Survey::default()),
         }
     }

@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
-use super::clients::{Aws, retries};
+use super::clients::{Aws, ThrottlesArePaced, retries};
 use super::tags::{self, Tags};
 use crate::resource::{Class, Cx, Resource, class};
 
@@ -83,6 +83,7 @@ macro_rules! mocked {
     ($sdk:ident, $rules:expr) => {
         mock_client!($sdk, RuleMode::Sequential, $rules, |config| config
             .retry_config(retries())
+            .retry_classifier(ThrottlesArePaced)
             .retry_partition(own_budget()))
     };
 }
@@ -97,6 +98,8 @@ fn no_calls() -> Aws {
         iam: mocked!(aws_sdk_iam, none),
         lambda: mocked!(aws_sdk_lambda, none),
         logs: mocked!(aws_sdk_cloudwatchlogs, none),
+        paces: Rc::default(),
+        new_secrets: Rc::default(),
         survey: None,
     }
 }
@@ -153,6 +156,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
             let config = $sdk::config::Builder::new()
                 .with_test_defaults_v2()
                 .retry_config(retries())
+                .retry_classifier(ThrottlesArePaced)
                 .retry_partition(own_budget())
                 .http_client(http_client_fn(move |_, _| connector.clone()));
             $sdk::Client::from_conf(config.build())
@@ -166,6 +170,8 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         iam: client!(aws_sdk_iam),
         lambda: client!(aws_sdk_lambda),
         logs: client!(aws_sdk_cloudwatchlogs),
+        paces: Rc::default(),
+        new_secrets: Rc::default(),
         survey: None,
     };
     (World::new(aws, Vec::new()), requests)
@@ -215,6 +221,7 @@ pub fn cognito_wire(answers: impl IntoIterator<Item = HttpResponse>) -> (World, 
     let config = aws_sdk_cognitoidentityprovider::config::Builder::new()
         .with_test_defaults_v2()
         .retry_config(retries())
+        .retry_classifier(ThrottlesArePaced)
         .retry_partition(own_budget())
         .http_client(http_client_fn(move |_, _| connector.clone()));
     let aws = Aws {

@@ -18,16 +18,16 @@ use crate::resource::{CallError, Class, Cx, Result};
 const ROLE_PATIENCE: Duration = Duration::from_mins(10);
 /// For a call on something that was made a moment ago.
 const VISIBILITY_PATIENCE: Duration = Duration::from_secs(20);
-/// For another call on the same resource to end, or for a rate to be kept.
+/// For another call on the same resource to end; and of an operation that AWS refuses for its rate, since it last took one.
 const CONFLICT_PATIENCE: Duration = Duration::from_mins(2);
 /// After the first look at something that AWS is still making.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Between two tries, growing from one second by one second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Between two tries while a role spreads, which is what the whole stack waits for.
-const ROLE_PAUSE: Duration = Duration::from_millis(250);
+const ROLE_PAUSE: Duration = Duration::from_millis(100);
 /// How many of those there are: it is mostly spread in 10 seconds.
-const ROLE_TRIES: usize = 60;
+const ROLE_TRIES: usize = 100;
 
 fn patience(error: &CallError) -> Duration {
     match error.code.as_deref() {
@@ -65,20 +65,20 @@ impl Cx<Aws> {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         // On the heap: the SDK makes futures of many kilobytes.
-        self.patiently(|| once(operation, Box::pin(send())), |error| Some(error))
-            .await
+        let attempt = || once(operation, Box::pin(send()));
+        self.patiently(operation, attempt, |error| Some(error)).await
     }
 
     /// As [`Cx::call`], for a call whose request is made from what AWS answers before it: all of `attempt` is repeated, so
-    /// that a change that another made meanwhile is not undone. The call itself is made with [`once`].
+    /// that a change that another made meanwhile is not undone. The call itself, `operation`, is made with [`once`].
     ///
     /// # Errors
     /// As `attempt`, once it is refused for good or AWS's "later" has lasted too long.
-    pub async fn repeat<T, F>(&self, attempt: impl Fn() -> F) -> Result<T>
+    pub async fn repeat<T, F>(&self, operation: &str, attempt: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
-        self.patiently(attempt, |error| {
+        self.patiently(operation, attempt, |error| {
             error.chain().find_map(|cause| cause.downcast_ref())
         })
         .await
@@ -87,6 +87,7 @@ impl Cx<Aws> {
     /// `call` finds the failed call in an error.
     async fn patiently<T, E, F>(
         &self,
+        operation: &str,
         attempt: impl Fn() -> F,
         call: fn(&E) -> Option<&CallError>,
     ) -> Result<T, E>
@@ -94,17 +95,31 @@ impl Cx<Aws> {
         F: Future<Output = Result<T, E>>,
     {
         let began = Instant::now();
+        let pace = self.cloud().paces.of(operation);
         for tries in 1.. {
+            pace.turn().await;
+            let sent = Instant::now();
             let failed = match attempt().await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    pace.accepted(sent);
+                    return Ok(answer);
+                }
                 Err(failed) => failed,
             };
             let Some(error) = call(&failed) else {
                 return Err(failed);
             };
-            // A throttled call was not executed. The SDK has repeated it already, but its random pauses may have been short.
-            let later = matches!(error.class, Class::NotReady | Class::Throttle);
-            if !later || began.elapsed() >= patience(error) {
+            // A throttled call was not executed.
+            let is_throttled = error.class == Class::Throttle;
+            let since = if is_throttled {
+                pace.refused(sent);
+                pace.last_accepted(began)
+            } else {
+                pace.accepted(sent);
+                began
+            };
+            let later = is_throttled || error.class == Class::NotReady;
+            if !later || since.elapsed() >= patience(error) {
                 return Err(failed);
             }
             let code = error.code.as_deref().unwrap_or_default();
@@ -112,7 +127,9 @@ impl Cx<Aws> {
                 "{} to be accepted ({code}: {})",
                 error.operation, error.message
             ));
-            tokio::time::sleep(pause_after(error, tries)).await;
+            if !is_throttled {
+                tokio::time::sleep(pause_after(error, tries)).await;
+            }
         }
         unreachable!("tries never end")
     }

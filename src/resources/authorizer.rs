@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
+use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::types::{AuthorizerType, Op, PatchOperation};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::aws::Aws;
-use crate::aws::clients::OnlyThrottles;
 use crate::aws::wait::unless_gone;
 use crate::resource::{Class, Cx, Resource, Result};
 
@@ -103,7 +103,7 @@ impl Resource for Authorizer {
                 .identity_source(&self.identity_source)
                 .customize()
                 // That names are unique is seen in AWS's errors, not in its documents.
-                .config_override(Config::builder().retry_classifier(OnlyThrottles))
+                .config_override(Config::builder().retry_config(RetryConfig::disabled()))
                 .send()
         };
         let authorizer = match cx.call("apigateway:CreateAuthorizer", create).await {

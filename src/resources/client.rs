@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use aws_sdk_cognitoidentityprovider::config::Config;
+use aws_sdk_cognitoidentityprovider::config::retry::RetryConfig;
 use aws_sdk_cognitoidentityprovider::operation::update_user_pool_client::builders::UpdateUserPoolClientFluentBuilder;
 use aws_sdk_cognitoidentityprovider::types::{
     ExplicitAuthFlowsType, OAuthFlowType, PreventUserExistenceErrorTypes, TimeUnitsType, TokenValidityUnitsType,
@@ -15,7 +16,6 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
-use crate::aws::clients::OnlyThrottles;
 use crate::aws::wait::{once, unless_gone};
 use crate::resource::{Cx, Resource, Result};
 
@@ -50,11 +50,14 @@ pub struct Output {
     pub client_id: String,
 }
 
-/// The client's secret, read from Cognito now.
+/// The client's secret: as Cognito answered when this run made the client, or else read from there now.
 ///
 /// # Errors
 /// The client is gone or has no secret, or the call is refused.
 pub async fn secret(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<SecretString> {
+    if let Some(secret) = cx.cloud().new_secrets.borrow().get(client_id) {
+        return Ok(secret.clone());
+    }
     let client = describe(cx, pool, client_id)
         .await?
         .with_context(|| not_there(pool, client_id))?;
@@ -229,14 +232,16 @@ impl Resource for Client {
                 .enable_token_revocation(self.token_revocation)
                 .prevent_user_existence_errors(existence.clone())
                 .customize()
-                .config_override(Config::builder().retry_classifier(OnlyThrottles))
+                .config_override(Config::builder().retry_config(RetryConfig::disabled()))
                 .send()
         };
         let answer = cx.call("cognito-idp:CreateUserPoolClient", create).await?;
-        let client_id = answer.user_pool_client.and_then(|client| client.client_id);
-        Ok(Output {
-            client_id: client_id.context("cognito-idp:CreateUserPoolClient answered no client id")?,
-        })
+        let client = answer.user_pool_client.context("cognito-idp:CreateUserPoolClient answered no client")?;
+        let client_id = client.client_id.context("cognito-idp:CreateUserPoolClient answered no client id")?;
+        if let Some(secret) = client.client_secret {
+            cx.cloud().new_secrets.borrow_mut().insert(client_id.clone(), SecretString::from(secret));
+        }
+        Ok(Output { client_id })
     }
 
     async fn read(&self, cx: &Cx<Aws>, out: &Output) -> Result<Option<Self>> {
@@ -273,7 +278,7 @@ impl Resource for Client {
         if self == before {
             return Ok(out);
         }
-        cx.repeat(|| async {
+        cx.repeat("cognito-idp:UpdateUserPoolClient", || async {
             let live = describe(cx, &self.pool, &out.client_id).await?;
             let mut live = live.with_context(|| not_there(&self.pool, &out.client_id))?;
             drop(live.client_secret.take());
@@ -430,10 +435,10 @@ mod tests {
         let cx = cognito([
             on!(Sdk::create_user_pool_client, ok(live())),
             on!(Sdk::describe_user_pool_client, ok(live())),
-            on!(Sdk::describe_user_pool_client, ok(live())),
         ]);
         let made = desired().create(&cx).await.unwrap();
         let read = desired().read(&cx, &made).await.unwrap().unwrap();
+        // The new client's is at hand.
         let secret = secret(&cx, "eu-central-1_ours", "c1").await.unwrap();
         assert_eq!(secret.expose_secret(), SECRET);
         for text in [
@@ -445,6 +450,13 @@ mod tests {
         ] {
             assert!(!text.contains(SECRET), "{text}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_secret_of_a_client_of_another_run_is_asked_for() {
+        let cx = cognito([on!(Sdk::describe_user_pool_client, ok(live()))]);
+        let secret = secret(&cx, "eu-central-1_ours", "c1").await.unwrap();
+        assert_eq!(secret.expose_secret(), SECRET);
     }
 
     #[tokio::test(start_paused = true)]

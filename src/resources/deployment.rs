@@ -4,11 +4,11 @@
 
 use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
+use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::types::{Deployment as Live, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
-use crate::aws::clients::OnlyThrottles;
 use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Resource, Result};
 
@@ -107,7 +107,7 @@ impl Resource for Deployment {
                 .rest_api_id(&self.api)
                 .description(&self.description)
                 .customize()
-                .config_override(Config::builder().retry_classifier(OnlyThrottles))
+                .config_override(Config::builder().retry_config(RetryConfig::disabled()))
                 .send()
         };
         let deployment = cx.call("apigateway:CreateDeployment", create).await?;

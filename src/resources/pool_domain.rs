@@ -106,7 +106,7 @@ impl Resource for PoolDomain {
         let create = || {
             cx.cloud().cognito.create_user_pool_domain().domain(&self.prefix).user_pool_id(&self.pool).send()
         };
-        cx.repeat(|| async {
+        cx.repeat("cognito-idp:CreateUserPoolDomain", || async {
             match once("cognito-idp:CreateUserPoolDomain", create()).await {
                 Ok(_) => Ok(()),
                 // The pool has a domain already. One that is still being deleted makes room; this one may be it, made by a

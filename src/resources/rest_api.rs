@@ -4,11 +4,11 @@
 
 use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
+use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::types::{EndpointConfiguration, EndpointType, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
-use crate::aws::clients::OnlyThrottles;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Resource, Result};
@@ -91,7 +91,7 @@ impl Resource for RestApi {
                 .endpoint_configuration(endpoint.clone())
                 .set_tags(Some(tags::map(&self.tags)))
                 .customize()
-                .config_override(Config::builder().retry_classifier(OnlyThrottles))
+                .config_override(Config::builder().retry_config(RetryConfig::disabled()))
                 .send()
         };
         let api = cx.call("apigateway:CreateRestApi", create).await?;

@@ -304,7 +304,7 @@ mod tests {
         );
         let cx = iam([create.clone()]);
         desired().create(&cx).await.unwrap();
-        assert_eq!((create.num_calls(), cx.waits().len()), (2, 0));
+        assert_eq!((create.num_calls(), cx.waits().len()), (2, 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 
 use anyhow::Context;
 use aws_sdk_cognitoidentityprovider::config::Config;
+use aws_sdk_cognitoidentityprovider::config::retry::RetryConfig;
 use aws_sdk_cognitoidentityprovider::config::http::HttpRequest;
 use aws_sdk_cognitoidentityprovider::operation::update_user_pool::builders::UpdateUserPoolFluentBuilder;
 use aws_sdk_cognitoidentityprovider::types::{
@@ -14,7 +15,6 @@ use aws_sdk_cognitoidentityprovider::types::{
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
-use crate::aws::clients::OnlyThrottles;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{once, unless_gone};
 use crate::resource::{Cx, Resource, Result};
@@ -222,7 +222,7 @@ impl Resource for UserPool {
                 .deletion_protection(protection(self.deletion_protection))
                 .set_user_pool_tags(Some(tags::map(&self.tags)))
                 .customize()
-                .config_override(Config::builder().retry_classifier(OnlyThrottles))
+                .config_override(Config::builder().retry_config(RetryConfig::disabled()))
                 .mutate_request(leave_out_unset_days)
                 .send()
         };
@@ -255,7 +255,7 @@ impl Resource for UserPool {
             ..before.clone()
         };
         if with_our_tags != *self {
-            cx.repeat(|| async {
+            cx.repeat("cognito-idp:UpdateUserPool", || async {
                 let live = self.describe(cx, &out.id).await?;
                 let mut live = live.with_context(|| format!("user pool {} is not there any more", out.id))?;
                 self.change(before, &mut live);

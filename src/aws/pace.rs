@@ -1,0 +1,244 @@
+//! Rates: once AWS has refused an operation for coming too fast, its calls queue and go one after the other at the pace
+//! that AWS takes them at, which nobody tells and which other programs of the account share.
+//!
+//! Must not know what AWS publishes: quotas can be raised, and refusals are what counts.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
+
+/// Between two calls of an operation after its first refusal: AWS's highest published rate here is 15 a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// More would be lost waiting than refusals cost; the slowest rate is one DeleteRestApi in 30 s.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How a refusal stretches the pause until a call is accepted.
+const SEARCHING: f64 = 1.5;
+/// How that first accepted call shortens it: the right one is somewhere in the last stretch.
+const FOUND: f64 = 0.8;
+/// How a refusal stretches it thereafter.
+const SLOWER: f64 = 1.1;
+/// How an accepted call shortens it thereafter: five of them take back what one refusal added.
+const FASTER: f64 = 0.98;
+
+/// The pace of every operation that was ever refused for its rate.
+#[derive(Default)]
+pub struct Paces(RefCell<HashMap<String, Rc<Pace>>>);
+
+impl Paces {
+    /// The pace of an operation, `service:Operation`.
+    pub fn of(&self, operation: &str) -> Rc<Pace> {
+        if let Some(pace) = self.0.borrow().get(operation) {
+            return pace.clone();
+        }
+        self.0
+            .borrow_mut()
+            .entry(operation.to_owned())
+            .or_default()
+            .clone()
+    }
+}
+
+/// The pace of one operation.
+#[derive(Default)]
+pub struct Pace {
+    /// Who comes first goes first.
+    queue: Mutex<()>,
+    /// `None` until the first refusal.
+    beat: Cell<Option<Beat>>,
+    accepted: Cell<Option<Instant>>,
+}
+
+#[derive(Clone, Copy)]
+struct Beat {
+    pause: Duration,
+    /// No call before then.
+    next: Instant,
+    /// When the pause was last stretched: what was sent before was sent too fast and says nothing about the pace now.
+    since: Instant,
+    /// Until a call is accepted the pace is anybody's guess.
+    found: bool,
+}
+
+impl Pace {
+    /// Returns when the next call may be sent.
+    pub async fn turn(&self) {
+        if self.beat.get().is_none() {
+            return;
+        }
+        let _first = self.queue.lock().await;
+        // A refusal may move it meanwhile.
+        while let Some(beat) = self.beat.get() {
+            if beat.next <= Instant::now() {
+                self.beat.set(Some(Beat {
+                    next: Instant::now() + beat.pause,
+                    ..beat
+                }));
+                return;
+            }
+            sleep_until(beat.next).await;
+        }
+    }
+
+    /// AWS refused, for its rate, a call that was sent then.
+    pub fn refused(&self, sent: Instant) {
+        let now = Instant::now();
+        let (pause, found) = match self.beat.get() {
+            None => (FIRST_PAUSE, false),
+            Some(beat) if sent < beat.since => return,
+            Some(beat) => {
+                let factor = if beat.found { SLOWER } else { SEARCHING };
+                (LONGEST_PAUSE.min(beat.pause.mul_f64(factor)), beat.found)
+            }
+        };
+        self.beat.set(Some(Beat {
+            pause,
+            next: now + pause,
+            since: now,
+            found,
+        }));
+    }
+
+    /// AWS did not refuse, for its rate, a call that was sent then.
+    pub fn accepted(&self, sent: Instant) {
+        self.accepted.set(Some(Instant::now()));
+        if let Some(beat) = self.beat.get()
+            && sent >= beat.since
+        {
+            let factor = if beat.found { FASTER } else { FOUND };
+            self.beat.set(Some(Beat {
+                pause: beat.pause.mul_f64(factor),
+                found: true,
+                ..beat
+            }));
+        }
+    }
+
+    /// When AWS last took a call, if that was after `began`, or else `began`.
+    pub fn last_accepted(&self, began: Instant) -> Instant {
+        self.accepted.get().map_or(began, |at| at.max(began))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    /// A bucket as AWS describes its own.
+    struct Bucket {
+        a_second: f64,
+        burst: f64,
+        tokens: f64,
+        at: Instant,
+        refused: u32,
+    }
+
+    impl Bucket {
+        fn admits(&mut self) -> bool {
+            let now = Instant::now();
+            self.tokens = self
+                .burst
+                .min((now - self.at).as_secs_f64().mul_add(self.a_second, self.tokens));
+            self.at = now;
+            let admits = self.tokens >= 1.0;
+            if admits {
+                self.tokens -= 1.0;
+            } else {
+                self.refused += 1;
+            }
+            admits
+        }
+    }
+
+    /// `count` calls, 32 at once, of 150 ms each, at a rate: how long they take, and how many are refused.
+    async fn run(count: usize, a_second: f64, burst: f64) -> (f64, u32) {
+        let began = Instant::now();
+        let bucket = Rc::new(RefCell::new(Bucket {
+            a_second,
+            burst,
+            tokens: burst,
+            at: began,
+            refused: 0,
+        }));
+        let pace = Pace::default();
+        let left = Cell::new(count);
+        let worker = || async {
+            while left.get() > 0 {
+                left.set(left.get() - 1);
+                loop {
+                    pace.turn().await;
+                    let sent = Instant::now();
+                    tokio::time::sleep(Duration::from_millis(75)).await;
+                    let admitted = bucket.borrow_mut().admits();
+                    tokio::time::sleep(Duration::from_millis(75)).await;
+                    if admitted {
+                        pace.accepted(sent);
+                        break;
+                    }
+                    pace.refused(sent);
+                }
+            }
+        };
+        join_all((0..32).map(|_| worker())).await;
+        let refused = bucket.borrow().refused;
+        (began.elapsed().as_secs_f64(), refused)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_go_as_fast_as_they_are_taken_and_few_are_refused() {
+        for (count, a_second, burst) in [
+            (1000, 5.0, 5.0),
+            (300, 15.0, 15.0),
+            (600, 10.0, 40.0),
+            // DeleteRestApi.
+            (3, 1.0 / 30.0, 1.0),
+        ] {
+            let (took, refused) = run(count, a_second, burst).await;
+            #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+            let least = (count as f64 - burst) / a_second;
+            let what = format!("{count} calls at {a_second}/s: {took} s of {least} s, {refused} refused");
+            // Two of the longest pauses more.
+            assert!(took < 1.05 * least + 10.0, "{what}");
+            // The first 32 come at once, and the pace has to be found.
+            assert!((refused as usize) < 50 + count / 4, "{what}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_refusal_nothing_waits() {
+        let (took, refused) = run(320, 1000.0, 1000.0).await;
+        assert_eq!(refused, 0);
+        assert!((took - 1.5).abs() < 0.01, "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_of_refusals_counts_once() {
+        let pace = Pace::default();
+        let sent = Instant::now();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        for _ in 0..20 {
+            pace.refused(sent);
+        }
+        let began = Instant::now();
+        pace.turn().await;
+        assert_eq!(began.elapsed(), FIRST_PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn operations_do_not_wait_for_each_other() {
+        let paces = Paces::default();
+        paces.of("a:One").refused(Instant::now());
+        let began = Instant::now();
+        paces.of("a:Other").turn().await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        paces.of("a:One").turn().await;
+        assert_eq!(began.elapsed(), FIRST_PAUSE);
+    }
+}
