@@ -113,11 +113,10 @@ async fn prove(
         });
         (name.clone(), token)
     });
-    let tokens: Tokens = futures_util::stream::iter(fetching)
+    let tokens = futures_util::stream::iter(fetching)
         .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    Ok(verify(&http, stage, &tokens, call, patience, &|line| talk.say(line)).await)
+        .collect::<Tokens>();
+    Ok(verify(&http, stage, tokens, call, patience, &|line| talk.say(line)).await)
 }
 
 /// The stage as it is on record.

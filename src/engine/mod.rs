@@ -38,8 +38,10 @@ const CREATE_ATTEMPTS: u32 = 3;
 const CHANGE_ATTEMPTS: u32 = 3;
 /// How long a deleted resource may stay visible. Terraform allows a function 10 minutes and a domain one.
 const GONE_DEADLINE: Duration = Duration::from_mins(10);
-/// Between two looks at a resource that is being deleted.
-const GONE_PAUSE: Duration = Duration::from_secs(2);
+/// Between the first two looks at a resource that is being deleted; then twice as long each time.
+const GONE_PAUSE: Duration = Duration::from_millis(250);
+/// The longest of those pauses.
+const GONE_LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Makes a recorded resource from its kind and desired state; an unknown kind or another shape is an error.
 pub type Revive<C> = fn(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<C>>>;
@@ -415,6 +417,7 @@ async fn unmake<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Option<Value>) 
     };
     resource.delete(cx, &output).await?;
     let deadline = Instant::now() + GONE_DEADLINE;
+    let mut pause = GONE_PAUSE;
     while resource.read(cx, &output).await?.is_some() {
         anyhow::ensure!(
             Instant::now() < deadline,
@@ -422,7 +425,8 @@ async fn unmake<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Option<Value>) 
             GONE_DEADLINE.as_secs()
         );
         cx.waiting("AWS to finish the deletion");
-        tokio::time::sleep(GONE_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = GONE_LONGEST_PAUSE.min(2 * pause);
     }
     Ok(Brought::Gone)
 }

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::decide::{Decision, Wanted, decide};
 use super::plan::{Change, Plan, Wish};
@@ -135,6 +136,10 @@ async fn remove<C: 'static>(engine: &mut Engine<'_, C>, steps: HashSet<String>) 
 /// rewritten for every step of a large stack, and few enough that a killed run has little to look for.
 const WINDOW: usize = 32;
 
+/// How long a result waits for a write that something else needs: what is not written is neither told nor known to a run
+/// that comes after a kill.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(250);
+
 struct Up<'e, 'a, 's, C> {
     engine: &'e mut Engine<'a, C>,
     stack: &'s Stack<C>,
@@ -192,8 +197,16 @@ struct Unsaved<C> {
     output: Value,
     outcome: Outcome,
     millis: u64,
+    since: Instant,
     /// Whether another step could begin once it is published.
     unblocks: bool,
+}
+
+impl<C> Unsaved<C> {
+    /// When it has to be written, whoever else needs a write.
+    fn due(&self) -> Instant {
+        self.since + WRITTEN_WITHIN
+    }
 }
 
 impl<C: 'static> Up<'_, '_, '_, C> {
@@ -210,7 +223,15 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             if self.running.calls.is_empty() {
                 break;
             }
-            match self.running.next(&mut self.engine.stop).await {
+            let next = self.running.next(&mut self.engine.stop);
+            let next = match self.unsaved.first() {
+                None => next.await,
+                Some(unsaved) => match timeout_at(unsaved.due(), next).await {
+                    Ok(next) => next,
+                    Err(_) => continue,
+                },
+            };
+            match next {
                 Next::Finished(finished) => self.settle(finished),
                 Next::Note(note) => self.engine.tell(note),
                 Next::Stop => self.engine.tell(Event::Stopping {
@@ -240,6 +261,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             };
             let is_due = self.running.calls.is_empty()
                 || self.unsaved.len() >= WINDOW
+                || (self.unsaved.first()).is_some_and(|unsaved| unsaved.due() <= Instant::now())
                 || self.unsaved.iter().any(is_urgent);
             if self.unsaved.is_empty() || !is_due {
                 return;
@@ -458,6 +480,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             output,
             outcome: Outcome::Unchanged,
             millis: 0,
+            since: Instant::now(),
             unblocks: true,
         };
         if record.desired == desired && record.needs == step.needs {
@@ -710,6 +733,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             output,
             outcome,
             millis: millis(began),
+            since: Instant::now(),
             unblocks: false,
         });
     }

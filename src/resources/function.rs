@@ -2,6 +2,7 @@
 //!
 //! Must not make its role or its log group, nor say who may invoke it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,13 +17,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::aws::Aws;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::resource::{CallError, Cx, Resource, Result, Stranger};
 
-/// How long nobody asks for a new function.
+/// How long nobody asks for a new function, from the call that makes it.
 const PENDING_AT_LEAST: Duration = Duration::from_millis(500);
 /// Terraform waits as long for a function to become Active, and for an update of it.
 const ACTIVE_DEADLINE: Duration = Duration::from_mins(10);
@@ -346,7 +348,9 @@ impl Resource for Function {
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
         let code = FunctionCode::builder().zip_file(self.zip()?).build();
         let environment = self.environment()?;
+        let sent = Cell::new(Instant::now());
         let create = || {
+            sent.set(Instant::now());
             cx.cloud()
                 .lambda
                 .create_function()
@@ -368,8 +372,8 @@ impl Resource for Function {
             let arn = made.function_arn.context("lambda:CreateFunction answered no ARN")?;
             return Ok(Output { arn });
         }
-        // It has just been said to be Pending.
-        tokio::time::sleep(PENDING_AT_LEAST).await;
+        // It was said to be Pending when it was made.
+        tokio::time::sleep_until(sent.get() + PENDING_AT_LEAST).await;
         self.wait_until_active(cx).await
     }
 
@@ -444,7 +448,6 @@ mod tests {
     use aws_smithy_mocks::Rule;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use serde_json::{Value, json};
-    use tokio::time::Instant;
 
     use super::*;
     use crate::aws::test_support::{

@@ -134,46 +134,44 @@ enum Answer {
 /// Knocks at every route of `stage`: without a token, with the token of every client that has no scope of it and, with
 /// `call`, at those of verb GET with the token of every client that has one; and once where there is no route.
 ///
-/// `tell` gets one line for each kind of wrong answer that is waited on.
+/// What needs no token is asked while the `tokens` are fetched. `tell` gets one line for each kind of wrong answer that is
+/// waited on.
 pub async fn verify(
     http: &Http,
     stage: &Stage,
-    tokens: &Tokens,
+    tokens: impl Future<Output = Tokens>,
     call: bool,
     patience: Patience,
     tell: &dyn Fn(&str),
 ) -> Vec<Probe> {
-    let mut probes = check_tokens(http, stage, tokens, patience, tell).await;
     let told = RefCell::new(BTreeSet::new());
     let waits = |why: &str| {
         if told.borrow_mut().insert(why.to_owned()) {
             tell(&format!("waiting for the stage: {why}"));
         }
     };
-    let knocks = knocks(stage, call);
-    let knocking = knocks
-        .iter()
-        .map(|knock| knock.run(http, stage, tokens, patience, &waits));
-    probes.extend(
-        futures_util::stream::iter(knocking)
-            .buffered(AT_ONCE)
-            .collect::<Vec<_>>()
-            .await,
+    let run = async |knocks: Vec<(usize, Knock<'_>)>, tokens: &Tokens| {
+        let knocking = (knocks.iter())
+            .map(async |(place, knock)| (*place, knock.run(http, stage, tokens, patience, &waits).await));
+        let knocking = futures_util::stream::iter(knocking).buffer_unordered(AT_ONCE);
+        knocking.collect::<Vec<_>>().await
+    };
+    let (with_token, without): (Vec<_>, Vec<_>) =
+        (knocks(stage, call).into_iter().enumerate()).partition(|(_, knock)| knock.client.is_some());
+    let none = Tokens::new();
+    let (tokens, keys, mut knocked) = tokio::join!(
+        tokens,
+        keys(http, stage, patience.refused, tell),
+        run(without, &none)
     );
+    knocked.extend(run(with_token, &tokens).await);
+    knocked.sort_by_key(|(place, _)| *place);
+    let mut probes = check_tokens(stage, &tokens, &keys);
+    probes.extend(knocked.into_iter().map(|(_, probe)| probe));
     probes
 }
 
-async fn check_tokens(
-    http: &Http,
-    stage: &Stage,
-    tokens: &Tokens,
-    patience: Patience,
-    tell: &dyn Fn(&str),
-) -> Vec<Probe> {
-    if tokens.is_empty() {
-        return Vec::new();
-    }
-    let keys = keys(http, &stage.jwks_url, patience.refused, tell).await;
+fn check_tokens(stage: &Stage, tokens: &Tokens, keys: &Result<JwkSet, String>) -> Vec<Probe> {
     let probe = |(name, client): (&String, &Client)| {
         let expected = token::Expected {
             issuer: &stage.issuer,
@@ -181,7 +179,7 @@ async fn check_tokens(
             scopes: &client.scopes,
             lifetime: client.access_token_seconds,
         };
-        let checked = match (tokens.get(name)?, &keys) {
+        let checked = match (tokens.get(name)?, keys) {
             (Err(why), _) => Err(format!("no token: {why}")),
             (Ok(_), Err(why)) => Err(format!("a token that cannot be checked: {why}")),
             (Ok(token), Ok(keys)) => token::check(token, keys, &expected),
@@ -198,8 +196,12 @@ async fn check_tokens(
     stage.clients.iter().filter_map(probe).collect()
 }
 
-/// The issuer's public keys.
-async fn keys(http: &Http, url: &str, deadline: Duration, tell: &dyn Fn(&str)) -> Result<JwkSet, String> {
+/// The issuer's public keys; none are asked for where there is no token to check.
+async fn keys(http: &Http, stage: &Stage, deadline: Duration, tell: &dyn Fn(&str)) -> Result<JwkSet, String> {
+    if stage.clients.is_empty() {
+        return Ok(JwkSet { keys: Vec::new() });
+    }
+    let url = &stage.jwks_url;
     let start = Instant::now();
     let mut pause = 1;
     loop {
@@ -608,7 +610,7 @@ mod tests {
             admitted: Duration::ZERO,
         };
         let http = http_client(&server.uri()).unwrap();
-        let probes = verify(&http, &stage, &tokens, true, none, &|_| {}).await;
+        let probes = verify(&http, &stage, async { tokens }, true, none, &|_| {}).await;
         let lines: Vec<String> = probes
             .iter()
             .map(|probe| {
