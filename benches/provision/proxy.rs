@@ -60,6 +60,8 @@ impl Latency {
 /// One call that came by.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// `sts`, …, or `api` for what no AWS tool but a caller of the API asks: tokens, keys, and the API itself.
+    pub service: &'static str,
     pub operation: String,
     /// The same for the same request.
     pub fingerprint: u64,
@@ -182,6 +184,7 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
                 told.roles.insert(role.clone(), answered + latency.propagation);
             }
             told.calls.push(Call {
+                service: request.service,
                 operation: request.operation,
                 fingerprint: request.fingerprint,
                 status,
@@ -312,6 +315,11 @@ fn read(bytes: &[u8]) -> Option<Request> {
         ("iam", action)
     } else if parts.first().is_some_and(|part| part.starts_with("20")) {
         ("lambda", lambda(method, &parts[1..]))
+    } else if ["oauth2", ".well-known", "_user_request_"]
+        .iter()
+        .any(|part| parts.contains(part))
+    {
+        ("api", format!("{method} {}", parts.last()?))
     } else {
         ("apigateway", api_gateway(method, &parts))
     };

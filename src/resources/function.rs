@@ -25,7 +25,7 @@ use crate::aws::wait::unless_gone;
 use crate::resource::{CallError, Cx, Resource, Result, Stranger};
 
 /// How long nobody asks for a new function, from the call that makes it.
-const PENDING_AT_LEAST: Duration = Duration::from_millis(500);
+const PENDING_AT_LEAST: Duration = Duration::from_millis(600);
 /// Terraform waits as long for a function to become Active, and for an update of it.
 const ACTIVE_DEADLINE: Duration = Duration::from_mins(10);
 
