@@ -39,7 +39,8 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
     };
     let session = Session::open(global, Some(&state.region), talk).await?;
     session.check(&state)?;
-    let token = fetch(&session, &outputs, &name, &args.scopes, talk).await?;
+    let http = oauth::http_client(&outputs.api_url)?;
+    let token = fetch(&session, &http, &outputs, &name, &args.scopes, talk).await?;
     let request = Request {
         method,
         url: &format!("{}{}", outputs.api_url, args.path),
@@ -47,7 +48,7 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
         headers: &headers,
         body,
     };
-    let response = api::call(&oauth::http_client(&outputs.api_url)?, request).await?;
+    let response = api::call(&http, request).await?;
     let status = format!("{} {}", response.status, response.reason);
     if args.include {
         talk.data(&status)?;

@@ -27,7 +27,8 @@ pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<
     let name = choose(&outputs, args.client.as_deref())?;
     let session = Session::open(global, Some(&state.region), talk).await?;
     session.check(&state)?;
-    let token = fetch(&session, &outputs, &name, &args.scopes, talk).await?;
+    let http = oauth::http_client(&outputs.token_url)?;
+    let token = fetch(&session, &http, &outputs, &name, &args.scopes, talk).await?;
     if talk.is_json() {
         let claims = token.claims()?;
         let document = json!({
@@ -74,9 +75,10 @@ pub(super) fn pick(noun: &str, names: &[&str], given: Option<&str>) -> Result<St
     }
 }
 
-/// A fresh token of this client, whose secret is read from Cognito now.
+/// A fresh token of this client, whose secret is read from Cognito now unless this run made the client.
 pub(super) async fn fetch(
     session: &Session,
+    http: &reqwest::Client,
     outputs: &Outputs,
     name: &str,
     scopes: &[String],
@@ -98,8 +100,7 @@ pub(super) async fn fetch(
         client_secret: &secret,
         scopes,
     };
-    let http = oauth::http_client(&outputs.token_url)?;
-    let token = oauth::token_when_ready(&http, &request, READY_DEADLINE, &|line| talk.say(line)).await?;
+    let token = oauth::token_when_ready(http, &request, READY_DEADLINE, &|line| talk.say(line)).await?;
     Ok(token)
 }
 

@@ -103,10 +103,10 @@ async fn prove(
     patience: Patience,
     talk: &Rc<Talk>,
 ) -> Result<Vec<Probe>, Failure> {
-    let http = oauth::http_client(&outputs.api_url)?;
+    let http = &oauth::http_client(&outputs.api_url)?;
     let fetching = stage.clients.keys().map(|name| async move {
         // No scope is asked for: the token then has all that the client can have, which no other may exceed.
-        let token = fetch(session, outputs, name, &[], talk).await;
+        let token = fetch(session, http, outputs, name, &[], talk).await;
         let token = token.map(|token| token.access_token).map_err(|failure| {
             let causes = failure.error.iter().flat_map(anyhow::Error::chain);
             printable(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
@@ -116,7 +116,7 @@ async fn prove(
     let tokens = futures_util::stream::iter(fetching)
         .buffer_unordered(AT_ONCE)
         .collect::<Tokens>();
-    Ok(verify(&http, stage, tokens, call, patience, &|line| talk.say(line)).await)
+    Ok(verify(http, stage, tokens, call, patience, &|line| talk.say(line)).await)
 }
 
 /// The stage as it is on record.

@@ -70,7 +70,7 @@ pub(super) async fn remove<C: 'static>(
                 let record = engine.state.record(&step).expect("what is left is on record");
                 let output = record.output.clone();
                 let resource = engine.revive(record).expect("`children` revived it");
-                if running.is_full() || !running.lane_is_free(&*resource) {
+                if !running.has_room(resource.kind(), resource.lane().as_ref()) {
                     still.push(step);
                     continue;
                 }

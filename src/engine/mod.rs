@@ -30,7 +30,7 @@ use crate::state::{Phase, Record, State};
 
 /// Between two looks for a resource that an interrupted call may have made: lists may lag behind a create.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
-/// How many steps run, or are read, at once.
+/// How many steps of a kind run at once, and how many of all are read at once.
 const AT_ONCE: usize = 32;
 /// How often one run tries a create whose answers keep getting lost.
 const CREATE_ATTEMPTS: u32 = 3;
@@ -137,6 +137,8 @@ struct Finished<C> {
 struct Running<C> {
     calls: FuturesUnordered<LocalBoxFuture<'static, Finished<C>>>,
     lanes: HashSet<String>,
+    /// How many of each kind.
+    kinds: HashMap<&'static str, usize>,
     notes: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     /// Whether the wish to stop was passed on; it may come while another event is looked at.
     stop_told: bool,
@@ -154,18 +156,17 @@ impl<C: 'static> Running<C> {
         Self {
             calls: FuturesUnordered::new(),
             lanes: HashSet::new(),
+            kinds: HashMap::new(),
             notes: mpsc::unbounded_channel(),
             stop_told: false,
         }
     }
 
-    /// Whether no more calls may be under way: AWS's rates are lower than what a thousand calls at once would ask for.
-    fn is_full(&self) -> bool {
-        self.calls.len() >= AT_ONCE
-    }
-
-    fn lane_is_free(&self, resource: &dyn Erased<C>) -> bool {
-        resource.lane().is_none_or(|lane| !self.lanes.contains(&lane))
+    /// Whether a step of this kind, in this lane, may begin. AWS's rates are lower than what a thousand calls at once would
+    /// ask for; and what waits for the rate of one kind must not hold up another.
+    fn has_room(&self, kind: &str, lane: Option<&String>) -> bool {
+        self.kinds.get(kind).is_none_or(|count| *count < AT_ONCE)
+            && lane.is_none_or(|lane| !self.lanes.contains(lane))
     }
 
     fn begin<F>(
@@ -180,6 +181,7 @@ impl<C: 'static> Running<C> {
         if let Some(lane) = resource.lane() {
             self.lanes.insert(lane);
         }
+        *self.kinds.entry(resource.kind()).or_default() += 1;
         let cx = cx(cloud, step, self.notes.0.clone());
         let call = call(resource.clone(), cx);
         let step = step.to_owned();
@@ -203,6 +205,7 @@ impl<C: 'static> Running<C> {
                 if let Some(lane) = finished.resource.lane() {
                     self.lanes.remove(&lane);
                 }
+                *self.kinds.get_mut(finished.resource.kind()).expect("it was counted when it began") -= 1;
                 Next::Finished(finished)
             }
             Ok(_) = stop.wait_for(|stop| *stop), if !self.stop_told => {

@@ -271,18 +271,10 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         }
     }
 
-    /// Begins the first step that is ready and whose lane is free; `false` if there is none, or no more may run.
+    /// Begins the first step that is ready and for which there is room; `false` if there is none.
     fn begin_next(&mut self) -> bool {
-        if self.running.is_full() {
-            return false;
-        }
-        let free = |ready: &Ready<C>| {
-            ready
-                .lane
-                .as_ref()
-                .is_none_or(|lane| !self.running.lanes.contains(lane))
-        };
-        let Some((&place, ready)) = self.ready.iter().find(|(_, ready)| free(ready)) else {
+        let has_room = |ready: &Ready<C>| self.running.has_room(ready.resource.kind(), ready.lane.as_ref());
+        let Some((&place, ready)) = self.ready.iter().find(|(_, ready)| has_room(ready)) else {
             return false;
         };
         if !ready.intended {
@@ -604,7 +596,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                 return true;
             }
         };
-        if self.running.is_full() || !self.running.lane_is_free(&*resource) {
+        if !self.running.has_room(resource.kind(), resource.lane().as_ref()) {
             return false;
         }
         let output = self.outputs[&step.name].clone();
