@@ -73,6 +73,8 @@ pub struct Aws {
     pub lambda: aws_sdk_lambda::Client,
     /// CloudWatch Logs.
     pub logs: aws_sdk_cloudwatchlogs::Client,
+    /// Secrets Manager, for a client's secret that is to go there.
+    pub secretsmanager: aws_sdk_secretsmanager::Client,
     /// What was read so far, while everything is read at once.
     pub survey: Option<Survey>,
 }
@@ -205,6 +207,7 @@ impl Aws {
             iam: client!(aws_sdk_iam),
             lambda: client!(aws_sdk_lambda),
             logs: client!(aws_sdk_cloudwatchlogs, QuotasAreFinal),
+            secretsmanager: client!(aws_sdk_secretsmanager, QuotasAreFinal),
             survey: None,
         }
     }
@@ -212,7 +215,7 @@ impl Aws {
 
 /// Keeps the SDK from repeating a call that may have been executed; throttled ones never were, so those it repeats.
 ///
-/// For the creates whose names are not unique: user pool, app client, REST API, deployment.
+/// For the creates whose names are not unique: user pool, app client and its secret, REST API, deployment.
 #[derive(Debug)]
 pub struct OnlyThrottles;
 

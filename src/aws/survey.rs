@@ -36,6 +36,7 @@ impl Aws {
             iam: self.iam.clone(),
             lambda: self.lambda.clone(),
             logs: self.logs.clone(),
+            secretsmanager: self.secretsmanager.clone(),
             survey: Some(Survey::default()),
         }
     }
