@@ -68,7 +68,10 @@ fn listed(secret: &ClientSecretDescriptorType) -> Result<Listed> {
     let created = secret.client_secret_create_date().and_then(|date| {
         let nanos = i32::try_from(date.subsec_nanos()).ok()?;
         // On the wire it is a fraction, which is exact to the millisecond only.
-        Timestamp::new(date.secs(), nanos).ok()?.round(Unit::Millisecond).ok()
+        Timestamp::new(date.secs(), nanos)
+            .ok()?
+            .round(Unit::Millisecond)
+            .ok()
     });
     Ok(Listed {
         id: id.to_owned(),
