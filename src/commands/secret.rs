@@ -192,7 +192,7 @@ fn confirm_show(talk: &Talk) -> Result<(), Failure> {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::usage("not confirmed: nothing was shown")),
         None => Err(
-            Failure::usage("there is no terminal to ask on: nothing was shown")
+            Failure::usage("stdout is no terminal, or nobody is there to ask: nothing was shown")
                 .hinted("pass --yes to print the secret, or --to file:PATH"),
         ),
     }
