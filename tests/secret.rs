@@ -403,6 +403,51 @@ fn a_place_that_cannot_be_used_is_refused_before_there_is_a_secret() {
 }
 
 #[test]
+fn which_is_the_older_is_not_guessed() {
+    let world = World::new();
+    let secret = |id: &str, date: Value| json!({"ClientSecretId": id, "ClientSecretCreateDate": date});
+    for (secrets, named, which) in [
+        (
+            json!([secret("c--1", json!(1.5)), secret("c--2", json!(1.5))]),
+            "has the secrets c--1 and c--2",
+            json!("unclear"),
+        ),
+        (
+            json!([secret("c--1", json!(1.5)), {"ClientSecretId": "c--2"}]),
+            "has the secrets c--1 and c--2",
+            json!("unclear"),
+        ),
+        (json!([]), "cognito lists no secret of client app", Value::Null),
+    ] {
+        let body = json!({ "ClientSecrets": secrets }).to_string();
+        let list = Act::Answer(200, vec![("content-type", "application/x-amz-json-1.1")], body);
+        world.proxy.rule(move |request, _| {
+            if request.operation() == LIST {
+                list.clone()
+            } else {
+                Act::Pass
+            }
+        });
+        for command in [BEGIN, AGAIN, FINISH] {
+            let run = world.run(command).code(2);
+            assert!(
+                run.stdout.is_empty() && run.stderr.contains(named),
+                "{}",
+                run.stderr
+            );
+        }
+        let status = world.run(STATUS).ok().json();
+        assert_eq!(status["rotation"], "unclear");
+        assert_eq!(status["secrets"][0]["which"], which);
+        // Which one it is does not matter here: it is good.
+        assert!(world.accepts(&world.secret(SHOW)));
+    }
+    let written = (world.proxy.take().iter()).any(|request| [ADD, DELETE].contains(&&*request.operation()));
+    assert!(!written);
+    assert_eq!(world.ids().len(), 1);
+}
+
+#[test]
 fn what_was_made_and_not_handed_out_is_told_and_replaced() {
     let world = World::new();
     let good = world.secret(SHOW);

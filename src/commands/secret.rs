@@ -379,10 +379,10 @@ async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
             ));
         }
         Secrets::Unclear(secrets) if secrets.is_empty() => {
-            talk.say(&format!("cognito lists no secret of client {}", client.name))
+            talk.say(&format!("cognito lists no secret of client {}", client.name));
         }
         Secrets::Unclear(_) => {
-            talk.say("which of them is the older cannot be told: neither begin nor finish would guess")
+            talk.say("which of them is the older cannot be told: neither begin nor finish would guess");
         }
     }
     Ok(())
