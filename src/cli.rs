@@ -3,6 +3,7 @@
 //! Must not know what it means: types for clap and nothing else.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -86,6 +87,8 @@ pub enum Command {
     Logs(Logs),
     /// Delete everything that is on record
     Down(Down),
+    /// Show a client's secret, or exchange it without an outage
+    Secret(Secret),
     /// Print the IAM policy that an operator of this stack needs
     Policy(Policy),
     /// The local AWS that `--sandbox` uses
@@ -194,6 +197,91 @@ pub struct Down {
     pub yes: bool,
 }
 
+/// `secret`.
+#[derive(Args, Debug)]
+pub struct Secret {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: SecretAction,
+}
+
+/// `secret show|rotate`.
+#[derive(Debug, Subcommand)]
+pub enum SecretAction {
+    /// Print a client's secret, or write it to where --to says
+    Show {
+        /// The client [default: the only one]
+        client: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Where it goes instead of to stdout
+        #[command(flatten)]
+        to: To,
+    },
+    /// Exchange a client's secret for another; both are good between `begin` and `finish`
+    #[command(subcommand)]
+    Rotate(RotateAction),
+}
+
+/// `secret rotate begin|finish|status`.
+#[derive(Debug, Subcommand)]
+pub enum RotateAction {
+    /// Make a second secret, and print it or write it to where --to says: nothing tells it again for sure
+    Begin {
+        /// The client [default: the only one]
+        client: Option<String>,
+        /// Where there are two already, delete the newer one first: for a secret that never arrived
+        #[arg(long)]
+        again: bool,
+        /// Where it goes instead of to stdout
+        #[command(flatten)]
+        to: To,
+    },
+    /// Delete the older of two secrets
+    Finish {
+        /// The client [default: the only one]
+        client: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show which secrets there are, and what is to be done next
+    Status {
+        /// The client [default: the only one]
+        client: Option<String>,
+    },
+}
+
+/// Where a secret goes.
+#[derive(Args, Debug)]
+pub struct To {
+    /// file:PATH makes a file for its owner alone, secretsmanager:NAME fills a secret that is there
+    #[arg(long = "to", value_name = "DEST")]
+    pub destination: Option<Destination>,
+}
+
+/// Where a secret goes instead of to stdout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A file that is not there yet.
+    File(PathBuf),
+    /// The name or ARN of a secret of Secrets Manager that is there.
+    SecretsManager(String),
+}
+
+impl FromStr for Destination {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("secretsmanager", name)) if !name.is_empty() => Ok(Self::SecretsManager(name.to_owned())),
+            _ => Err("it is file:PATH or secretsmanager:NAME"),
+        }
+    }
+}
+
 /// `policy`.
 #[derive(Args, Debug)]
 pub struct Policy {
@@ -219,6 +307,8 @@ pub enum PolicyTask {
     Call,
     /// Read the functions' log events
     Logs,
+    /// Show and exchange the clients' secrets
+    Secret,
 }
 
 /// `sandbox`.

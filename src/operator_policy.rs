@@ -21,6 +21,8 @@ pub enum Task {
     Token,
     /// `logs`.
     Logs,
+    /// `secret`.
+    Secret,
 }
 
 /// Whose resources they are.
@@ -85,10 +87,19 @@ use On::{
 const UP: &[Task] = &[Task::Up];
 const DOWN: &[Task] = &[Task::Up, Task::Down];
 const READ: &[Task] = &[Task::Up, Task::Status];
+const SECRET: &[Task] = &[Task::Secret];
 const READ_BY_ALL: &[Task] = &[Task::Up, Task::Status, Task::Down];
 
-/// Every AWS operation of this program but `sts:GetCallerIdentity`, which needs no permission: what it is allowed on, and
-/// which tasks call it. `down` calls none for what goes with its pool, its API or its function.
+/// What is called beside the table. `sts:GetCallerIdentity` needs no permission. `--to secretsmanager:NAME` names a secret
+/// that no configuration knows: who owns it grants these two on it.
+const BESIDE: &[&str] = &[
+    "sts:GetCallerIdentity",
+    "secretsmanager:DescribeSecret",
+    "secretsmanager:PutSecretValue",
+];
+
+/// Every AWS operation of this program but those of [`BESIDE`]: what it is allowed on, and which tasks call it. `down`
+/// calls none for what goes with its pool, its API or its function.
 const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("iam:GetRole", Role, READ_BY_ALL),
     ("iam:CreateRole", Role, UP),
@@ -137,11 +148,15 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     (
         "cognito-idp:DescribeUserPoolClient",
         Pool,
-        &[Task::Up, Task::Status, Task::Token],
+        &[Task::Up, Task::Status, Task::Token, Task::Secret],
     ),
     ("cognito-idp:CreateUserPoolClient", Pool, UP),
     ("cognito-idp:UpdateUserPoolClient", Pool, UP),
     ("cognito-idp:DeleteUserPoolClient", Pool, UP),
+    ("cognito-idp:ListUserPoolClientSecrets", Pool, SECRET),
+    // Answers the new secret.
+    ("cognito-idp:AddUserPoolClientSecret", Pool, SECRET),
+    ("cognito-idp:DeleteUserPoolClientSecret", Pool, SECRET),
     ("apigateway:GetRestApis", Apis, DOWN),
     ("apigateway:CreateRestApi", NewApi, UP),
     ("apigateway:GetRestApi", AnyApi, READ_BY_ALL),
@@ -212,9 +227,9 @@ fn action(operation: &str) -> String {
     )
 }
 
-/// Whether the table has this operation, `service:Operation`.
+/// Whether this operation, `service:Operation`, is in the table or known to be beside it.
 pub fn knows(operation: &str) -> bool {
-    operation == "sts:GetCallerIdentity" || OPERATIONS.iter().any(|(known, ..)| *known == operation)
+    BESIDE.contains(&operation) || OPERATIONS.iter().any(|(known, ..)| *known == operation)
 }
 
 /// The operations of the table.
@@ -460,6 +475,15 @@ mod tests {
             ["cognito-idp:DescribeUserPoolClient"]
         );
         assert_eq!(
+            of(Task::Secret).into_iter().collect::<Vec<_>>(),
+            [
+                "cognito-idp:AddUserPoolClientSecret",
+                "cognito-idp:DeleteUserPoolClientSecret",
+                "cognito-idp:DescribeUserPoolClient",
+                "cognito-idp:ListUserPoolClientSecrets",
+            ]
+        );
+        assert_eq!(
             of(Task::Logs).into_iter().collect::<Vec<_>>(),
             ["logs:FilterLogEvents"]
         );
@@ -467,7 +491,14 @@ mod tests {
 
     #[test]
     fn a_managed_policy_has_room_for_it() {
-        let all = [Task::Up, Task::Status, Task::Down, Task::Token, Task::Logs];
+        let all = [
+            Task::Up,
+            Task::Status,
+            Task::Down,
+            Task::Token,
+            Task::Logs,
+            Task::Secret,
+        ];
         let mut scope = scope(Some("1a2b3c4d"), &["ap-southeast-1_ABCDEFGHI"], &["a1b2c3d4e5"]);
         scope.region = "ap-southeast-1".to_owned();
         scope.stack = "a-name-of-thirty-characters-30".to_owned();

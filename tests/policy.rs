@@ -17,7 +17,7 @@ use support::proxy::{Act, Moment, Proxy};
 use support::{Place, Run};
 
 /// The commands of the story.
-const COMMANDS: [&str; 5] = ["up", "status", "down", "token", "logs"];
+const COMMANDS: [&str; 6] = ["up", "status", "down", "token", "logs", "secret"];
 
 const BEFORE: &str = r#"
 [stack]
@@ -281,6 +281,9 @@ impl World {
         done(self.operator(&["status"]))?;
         done(self.operator(&["token", "billing"]))?;
         done(self.operator(&["logs"]))?;
+        done(self.operator(&["secret", "show", "billing", "--yes"]))?;
+        done(self.operator(&["secret", "rotate", "begin", "billing"]))?;
+        done(self.operator(&["secret", "rotate", "finish", "billing", "--yes"]))?;
         self.drift();
         self.configure(AFTER);
         done(self.operator(&["up", "--no-verify", "--yes"]))?;

@@ -216,6 +216,10 @@ fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
     run(&["token"]).ok();
     run(&["call", "GET", "/user"]).ok();
     run(&["logs"]).ok();
+    let made = hand.json("secretsmanager.CreateSecret", &json!({"Name": "app"}));
+    assert_eq!(made["Name"], "app");
+    run(&["secret", "rotate", "begin", "--to", "secretsmanager:app"]).ok();
+    run(&["secret", "rotate", "finish", "--yes"]).ok();
     all.extend(proxy.take());
 
     run(&["down", "--yes"]).ok();

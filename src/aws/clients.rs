@@ -78,6 +78,8 @@ pub struct Aws {
     pub lambda: aws_sdk_lambda::Client,
     /// CloudWatch Logs.
     pub logs: aws_sdk_cloudwatchlogs::Client,
+    /// Secrets Manager, for a client's secret that is to go there.
+    pub secretsmanager: aws_sdk_secretsmanager::Client,
     /// How fast AWS takes the operations that it has refused for their rate.
     pub paces: Rc<Paces>,
     /// The secrets of the clients that this run has made, by client id, so that none is asked for again.
@@ -216,6 +218,7 @@ impl Aws {
             iam: client!(aws_sdk_iam),
             lambda: client!(aws_sdk_lambda),
             logs: client!(aws_sdk_cloudwatchlogs, QuotasAreFinal),
+            secretsmanager: client!(aws_sdk_secretsmanager, QuotasAreFinal),
             paces: Rc::default(),
             new_secrets: Rc::default(),
             survey: None,

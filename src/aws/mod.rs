@@ -3,11 +3,13 @@
 //! Must not know which resources there are, nor the engine.
 
 pub mod call_log;
+pub mod client_secrets;
 pub mod clients;
 pub mod errors;
 pub mod hosts;
 pub mod pace;
 pub mod policy;
+pub mod secrets_manager;
 pub mod survey;
 pub mod tags;
 #[cfg(test)]

@@ -36,6 +36,7 @@ impl Aws {
             iam: self.iam.clone(),
             lambda: self.lambda.clone(),
             logs: self.logs.clone(),
+            secretsmanager: self.secretsmanager.clone(),
             paces: self.paces.clone(),
             new_secrets: self.new_secrets.clone(),
             survey: Some(Survey::default()),

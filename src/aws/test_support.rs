@@ -98,6 +98,7 @@ fn no_calls() -> Aws {
         iam: mocked!(aws_sdk_iam, none),
         lambda: mocked!(aws_sdk_lambda, none),
         logs: mocked!(aws_sdk_cloudwatchlogs, none),
+        secretsmanager: mocked!(aws_sdk_secretsmanager, none),
         paces: Rc::default(),
         new_secrets: Rc::default(),
         survey: None,
@@ -127,6 +128,8 @@ worlds! {
     lambda: aws_sdk_lambda,
     /// These calls to CloudWatch Logs, in this order, and no other.
     logs: aws_sdk_cloudwatchlogs,
+    /// These calls to Secrets Manager, in this order, and no other.
+    secretsmanager: aws_sdk_secretsmanager,
 }
 
 /// Takes every request and never answers: whether it was executed is anybody's guess.
@@ -170,6 +173,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         iam: client!(aws_sdk_iam),
         lambda: client!(aws_sdk_lambda),
         logs: client!(aws_sdk_cloudwatchlogs),
+        secretsmanager: client!(aws_sdk_secretsmanager),
         paces: Rc::default(),
         new_secrets: Rc::default(),
         survey: None,

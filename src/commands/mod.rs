@@ -5,12 +5,14 @@
 mod call;
 mod down;
 mod engine_run;
+mod hand_out;
 mod logs;
 mod outputs;
 mod plan;
 mod policy;
 mod preflight;
 mod sandbox;
+mod secret;
 mod session;
 mod status;
 mod talk;
@@ -64,6 +66,7 @@ async fn run(cli: &Cli, talk: &Rc<Talk>) -> Result<(), Failure> {
         Command::Call(args) => call::run(global, args, talk).await,
         Command::Logs(args) => logs::run(global, args, talk).await,
         Command::Down(args) => down::run(global, args, talk).await,
+        Command::Secret(args) => secret::run(global, &args.action, talk).await,
         Command::Policy(args) => policy::run(global, args, talk).await,
         Command::Sandbox(args) => sandbox::run(global, &args.action, talk).await,
     }

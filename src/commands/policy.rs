@@ -47,6 +47,7 @@ fn tasks(commands: &[PolicyTask]) -> BTreeSet<Task> {
         PolicyTask::Down => Task::Down,
         PolicyTask::Token | PolicyTask::Call => Task::Token,
         PolicyTask::Logs => Task::Logs,
+        PolicyTask::Secret => Task::Secret,
     };
     commands.iter().map(task).collect()
 }

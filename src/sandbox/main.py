@@ -1,11 +1,16 @@
-# Starts MiniStack 1.5.33, after mending where it answers otherwise than AWS to changes in place.
+# Starts MiniStack 1.5.33, after mending where it answers otherwise than AWS to changes in place, and where it has no answer
+# yet: a client's second secret.
 # The folder is an argument that it does not see: it tells this process from others.
+import secrets
 import sys
+import time
 
 del sys.argv[1:]
 
 from ministack.app import main
+from ministack.core.responses import error_response_json, json_response
 from ministack.services import apigateway_v1 as rest
+from ministack.services import cognito
 
 patch_all, take = rest._apply_patch, rest._take_token
 tag, untag = rest._tag_v1_resource, rest._untag_v1_resource
@@ -61,6 +66,75 @@ def take_token(slot, limits):
     return off or take(slot, limits)
 
 
+# A client has one secret or two; MiniStack knows of one. The pool keeps the list, oldest first, and the client the oldest,
+# which DescribeUserPoolClient answers (which one AWS answers is not documented).
+dispatch, authenticate = cognito._dispatch_idp, cognito._authenticate_client
+
+
+def list_secrets(client, kept, request):
+    return {"ClientSecrets": [{k: v for k, v in secret.items() if k != "ClientSecretValue"} for secret in kept]}
+
+
+def add_secret(client, kept, request):
+    if len(kept) == 2:
+        return error_response_json("LimitExceededException", "The client has two secrets already.", 400)
+    now = round(time.time(), 3)
+    added = {
+        "ClientSecretId": f"{client['ClientId']}--{int(now * 1000)}",
+        "ClientSecretValue": secrets.token_hex(26),
+        "ClientSecretCreateDate": now,
+    }
+    kept.append(added)
+    return {"ClientSecretDescriptor": added}
+
+
+def delete_secret(client, kept, request):
+    left = [secret for secret in kept if secret["ClientSecretId"] != request.get("ClientSecretId")]
+    if len(left) == len(kept):
+        return error_response_json("ResourceNotFoundException", "The client has no such secret.", 400)
+    if not left:
+        return error_response_json("InvalidParameterException", "The last secret cannot be deleted.", 400)
+    kept[:] = left
+    client["ClientSecret"] = kept[0]["ClientSecretValue"]
+    return {}
+
+
+secret_calls = {
+    "ListUserPoolClientSecrets": list_secrets,
+    "AddUserPoolClientSecret": add_secret,
+    "DeleteUserPoolClientSecret": delete_secret,
+}
+
+
+async def dispatch_secrets(action, request):
+    if action not in secret_calls:
+        return await dispatch(action, request)
+    pool, error = cognito._resolve_pool(request.get("UserPoolId"))
+    client = pool["_clients"].get(request.get("ClientId")) if pool else None
+    if not client:
+        return error or error_response_json("ResourceNotFoundException", "There is no such client.", 400)
+    first = {
+        "ClientSecretId": f"{client['ClientId']}--{int(client['CreationDate'] * 1000)}",
+        "ClientSecretValue": client["ClientSecret"],
+        "ClientSecretCreateDate": client["CreationDate"],
+    }
+    kept = pool.setdefault("_client_secrets", {}).setdefault(client["ClientId"], [first])
+    answer = secret_calls[action](client, kept, request)
+    return json_response(answer) if isinstance(answer, dict) else answer
+
+
+# Any of a client's secrets is as good as the one that MiniStack compares with.
+def authenticate_with_any(headers, form):
+    name, given = authenticate(headers, form)
+    _, pool, client = cognito._find_pool_by_client_id(name)
+    kept = pool.get("_client_secrets", {}).get(name, []) if pool else []
+    if any(secret["ClientSecretValue"] == given for secret in kept):
+        return name, client["ClientSecret"]
+    return name, given
+
+
+cognito._dispatch_idp = dispatch_secrets
+cognito._authenticate_client = authenticate_with_any
 rest._apply_patch = patch_lists
 rest._take_token = take_token
 rest._tag_v1_resource = tag_answered

@@ -13,8 +13,8 @@ use crate::error::Failure;
 
 /// Runs MiniStack.
 const MAIN: &str = include_str!("main.py");
-/// What a stack needs, in the emulator's own names.
-const SERVICES: &str = "cognito-idp,apigateway,lambda,iam,logs,sts";
+/// What a stack needs, and where its secrets can go, in the emulator's own names.
+const SERVICES: &str = "cognito-idp,apigateway,lambda,iam,logs,sts,secretsmanager";
 /// Where a Python that is not the system's has its libraries; without them it does not start.
 const LINKER: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
 

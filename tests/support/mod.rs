@@ -207,10 +207,10 @@ impl Hand {
 
     /// A call of a service that takes JSON, such as `AWSCognitoIdentityProviderService.ListUserPools`.
     pub fn json(&self, target: &str, body: &Value) -> Value {
-        let service = if target.starts_with("Logs") {
-            "logs"
-        } else {
-            "cognito-idp"
+        let service = match target.split('.').next() {
+            Some("secretsmanager") => "secretsmanager",
+            Some("Logs_20140328") => "logs",
+            _ => "cognito-idp",
         };
         let answer = self.send(service, |http| {
             http.post(&self.endpoint)

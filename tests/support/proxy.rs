@@ -53,10 +53,11 @@ impl Request {
             .any(|part| self.path.contains(part))
     }
 
-    /// The service: `cognito-idp`, `logs`, `iam`, `sts`, `lambda` or `apigateway`.
+    /// The service: `cognito-idp`, `logs`, `secretsmanager`, `iam`, `sts`, `lambda` or `apigateway`.
     pub fn service(&self) -> &'static str {
         match self.header("x-amz-target") {
             Some(target) if target.starts_with("Logs") => return "logs",
+            Some(target) if target.starts_with("secretsmanager") => return "secretsmanager",
             Some(_) => return "cognito-idp",
             None => {}
         }

@@ -15,7 +15,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-TARGETS = {"AWSCognitoIdentityProviderService": "cognito-idp", "Logs_20140328": "logs"}
+TARGETS = {
+    "AWSCognitoIdentityProviderService": "cognito-idp",
+    "Logs_20140328": "logs",
+    "secretsmanager": "secretsmanager",
+}
 QUERY = {"2010-05-08": "iam", "2011-06-15": "sts"}
 # Java's character classes in the models' patterns, in Python's words.
 CLASSES = {r"\p{L}": r"a-zA-Z\u00aa-\uffff", r"\p{M}": "", r"\p{S}": r"$+<=>^`|~", r"\p{N}": "0-9",

@@ -1,0 +1,176 @@
+//! Where a client's secret goes: to stdout, into a file for its owner alone, or into a secret of Secrets Manager.
+//!
+//! Must not write over a file, and must not let a secret be anywhere else.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use fs_err::os::unix::fs::OpenOptionsExt;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::session::hinted;
+use super::talk::Talk;
+use crate::aws::{Aws, secrets_manager};
+use crate::cli::Destination;
+use crate::error::{Failure, Kind};
+use crate::resource::{Class, Cx, class};
+
+/// A place that was seen to be usable, before there is a secret to put there.
+pub enum HandOut {
+    /// For people the bare secret, with `--json` in a document.
+    Stdout,
+    /// An empty file of ours.
+    File(NewFile),
+    /// A secret that is there.
+    SecretsManager {
+        /// Its name or ARN.
+        name: String,
+        /// Marks all attempts of this hand-out as one.
+        token: String,
+    },
+}
+
+impl HandOut {
+    /// Makes the file, or looks for the secret, that the user named.
+    ///
+    /// # Errors
+    /// The file is there already or cannot be made; the secret is not there, or may not be looked at.
+    pub async fn open(to: Option<&Destination>, cx: &Cx<Aws>) -> Result<Self, Failure> {
+        match to {
+            None => Ok(Self::Stdout),
+            Some(Destination::File(path)) => NewFile::make(path).map(Self::File),
+            Some(Destination::SecretsManager(name)) => {
+                secrets_manager::check(cx, name)
+                    .await
+                    .map_err(|error| unusable(error, name))?;
+                let mut token = [0; 16];
+                getrandom::fill(&mut token)?;
+                Ok(Self::SecretsManager {
+                    name: name.clone(),
+                    token: format!("{:032x}", u128::from_ne_bytes(token)),
+                })
+            }
+        }
+    }
+
+    /// Hands the secret out; with `--json`, `document` says whose it is and where it went, or has it in it.
+    ///
+    /// # Errors
+    /// It could not be written, or is not known to be.
+    pub async fn hand(
+        self,
+        cx: &Cx<Aws>,
+        talk: &Talk,
+        secret: &SecretString,
+        mut document: Value,
+    ) -> Result<(), Failure> {
+        let to = match self {
+            Self::Stdout => {
+                let written = if talk.is_json() {
+                    document["client_secret"] = secret.expose_secret().into();
+                    talk.data(&serde_json::to_string_pretty(&document)?)
+                } else {
+                    talk.data(secret.expose_secret())
+                };
+                // A reader that went away has not got it, which is no success here: the error must not look like that one.
+                return written.map_err(|error| anyhow!("stdout cannot be written: {error}").into());
+            }
+            Self::File(file) => {
+                let to = format!("file:{}", file.path.display());
+                file.fill(secret)?;
+                to
+            }
+            Self::SecretsManager { name, token } => {
+                secrets_manager::put(cx, &name, &token, secret)
+                    .await
+                    .map_err(|error| unusable(error.into(), &name))?;
+                format!("secretsmanager:{name}")
+            }
+        };
+        talk.say(&format!("the secret is in {to}"));
+        if talk.is_json() {
+            document["to"] = to.into();
+            talk.data(&serde_json::to_string_pretty(&document)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What keeps a secret of Secrets Manager from being filled, and what helps.
+fn unusable(error: anyhow::Error, name: &str) -> Failure {
+    match class(&error) {
+        // It is not there, or not for long.
+        None => Failure::new(Kind::Usage, error).hinted(format!(
+            "only a secret that is there is filled: aws secretsmanager create-secret --name {name}"
+        )),
+        Some(Class::Denied) => Failure::from(error).hinted(format!(
+            "the credentials need secretsmanager:DescribeSecret and secretsmanager:PutSecretValue on {name}; \
+             `provision policy` does not print these"
+        )),
+        Some(Class::Ambiguous) => Failure::from(error).hinted(format!(
+            "the secret may be in {name} all the same: look whether that has a new version"
+        )),
+        _ => hinted(error.into()),
+    }
+}
+
+/// A file that was not there before, for its owner alone; removed again unless it gets its secret.
+pub struct NewFile {
+    path: PathBuf,
+    file: fs_err::File,
+    filled: bool,
+}
+
+impl NewFile {
+    fn make(path: &Path) -> Result<Self, Failure> {
+        let made = fs_err::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
+        match made {
+            Ok(file) => Ok(Self {
+                path: path.to_owned(),
+                file,
+                filled: false,
+            }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let failure = Failure::usage(format!(
+                    "{} is there already: it is left as it is",
+                    path.display()
+                ));
+                let empty = fs_err::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0);
+                Err(if empty {
+                    failure.hinted("it is empty, as a run that was killed leaves it: delete it if that is so")
+                } else {
+                    failure.hinted("give --to a file that is not there yet")
+                })
+            }
+            Err(error) => Err(Failure::new(Kind::Usage, error)),
+        }
+    }
+
+    /// Writes the secret and one newline, to the disk.
+    fn fill(mut self, secret: &SecretString) -> anyhow::Result<()> {
+        let text = SecretString::from(format!("{}\n", secret.expose_secret()));
+        self.file.write_all(text.expose_secret().as_bytes())?;
+        self.file.sync_all()?;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs_err::File::open(folder.unwrap_or(Path::new(".")))?
+            .sync_all()
+            .context("the file may not outlast a power failure")?;
+        self.filled = true;
+        Ok(())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.filled {
+            // What cannot be removed has no secret that anybody was told of.
+            drop(fs_err::remove_file(&self.path));
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! `secret`: shows a client's secret, and exchanges it without an outage.
+//!
+//! Must not keep a secret, and must not begin to make one before there is a place for it.
+
+use std::io::{self, IsTerminal};
+use std::rc::Rc;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::hand_out::HandOut;
+use super::session::{self, Session, hinted};
+use super::talk::Talk;
+use super::token::{choose, stack_outputs};
+use crate::aws::Aws;
+use crate::aws::client_secrets::{self, Listed};
+use crate::cli::{Destination, Global, RotateAction, SecretAction};
+use crate::error::Failure;
+use crate::resource::{Class, Cx, class};
+use crate::resources::client;
+use crate::state::Lock;
+
+/// The shape of the document that `rotate status --json` prints.
+const FORMAT: u32 = 1;
+
+/// Runs it.
+pub async fn run(global: &Global, action: &SecretAction, talk: &Rc<Talk>) -> Result<(), Failure> {
+    match action {
+        SecretAction::Show { client, yes, to } => {
+            let to = to.destination.as_ref();
+            if to.is_none() && !yes {
+                confirm_show(talk)?;
+            }
+            let client = Client::open(global, client.as_deref(), None, talk).await?;
+            show(&client, to, talk).await
+        }
+        SecretAction::Rotate(RotateAction::Begin { client, again, to }) => {
+            let command = Some("secret rotate begin");
+            let client = Client::open(global, client.as_deref(), command, talk).await?;
+            begin(&client, *again, to.destination.as_ref(), talk).await
+        }
+        SecretAction::Rotate(RotateAction::Finish { client, yes }) => {
+            let command = Some("secret rotate finish");
+            let client = Client::open(global, client.as_deref(), command, talk).await?;
+            finish(&client, *yes, talk).await
+        }
+        SecretAction::Rotate(RotateAction::Status { client }) => {
+            let client = Client::open(global, client.as_deref(), None, talk).await?;
+            status(&client, talk).await
+        }
+    }
+}
+
+/// A client of a stack that is up, and the way to it.
+struct Client {
+    session: Session,
+    name: String,
+    id: String,
+    pool: String,
+    /// What a command has to end with to mean this client.
+    named: String,
+    /// Held while its secrets are changed.
+    _lock: Option<Lock>,
+}
+
+impl Client {
+    /// `changes` is the command that is about to change something.
+    async fn open(
+        global: &Global,
+        client: Option<&str>,
+        changes: Option<&str>,
+        talk: &Rc<Talk>,
+    ) -> Result<Self, Failure> {
+        let stack = session::stack_name(global)?;
+        // Where nothing is on record, not even a lock is left behind.
+        session::existing_state(global, &stack)?;
+        let lock = changes
+            .map(|command| session::lock(global, &stack, command))
+            .transpose()?;
+        let state = session::existing_state(global, &stack)?;
+        let outputs = stack_outputs(&state)?;
+        let name = choose(&outputs, client)?;
+        let session = Session::open(global, Some(&state.region), talk).await?;
+        session.check(&state)?;
+        let sandbox = if global.sandbox { " --sandbox" } else { "" };
+        let stack = global
+            .stack
+            .as_ref()
+            .map(|name| format!(" --stack {name}"))
+            .unwrap_or_default();
+        Ok(Self {
+            session,
+            id: outputs.clients[&name].client_id.clone(),
+            pool: outputs.user_pool_id,
+            named: format!("{name}{sandbox}{stack}"),
+            name,
+            _lock: lock,
+        })
+    }
+
+    fn cx(&self, talk: &Rc<Talk>) -> Cx<Aws> {
+        self.session.cx(talk)
+    }
+
+    async fn secrets(&self, cx: &Cx<Aws>) -> Result<Secrets, Failure> {
+        let listed = client_secrets::list(cx, &self.pool, &self.id)
+            .await
+            .with_context(|| format!("cannot list the secrets of client {}", self.name));
+        Ok(Secrets::of(listed.map_err(|error| hinted(error.into()))?))
+    }
+
+    async fn delete(&self, cx: &Cx<Aws>, secret: &Listed) -> Result<(), Failure> {
+        client_secrets::delete(cx, &self.pool, &self.id, &secret.id)
+            .await
+            .with_context(|| format!("cannot delete secret {} of client {}", secret.id, self.name))
+            .map_err(|error| hinted(error.into()))
+    }
+
+    fn document(&self, secret: Option<&str>) -> Value {
+        json!({"client": self.name, "client_id": self.id, "secret_id": secret})
+    }
+
+    /// There are no secrets, or two of which neither is known to be the older: nothing is guessed.
+    fn unclear(&self, secrets: &[Listed]) -> Failure {
+        if secrets.is_empty() {
+            return Failure::usage(format!("cognito lists no secret of client {}", self.name))
+                .hinted("`provision status` shows whether the client is still there");
+        }
+        let ids: Vec<&str> = secrets.iter().map(|secret| secret.id.as_str()).collect();
+        Failure::usage(format!(
+            "client {} has the secrets {}, and which is the older cannot be told: nothing was changed",
+            self.name,
+            ids.join(" and ")
+        ))
+        .hinted(format!(
+            "delete the one that is not to stay: aws cognito-idp delete-user-pool-client-secret \
+             --user-pool-id {} --client-id {} --client-secret-id ID",
+            self.pool, self.id
+        ))
+    }
+}
+
+/// The secrets of a client, as far as they can be told apart.
+#[derive(Debug, PartialEq, Eq)]
+enum Secrets {
+    /// No rotation is under way.
+    One(Listed),
+    /// One is.
+    Two {
+        /// To be deleted in the end.
+        old: Listed,
+        /// To stay.
+        new: Listed,
+    },
+    /// None, too many, or two without dates that differ.
+    Unclear(Vec<Listed>),
+}
+
+impl Secrets {
+    fn of(mut listed: Vec<Listed>) -> Self {
+        match &listed[..] {
+            [_] => Self::One(listed.remove(0)),
+            [one, other] => match (one.created, other.created) {
+                (Some(first), Some(second)) if first != second => {
+                    listed.sort_by_key(|secret| secret.created);
+                    let old = listed.remove(0);
+                    let new = listed.remove(0);
+                    Self::Two { old, new }
+                }
+                _ => Self::Unclear(listed),
+            },
+            _ => Self::Unclear(listed),
+        }
+    }
+}
+
+/// For people.
+fn since(secret: &Listed) -> String {
+    secret.created.map_or_else(
+        || "at a time that cognito does not tell".to_owned(),
+        |created| created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
+}
+
+fn confirm_show(talk: &Talk) -> Result<(), Failure> {
+    let answer = if io::stdout().is_terminal() {
+        talk.ask("Show the secret on this terminal?")
+    } else {
+        None
+    };
+    match answer {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::usage("not confirmed: nothing was shown")),
+        None => Err(
+            Failure::usage("stdout is no terminal, or nobody is there to ask: nothing was shown")
+                .hinted("pass --yes to print the secret, or --to file:PATH"),
+        ),
+    }
+}
+
+async fn show(client: &Client, to: Option<&Destination>, talk: &Rc<Talk>) -> Result<(), Failure> {
+    let cx = client.cx(talk);
+    let secrets = client.secrets(&cx).await?;
+    let secret = match &secrets {
+        Secrets::One(secret) => Some(secret.id.as_str()),
+        Secrets::Two { .. } | Secrets::Unclear(_) => {
+            talk.say(&format!(
+                "client {} has not just one secret: which of them cognito shows is not known",
+                client.name
+            ));
+            None
+        }
+    };
+    let out = HandOut::open(to, &cx).await?;
+    let value = client::secret(&cx, &client.pool, &client.id)
+        .await
+        .with_context(|| format!("cannot read the secret of client {}", client.name))
+        .map_err(|error| hinted(error.into()))?;
+    out.hand(&cx, talk, &value, client.document(secret)).await
+}
+
+async fn begin(
+    client: &Client,
+    again: bool,
+    to: Option<&Destination>,
+    talk: &Rc<Talk>,
+) -> Result<(), Failure> {
+    let cx = client.cx(talk);
+    let lost = match client.secrets(&cx).await? {
+        Secrets::One(_) => None,
+        Secrets::Two { new, .. } if again => Some(new),
+        Secrets::Two { new, .. } => {
+            return Err(Failure::usage(format!(
+                "a rotation of client {} is under way since {}: nothing was made",
+                client.name,
+                since(&new)
+            ))
+            .hinted(format!(
+                "once the new secret is in use: provision secret rotate finish {}",
+                client.named
+            ))
+            .hinted("if it never arrived, the same command with --again replaces it"));
+        }
+        Secrets::Unclear(secrets) => return Err(client.unclear(&secrets)),
+    };
+    // Nothing is deleted or made before there is a place for what is made.
+    let out = HandOut::open(to, &cx).await?;
+    if let Some(lost) = lost {
+        client.delete(&cx, &lost).await?;
+        talk.say(&format!("deleted secret {} of {}", lost.id, since(&lost)));
+    }
+    let added = client_secrets::add(&cx, &client.pool, &client.id)
+        .await
+        .with_context(|| format!("cannot make a second secret for client {}", client.name))
+        .map_err(|error| match class(&error) {
+            // Without an answer, or without a secret in it.
+            Some(Class::Ambiguous) | None => Failure::from(error)
+                .hinted(format!(
+                    "there may be a second secret that nobody knows: provision secret rotate status {}",
+                    client.named
+                ))
+                .hinted("if there is, the same command with --again replaces it; the older one works all the time"),
+            Some(_) => hinted(error.into()),
+        })?;
+    out.hand(&cx, talk, &added.value, client.document(Some(&added.id)))
+        .await
+        .map_err(|mut failure| {
+            let what = format!(
+                "secret {} of client {} was made and not handed out",
+                added.id, client.name
+            );
+            failure.error = failure.error.map(|error| error.context(what));
+            failure.hinted("the same command with --again replaces it; the older one works all the time")
+        })?;
+    talk.say(&format!("client {} has two secrets, and both work", client.name));
+    talk.say(&format!(
+        "once the new one is in use: provision secret rotate finish {}",
+        client.named
+    ));
+    Ok(())
+}
+
+async fn finish(client: &Client, yes: bool, talk: &Rc<Talk>) -> Result<(), Failure> {
+    let cx = client.cx(talk);
+    let (deleted, stays) = match client.secrets(&cx).await? {
+        Secrets::One(secret) => {
+            talk.say(&format!(
+                "client {} has one secret, made {}: no rotation is under way, nothing to do",
+                client.name,
+                since(&secret)
+            ));
+            (None, secret)
+        }
+        Secrets::Two { old, new } => {
+            confirm_finish(client, &old, &new, yes, talk)?;
+            client.delete(&cx, &old).await?;
+            talk.say(&format!("deleted secret {} of {}", old.id, since(&old)));
+            (Some(old.id), new)
+        }
+        Secrets::Unclear(secrets) => return Err(client.unclear(&secrets)),
+    };
+    if talk.is_json() {
+        let mut document = client.document(Some(&stays.id));
+        document["deleted"] = json!(deleted);
+        talk.data(&serde_json::to_string_pretty(&document)?)?;
+    }
+    Ok(())
+}
+
+fn confirm_finish(
+    client: &Client,
+    old: &Listed,
+    new: &Listed,
+    yes: bool,
+    talk: &Talk,
+) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    let question = format!(
+        "Delete the secret of client {} made {}? Whoever does not use the one made {} is refused from then on.",
+        client.name,
+        since(old),
+        since(new)
+    );
+    match talk.ask(&question) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::usage("not confirmed: nothing was deleted")),
+        None => Err(
+            Failure::usage("there is no terminal to ask on: nothing was deleted")
+                .hinted("pass --yes to delete without a question"),
+        ),
+    }
+}
+
+async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
+    let secrets = client.secrets(&client.cx(talk)).await?;
+    let (rotation, rows): (_, Vec<(&Listed, &str)>) = match &secrets {
+        Secrets::One(secret) => ("none", vec![(secret, "only")]),
+        Secrets::Two { old, new } => ("under_way", vec![(old, "old"), (new, "new")]),
+        Secrets::Unclear(secrets) => (
+            "unclear",
+            secrets.iter().map(|secret| (secret, "unclear")).collect(),
+        ),
+    };
+    if talk.is_json() {
+        let rows: Vec<Value> = (rows.iter())
+            .map(|(secret, which)| {
+                let created = secret.created.map(|created| created.to_string());
+                json!({"secret_id": secret.id, "created": created, "which": which})
+            })
+            .collect();
+        let document = json!({
+            "format": FORMAT, "client": client.name, "client_id": client.id, "rotation": rotation, "secrets": rows,
+        });
+        talk.data(&serde_json::to_string_pretty(&document)?)?;
+    } else {
+        for (secret, which) in &rows {
+            talk.data(&format!("{which:<7}  {:<20}  {}", since(secret), secret.id))?;
+        }
+    }
+    match &secrets {
+        Secrets::One(_) => talk.say(&format!(
+            "no rotation is under way; to begin one: provision secret rotate begin {}",
+            client.named
+        )),
+        Secrets::Two { new, .. } => {
+            talk.say(&format!(
+                "a rotation is under way since {}; both secrets work",
+                since(new)
+            ));
+            talk.say(&format!(
+                "once the new one is in use: provision secret rotate finish {}",
+                client.named
+            ));
+            talk.say(&format!(
+                "if it never arrived: provision secret rotate begin {} --again",
+                client.named
+            ));
+        }
+        Secrets::Unclear(secrets) if secrets.is_empty() => {
+            talk.say(&format!("cognito lists no secret of client {}", client.name));
+        }
+        Secrets::Unclear(_) => {
+            talk.say("which of them is the older cannot be told: neither begin nor finish would guess");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(id: &str, created: Option<&str>) -> Listed {
+        Listed {
+            id: id.to_owned(),
+            created: created.map(|created| created.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn the_older_is_known_by_its_date_in_whatever_order_they_come() {
+        let old = listed("b", Some("2026-11-01T10:00:00Z"));
+        let new = listed("a", Some("2026-11-01T10:00:00.001Z"));
+        for secrets in [vec![old.clone(), new.clone()], vec![new.clone(), old.clone()]] {
+            let (old, new) = (old.clone(), new.clone());
+            assert_eq!(Secrets::of(secrets), Secrets::Two { old, new });
+        }
+    }
+
+    #[test]
+    fn nothing_is_guessed() {
+        let date = Some("2026-11-01T10:00:00Z");
+        for secrets in [
+            vec![],
+            vec![listed("a", date), listed("b", date)],
+            vec![listed("a", date), listed("b", None)],
+            vec![listed("a", None), listed("b", None)],
+            vec![
+                listed("a", date),
+                listed("b", Some("2026-11-02T10:00:00Z")),
+                listed("c", None),
+            ],
+        ] {
+            assert_eq!(Secrets::of(secrets.clone()), Secrets::Unclear(secrets));
+        }
+        let one = listed("a", None);
+        assert_eq!(Secrets::of(vec![one.clone()]), Secrets::One(one));
+    }
+}
