@@ -277,16 +277,16 @@ impl World {
                 && lost.lock().unwrap().remove(&*request.operation());
             if lose { Act::Cut } else { Act::Pass }
         });
-        done(self.operator(&["up", "--no-verify"]))?;
+        done(self.operator(&["up"]))?;
         done(self.operator(&["status"]))?;
         done(self.operator(&["token", "billing"]))?;
         done(self.operator(&["logs"]))?;
         self.drift();
         self.configure(AFTER);
-        done(self.operator(&["up", "--no-verify", "--yes"]))?;
+        done(self.operator(&["up", "--yes"]))?;
         // A pool's tags go with its other changes, where there are any.
         self.configure(&AFTER.replace("sales", "support"));
-        done(self.operator(&["up", "--no-verify", "--yes"]))?;
+        done(self.operator(&["up", "--yes"]))?;
         done(self.operator(&["plan", "--check"]))?;
         done(self.operator(&["down", "--yes"]))
     }
@@ -343,7 +343,7 @@ fn actions(policy: &Value) -> Vec<(usize, String)> {
 fn a_user_with_exactly_this_policy_does_the_whole_job() {
     let mut world = World::new();
     // Without it nothing can be done.
-    let run = world.operator(&["up", "--no-verify"]).code(1);
+    let run = world.operator(&["up"]).code(1);
     assert!(run.stderr.contains("AccessDenied"), "{}", run.stderr);
     world.clear();
     world.allow(&world.policy());

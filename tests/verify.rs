@@ -399,3 +399,24 @@ fn a_domain_prefix_that_is_taken_is_told_before_anything_is_made() {
         "the preflight's is the fresh stack's only"
     );
 }
+
+#[test]
+fn a_secret_that_may_not_be_read_is_told_with_the_policy_that_lets_read_it() {
+    let world = World::new(CONFIG);
+    world.run(&["up", "--no-verify"]).ok();
+    let message = "User: u is not authorized to perform: cognito-idp:DescribeUserPoolClient";
+    world.proxy.rule(move |request, _| {
+        if request.operation() == "DescribeUserPoolClient" {
+            let body = json!({"__type": "AccessDeniedException", "message": message});
+            let headers = vec![("content-type", "application/x-amz-json-1.1")];
+            Act::Answer(400, headers, body.to_string())
+        } else {
+            Act::Pass
+        }
+    });
+    let verify = world.run(&["verify"]).code(1);
+    assert!(verify.stderr.contains(message), "{}", verify.stderr);
+    // Once for both clients.
+    let hint = "`provision policy` prints all that an operator needs";
+    assert_eq!(verify.stderr.matches(hint).count(), 1, "{}", verify.stderr);
+}
