@@ -198,7 +198,8 @@ fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
     run(&["up", "--no-verify"]).ok();
     let up = proxy.take();
     hand.assert_whole("after up");
-    assert!(aws_calls(&up) <= 20, "{} calls", aws_calls(&up));
+    // 20 for the stack and whose it is, and one for each quota.
+    assert!(aws_calls(&up) <= 20 + 2, "{} calls", aws_calls(&up));
     all.extend(up.clone());
 
     let again = run(&["up"]).ok();

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod errors;
 pub mod hosts;
 pub mod policy;
+pub mod quotas;
 pub mod survey;
 pub mod tags;
 #[cfg(test)]
