@@ -104,6 +104,9 @@ pub struct Changes {
     /// Leave what others changed as it is
     #[arg(long)]
     pub no_repair: bool,
+    /// Replace the user pool even if its deletion protection is on
+    #[arg(long)]
+    pub unprotect: bool,
 }
 
 /// `plan`.
@@ -195,6 +198,9 @@ pub struct Down {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+    /// Delete the user pool even if its deletion protection is on
+    #[arg(long)]
+    pub unprotect: bool,
 }
 
 /// `secret`.

@@ -127,6 +127,9 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("lambda:UntagResource", Function, UP),
     ("lambda:DeleteFunction", Function, DOWN),
     ("lambda:GetPolicy", Function, READ),
+    // Quotas, which are looked at before a fresh stack is made: AWS knows no ARN of an account's.
+    ("lambda:GetAccountSettings", Anything, UP),
+    ("iam:GetAccountSummary", Anything, UP),
     ("lambda:AddPermission", FunctionForApi, UP),
     ("lambda:RemovePermission", Function, UP),
     ("cognito-idp:ListUserPools", Anything, DOWN),

@@ -62,6 +62,8 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     /// Where it is no longer declared: whether it is deleted before anything else is changed. So for what is not live
     /// until it is deployed; all else is deleted after everything that used it has moved.
     const REMOVED_FIRST: bool = false;
+    /// The boolean field that makes AWS refuse to delete it while it is on.
+    const PROTECTION: Option<&'static str> = None;
 
     /// Writes of one lane run one at a time.
     fn lane(&self) -> Option<String> {
@@ -111,6 +113,12 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
         std::future::ready(Ok(()))
     }
 
+    /// Switches [`Resource::PROTECTION`] off where it is on, and changes nothing else. Succeeds if it is gone. Nothing to
+    /// do for a kind that has none.
+    fn unprotect(&self, _cx: &Cx<Self::Cloud>, _out: &Self::Output) -> impl Future<Output = Result<()>> {
+        std::future::ready(Ok(()))
+    }
+
     /// Succeeds if it is already gone. The caller waits until `read` no longer sees it.
     fn delete(&self, cx: &Cx<Self::Cloud>, out: &Self::Output) -> impl Future<Output = Result<()>>;
 }
@@ -129,6 +137,8 @@ pub trait Erased<C> {
     fn holds(&self) -> Option<&'static str>;
     /// [`Resource::REMOVED_FIRST`].
     fn removed_first(&self) -> bool;
+    /// [`Resource::PROTECTION`].
+    fn protection(&self) -> Option<&'static str>;
     /// [`Resource::lane`].
     fn lane(&self) -> Option<String>;
     /// The resource's own fields.
@@ -154,6 +164,8 @@ pub trait Erased<C> {
     fn retires(&self, before: &Value) -> Result<bool>;
     /// [`Resource::retire`].
     fn retire<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
+    /// [`Resource::unprotect`].
+    fn unprotect<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
     /// [`Resource::delete`].
     fn delete<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
 }
@@ -181,6 +193,10 @@ impl<R: Resource> Erased<R::Cloud> for R {
 
     fn removed_first(&self) -> bool {
         R::REMOVED_FIRST
+    }
+
+    fn protection(&self) -> Option<&'static str> {
+        R::PROTECTION
     }
 
     fn lane(&self) -> Option<String> {
@@ -234,6 +250,10 @@ impl<R: Resource> Erased<R::Cloud> for R {
 
     fn retire<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>> {
         Box::pin(async move { Resource::retire(self, cx, &output::<R>(out)?).await })
+    }
+
+    fn unprotect<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async move { Resource::unprotect(self, cx, &output::<R>(out)?).await })
     }
 
     fn delete<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>> {

@@ -260,6 +260,7 @@ fn use_state(state: &State, seen: usize) {
     let wish = Wish {
         replace: BTreeSet::new(),
         repair: true,
+        unprotect: false,
     };
     drop(plan(&stack, state, &lives, revive, &wish));
 }

@@ -399,3 +399,127 @@ fn a_domain_prefix_that_is_taken_is_told_before_anything_is_made() {
         "the preflight's is the fresh stack's only"
     );
 }
+
+/// A stack whose quotas are looked at.
+fn of_two_functions() -> String {
+    format!(
+        "{CONFIG}\n[functions.refunds]\nsource = \"code\"\nruntime = \"nodejs22.x\"\nhandler = \"index.handler\"\n"
+    )
+}
+
+/// Answers the two reads of quotas: the summary of IAM, the settings of Lambda.
+fn quotas(world: &World, iam: (u16, &'static str), lambda: (u16, &'static str)) {
+    world.proxy.rule(move |request, _| {
+        let (status, body) = match &*request.operation() {
+            "GetAccountSummary" => iam,
+            "GET /2016-08-19/account-settings" => lambda,
+            _ => return Act::Pass,
+        };
+        Act::Answer(status, Vec::new(), body.to_owned())
+    });
+}
+
+/// How often the two are read.
+fn looks(requests: &[Request]) -> usize {
+    let reads = ["GetAccountSummary", "GET /2016-08-19/account-settings"];
+    let operations = requests.iter().map(Request::operation);
+    operations
+        .filter(|operation| reads.contains(&&**operation))
+        .count()
+}
+
+#[test]
+fn all_that_is_in_the_way_of_a_fresh_stack_is_told_at_once() {
+    let functions = of_two_functions();
+    let world = World::new(&format!(
+        "{functions}\n[user_pool]\ndomain_prefix = \"orders-of-all\"\n"
+    ));
+    let pool = world
+        .hand
+        .cognito("CreateUserPool", &json!({"PoolName": "somebody's"}));
+    let domain = json!({"UserPoolId": pool["UserPool"]["Id"], "Domain": "orders-of-all"});
+    world.hand.cognito("CreateUserPoolDomain", &domain);
+    quotas(
+        &world,
+        (
+            200,
+            "<GetAccountSummaryResponse><GetAccountSummaryResult><SummaryMap>\
+             <entry><key>Roles</key><value>1000</value></entry>\
+             <entry><key>RolesQuota</key><value>1000</value></entry>\
+             </SummaryMap></GetAccountSummaryResult></GetAccountSummaryResponse>",
+        ),
+        (
+            200,
+            r#"{"AccountLimit": {"TotalCodeSize": 80530636800}, "AccountUsage": {"TotalCodeSize": 80530636799}}"#,
+        ),
+    );
+    let up = world.run(&["up", "--no-verify"]).code(2);
+    for said in [
+        "the domain prefix orders-of-all is taken in eu-west-1",
+        "1000 of 1000 IAM roles of the account are in use, and this stack takes 2 more",
+        "80530636799 of 80530636800 bytes of Lambda code in eu-west-1 are in use, and this stack takes ",
+        "nothing was made",
+        "hint: choose another `domain_prefix`",
+        "hint: have the quota raised",
+    ] {
+        assert!(up.stderr.contains(said), "{said}: {}", up.stderr);
+    }
+    assert!(!world.place.path().join("state/orders.json").exists());
+    let requests = world.proxy.take();
+    let writes = requests.iter().filter(|request| request.is_write());
+    assert_eq!(writes.filter(|request| request.service() != "sts").count(), 0);
+    assert_eq!(looks(&requests), 2);
+}
+
+#[test]
+fn a_quota_that_cannot_be_read_is_told_and_no_reason_to_refuse() {
+    for (iam, lambda) in [
+        (
+            (
+                403,
+                "<ErrorResponse><Error><Code>AccessDenied</Code><Message>u is not authorized to perform: iam:GetAccountSummary</Message></Error></ErrorResponse>",
+            ),
+            (
+                403,
+                r#"{"__type": "AccessDeniedException", "message": "u is not authorized to perform: lambda:GetAccountSettings"}"#,
+            ),
+        ),
+        ((200, "<GetAccountSummaryResponse/>"), (200, "{}")),
+        ((400, "?"), (404, "no such thing")),
+    ] {
+        let world = World::new(&of_two_functions());
+        quotas(&world, iam, lambda);
+        let up = world.run(&["up", "--no-verify"]).ok();
+        for action in ["iam:GetAccountSummary", "lambda:GetAccountSettings"] {
+            let lines = up.stderr.lines();
+            let told =
+                lines.filter(|line| line.starts_with("warning: the quota of ") && line.contains(action));
+            assert_eq!(told.count(), 1, "{action}: {}", up.stderr);
+        }
+        assert_eq!(looks(&world.proxy.take()), 2);
+        let again = world.run(&["up"]).ok();
+        assert!(!again.stderr.contains("warning"), "{}", again.stderr);
+        assert_eq!(looks(&world.proxy.take()), 0, "nothing is looked at twice");
+    }
+}
+
+#[test]
+fn a_secret_that_may_not_be_read_is_told_with_the_policy_that_lets_read_it() {
+    let world = World::new(CONFIG);
+    world.run(&["up", "--no-verify"]).ok();
+    let message = "User: u is not authorized to perform: cognito-idp:DescribeUserPoolClient";
+    world.proxy.rule(move |request, _| {
+        if request.operation() == "DescribeUserPoolClient" {
+            let body = json!({"__type": "AccessDeniedException", "message": message});
+            let headers = vec![("content-type", "application/x-amz-json-1.1")];
+            Act::Answer(400, headers, body.to_string())
+        } else {
+            Act::Pass
+        }
+    });
+    let verify = world.run(&["verify"]).code(1);
+    assert!(verify.stderr.contains(message), "{}", verify.stderr);
+    // Once for both clients.
+    let hint = "`provision policy` prints all that an operator needs";
+    assert_eq!(verify.stderr.matches(hint).count(), 1, "{}", verify.stderr);
+}

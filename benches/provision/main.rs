@@ -294,8 +294,9 @@ impl Bench {
         self.row(GROUP, what, "s", limit, up.wall.as_secs_f64());
         let deep = status.wall.as_secs_f64() / latency.call.as_secs_f64();
         self.row(GROUP, "`status` of the sample", "round trips", 3.0, deep);
-        // GetCallerIdentity, DeleteUserPoolDomain, a look that it is gone, DeleteUserPool, a look that it is gone.
-        let chain = 5.0 * latency.call.as_secs_f64();
+        // GetCallerIdentity, a look whether the pool is protected, DeleteUserPoolDomain, a look that it is gone,
+        // DeleteUserPool, a look that it is gone.
+        let chain = 6.0 * latency.call.as_secs_f64();
         let what = format!("`down` of the sample: 1.2 × the chain of {chain:.2} s");
         self.row(GROUP, what, "s", 1.2 * chain, down.wall.as_secs_f64());
     }
@@ -361,7 +362,7 @@ impl Bench {
             "{paths} paths, {clients} clients: measured in {:.0} s",
             began.elapsed().as_secs_f64()
         );
-        let of = |spent: fn(&Life) -> Spent| Spent::median(lives.iter().map(spent).collect());
+        let of = |spent: fn(&Life) -> Spent| Spent::median(&lives.iter().map(spent).collect::<Vec<_>>());
         Life {
             up: of(|life| life.up),
             plan: of(|life| life.plan),
@@ -482,7 +483,7 @@ impl Bench {
 
 impl Spent {
     /// Of each figure on its own.
-    fn median(all: Vec<Self>) -> Self {
+    fn median(all: &[Self]) -> Self {
         let costs = || all.iter().map(|spent| spent.cost);
         Self {
             cost: Cost {

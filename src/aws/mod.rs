@@ -9,6 +9,7 @@ pub mod errors;
 pub mod hosts;
 pub mod pace;
 pub mod policy;
+pub mod quotas;
 pub mod secrets_manager;
 pub mod survey;
 pub mod tags;

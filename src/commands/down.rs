@@ -5,6 +5,7 @@
 use std::io;
 
 use super::engine_run;
+use super::plan::UNPROTECT;
 use super::session::{self, Session};
 use super::talk::Talk;
 use crate::cli::{Down, Global};
@@ -12,6 +13,7 @@ use crate::engine::{self, RunResult};
 use crate::error::Failure;
 use crate::report::Event;
 use crate::report::event::Ended;
+use crate::resources;
 use crate::state::State;
 
 /// Runs it.
@@ -28,8 +30,11 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         return nothing(talk, &stack).map_err(Failure::from);
     };
     session.check(&state)?;
+    if !args.unprotect {
+        refuse_protected(&session, &state).await?;
+    }
     let result = engine_run::run(&session, &mut state, &mut file, talk, async |engine| {
-        engine::down::down(engine).await
+        engine::down::down(engine, args.unprotect).await
     })
     .await?;
     if result.is_done() {
@@ -41,8 +46,28 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
     if result.is_done() {
         Ok(())
     } else {
-        Err(engine_run::failure(result, "down --yes"))
+        let command = if args.unprotect {
+            "down --yes --unprotect"
+        } else {
+            "down --yes"
+        };
+        Err(engine_run::failure(result, command))
     }
+}
+
+/// Before anything is deleted: a stack without its clients and its API would be all that is left.
+async fn refuse_protected(session: &Session, state: &State) -> Result<(), Failure> {
+    let protected = engine::down::protected(&session.aws, resources::revive, state)
+        .await
+        .map_err(|error| session::hinted(error.into()))?;
+    if protected.is_empty() {
+        return Ok(());
+    }
+    let reasons: Vec<String> = (protected.iter())
+        .map(|(step, why)| format!("{step}: {why}: nothing was deleted"))
+        .collect();
+    let failure = Failure::usage(reasons.join("\n"));
+    Err(UNPROTECT.into_iter().fold(failure, Failure::hinted))
 }
 
 fn nothing(talk: &Talk, stack: &str) -> io::Result<()> {

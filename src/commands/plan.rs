@@ -25,6 +25,12 @@ const FORMAT: u32 = 1;
 /// Stands for the owner in the names of a stack that has none yet: `up` draws it.
 const OWNER: &str = "<owner>";
 
+/// What to do about a user pool that is protected from deletion.
+pub(super) const UNPROTECT: [&str; 2] = [
+    "pass --unprotect to have it switched off right before the deletion",
+    "or set `deletion_protection = false` in [user_pool] and run `provision up` first",
+];
+
 #[derive(Serialize)]
 struct Document<'a> {
     format: u32,
@@ -80,21 +86,29 @@ pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Wish, Failure> {
     Ok(Wish {
         replace: changes.replace.iter().cloned().collect(),
         repair: !changes.no_repair,
+        unprotect: changes.unprotect,
     })
 }
 
 /// An error if anything in the plan cannot be done.
 pub fn refuse(plan: &Plan) -> Result<(), Failure> {
     let refused: Vec<&Planned> = plan.with(Change::Refused).collect();
-    let Some(first) = refused.first() else {
+    if refused.is_empty() {
         return Ok(());
-    };
+    }
     let reasons: Vec<String> = (refused.iter())
         .map(|planned| format!("{}: {}", planned.step, planned.why.as_deref().unwrap_or_default()))
         .collect();
-    Err(Failure::usage(reasons.join("\n"))
-        .hinted("set it back to what it was, or add another one beside it under another name")
-        .hinted(format!("or accept the loss with --replace {:?}", first.step)))
+    let mut failure = Failure::usage(reasons.join("\n"));
+    if let Some(first) = refused.iter().find(|planned| planned.protection.is_none()) {
+        failure = failure
+            .hinted("set it back to what it was, or add another one beside it under another name")
+            .hinted(format!("or accept the loss with --replace {:?}", first.step));
+    }
+    if refused.iter().any(|planned| planned.protection.is_some()) {
+        failure = UNPROTECT.into_iter().fold(failure, Failure::hinted);
+    }
+    Err(failure)
 }
 
 fn document(state: &State, plan: &Plan) -> serde_json::Result<String> {
@@ -224,6 +238,7 @@ mod tests {
             why: why.map(str::to_owned),
             fields,
             not_compared: Vec::new(),
+            protection: None,
         }
     }
 

@@ -1,19 +1,37 @@
-//! What is looked at before the first write of a fresh stack.
+//! What is looked at before the first write of a fresh stack, in one round of parallel reads.
 //!
-//! Must not change anything. It looks at what only somebody else can have taken, and spares the rest: the names of roles,
-//! functions and log groups have the owner in them, which is drawn at random for a fresh stack; and a full quota fails at
-//! the step that meets it, after which `up` goes on.
+//! Must not change anything. It looks at what somebody else can have taken, and at the quotas that one read tells. It spares
+//! the names of roles, functions and log groups, which are free: each has the stack's owner in it, which is drawn at random
+//! for a fresh stack (see `stack.rs`). Other quotas fail at the step that meets them, after which `up` goes on; so does a
+//! stack of one function, whose role is what an `up` begins with: two more calls would tell nothing sooner.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::anyhow;
 
 use super::session::{self, Session};
 use super::talk::Talk;
+use crate::aws::Aws;
+use crate::aws::quotas::{self, Quota};
 use crate::config::Config;
 use crate::error::Failure;
+use crate::package::Package;
+use crate::resource::{Cx, Result};
 use crate::resources::{function, pool_domain};
+use crate::untrusted::printable;
 
-/// Refuses a configuration that this account or region cannot take, with all that is in the way; at most one read.
-pub async fn check(session: &Session, config: &Config, talk: &Rc<Talk>) -> Result<(), Failure> {
+/// How long a quota is waited for: nothing hangs on it.
+const QUOTA_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Refuses what this account or region cannot take, with all that is in the way.
+pub async fn check(
+    session: &Session,
+    config: &Config,
+    packages: &BTreeMap<String, Package>,
+    talk: &Rc<Talk>,
+) -> Result<(), Failure> {
     for (name, function) in &config.functions {
         if !function::is_known_runtime(&function.runtime) {
             // AWS adds runtimes, so this is no reason to refuse.
@@ -23,22 +41,97 @@ pub async fn check(session: &Session, config: &Config, talk: &Rc<Talk>) -> Resul
             ));
         }
     }
+    let cx = session.cx(talk);
+    let (taken, full) = tokio::join!(
+        taken_prefix(session, config, &cx),
+        full_quotas(session, config, packages, &cx, talk),
+    );
+    let mut problems = Vec::new();
+    let mut hints = Vec::new();
+    if let Some(taken) = taken.map_err(|error| session::hinted(error.into()))? {
+        problems.push(taken);
+        hints.push(
+            "choose another `domain_prefix` in [user_pool], or leave it out: then it has random characters",
+        );
+    }
+    if !full.is_empty() {
+        problems.extend(full);
+        hints.push("have the quota raised (AWS Service Quotas), or delete what nobody needs any more");
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::usage(format!("{}: nothing was made", problems.join("\n")));
+    Err(hints.into_iter().fold(failure, Failure::hinted))
+}
+
+/// Who has the configured prefix, if anybody.
+async fn taken_prefix(session: &Session, config: &Config, cx: &Cx<Aws>) -> Result<Option<String>> {
     // Without a fixed prefix the domain has the owner in its name.
     let Some(prefix) = &config.user_pool.domain_prefix else {
-        return Ok(());
+        return Ok(None);
     };
-    let holder = pool_domain::holder(&session.cx(talk), prefix)
-        .await
-        .map_err(|error| session::hinted(error.into()))?;
-    let Some(holder) = holder else { return Ok(()) };
+    let Some(holder) = pool_domain::holder(cx, prefix).await? else {
+        return Ok(None);
+    };
     let whose = if holder.account.as_deref() == Some(&session.identity.account) {
         format!("user pool {} of this account", holder.pool)
     } else {
         "another account".to_owned()
     };
     let region = &session.identity.region;
-    Err(Failure::usage(format!(
-        "the domain prefix {prefix} is taken in {region}, by {whose}: nothing was made"
-    ))
-    .hinted("choose another `domain_prefix` in [user_pool], or leave it out: then it has random characters"))
+    Ok(Some(format!(
+        "the domain prefix {prefix} is taken in {region}, by {whose}"
+    )))
+}
+
+async fn in_time(operation: &str, read: impl Future<Output = Result<Quota>>) -> Result<Quota> {
+    let seconds = QUOTA_DEADLINE.as_secs();
+    let read = tokio::time::timeout(QUOTA_DEADLINE, read).await;
+    read.unwrap_or_else(|_| Err(anyhow!("{operation}: no answer in {seconds} seconds")))
+}
+
+/// The quotas that have no room for this stack; one that could not be read is told, and is no reason to refuse.
+async fn full_quotas(
+    session: &Session,
+    config: &Config,
+    packages: &BTreeMap<String, Package>,
+    cx: &Cx<Aws>,
+    talk: &Talk,
+) -> Vec<String> {
+    if config.functions.len() < 2 {
+        return Vec::new();
+    }
+    let (roles, code) = tokio::join!(
+        in_time("iam:GetAccountSummary", quotas::roles(cx)),
+        in_time("lambda:GetAccountSettings", quotas::code_storage(cx)),
+    );
+    let zips: usize = packages.values().map(|package| package.zip.len()).sum();
+    let region = &session.identity.region;
+    let looks = [
+        (
+            "IAM roles of the account".to_owned(),
+            config.functions.len(),
+            roles,
+        ),
+        (format!("bytes of Lambda code in {region}"), zips, code),
+    ];
+    let mut full = Vec::new();
+    for (what, more, quota) in looks {
+        let more = i64::try_from(more).expect("a stack is smaller than 8 exabytes");
+        match quota {
+            Ok(quota) if quota.is_exceeded_by(more) => {
+                let Quota { used, limit } = quota;
+                full.push(format!(
+                    "{used} of {limit} {what} are in use, and this stack takes {more} more"
+                ));
+            }
+            Ok(_) => {}
+            Err(error) => talk.say(&format!(
+                "warning: the quota of {what} is not known, and not looked at: {}",
+                printable(&format!("{error:#}"))
+            )),
+        }
+    }
+    full
 }

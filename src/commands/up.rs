@@ -52,7 +52,7 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         None => session.new_state(&config.stack, &owner()?),
     };
     if state.steps.is_empty() {
-        preflight::check(&session, &config, talk).await?;
+        preflight::check(&session, &config, &packages, talk).await?;
     }
     let stack = stack::stack(&config, &session.identity, &state.owner, &packages);
     let wish = plan::wish(&args.changes, &stack)?;

@@ -2,6 +2,8 @@
 //!
 //! Must not print a secret or a token, nor change anything.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::rc::Rc;
 use std::time::Duration;
@@ -54,7 +56,7 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
         refused: DEADLINE,
         admitted: OPEN,
     };
-    let probes = prove(&session, &outputs, &stage, args.call, patience, talk).await?;
+    let (probes, hints) = prove(&session, &outputs, &stage, args.call, patience, talk).await?;
     let ok = probes.iter().all(|probe| probe.ok);
     if talk.is_json() {
         talk.data(&serde_json::to_string_pretty(&Document {
@@ -66,7 +68,7 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
     } else {
         talk.data(table(&probes).trim_end())?;
     }
-    if ok { Ok(()) } else { Err(failure(&probes)) }
+    if ok { Ok(()) } else { Err(failure(&probes, hints)) }
 }
 
 /// What an `up` that changed something ends with. On a Ctrl-C it stops: nothing is under way that would be lost.
@@ -79,7 +81,7 @@ pub(super) async fn after_up(session: &Session, state: &State, talk: &Rc<Talk>) 
         admitted: DEADLINE,
     };
     let mut stop = session::stop_signal()?;
-    let probes = tokio::select! {
+    let (probes, hints) = tokio::select! {
         probes = prove(session, &outputs, &stage, false, patience, talk) => probes?,
         _ = stop.wait_for(|stop| *stop) => {
             let error = anyhow!("interrupted; the stack is complete and on record, but was not verified");
@@ -90,11 +92,11 @@ pub(super) async fn after_up(session: &Session, state: &State, talk: &Rc<Talk>) 
         talk.say(&format!("verified  {} of {0} probes", probes.len()));
         return Ok(());
     }
-    let failure = failure(&probes);
+    let failure = failure(&probes, hints);
     Err(failure.hinted("the stack is complete and on record; run `provision verify` to look again"))
 }
 
-/// Fetches one token a client and probes with them.
+/// Fetches one token a client and probes with them; with what would help where one is not to be had.
 async fn prove(
     session: &Session,
     outputs: &Outputs,
@@ -102,21 +104,28 @@ async fn prove(
     call: bool,
     patience: Patience,
     talk: &Rc<Talk>,
-) -> Result<Vec<Probe>, Failure> {
+) -> Result<(Vec<Probe>, BTreeSet<String>), Failure> {
     let http = &oauth::http_client(&outputs.api_url)?;
     let fetching = stage.clients.keys().map(|name| async move {
         // No scope is asked for: the token then has all that the client can have, which no other may exceed.
         let token = fetch(session, http, outputs, name, &[], talk).await;
-        let token = token.map(|token| token.access_token).map_err(|failure| {
-            let causes = failure.error.iter().flat_map(anyhow::Error::chain);
-            printable(&causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
-        });
-        (name.clone(), token)
+        (name.clone(), token.map(|token| token.access_token))
     });
+    let hints = RefCell::new(BTreeSet::new());
     let tokens = futures_util::stream::iter(fetching)
         .buffer_unordered(AT_ONCE)
+        .map(|(name, token)| {
+            let token = token.map_err(|failure| {
+                let causes = failure.error.iter().flat_map(anyhow::Error::chain);
+                let causes = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+                hints.borrow_mut().extend(failure.hints);
+                printable(&causes)
+            });
+            (name, token)
+        })
         .collect::<Tokens>();
-    Ok(verify(http, stage, tokens, call, patience, &|line| talk.say(line)).await)
+    let probes = verify(http, stage, tokens, call, patience, &|line| talk.say(line)).await;
+    Ok((probes, hints.into_inner()))
 }
 
 /// The stage as it is on record.
@@ -182,7 +191,7 @@ fn asked(probe: &Probe) -> String {
     }
 }
 
-fn failure(probes: &[Probe]) -> Failure {
+fn failure(probes: &[Probe], hints: BTreeSet<String>) -> Failure {
     let wrong: Vec<&Probe> = probes.iter().filter(|probe| !probe.ok).collect();
     let message = format!(
         "the live API is not as it should be: {} of {} probes failed",
@@ -200,6 +209,7 @@ fn failure(probes: &[Probe]) -> Failure {
             )
         })
         .collect();
+    let failure = hints.into_iter().fold(failure, Failure::hinted);
     failure.hinted("run `provision plan` to see what others changed, and `provision up` to mend it")
 }
 

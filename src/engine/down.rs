@@ -3,18 +3,74 @@
 //! Must not ask the configuration or the declared stack: the state file alone says what there is.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
-use super::{Engine, Next, RunResult, Running, chain, unmake};
+use anyhow::Context;
+use futures_util::future::try_join_all;
+use serde_json::Value;
+
+use super::{Engine, Next, Revive, RunResult, Running, chain, unmake};
 use crate::report::Event;
 use crate::report::event::{Action, StepName};
-use crate::resource::Result;
-use crate::state::Phase;
+use crate::resource::{Cx, Erased, Result, is_stranger};
+use crate::state::{Phase, Record, State};
 
-/// Deletes everything on record. The caller says [`Event::Ended`].
+/// The recorded steps that are protected from deletion now, whatever is on record of that, and why each is not deleted;
+/// with one read, side by side, of each that can be. What an interrupted run may have made is looked for once.
+///
+/// # Errors
+/// A record cannot be understood, or a read failed; the step is named.
+pub async fn protected<C: 'static>(
+    cloud: &Rc<C>,
+    revive: Revive<C>,
+    state: &State,
+) -> Result<Vec<(String, String)>> {
+    let looks = state.steps.iter().map(|record| async move {
+        let why = why_kept(cloud, revive, record).await;
+        why.with_context(|| {
+            format!(
+                "cannot read whether step {} is protected from deletion",
+                record.step
+            )
+        })
+        .map(|why| Some((record.step.clone(), why?)))
+    });
+    Ok(try_join_all(looks).await?.into_iter().flatten().collect())
+}
+
+async fn why_kept<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, record: &Record) -> Result<Option<String>> {
+    let resource = revive(&record.kind, &record.desired)?;
+    let Some(field) = resource.protection() else {
+        return Ok(None);
+    };
+    let cx = Cx::new(cloud.clone(), Rc::new(|_| ()));
+    let found = match &record.output {
+        Some(output) => Some(output.clone()),
+        None => match resource.find(&cx).await {
+            // Not ours, so it is not deleted either.
+            Err(error) if is_stranger(&error) => None,
+            found => found?,
+        },
+    };
+    let Some(output) = found else {
+        return Ok(None);
+    };
+    let live = resource.read(&cx, &output).await?;
+    let is_on = live.is_some_and(|live| live[field] == true);
+    is_on.then(|| kept(&*resource, &output, field)).transpose()
+}
+
+/// Why what is protected by `field` is not deleted.
+pub(super) fn kept<C>(resource: &dyn Erased<C>, output: &Value, field: &str) -> Result<String> {
+    let id = resource.id(output)?;
+    Ok(format!("AWS does not delete {id} while its {field} is on"))
+}
+
+/// Deletes everything on record; with `unprotect` also what is protected from it. The caller says [`Event::Ended`].
 ///
 /// # Errors
 /// The record cannot be understood, before anything is asked of AWS. What fails later is in the result.
-pub async fn down<C: 'static>(engine: &mut Engine<'_, C>) -> Result<RunResult> {
+pub async fn down<C: 'static>(engine: &mut Engine<'_, C>, unprotect: bool) -> Result<RunResult> {
     super::check(engine.state, engine.revive)?;
     let all: HashSet<String> = engine
         .state
@@ -37,7 +93,7 @@ pub async fn down<C: 'static>(engine: &mut Engine<'_, C>) -> Result<RunResult> {
             })
             .collect(),
     });
-    remove(engine, &all).await
+    remove(engine, &all, unprotect).await
 }
 
 /// Deletes these steps: each once all that depend on it are gone. What dies with another of them is not deleted by
@@ -45,6 +101,7 @@ pub async fn down<C: 'static>(engine: &mut Engine<'_, C>) -> Result<RunResult> {
 pub(super) async fn remove<C: 'static>(
     engine: &mut Engine<'_, C>,
     going: &HashSet<String>,
+    unprotect: bool,
 ) -> Result<RunResult> {
     let children = engine.children(going)?;
     let blockers = blockers(engine, going, &children);
@@ -82,7 +139,7 @@ pub(super) async fn remove<C: 'static>(
                     &engine.cloud.clone(),
                     &step,
                     resource,
-                    |resource, cx| async move { unmake(&*resource, &cx, output).await },
+                    |resource, cx| async move { unmake(&*resource, &cx, output, unprotect).await },
                 );
             }
             waiting = still;

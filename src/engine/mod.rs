@@ -406,8 +406,14 @@ async fn change<C>(resource: &dyn Erased<C>, cx: &Cx<C>, before: &Value, output:
     resource.update(cx, before, output).await
 }
 
-/// Deletes it and waits until it is seen to be gone. Without an output it first looks whether it exists at all.
-async fn unmake<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Option<Value>) -> Result<Brought> {
+/// Deletes it and waits until it is seen to be gone. Without an output it first looks whether it exists at all. With
+/// `unprotect` its protection from deletion is switched off, at the last moment: nothing else of the run can fail between.
+async fn unmake<C>(
+    resource: &dyn Erased<C>,
+    cx: &Cx<C>,
+    output: Option<Value>,
+    unprotect: bool,
+) -> Result<Brought> {
     let output = match output {
         Some(output) => output,
         None => match look(resource, cx).await {
@@ -418,6 +424,9 @@ async fn unmake<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Option<Value>) 
             Err(error) => return Err(error),
         },
     };
+    if unprotect {
+        resource.unprotect(cx, &output).await?;
+    }
     resource.delete(cx, &output).await?;
     let deadline = Instant::now() + GONE_DEADLINE;
     let mut pause = GONE_PAUSE;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Revive;
 use super::decide::{Because, Decision, Wanted, changed_fields, decide, drift};
+use super::down::kept;
 use super::status::{Live, Lives};
 use crate::graph::{Outputs, Stack, Step};
 use crate::resource::{Erased, Result};
@@ -22,6 +23,8 @@ pub struct Wish {
     pub replace: BTreeSet<String>,
     /// Whether what others changed is changed back.
     pub repair: bool,
+    /// Whether what is protected from deletion is deleted all the same.
+    pub unprotect: bool,
 }
 
 /// All that `up` would do.
@@ -49,6 +52,9 @@ pub struct Planned {
     /// The fields that AWS does not answer, so that nobody knows whether they are as recorded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_compared: Vec<String>,
+    /// The field that keeps AWS from deleting it, where it is refused for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protection: Option<String>,
 }
 
 /// What would be done with a step.
@@ -65,7 +71,8 @@ pub enum Change {
     Delete,
     /// Nothing.
     Unchanged,
-    /// Nothing, and with it nothing of the whole plan: AWS cannot change it in place, and replacing it has a price.
+    /// Nothing, and with it nothing of the whole plan: AWS cannot change it in place, and replacing it has a price; or it
+    /// would be deleted and is protected from that.
     Refused,
 }
 
@@ -83,6 +90,35 @@ pub struct Field {
     pub known_after: Vec<String>,
     /// Whether somebody else changed it.
     pub drifted: bool,
+}
+
+impl Planned {
+    /// Refuses it where it would be deleted and is protected from that now, whatever is on record or wanted.
+    fn refuse_protected<C>(
+        &mut self,
+        resource: &dyn Erased<C>,
+        record: Option<&Record>,
+        live: Option<&Live>,
+    ) -> Result<()> {
+        let (Change::Replace | Change::Delete, Some(field), Some(Live::Present(live))) =
+            (self.action, resource.protection(), live)
+        else {
+            return Ok(());
+        };
+        let output = record.and_then(|record| record.output.as_ref());
+        if let Some(output) = output
+            && live[field] == true
+        {
+            let kept = kept(resource, output, field)?;
+            self.why = Some(match &self.why {
+                Some(why) => format!("{why}, and {kept}"),
+                None => kept,
+            });
+            self.action = Change::Refused;
+            self.protection = Some(field.to_owned());
+        }
+        Ok(())
+    }
 }
 
 impl Plan {
@@ -136,16 +172,21 @@ pub fn plan<C: 'static>(
         .rev()
         .filter(|record| !declared.contains(record.step.as_str()))
     {
-        revive(&record.kind, &record.desired)
+        let resource = revive(&record.kind, &record.desired)
             .with_context(|| format!("the record of step {} cannot be used", record.step))?;
-        steps.push(Planned {
+        let mut planned = Planned {
             step: record.step.clone(),
             kind: record.kind.clone(),
             action: Change::Delete,
             why: None,
             fields: Vec::new(),
             not_compared: Vec::new(),
-        });
+            protection: None,
+        };
+        if !wish.unprotect {
+            planned.refuse_protected(&*resource, Some(record), lives.get(&record.step))?;
+        }
+        steps.push(planned);
     }
     Ok(Plan { steps })
 }
@@ -218,14 +259,19 @@ impl Planning<'_> {
             .zip(present)
             .map(|(record, live)| drift(&record.desired, live));
         self.publish(step, &*resource, record, action)?;
-        Ok(Planned {
+        let mut planned = Planned {
             step: step.name.clone(),
             kind: step.kind.to_owned(),
             action,
             why,
             fields,
             not_compared: drift.unwrap_or_default().not_compared,
-        })
+            protection: None,
+        };
+        if !self.wish.unprotect {
+            planned.refuse_protected(&*resource, record, live)?;
+        }
+        Ok(planned)
     }
 
     /// What is replaced and takes it along, or cannot be deleted while it is there.

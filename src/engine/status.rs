@@ -22,7 +22,7 @@ pub enum Live {
     Present(Value),
     /// It is not there.
     Missing,
-    /// A call that would make, change or delete it was interrupted.
+    /// A call that would make or delete it was interrupted, so that it was not looked at.
     Unfinished,
 }
 
@@ -100,6 +100,15 @@ async fn look<C: 'static>(cx: &Cx<C>, revive: Revive<C>, record: &Record) -> Res
         (Phase::Ready | Phase::Updating | Phase::Retiring, Some(output)) => {
             let live = revive(&record.kind, &record.desired)?.read(cx, output).await?;
             Ok(live.map_or(Live::Missing, Live::Present))
+        }
+        // Whether it is protected from the deletion that was begun is to be known before a run goes on.
+        (Phase::Deleting, Some(output)) => {
+            let resource = revive(&record.kind, &record.desired)?;
+            let live = match resource.protection() {
+                Some(_) => resource.read(cx, output).await?,
+                None => None,
+            };
+            Ok(live.map_or(Live::Unfinished, Live::Present))
         }
         _ => Ok(Live::Unfinished),
     }

@@ -121,6 +121,21 @@ impl Cloud {
         }
     }
 
+    /// Another hand switches the protection of all that is `plain`.
+    fn lock(&self) {
+        let mut things = self.things.borrow_mut();
+        for thing in things.values_mut().filter(|thing| thing.kind == "plain") {
+            thing.desired["locked"] = true.into();
+        }
+    }
+
+    fn is_locked(&self, id: u64) -> bool {
+        let things = self.things.borrow();
+        things
+            .get(&id)
+            .is_some_and(|thing| thing.desired["locked"] == true)
+    }
+
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self
             .things
@@ -153,6 +168,8 @@ struct Fake {
     parent: Option<u64>,
     size: u32,
     color: u32,
+    /// While it is on, what is `plain` is not deleted.
+    locked: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -174,6 +191,7 @@ macro_rules! kind {
             const DIES_WITH: Option<&'static str> = $dies;
             const HOLDS: Option<&'static str> = $holds;
             const REMOVED_FIRST: bool = $first;
+            const PROTECTION: Option<&'static str> = if $unique { None } else { Some("locked") };
 
             fn lane(&self) -> Option<String> {
                 (self.0.size == 7).then(|| "sevens".to_owned())
@@ -274,7 +292,26 @@ macro_rules! kind {
                 Ok(())
             }
 
+            async fn unprotect(&self, cx: &Cx<Cloud>, out: &Out) -> Result<()> {
+                let live = cx
+                    .cloud()
+                    .things
+                    .borrow()
+                    .get(&out.id)
+                    .map(|thing| thing.desired.clone());
+                match live {
+                    Some(mut desired) if desired["locked"] == true => {
+                        desired["locked"] = false.into();
+                        cx.cloud().write(Effect::Update(out.id, desired)).await
+                    }
+                    _ => Ok(()),
+                }
+            }
+
             async fn delete(&self, cx: &Cx<Cloud>, out: &Out) -> Result<()> {
+                if cx.cloud().is_locked(out.id) {
+                    return Err(failed("InvalidParameterException", Class::Refused));
+                }
                 let guarded = cx
                     .cloud()
                     .things
@@ -379,6 +416,7 @@ fn stack(shape: &Shape, owner: &str) -> Stack<Cloud> {
                     .collect(),
                 size,
                 color: size / 8,
+                locked: false,
             }
         };
         let needs = ((plains, uniques), (children, snapshots));
@@ -473,6 +511,7 @@ impl World {
             wish: Wish {
                 replace: [].into(),
                 repair: true,
+                unprotect: false,
             },
             cloud: Rc::default(),
             disk: Disk::new(),
@@ -511,7 +550,7 @@ impl World {
         let run = async {
             match verb {
                 Verb::Up(stack) => up_as_planned(&mut engine, stack, &self.wish).await,
-                Verb::Down => down::down(&mut engine).await,
+                Verb::Down => down::down(&mut engine, self.wish.unprotect).await,
             }
         };
         let result = tokio::select! {
@@ -538,6 +577,13 @@ impl World {
         self.run(Verb::Down, None)
             .await
             .expect("this process does not die")
+    }
+
+    /// The steps that `down` refuses.
+    async fn protected(&self) -> Vec<String> {
+        let state = self.disk.saved.borrow().clone().unwrap_or_else(empty_state);
+        let protected = down::protected(&self.cloud, revive, &state).await.unwrap();
+        protected.into_iter().map(|(step, _)| step).collect()
     }
 
     fn recorded(&self) -> usize {
@@ -720,6 +766,111 @@ fn down_killed_at_every_write_is_finished_by_down_and_undone_by_up() {
             break;
         }
     }
+}
+
+#[test]
+fn what_is_protected_now_is_known_before_anything_is_deleted_and_deleted_only_when_asked_for() {
+    block_on(async {
+        let mut world = World::new();
+        let stack = stack(&sample(), "1a2b3c4d");
+        assert!(world.up(&stack).await.is_done());
+        assert_eq!(world.protected().await, Vec::<String>::new());
+        world.cloud.lock();
+        assert_eq!(world.protected().await, ["plain0", "plain4", "plain8"]);
+        let calls = world.cloud.calls.get();
+        let result = world.down().await;
+        assert!(!result.is_done());
+        assert!(world.cloud.names().contains(&"plain0".to_owned()));
+
+        // Whatever else has gone meanwhile.
+        world.wish.unprotect = true;
+        let result = world.down().await;
+        assert!(result.is_done(), "{result:?}");
+        assert!(world.cloud.calls.get() > calls);
+        world.assert_nothing();
+    });
+}
+
+#[test]
+fn a_replacement_or_removal_of_what_is_protected_is_refused_with_the_whole_plan() {
+    block_on(async {
+        let mut world = World::new();
+        let declared = stack(&sample(), "1a2b3c4d");
+        let mut smaller = sample();
+        smaller.remove(8);
+        smaller.pop();
+        assert!(world.up(&declared).await.is_done());
+        let refused = |plan: &Plan| -> Vec<(String, Option<String>)> {
+            let refused = plan.with(Change::Refused);
+            refused
+                .map(|planned| (planned.step.clone(), planned.protection.clone()))
+                .collect()
+        };
+        world.wish.replace = ["plain0".to_owned()].into();
+        assert_eq!(refused(&world.plan(&declared).await), []);
+        world.cloud.lock();
+        let field = || Some("locked".to_owned());
+        let plan = world.plan(&declared).await;
+        assert_eq!(refused(&plan), [("plain0".to_owned(), field())]);
+        assert_eq!(
+            plan.steps[0].why.as_deref(),
+            Some("--replace names it, and AWS does not delete 0 while its locked is on")
+        );
+        world.wish.replace.clear();
+        let plan = world.plan(&stack(&smaller, "1a2b3c4d")).await;
+        assert_eq!(refused(&plan), [("plain8".to_owned(), field())]);
+
+        world.wish.replace = ["plain0".to_owned()].into();
+        world.wish.unprotect = true;
+        assert_eq!(refused(&world.plan(&declared).await), []);
+        let result = world.up(&declared).await;
+        assert!(result.is_done(), "{result:?}");
+        world.assert_whole(&sample());
+    });
+}
+
+#[test]
+fn killed_anywhere_a_deletion_of_what_was_protected_is_finished_by_the_same_command_and_undone_by_up() {
+    let mut unprotected = 0;
+    for write in 0.. {
+        let mut died = false;
+        for (arrives, lands) in [(false, false), (false, true), (true, false), (true, true)] {
+            for up_next in [false, true] {
+                block_on(async {
+                    let mut world = World::new();
+                    let stack = stack(&sample(), "1a2b3c4d");
+                    assert!(world.up(&stack).await.is_done());
+                    world.cloud.lock();
+                    world.wish.unprotect = true;
+                    died |= world.run(Verb::Down, Some((write, arrives))).await.is_none();
+                    world.cloud.land(|_| lands);
+                    // Killed between the two, it is still there and may be deleted without being asked twice.
+                    let ids: Vec<u64> = world.cloud.things.borrow().keys().copied().collect();
+                    let plain = |id: &u64| world.cloud.things.borrow()[id].kind == "plain";
+                    unprotected += ids
+                        .iter()
+                        .filter(|id| plain(id) && !world.cloud.is_locked(**id))
+                        .count();
+                    if up_next {
+                        world.wish.unprotect = false;
+                        let plan = world.plan(&stack).await;
+                        world.wish.unprotect = plan.with(Change::Refused).next().is_some();
+                        let result = world.up(&stack).await;
+                        assert!(result.is_done(), "{result:?}");
+                        world.assert_whole(&sample());
+                    }
+                    world.wish.unprotect = !world.protected().await.is_empty();
+                    let result = world.down().await;
+                    assert!(result.is_done(), "{result:?}");
+                    world.assert_nothing();
+                });
+            }
+        }
+        if !died {
+            break;
+        }
+    }
+    assert!(unprotected > 0);
 }
 
 #[test]
@@ -933,6 +1084,7 @@ fn what_follows_is_changed_after_and_made_before() {
                 parent: None,
                 size,
                 color: 0,
+                locked: false,
             };
             let last = stack.add("last", (), move |()| Unique(fake("unique2")));
             stack.follow(&last, ["plain0".to_owned(), "plain1".to_owned()]);

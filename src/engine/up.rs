@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::decide::{Decision, Wanted, decide};
+use super::down::remove;
 use super::plan::{Change, Plan, Wish};
 use super::status::{Live, Lives};
 use super::{Brought, Engine, Finished, Next, RunResult, Running, chain, change, look, make, millis, unmake};
@@ -50,7 +51,8 @@ pub async fn up<C: 'static>(
         stack: engine.state.stack.clone(),
         steps,
     });
-    let mut result = remove(engine, first_to_go(engine, plan)?).await?;
+    let first = first_to_go(engine, plan)?;
+    let mut result = remove(engine, &first, wish.unprotect).await?;
     if !result.is_done() {
         return Ok(result);
     }
@@ -90,7 +92,7 @@ pub async fn up<C: 'static>(
         let left = left
             .filter(|step| up.engine.state.record(step).is_some())
             .collect();
-        let removed = remove(up.engine, left).await?;
+        let removed = remove(up.engine, &left, wish.unprotect).await?;
         up.result.add(removed);
     }
     if up.result.is_done() {
@@ -126,10 +128,6 @@ fn first_to_go<C: 'static>(engine: &Engine<'_, C>, plan: &Plan) -> Result<HashSe
         }
     }
     Ok(first)
-}
-
-async fn remove<C: 'static>(engine: &mut Engine<'_, C>, steps: HashSet<String>) -> Result<RunResult> {
-    super::down::remove(engine, &steps).await
 }
 
 /// How many intents are written at once, and how many results wait for the next write: enough that the file is not
@@ -362,12 +360,13 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         });
         let cloud = self.engine.cloud.clone();
         let work = ready.work;
+        let unprotect = self.wish.unprotect;
         self.running
             .begin(&cloud, step, ready.resource, |resource, cx| async move {
                 match work {
                     Work::Create => make(&*resource, &cx).await,
                     Work::Resume => Ok(Brought::Found(look(&*resource, &cx).await?)),
-                    Work::Delete(output) => unmake(&*resource, &cx, output).await,
+                    Work::Delete(output) => unmake(&*resource, &cx, output, unprotect).await,
                     Work::Update {
                         before,
                         output,

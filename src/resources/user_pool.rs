@@ -166,6 +166,18 @@ fn protection(on: bool) -> DeletionProtectionType {
     if on { DeletionProtectionType::Active } else { DeletionProtectionType::Inactive }
 }
 
+fn is_protected(pool: &UserPoolType) -> bool {
+    pool.deletion_protection() == Some(&DeletionProtectionType::Active)
+}
+
+/// Makes a pool that was described a moment ago what `pool` is.
+async fn put(cx: &Cx<Aws>, id: &str, pool: UserPoolType) -> Result<()> {
+    let update = all_of(pool, cx.cloud().cognito.update_user_pool().user_pool_id(id));
+    let sent = update.customize().mutate_request(leave_out_unset_days).send();
+    once("cognito-idp:UpdateUserPool", sent).await?;
+    Ok(())
+}
+
 fn output(pool: UserPoolType) -> Result<Output> {
     Ok(Output {
         id: pool.id.context("Cognito answered a pool without an id")?,
@@ -178,6 +190,7 @@ impl Resource for UserPool {
     type Output = Output;
     const KIND: &'static str = "user-pool";
     const LOSES: Option<&'static str> = Some("its users, and every client's client_id and secret");
+    const PROTECTION: Option<&'static str> = Some("deletion_protection");
 
     fn id(&self, out: &Output) -> String {
         out.id.clone()
@@ -241,7 +254,7 @@ impl Resource for UserPool {
             admin_create_user_only: admin.is_some_and(AdminCreateUserConfigType::allow_admin_create_user_only),
             issuer: issuer.map(|issuer| issuer.as_str().to_owned()),
             tier: pool.user_pool_tier().map_or("ESSENTIALS", UserPoolTierType::as_str).to_owned(),
-            deletion_protection: pool.deletion_protection() == Some(&DeletionProtectionType::Active),
+            deletion_protection: is_protected(&pool),
             tags: tags::managed(&self.tags, tags::pairs(pool.user_pool_tags())),
         }))
     }
@@ -259,9 +272,7 @@ impl Resource for UserPool {
                 let live = self.describe(cx, &out.id).await?;
                 let mut live = live.with_context(|| format!("user pool {} is not there any more", out.id))?;
                 self.change(before, &mut live);
-                let update = all_of(live, cognito.update_user_pool().user_pool_id(&out.id));
-                let sent = update.customize().mutate_request(leave_out_unset_days).send();
-                Ok(once("cognito-idp:UpdateUserPool", sent).await?)
+                put(cx, &out.id, live).await
             })
             .await?;
         } else if !changed.is_empty() {
@@ -277,6 +288,20 @@ impl Resource for UserPool {
             cx.call("cognito-idp:UntagResource", untag).await?;
         }
         Ok(out)
+    }
+
+    async fn unprotect(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        cx.repeat("cognito-idp:UpdateUserPool", || async {
+            let Some(mut live) = self.describe(cx, &out.id).await? else {
+                return Ok(());
+            };
+            if !is_protected(&live) {
+                return Ok(());
+            }
+            live.deletion_protection = Some(protection(false));
+            put(cx, &out.id, live).await
+        })
+        .await
     }
 
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
@@ -561,6 +586,35 @@ mod tests {
             now.update(&cx, &desired(), out()).await.unwrap();
             assert_eq!(wire.sent(), [described(), updated(fields)]);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn its_protection_is_switched_off_alone_and_all_that_others_set_is_kept() {
+        let mut answer = crowded();
+        answer["UserPool"]["DeletionProtection"] = json!("ACTIVE");
+        let busy = refused(400, "ConcurrentModificationException", "busy");
+        let (cx, wire) = cognito_wire([ok(answer.clone()), busy, ok(answer), done()]);
+        desired().unprotect(&cx, &out()).await.unwrap();
+        let updated = || updated(json!({"DeletionProtection": "INACTIVE"}));
+        assert_eq!(wire.sent(), [described(), updated(), described(), updated()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_protected_or_gone_is_not_updated_to_be_deleted() {
+        let gone = refused(400, "ResourceNotFoundException", "User pool eu-central-1_ours does not exist.");
+        let (cx, wire) = cognito_wire([ok(crowded()), gone]);
+        desired().unprotect(&cx, &out()).await.unwrap();
+        desired().unprotect(&cx, &out()).await.unwrap();
+        assert_eq!(wire.sent(), [described(), described()]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_that_was_protected_meanwhile_is_not_deleted_and_the_reason_is_told() {
+        let reason = "The user pool cannot be deleted because deletion protection is activated.";
+        let cx = cognito([on!(Sdk::delete_user_pool, refused(400, "InvalidParameterException", reason))]);
+        let (class, text) = failed(desired().delete(&cx, &out()).await);
+        assert_eq!(class, Some(Class::Refused));
+        assert!(text.contains(reason), "{text}");
     }
 
     /// An SDK that knows more than this file would have it reset.

@@ -1,5 +1,6 @@
 # Starts the emulator as the sandbox does, with IAM enforced (AUTH=true), after mending where MiniStack 1.5.33 checks
-# otherwise than AWS: which resource an action is on, tags and other condition keys, and what AWS checks beside the action.
+# otherwise than AWS: an action that it does not know, which resource an action is on, tags and other condition keys, and
+# what AWS checks beside the action.
 # The last argument is the sandbox's own main.py.
 import json
 import sys
@@ -9,6 +10,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.services import tagging
 
 resource_of, context_of = iam_actions.extract_resource_arn, iam_actions.request_tag_context
+lambda_action = iam_actions._lambda_action
 enforce, refuse, tags_of = iam_evaluator.enforce, iam_actions.access_denied_response, tagging.resource_tags
 # The request that is being checked; nothing is awaited between the look at it and the check.
 request = {}
@@ -27,6 +29,10 @@ def resource(service, method, path, headers, body, params, region, account):
         arn = f"arn:aws:logs:{region}:{account}:log-group::log-stream:"
     request.update(service=service, method=method, path=path, sent=sent, arn=arn, region=region, account=account)
     return arn
+
+
+def action_of_lambda(method, path):
+    return "GetAccountSettings" if path.endswith("/account-settings") else lambda_action(method, path)
 
 
 def context(service, action, body, params):
@@ -87,6 +93,7 @@ def answer(service, action, *rest, **more):
     return refuse(service, denied_beside[0] if denied_beside else action, *rest, **more)
 
 
+iam_actions._lambda_action = action_of_lambda
 iam_actions.extract_resource_arn, iam_actions.request_tag_context = resource, context
 iam_evaluator.enforce, iam_actions.access_denied_response, tagging.resource_tags = check, answer, tags
 

@@ -1,0 +1,155 @@
+//! What an account has left of what a stack takes, as far as AWS tells it with one read.
+//!
+//! Must not change anything.
+
+use anyhow::Context;
+use aws_sdk_iam::types::SummaryKeyType;
+
+use super::clients::Aws;
+use super::wait::once;
+use crate::resource::{Cx, Result};
+
+/// How much there may be of something, and how much there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// How much is in use.
+    pub used: i64,
+    /// How much may be.
+    pub limit: i64,
+}
+
+impl Quota {
+    /// Whether there is no room for so much more.
+    pub fn is_exceeded_by(self, more: i64) -> bool {
+        self.used.saturating_add(more) > self.limit
+    }
+}
+
+/// IAM roles of the account.
+///
+/// # Errors
+/// The call failed, or its answer lacks them.
+pub async fn roles(cx: &Cx<Aws>) -> Result<Quota> {
+    let asked = cx.cloud().iam.get_account_summary().send();
+    let answer = once("iam:GetAccountSummary", Box::pin(asked)).await?;
+    let figure = |key: SummaryKeyType| answer.summary_map()?.get(&key).map(|&figure| i64::from(figure));
+    let quota = || {
+        Some(Quota {
+            used: figure(SummaryKeyType::Roles)?,
+            limit: figure(SummaryKeyType::RolesQuota)?,
+        })
+    };
+    quota().context("iam:GetAccountSummary: it answered no number of roles")
+}
+
+/// Bytes of all zips of the account's Lambda functions in the region.
+///
+/// # Errors
+/// The call failed, or its answer lacks them.
+pub async fn code_storage(cx: &Cx<Aws>) -> Result<Quota> {
+    let asked = cx.cloud().lambda.get_account_settings().send();
+    let answer = once("lambda:GetAccountSettings", Box::pin(asked)).await?;
+    let quota = || {
+        Some(Quota {
+            used: answer.account_usage()?.total_code_size(),
+            // A zero is what the SDK makes of none.
+            limit: Some(answer.account_limit()?.total_code_size()).filter(|limit| *limit > 0)?,
+        })
+    };
+    quota().context("lambda:GetAccountSettings: it answered no code size")
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_iam::Client as Iam;
+    use aws_sdk_lambda::Client as Lambda;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use serde_json::json;
+
+    use super::*;
+    use crate::aws::test_support::{always, failed, iam, iam_ok, iam_refused, lambda, ok, on, refused};
+    use crate::resource::Class;
+
+    fn summary(entries: &[(&str, i32)]) -> HttpResponse {
+        let entry =
+            |(key, value): &(&str, i32)| format!("<entry><key>{key}</key><value>{value}</value></entry>");
+        let entries: String = entries.iter().map(entry).collect();
+        iam_ok(
+            "GetAccountSummary",
+            &format!("<SummaryMap>{entries}</SummaryMap>"),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_aws_answers_is_read() {
+        let cx = iam([on!(
+            Iam::get_account_summary,
+            summary(&[("Users", 5), ("Roles", 998), ("RolesQuota", 1000)])
+        )]);
+        let quota = roles(&cx).await.unwrap();
+        assert_eq!(
+            quota,
+            Quota {
+                used: 998,
+                limit: 1000
+            }
+        );
+        assert!(!quota.is_exceeded_by(2));
+        assert!(quota.is_exceeded_by(3));
+
+        let answer = json!({
+            "AccountLimit": {"TotalCodeSize": 80_530_636_800_i64, "CodeSizeZipped": 52_428_800},
+            "AccountUsage": {"TotalCodeSize": 80_530_636_000_i64, "FunctionCount": 7},
+        });
+        let cx = lambda([on!(Lambda::get_account_settings, ok(answer.clone()))]);
+        let quota = code_storage(&cx).await.unwrap();
+        assert!(
+            !quota.is_exceeded_by(800) && quota.is_exceeded_by(801),
+            "{quota:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_without_them_names_the_action() {
+        for entries in [&[][..], &[("Roles", 1)], &[("RolesQuota", 1)]] {
+            let cx = iam([on!(Iam::get_account_summary, summary(entries))]);
+            let (_, text) = failed(roles(&cx).await);
+            assert!(text.contains("iam:GetAccountSummary"), "{text}");
+        }
+        for answer in [
+            json!({}),
+            json!({"AccountLimit": {"TotalCodeSize": 1}}),
+            json!({"AccountLimit": {}, "AccountUsage": {"TotalCodeSize": 1}}),
+        ] {
+            let cx = lambda([on!(Lambda::get_account_settings, ok(answer.clone()))]);
+            let (_, text) = failed(code_storage(&cx).await);
+            assert!(text.contains("lambda:GetAccountSettings"), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_names_the_action_and_is_not_waited_out() {
+        for (status, code, class) in [
+            (403, "AccessDeniedException", Class::Denied),
+            (404, "UnknownOperationException", Class::Refused),
+            (429, "TooManyRequestsException", Class::Throttle),
+            (500, "ServiceException", Class::Ambiguous),
+        ] {
+            let cx = lambda([always!(Lambda::get_account_settings, refused(status, code, "no"))]);
+            let (found, text) = failed(code_storage(&cx).await);
+            assert_eq!(found, Some(class), "{text}");
+            assert!(
+                text.contains("lambda:GetAccountSettings") && text.contains(code),
+                "{text}"
+            );
+            assert_eq!(cx.waits(), [""; 0]);
+        }
+        let cx = iam([on!(
+            Iam::get_account_summary,
+            iam_refused(403, "AccessDenied", "no")
+        )]);
+        let (found, text) = failed(roles(&cx).await);
+        assert_eq!(found, Some(Class::Denied), "{text}");
+        assert!(text.contains("iam:GetAccountSummary: AccessDenied"), "{text}");
+    }
+}
