@@ -347,6 +347,8 @@ impl Bench {
             let what = format!("`{command}` of 300 routes and 1,000 clients: CPU");
             self.row(GROUP, what, "ms", 1000.0, millis(spent.cost.cpu));
         }
+        let what = "`up` of 300 routes and 1,000 clients: peak memory";
+        self.row(GROUP, what, "MiB", 40.0, mib(life.up.cost.memory as f64));
         self.sizes.push(table::Size {
             stack: "300 paths and 1000 clients".to_owned(),
             life,
