@@ -25,7 +25,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Between two tries, growing from one second by one second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Between two tries while a role spreads, which is what the whole stack waits for.
-const ROLE_PAUSE: Duration = Duration::from_millis(100);
+const ROLE_PAUSE: Duration = Duration::from_millis(50);
 /// How many of those there are: it is mostly spread in 10 seconds.
 const ROLE_TRIES: usize = 100;
 
