@@ -136,7 +136,7 @@ const WINDOW: usize = 32;
 
 /// How long a result waits for a write that something else needs: what is not written is neither told nor known to a run
 /// that comes after a kill.
-const WRITTEN_WITHIN: Duration = Duration::from_millis(250);
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
 struct Up<'e, 'a, 's, C> {
     engine: &'e mut Engine<'a, C>,
