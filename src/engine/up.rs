@@ -652,12 +652,12 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         };
         let records = &mut self.engine.state.steps;
         records.retain(|record| record.step != step.name);
-        let is_later = |record: &Record| {
-            self.places
-                .get(record.step.as_str())
-                .is_some_and(|other| *other > place)
+        let is_earlier = |record: &Record| {
+            let other = self.places.get(record.step.as_str());
+            other.is_some_and(|other| *other < place)
         };
-        let at = records.iter().position(is_later).unwrap_or(records.len());
+        // From the end: steps are mostly put on record in their order.
+        let at = records.iter().rposition(is_earlier).map_or(0, |last| last + 1);
         records.insert(at, record);
     }
 

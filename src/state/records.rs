@@ -69,11 +69,12 @@ pub enum Phase {
 impl State {
     /// The record of this step.
     pub fn record(&self, step: &str) -> Option<&Record> {
-        self.steps.iter().find(|record| record.step == step)
+        // From the end: mostly it was put there a moment ago.
+        self.steps.iter().rfind(|record| record.step == step)
     }
 
     /// The record of this step, to change.
     pub fn record_mut(&mut self, step: &str) -> Option<&mut Record> {
-        self.steps.iter_mut().find(|record| record.step == step)
+        self.steps.iter_mut().rfind(|record| record.step == step)
     }
 }
