@@ -36,6 +36,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_provision");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// How often each size is gone through; the median counts.
 const ROUNDS: usize = 5;
+/// By how much the medians of the same differ from one run of the benchmark to the next.
+const NOISE_MILLIS: f64 = 5.0;
+const NOISE_KIB: f64 = 512.0;
 /// Calls that the program makes side by side.
 const AT_ONCE: f64 = 32.0;
 /// Told and not judged: the whole file is written for 32 steps at a time.
@@ -335,21 +338,27 @@ impl Bench {
                     ("client", Some((_, calls))) => calls * millis_a_call as f64 / AT_ONCE,
                     _ => 0.0,
                 };
-                let mut flat = |what: &str, unit, least: f64, figure: fn(&Spent) -> f64| {
+                let mut flat = |what: &str, unit, least: f64, noise: f64, figure: fn(&Spent) -> f64| {
                     let Some((before, after)) = slopes(figure) else {
                         return;
                     };
-                    let limit = (what != WRITTEN).then_some(1.2 * before.max(least));
+                    let limit = (what != WRITTEN).then_some(1.2 * (before.max(least) + noise / spans[0]));
                     let what =
                         format!("`{command}`: {what} each added {thing}, 100 to {largest} ≤ 1.2 × 10 to 100");
                     self.row(GROUP, what, unit, limit, after);
                 };
-                flat("calls of", "calls each", 0.0, |spent| spent.calls as f64);
-                flat("time of", "ms", least, |spent| millis(spent.cost.wall));
-                flat("CPU of", "ms", 0.0, |spent| millis(spent.cost.cpu));
-                flat("memory of", "KiB", 0.0, |spent| spent.cost.memory as f64 / 1024.0);
+                flat("calls of", "calls each", 0.0, 0.0, |spent| spent.calls as f64);
+                flat("time of", "ms", least, NOISE_MILLIS, |spent| {
+                    millis(spent.cost.wall)
+                });
+                flat("CPU of", "ms", 0.0, NOISE_MILLIS, |spent| millis(spent.cost.cpu));
+                flat("memory of", "KiB", 0.0, NOISE_KIB, |spent| {
+                    spent.cost.memory as f64 / 1024.0
+                });
                 if command == "up" {
-                    flat(WRITTEN, "KiB", 0.0, |spent| spent.cost.written as f64 / 1024.0);
+                    flat(WRITTEN, "KiB", 0.0, 0.0, |spent| {
+                        spent.cost.written as f64 / 1024.0
+                    });
                 }
             }
         }

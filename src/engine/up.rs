@@ -271,8 +271,20 @@ impl<C: 'static> Up<'_, '_, '_, C> {
 
     /// Begins the first step that is ready and for which there is room; `false` if there is none.
     fn begin_next(&mut self) -> bool {
-        let has_room = |ready: &Ready<C>| self.running.has_room(ready.resource.kind(), ready.lane.as_ref());
-        let Some((&place, ready)) = self.ready.iter().find(|(_, ready)| has_room(ready)) else {
+        // Hundreds that follow each other may wait for the same room: one look will do for them.
+        let mut full = None;
+        let found = self.ready.iter().find(|&(_, ready)| {
+            let room = (ready.resource.kind(), ready.lane.as_ref());
+            if full == Some(room) {
+                return false;
+            }
+            let is_free = self.running.has_room(room.0, room.1);
+            if !is_free {
+                full = Some(room);
+            }
+            is_free
+        });
+        let Some((&place, ready)) = found else {
             return false;
         };
         if !ready.intended {
