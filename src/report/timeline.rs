@@ -105,7 +105,12 @@ impl Timeline {
             } => {
                 self.gone_with.insert(step.clone(), parent.clone());
             }
-            Event::StepFinished { step, .. } => self.close(at, step, false),
+            Event::StepFinished { step, millis, .. } => {
+                // It is told once it is on record, which may be later.
+                let took = Duration::from_millis(*millis);
+                let start = self.open.get(step).map(|bar| self.bars[*bar].start);
+                self.close(start.map_or(at, |start| start + took), step, false);
+            }
             Event::StepFailed { step, .. } => self.close(at, step, true),
             Event::HeldBack { .. } => self.held_back += 1,
             Event::Stopping { .. } | Event::Ended { .. } => {}
@@ -609,12 +614,17 @@ mod tests {
         }
 
         fn ends(&mut self, at: u64, step: &str, outcome: Outcome, with: Option<&str>) -> &mut Self {
+            let start = self
+                .0
+                .open
+                .get(step)
+                .map(|bar| self.0.bars[*bar].start.as_millis());
             let finished = Event::StepFinished {
                 step: step.to_owned(),
                 outcome,
                 with: with.map(str::to_owned),
                 id: None,
-                millis: 0,
+                millis: start.map_or(0, |start| at - u64::try_from(start).unwrap()),
             };
             self.add(at, &finished)
         }
@@ -698,6 +708,21 @@ mod tests {
             .begins(300, "client:app", Action::Create)
             .ends(500, "client:app", Outcome::Created, None);
         assert_eq!(run.critical(), ["client:app", "client:app"]);
+    }
+
+    #[test]
+    fn a_bar_ends_with_its_calls_and_not_when_that_is_on_record() {
+        let mut run = Told::new("up", &[("a", "role", &[])]);
+        let finished = Event::StepFinished {
+            step: "a".to_owned(),
+            outcome: Outcome::Created,
+            with: None,
+            id: None,
+            millis: 150,
+        };
+        run.begins(100, "a", Action::Create).add(1100, &finished);
+        let svg = run.0.svg();
+        assert!(svg.contains("<title>a: 0.10 s to 0.25 s, 0.15 s"), "{svg}");
     }
 
     #[test]
