@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::Place;
+use support::{Hand, Place, get};
 
 fn record(place: &Place) -> Value {
     serde_json::from_str(&fs_err::read_to_string(place.path().join("state/sandbox/server.json")).unwrap())
@@ -67,6 +67,46 @@ fn it_is_started_once_keeps_its_port_and_its_content_and_is_stopped() {
         "{}",
         run.stderr
     );
+}
+
+#[test]
+fn a_stage_serves_the_snapshot_that_its_deployment_took_also_after_a_restart() {
+    let place = Place::new();
+    let hand = Hand {
+        endpoint: place.emulator(),
+        region: "eu-west-1",
+    };
+    let up = place.run_at(&hand.endpoint, &["up", "--no-verify"]).ok();
+    let mut lines = up.stdout.lines();
+    let url = lines.find_map(|line| line.strip_prefix("api_url: ")).unwrap();
+    let answer = || get(&format!("{url}/user"), None).0;
+    let state = fs_err::read_to_string(place.path().join("state/user-api.json")).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    let desired = |step: &str| {
+        let mut steps = state["steps"].as_array().unwrap().iter();
+        steps.find(|record| record["step"] == step).unwrap()["desired"].clone()
+    };
+    let (route, stage) = (desired("route:GET /user"), desired("stage"));
+    let api = format!("/restapis/{}", route["api"].as_str().unwrap());
+    let method = format!("{api}/resources/{}/methods/GET", route["path"].as_str().unwrap());
+    let authorization = |kind: &str| hand.patch(&method, &[("replace", "/authorizationType", kind)]);
+
+    authorization("NONE");
+    assert_eq!(answer(), 401, "nothing was deployed");
+    let name = json!({"stageName": stage["name"]});
+    let deployment = hand.write("apigateway", "POST", &format!("{api}/deployments"), &name);
+    let summary = &deployment["apiSummary"]["/user"]["GET"];
+    assert_eq!(summary["authorizationType"], "NONE");
+    authorization("COGNITO_USER_POOLS");
+    assert_eq!(answer(), 200, "the open one was deployed");
+
+    place.run(&["sandbox", "stop"]).ok();
+    place.emulator();
+    assert_eq!(answer(), 200);
+    let ours = stage["deployment"].as_str().unwrap();
+    let stage = format!("{api}/stages/{}", stage["name"].as_str().unwrap());
+    hand.patch(&stage, &[("replace", "/deploymentId", ours)]);
+    assert_eq!(answer(), 401);
 }
 
 #[test]

@@ -82,6 +82,20 @@ impl World {
         format!("/restapis/{api}/resources/{path}/methods/{verb}")
     }
 
+    /// Deploys the API as it is now to the stage, as another hand would.
+    fn deploy(&self) {
+        let state = self.state();
+        let record = (state["steps"].as_array().unwrap().iter())
+            .find(|record| record["step"] == "stage")
+            .unwrap();
+        let path = format!(
+            "/restapis/{}/deployments",
+            record["desired"]["api"].as_str().unwrap()
+        );
+        let stage = json!({"stageName": record["desired"]["name"]});
+        self.hand.write("apigateway", "POST", &path, &stage);
+    }
+
     /// What the function logged, a line an invocation.
     fn invocations(&self) -> Vec<String> {
         let logs = self.run(&["logs", "--json"]).ok();
@@ -210,6 +224,7 @@ fn what_another_hand_opened_is_named() {
         &world.method("route:GET /orders"),
         &[("add", "/authorizationScopes", "orders/write")],
     );
+    world.deploy();
     let verify = world.run(&["verify", "--json"]).code(1);
     assert_eq!(
         wrong(&verify.json()),
@@ -227,6 +242,7 @@ fn what_another_hand_opened_is_named() {
         &world.method("route:POST /orders"),
         &[("replace", "/authorizationType", "NONE")],
     );
+    world.deploy();
     let verify = world.run(&["verify"]).code(1);
     assert!(
         verify

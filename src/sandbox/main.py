@@ -1,14 +1,16 @@
 # Starts MiniStack 1.5.33, after mending where it answers otherwise than AWS to changes in place, and where it has no answer
-# yet: a client's second secret.
+# yet: a client's second secret. A stage serves the API as it was deployed, not as it is.
 # The folder is an argument that it does not see: it tells this process from others.
+import copy
 import secrets
 import sys
 import time
+from contextvars import ContextVar
 
 del sys.argv[1:]
 
 from ministack.app import main
-from ministack.core.responses import error_response_json, json_response
+from ministack.core.responses import AccountRegionScopedDict, error_response_json, json_response
 from ministack.services import apigateway_v1 as rest
 from ministack.services import cognito
 
@@ -33,6 +35,52 @@ def patch_lists(resource, patches):
         else:
             patch_all(resource, [patch])
     return resource
+
+
+# A stage serves the snapshot that its deployment took: the paths, methods, integrations and authorizers of that moment.
+# MiniStack serves the API as it is now. It keeps (and stores) each deployment's gateway responses: the snapshot is put
+# beside them.
+served = ContextVar("served", default={})
+deploy, execute, summarize = rest._create_deployment, rest._execute_in_scope, rest._build_api_summary
+
+
+class Deployable(AccountRegionScopedDict):
+    def get(self, api, default=None):
+        return served.get()[self.name] if served.get() else super().get(api, default)
+
+
+def deployable(name):
+    store = Deployable()
+    store.name = name
+    return store
+
+
+def deploy_snapshot(api, request):
+    answer = deploy(api, request)
+    if answer[0] == 201:
+        *_, deployed = rest._deployed_gateway_responses[api].values()
+        stores = {"resources": rest._resources, "authorizers": rest._authorizers_v1}
+        deployed["snapshot"] = {name: copy.deepcopy(store.get(api, {})) for name, store in stores.items()}
+    return answer
+
+
+async def execute_snapshot(request, api, stage, *call):
+    deployment = rest._stages_v1.get(api, {}).get(stage, {}).get("deploymentId")
+    deployed = rest._deployed_gateway_responses.get(api, {}).get(deployment, {})
+    token = served.set(deployed.get("snapshot", {}))
+    try:
+        return await execute(request, api, stage, *call)
+    finally:
+        served.reset(token)
+
+
+# AWS's summary of a deployment has the type of each method's authorization.
+def summarize_authorization(api):
+    summary = summarize(api)
+    for resource in rest._resources.get(api, {}).values():
+        for verb, method in resource.get("resourceMethods", {}).items():
+            summary[resource["path"]][verb]["authorizationType"] = method.get("authorizationType", "NONE")
+    return summary
 
 
 # What AWS answers for an API or a stage has the tags of the moment; MiniStack's has those of its creation.
@@ -136,6 +184,9 @@ def authenticate_with_any(headers, form):
 cognito._dispatch_idp = dispatch_secrets
 cognito._authenticate_client = authenticate_with_any
 rest._apply_patch = patch_lists
+rest._resources, rest._authorizers_v1 = deployable("resources"), deployable("authorizers")
+rest._create_deployment, rest._execute_in_scope = deploy_snapshot, execute_snapshot
+rest._build_api_summary = summarize_authorization
 rest._take_token = take_token
 rest._tag_v1_resource = tag_answered
 rest._untag_v1_resource = untag_answered
