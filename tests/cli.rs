@@ -508,3 +508,113 @@ impl Drop for Guard {
         drop(self.0.kill());
     }
 }
+
+/// The exit code and stderr of a run whose stdout has no reader, or is a disk without room.
+fn printing_to(place: &Place, endpoint: &str, args: &[&str], reader_left: bool) -> (i32, String) {
+    let stdout = if reader_left {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    } else {
+        Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+    };
+    let run: Run = (place.at(endpoint, args).stdout(stdout).output().unwrap()).into();
+    (run.code, run.stderr)
+}
+
+#[test]
+fn an_exit_code_tells_the_truth_whatever_stdout_takes() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place.emulator());
+    place.run_at(&proxy.endpoint, &["up"]).ok();
+    proxy.rule(|request, _| match request.operation().as_str() {
+        "FilterLogEvents" => {
+            let events = r#"{"events":[{"eventId":"1","timestamp":1,"message":"m"}]}"#;
+            Act::Answer(200, vec![], events.to_owned())
+        }
+        _ => Act::Pass,
+    });
+    for args in [
+        &["--help"][..],
+        &["up"],
+        &["up", "--json"],
+        &["plan"],
+        &["status"],
+        &["status", "--json"],
+        &["verify"],
+        &["token"],
+        &["token", "--json"],
+        &["call", "GET", "/user"],
+        &["logs"],
+        &["logs", "--follow"],
+        &["secret", "rotate", "status"],
+        &["policy"],
+    ] {
+        let (code, said) = printing_to(&place, &proxy.endpoint, args, true);
+        assert_eq!(code, 0, "{args:?}: {said}");
+        let (code, said) = printing_to(&place, &proxy.endpoint, args, false);
+        assert_eq!(code, 1, "{args:?}: {said}");
+        assert!(
+            args == ["--help"] || said.contains("stdout cannot be written: No space left"),
+            "{args:?}: {said}"
+        );
+    }
+    // A secret that nobody got is not a success.
+    let (code, said) = printing_to(&place, &proxy.endpoint, &["secret", "show", "--yes"], true);
+    assert_eq!(code, 1, "{said}");
+
+    let hand = Hand {
+        endpoint: proxy.endpoint.clone(),
+        region: "eu-west-1",
+    };
+    let groups = hand.json("Logs_20140328.DescribeLogGroups", &json!({}));
+    let group = groups["logGroups"][0]["logGroupName"].as_str().unwrap();
+    hand.json("Logs_20140328.DeleteLogGroup", &json!({"logGroupName": group}));
+    proxy.rule(|request, moment| {
+        let refused = r#"{"__type":"InvalidParameterException","message":"no such luck"}"#;
+        match request.operation().as_str() {
+            "CreateLogGroup" if moment == Moment::Before => Act::Answer(400, vec![], refused.to_owned()),
+            _ if request.path.contains("/_user_request_/nowhere") => {
+                Act::Answer(404, vec![], "nothing here".to_owned())
+            }
+            _ if request.path.contains("/_user_request_") => Act::Answer(200, vec![], "open".to_owned()),
+            _ => Act::Pass,
+        }
+    });
+    for reader_left in [true, false] {
+        let (code, said) = printing_to(&place, &proxy.endpoint, &["verify"], reader_left);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("the live API is not as it should be"), "{said}");
+    }
+    for reader_left in [true, false] {
+        for (args, expected, words) in [
+            (&["status"][..], 3, "provision plan"),
+            (&["status", "--json"], 3, "provision plan"),
+            (&["plan", "--check"], 3, ""),
+            (&["up", "--json"], 1, "no such luck"),
+            (&["call", "GET", "/nowhere"], 1, "answered 404"),
+        ] {
+            let (code, said) = printing_to(&place, &proxy.endpoint, args, reader_left);
+            assert_eq!(code, expected, "{args:?}: {said}");
+            assert!(said.contains(words), "{args:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_is_not_taken_for_a_reader_that_left() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place.emulator());
+    place.run_at(&proxy.endpoint, &["up"]).ok();
+    proxy.rule(|request, _| {
+        if request.path.contains("/_user_request_") {
+            return Act::Cut;
+        }
+        Act::Pass
+    });
+    fs_err::write(place.path().join("body"), vec![b'x'; 8 << 20]).unwrap();
+    for _ in 0..10 {
+        let run = place.run_at(&proxy.endpoint, &["call", "POST", "/user", "-d", "@body"]);
+        assert!(run.code(1).stderr.contains("no answer to POST"));
+    }
+}

@@ -51,17 +51,17 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
     let response = api::call(&http, request).await?;
     let status = format!("{} {}", response.status, response.reason);
     if args.include {
-        talk.data(&status)?;
+        talk.data(&status);
         for (name, value) in &response.headers {
-            talk.data(&format!("{name}: {value}"))?;
+            talk.data(&format!("{name}: {value}"));
         }
-        talk.data("")?;
+        talk.data("");
     } else {
         talk.say(&status);
     }
-    talk.body(&response.body)?;
+    talk.body(&response.body);
     if !response.body.ends_with(b"\n") {
-        talk.bytes(b"\n")?;
+        talk.bytes(b"\n");
     }
     if (200..300).contains(&response.status) {
         return Ok(());

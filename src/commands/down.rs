@@ -2,8 +2,6 @@
 //!
 //! Must not need the configuration: the state file says what there is.
 
-use std::io;
-
 use super::engine_run;
 use super::plan::UNPROTECT;
 use super::session::{self, Session};
@@ -21,13 +19,15 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
     let stack = session::stack_name(global)?;
     let mut file = session::state_file(global, &stack);
     let Some(state) = session::load_state(&file)? else {
-        return nothing(talk, &stack).map_err(Failure::from);
+        nothing(talk, &stack);
+        return Ok(());
     };
     confirm(&state, args, talk)?;
     let session = Session::open(global, Some(&state.region), talk).await?;
     let _lock = session::lock(global, &stack, "down")?;
     let Some(mut state) = session::load_state(&file)? else {
-        return nothing(talk, &stack).map_err(Failure::from);
+        nothing(talk, &stack);
+        return Ok(());
     };
     session.check(&state)?;
     if !args.unprotect {
@@ -42,7 +42,6 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         file.remove()?;
     }
     talk.event(&engine_run::ended(engine_run::how(&result), &result, None));
-    talk.delivered()?;
     if result.is_done() {
         Ok(())
     } else {
@@ -70,7 +69,7 @@ async fn refuse_protected(session: &Session, state: &State) -> Result<(), Failur
     Err(UNPROTECT.into_iter().fold(failure, Failure::hinted))
 }
 
-fn nothing(talk: &Talk, stack: &str) -> io::Result<()> {
+fn nothing(talk: &Talk, stack: &str) {
     talk.say(&format!(
         "nothing is on record of stack {stack}: nothing to delete"
     ));
@@ -82,7 +81,6 @@ fn nothing(talk: &Talk, stack: &str) -> io::Result<()> {
         });
         talk.event(&engine_run::ended(Ended::Done, &RunResult::default(), None));
     }
-    talk.delivered()
 }
 
 fn confirm(state: &State, args: &Down, talk: &Talk) -> Result<(), Failure> {

@@ -5,7 +5,7 @@
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -68,14 +68,14 @@ impl HandOut {
     ) -> Result<(), Failure> {
         let to = match self {
             Self::Stdout => {
-                let written = if talk.is_json() {
+                if talk.is_json() {
                     document["client_secret"] = secret.expose_secret().into();
-                    talk.data(&serde_json::to_string_pretty(&document)?)
+                    talk.data(&serde_json::to_string_pretty(&document)?);
                 } else {
-                    talk.data(secret.expose_secret())
-                };
-                // A reader that went away has not got it, which is no success here: the error must not look like that one.
-                return written.map_err(|error| anyhow!("stdout cannot be written: {error}").into());
+                    talk.data(secret.expose_secret());
+                }
+                // A reader that went away has not got it, which is not a success here.
+                return talk.delivered().map_err(Failure::from);
             }
             Self::File(file) => {
                 let to = format!("file:{}", file.path.display());
@@ -92,7 +92,7 @@ impl HandOut {
         talk.say(&format!("the secret is in {to}"));
         if talk.is_json() {
             document["to"] = to.into();
-            talk.data(&serde_json::to_string_pretty(&document)?)?;
+            talk.data(&serde_json::to_string_pretty(&document)?);
         }
         Ok(())
     }

@@ -53,10 +53,10 @@ pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) ->
         events.sort_by_key(FilteredLogEvent::timestamp);
         for event in events {
             if !args.follow || seen.insert(identity(&event)) {
-                print(&event, talk)?;
+                print(&event, talk);
             }
         }
-        if !args.follow {
+        if !args.follow || talk.delivered().is_err() {
             return Ok(());
         }
         from = from.max(
@@ -105,7 +105,7 @@ fn identity(event: &FilteredLogEvent) -> String {
         .map_or_else(|| format!("{event:?}"), str::to_owned)
 }
 
-fn print(event: &FilteredLogEvent, talk: &Talk) -> Result<(), Failure> {
+fn print(event: &FilteredLogEvent, talk: &Talk) {
     let time = event
         .timestamp()
         .and_then(|millis| Timestamp::from_millisecond(millis).ok());
@@ -114,11 +114,10 @@ fn print(event: &FilteredLogEvent, talk: &Talk) -> Result<(), Failure> {
         .unwrap_or_default();
     let message = event.message().unwrap_or_default().trim_end();
     if talk.is_json() {
-        talk.data(&json!({"timestamp": time, "message": message}).to_string())?;
+        talk.data(&json!({"timestamp": time, "message": message}).to_string());
     } else {
-        talk.data(&format!("{time} {}", printable(message)))?;
+        talk.data(&format!("{time} {}", printable(message)));
     }
-    Ok(())
 }
 
 /// `30s`, `10m`, `2h`, `1d`.

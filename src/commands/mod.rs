@@ -21,6 +21,7 @@ mod token;
 mod up;
 mod verify;
 
+use std::io;
 use std::rc::Rc;
 
 use clap::Parser;
@@ -35,8 +36,13 @@ pub async fn main() -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors; clap prints each where it belongs.
-            drop(error.print());
-            return u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code());
+            let code = u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code());
+            return match error.print() {
+                Err(error) if code == 0 && error.kind() != io::ErrorKind::BrokenPipe => {
+                    Kind::Failed.exit_code()
+                }
+                _ => code,
+            };
         }
     };
     match cli.global.color {
@@ -45,9 +51,14 @@ pub async fn main() -> u8 {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let talk = Rc::new(Talk::new(&cli.global));
-    match run(&cli, &talk).await {
+    let done = run(&cli, &talk).await;
+    // Why a command failed matters more than that stdout did not take all of it.
+    let delivered = || match talk.delivered() {
+        Err(error) if !error.reader_left => Err(Failure::from(error)),
+        _ => Ok(()),
+    };
+    match done.and_then(|()| delivered()) {
         Ok(()) => 0,
-        Err(failure) if talk::is_broken_pipe(&failure) => 0,
         Err(failure) => {
             talk.failure(&failure);
             failure.kind.exit_code()

@@ -61,9 +61,9 @@ pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failur
         .map_err(|error| hinted(error.into()))?;
     let plan = plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(session::unusable)?;
     if talk.is_json() {
-        talk.data(&document(&state, &plan)?)?;
+        talk.data(&document(&state, &plan)?);
     } else {
-        talk.data(text(&plan, true).trim_end())?;
+        talk.data(text(&plan, true).trim_end());
     }
     refuse(&plan)?;
     if args.check && !plan.is_empty() {

@@ -32,7 +32,7 @@ pub async fn run(global: &Global, args: &cli::Policy, talk: &Talk) -> Result<(),
     talk.data(&serde_json::to_string_pretty(&document(
         &scope,
         &tasks(&args.commands),
-    ))?)?;
+    ))?);
     Ok(())
 }
 

@@ -19,7 +19,8 @@ pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result
     match action {
         SandboxAction::Start { port } => {
             let running = sandbox::start(&settings(*port), &|line| talk.say(line)).await?;
-            print(talk, Some(&running))
+            print(talk, Some(&running));
+            Ok(())
         }
         SandboxAction::Stop => {
             let stopped = sandbox::stop(&settings(None)).await?;
@@ -28,11 +29,14 @@ pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result
             } else {
                 "the sandbox was not running"
             });
-            if talk.is_json() { print(talk, None) } else { Ok(()) }
+            if talk.is_json() {
+                print(talk, None);
+            }
+            Ok(())
         }
         SandboxAction::Status => {
             let running = sandbox::status(&settings(None)).await?;
-            print(talk, running.as_ref())?;
+            print(talk, running.as_ref());
             match running {
                 Some(_) => Ok(()),
                 None => Err(Failure::silent(Kind::Differs).hinted("run `provision sandbox start`")),
@@ -41,19 +45,18 @@ pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result
     }
 }
 
-fn print(talk: &Talk, running: Option<&Sandbox>) -> Result<(), Failure> {
+fn print(talk: &Talk, running: Option<&Sandbox>) {
     if talk.is_json() {
         let document = json!({
             "format": 1,
             "running": running.is_some(),
             "endpoint": running.map(|sandbox| &sandbox.endpoint),
         });
-        talk.data(&document.to_string())?;
+        talk.data(&document.to_string());
     } else {
         match running {
-            Some(sandbox) => talk.data(&format!("endpoint: {}", sandbox.endpoint))?,
+            Some(sandbox) => talk.data(&format!("endpoint: {}", sandbox.endpoint)),
             None => talk.say("the sandbox is not running"),
         }
     }
-    Ok(())
 }

@@ -302,7 +302,7 @@ async fn finish(client: &Client, yes: bool, talk: &Rc<Talk>) -> Result<(), Failu
     if talk.is_json() {
         let mut document = client.document(Some(&stays.id));
         document["deleted"] = json!(deleted);
-        talk.data(&serde_json::to_string_pretty(&document)?)?;
+        talk.data(&serde_json::to_string_pretty(&document)?);
     }
     Ok(())
 }
@@ -353,10 +353,10 @@ async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
         let document = json!({
             "format": FORMAT, "client": client.name, "client_id": client.id, "rotation": rotation, "secrets": rows,
         });
-        talk.data(&serde_json::to_string_pretty(&document)?)?;
+        talk.data(&serde_json::to_string_pretty(&document)?);
     } else {
         for (secret, which) in &rows {
-            talk.data(&format!("{which:<7}  {:<20}  {}", since(secret), secret.id))?;
+            talk.data(&format!("{which:<7}  {:<20}  {}", since(secret), secret.id));
         }
     }
     match &secrets {

@@ -55,9 +55,9 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
         });
     }
     if talk.is_json() {
-        talk.data(&document(&state, &lines)?)?;
+        talk.data(&document(&state, &lines)?);
     } else {
-        talk.data(table(&lines).trim_end())?;
+        talk.data(table(&lines).trim_end());
     }
     if lines.iter().all(|line| line.state == StepState::Ok) {
         return Ok(());

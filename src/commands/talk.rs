@@ -11,7 +11,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::aws::call_log::CallLog;
 use crate::cli::Global;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::report::lines::Lines;
 use crate::report::timeline::Timeline;
 use crate::report::{Event, json};
@@ -20,6 +20,15 @@ use crate::untrusted::{printable, printable_json, printable_lines};
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const CAUSE: Style = AnsiColor::Yellow.on_default();
 const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// Stdout did not take all that was printed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("stdout cannot be written: {why}")]
+pub struct Undelivered {
+    /// Whether its reader went away, as `head` does: not an error of a command that succeeded.
+    pub reader_left: bool,
+    why: String,
+}
 
 /// The voice of one command.
 pub struct Talk {
@@ -31,8 +40,8 @@ pub struct Talk {
     began: Instant,
     /// What is drawn of the run, if that is wanted.
     timeline: RefCell<Option<Timeline>>,
-    /// Why an event could not be delivered: the run goes on, and its command fails at the end.
-    undelivered: RefCell<Option<io::Error>>,
+    /// The first error of stdout: nothing more is printed then, and the command goes on.
+    undelivered: RefCell<Option<Undelivered>>,
 }
 
 impl Talk {
@@ -54,31 +63,39 @@ impl Talk {
         self.json
     }
 
-    /// Prints data: lines for people, or JSON. Safe on a terminal, whoever chose the text.
-    pub fn data(&self, text: &str) -> io::Result<()> {
+    /// Prints data: lines for people, or JSON. Safe on a terminal, whoever chose the text. What stdout does not take is
+    /// known from [`Talk::delivered`].
+    pub fn data(&self, text: &str) {
         let text = if self.json {
             printable_json(text)
         } else {
             printable_lines(text)
         };
-        self.bytes(format!("{text}\n").as_bytes())
+        self.bytes(format!("{text}\n").as_bytes());
     }
 
     /// Prints an answer's body: as it is, but on a terminal only what does not steer it.
-    pub fn body(&self, body: &[u8]) -> io::Result<()> {
+    pub fn body(&self, body: &[u8]) {
         if io::stdout().is_terminal() {
-            self.bytes(printable_lines(&String::from_utf8_lossy(body)).as_bytes())
+            self.bytes(printable_lines(&String::from_utf8_lossy(body)).as_bytes());
         } else {
-            self.bytes(body)
+            self.bytes(body);
         }
     }
 
     /// Prints data as it is.
-    #[expect(clippy::unused_self, reason = "all words go through the voice")]
-    pub fn bytes(&self, bytes: &[u8]) -> io::Result<()> {
+    pub fn bytes(&self, bytes: &[u8]) {
+        let mut undelivered = self.undelivered.borrow_mut();
+        if undelivered.is_some() {
+            return;
+        }
         let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
-        out.flush()
+        if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
+            *undelivered = Some(Undelivered {
+                reader_left: error.kind() == io::ErrorKind::BrokenPipe,
+                why: error.to_string(),
+            });
+        }
     }
 
     /// Prints progress, unless it is not wanted.
@@ -96,8 +113,8 @@ impl Talk {
         if let Some(line) = self.lines.borrow_mut().line(event) {
             self.say(&line);
         }
-        if self.json && self.undelivered.borrow().is_none() {
-            *self.undelivered.borrow_mut() = self.data(&json::line(event)).err();
+        if self.json {
+            self.data(&json::line(event));
         }
     }
 
@@ -115,9 +132,9 @@ impl Talk {
             .map(Timeline::svg)
     }
 
-    /// Whether every event was delivered.
-    pub fn delivered(&self) -> io::Result<()> {
-        self.undelivered.borrow_mut().take().map_or(Ok(()), Err)
+    /// Whether stdout took all that was printed.
+    pub fn delivered(&self) -> Result<(), Undelivered> {
+        self.undelivered.borrow().clone().map_or(Ok(()), Err)
     }
 
     /// Prints what went wrong and what to do.
@@ -166,14 +183,4 @@ impl Talk {
 /// Talk that cannot be delivered is no reason to fail.
 fn stderr(line: &str) {
     drop(writeln!(anstream::stderr(), "{line}"));
-}
-
-/// Whether the reader of stdout went away, as `head` does: no error.
-pub fn is_broken_pipe(failure: &Failure) -> bool {
-    failure.kind == Kind::Failed
-        && failure.error.iter().flat_map(anyhow::Error::chain).any(|cause| {
-            cause
-                .downcast_ref::<io::Error>()
-                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-        })
 }

@@ -37,9 +37,9 @@ pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<
             "scope": claims.get("scope"),
             "claims": claims,
         });
-        talk.data(&serde_json::to_string_pretty(&document)?)?;
+        talk.data(&serde_json::to_string_pretty(&document)?);
     } else {
-        talk.data(token.access_token.expose_secret())?;
+        talk.data(token.access_token.expose_secret());
     }
     Ok(())
 }

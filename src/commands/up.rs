@@ -82,13 +82,12 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         Err(_) => (Ended::Failed, None),
     };
     talk.event(&engine_run::ended(how, &result, outputs.as_ref()));
-    talk.delivered()?;
     proof?;
     let Some(outputs) = outputs else {
         return Err(engine_run::failure(result, "up"));
     };
     if !talk.is_json() {
-        print(talk, &outputs)?;
+        print(talk, &outputs);
     }
     let sandbox = if global.sandbox { " --sandbox" } else { "" };
     let named = global
@@ -129,7 +128,7 @@ fn confirm(plan: &Plan, state: &State, args: &Up, talk: &Talk) -> Result<(), Fai
     }
 }
 
-fn print(talk: &Talk, outputs: &Outputs) -> std::io::Result<()> {
+fn print(talk: &Talk, outputs: &Outputs) {
     for (name, value) in [
         ("api_url", &outputs.api_url),
         ("token_url", &outputs.token_url),
@@ -137,10 +136,9 @@ fn print(talk: &Talk, outputs: &Outputs) -> std::io::Result<()> {
         ("user_pool_id", &outputs.user_pool_id),
         ("region", &outputs.region),
     ] {
-        talk.data(&format!("{name}: {value}"))?;
+        talk.data(&format!("{name}: {value}"));
     }
     for (name, client) in &outputs.clients {
-        talk.data(&format!("clients.{name}.client_id: {}", client.client_id))?;
+        talk.data(&format!("clients.{name}.client_id: {}", client.client_id));
     }
-    Ok(())
 }
