@@ -5,6 +5,7 @@
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::LocalBoxFuture;
@@ -310,6 +311,8 @@ pub struct CallError {
     pub request_id: Option<String>,
     /// What it means.
     pub class: Class,
+    /// How long the service asks to wait before the next call of this operation (`Retry-After`).
+    pub retry_after: Option<Duration>,
 }
 
 impl fmt::Display for CallError {

@@ -23,7 +23,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use secrecy::SecretString;
 
 use super::call_log::CallLog;
-use super::errors::call_error;
+use super::errors::{call_error, is_signature_refusal};
 use super::pace::Paces;
 use super::survey::Survey;
 use crate::error::Failure;
@@ -32,6 +32,9 @@ use crate::resource::Class;
 /// Where a call may be repeated and AWS answers 5xx or not at all: with random back-off up to one second, up to twenty in
 /// the end, this takes about a minute.
 const ATTEMPTS: u32 = 10;
+
+/// How long a connection may take to stand.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Of the first call, on which nothing hangs yet.
 const IDENTIFY_ATTEMPTS: u32 = 4;
@@ -93,19 +96,23 @@ pub(crate) fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(ATTEMPTS)
 }
 
+/// How long a call may take that sends no code.
+pub(crate) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(Duration::from_mins(1))
+        .operation_timeout(Duration::from_mins(5))
+        .build()
+}
+
 /// The SDK's configuration for all clients. Makes no call to AWS (an assumed role or SSO may).
 ///
 /// # Errors
 /// No region is configured.
 pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .operation_attempt_timeout(Duration::from_mins(1))
-        .operation_timeout(Duration::from_mins(5))
-        .build();
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .retry_config(retries())
-        .timeout_config(timeouts);
+        .timeout_config(timeouts());
     if let Some(region) = &access.region {
         loader = loader.region(Region::new(region.clone()));
     } else if access.sandbox {
@@ -160,9 +167,23 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
     let answer = answer.map_err(|error| {
         let call = call_error("sts:GetCallerIdentity", &error);
         let credentials = matches!(call.class, Class::Credentials | Class::Denied);
+        let is_unknown = matches!(
+            call.code.as_deref(),
+            Some("InvalidClientTokenId" | "UnrecognizedClientException")
+        );
+        let is_late = is_signature_refusal(call.code.as_deref());
         let failure =
             Failure::from(anyhow::Error::new(call).context("cannot find out whose credentials these are"));
-        if credentials {
+        if is_late {
+            failure.hinted("set the clock of this machine; AWS allows 5 minutes of difference")
+        } else if credentials {
+            let failure = if is_unknown {
+                failure.hinted(
+                    "if the credentials are right: enable the region for the account, as some are disabled by default",
+                )
+            } else {
+                failure
+            };
             failure
                 .hinted("sign in (`aws sso login`), or set AWS_PROFILE or --profile")
                 .hinted("or try it without AWS: provision up --sandbox")
@@ -200,10 +221,9 @@ impl Aws {
     /// The clients; every attempt of theirs is told to `log`.
     pub fn new(config: &SdkConfig, identity: &Identity, log: Option<&CallLog>) -> Self {
         macro_rules! client {
-            ($sdk:ident $(, $classifier:expr)?) => {{
-                let mut builder = $sdk::config::Builder::from(config)
-                    $(.retry_classifier($classifier))?
-                    .retry_classifier(ThrottlesArePaced);
+            ($sdk:ident) => {{
+                let mut builder =
+                    $sdk::config::Builder::from(config).retry_classifier(ThrottlesArePaced);
                 if let Some(log) = log {
                     builder = builder.interceptor(log.clone());
                 }
@@ -214,11 +234,11 @@ impl Aws {
             partition: identity.partition.clone(),
             region: identity.region.clone(),
             apigateway: client!(aws_sdk_apigateway),
-            cognito: client!(aws_sdk_cognitoidentityprovider, QuotasAreFinal),
+            cognito: client!(aws_sdk_cognitoidentityprovider),
             iam: client!(aws_sdk_iam),
             lambda: client!(aws_sdk_lambda),
-            logs: client!(aws_sdk_cloudwatchlogs, QuotasAreFinal),
-            secretsmanager: client!(aws_sdk_secretsmanager, QuotasAreFinal),
+            logs: client!(aws_sdk_cloudwatchlogs),
+            secretsmanager: client!(aws_sdk_secretsmanager),
             paces: Rc::default(),
             new_secrets: Rc::default(),
             survey: None,
@@ -253,29 +273,5 @@ impl ClassifyRetry for ThrottlesArePaced {
     fn priority(&self) -> RetryClassifierPriority {
         // The last of the SDK's own.
         RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
-    }
-}
-
-/// Keeps the SDK from repeating what failed on a quota: it takes every `LimitExceededException` for a matter of rate, which
-/// it is in API Gateway and nowhere else.
-#[derive(Debug)]
-struct QuotasAreFinal;
-
-impl ClassifyRetry for QuotasAreFinal {
-    fn classify_retry(&self, ctx: &InterceptorContext) -> RetryAction {
-        let body = ctx
-            .response()
-            .and_then(|response| response.body().bytes())
-            .unwrap_or_default();
-        let code = b"LimitExceededException";
-        if body.windows(code.len()).any(|text| text == code) {
-            RetryAction::RetryForbidden
-        } else {
-            RetryAction::NoActionIndicated
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        "QuotasAreFinal"
     }
 }

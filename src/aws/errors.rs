@@ -2,8 +2,12 @@
 //!
 //! Must not decide what to do about it.
 
+use std::time::{Duration, SystemTime};
+
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::resource::{CallError, Class};
@@ -29,7 +33,21 @@ where
         }
         _ => (None, chain(error), None, None),
     };
+    let answer = error.raw_response();
+    let retry_after = answer.and_then(retry_after);
+    let message = match answer.and_then(clock_difference) {
+        Some(difference) if is_signature_refusal(code.as_deref()) => format!("{message} ({difference})"),
+        _ => message,
+    };
     let class = match error {
+        // A quota is answered with the same code and no time after which the call would be accepted.
+        SdkError::ServiceError(_)
+            if code.as_deref() == Some("LimitExceededException")
+                && operation.starts_with("apigateway:")
+                && retry_after.is_some() =>
+        {
+            Class::Throttle
+        }
         SdkError::ServiceError(_) => {
             classify(operation, code.as_deref().unwrap_or_default(), &message, status)
         }
@@ -46,7 +64,40 @@ where
         message,
         request_id,
         class,
+        retry_after,
     }
+}
+
+/// Whether AWS refused the signature: nothing was executed.
+pub fn is_signature_refusal(code: Option<&str>) -> bool {
+    matches!(
+        code,
+        Some(
+            "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" | "RequestExpired"
+        )
+    )
+}
+
+/// What `Retry-After` asks for. AWS sends seconds; a date is ignored.
+fn retry_after(answer: &HttpResponse) -> Option<Duration> {
+    let seconds = answer.headers().get("retry-after")?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// How far this machine's clock is from AWS's; `None` if no signature fails for that (AWS allows 5 minutes).
+fn clock_difference(answer: &HttpResponse) -> Option<String> {
+    let theirs = DateTime::from_str(answer.headers().get("date")?, Format::HttpDate).ok()?;
+    let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    let difference = theirs.secs().checked_sub(i64::try_from(ours).ok()?)?;
+    let side = if difference > 0 { "behind" } else { "ahead of" };
+    let seconds = difference.unsigned_abs();
+    (seconds > 4 * 60).then(|| {
+        format!(
+            "the clock of this machine is {} min {} s {side} the clock of AWS",
+            seconds / 60,
+            seconds % 60
+        )
+    })
 }
 
 /// The message without what Lambda measured: it repeats every variable of a too large environment, with its value.
@@ -70,7 +121,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// The class of a service's answer.
 fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> Class {
-    let (service, name) = operation.split_once(':').unwrap_or(("", operation));
+    let (_, name) = operation.split_once(':').unwrap_or(("", operation));
     let makes = ["Create", "Put", "Add"].iter().any(|verb| name.starts_with(verb));
     match code {
         "TooManyRequestsException"
@@ -80,8 +131,6 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         | "RequestLimitExceeded"
         | "RequestThrottled"
         | "SlowDown" => Class::Throttle,
-        // A rate in API Gateway, a quota everywhere else.
-        "LimitExceededException" if service == "apigateway" => Class::Throttle,
 
         "AccessDenied" | "AccessDeniedException" | "AuthorizationError" | "UnauthorizedOperation" => {
             Class::Denied
@@ -93,6 +142,7 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         | "UnrecognizedClientException"
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
+        | "RequestTimeTooSkewed"
         | "IncompleteSignature"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Class::Credentials,
@@ -109,10 +159,11 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         "MalformedPolicyDocument" if message.contains("Invalid principal") => Class::NotReady,
         // Also what CreateAuthorizer answers, for ever, on an API that is gone.
         "ConflictException" if message.contains("try again later") => Class::NotReady,
+        // Lambda's other conflicts quote names that users choose: only its whole phrases count.
         "ResourceConflictException"
-            if ["in progress", "Pending", "pending"]
+            if ["in progress for resource", "following state: Pending"]
                 .iter()
-                .any(|word| message.contains(word)) =>
+                .any(|phrase| message.contains(phrase)) =>
         {
             Class::NotReady
         }
@@ -227,6 +278,20 @@ mod tests {
                 "lambda:CreateFunction",
                 "ResourceConflictException",
                 "Function already exist: f",
+                409,
+                Class::Taken,
+            ),
+            (
+                "lambda:CreateFunction",
+                "ResourceConflictException",
+                "Function already exist: orders-Pending-in progress",
+                409,
+                Class::Taken,
+            ),
+            (
+                "lambda:AddPermission",
+                "ResourceConflictException",
+                "The statement id (pending) provided already exists. Please provide a new statement id, or remove the existing statement.",
                 409,
                 Class::Taken,
             ),
@@ -415,11 +480,11 @@ mod tests {
                 Class::Throttle,
             ),
             (
-                "apigateway:DeleteRestApi",
+                "apigateway:CreateResource",
                 "LimitExceededException",
-                "",
+                "Maximum number of Resources for this API has been reached.",
                 429,
-                Class::Throttle,
+                Class::Refused,
             ),
             (
                 "apigateway:CreateAuthorizer",

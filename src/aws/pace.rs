@@ -1,4 +1,4 @@
-//! Rates: once AWS has refused an operation for coming too fast, its calls queue and go one after the other at the pace
+//! How calls take turns. Rates: once AWS has refused an operation for coming too fast, its calls queue and go one after the other at the pace
 //! that AWS takes them at, which nobody tells and which other programs of the account share.
 //!
 //! Must not know what AWS publishes: quotas can be raised, and refusals are what counts.
@@ -6,15 +6,18 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 /// Between two calls of an operation after its first refusal: AWS's highest published rate here is 15 a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// More would be lost waiting than refusals cost; the slowest rate is one DeleteRestApi in 30 s.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest `Retry-After` that is obeyed: the slowest published rate is one call in 30 s.
+const LONGEST_ASKED: Duration = Duration::from_mins(1);
 /// How a refusal stretches the pause until a call is accepted.
 const SEARCHING: f64 = 1.5;
 /// How that first accepted call shortens it: the right one is somewhere in the last stretch.
@@ -24,17 +27,78 @@ const SLOWER: f64 = 1.1;
 /// How an accepted call shortens it thereafter: five of them take back what one refusal added.
 const FASTER: f64 = 0.98;
 
-/// The pace of every operation that was ever refused for its rate.
+/// How the calls of a run take turns.
 #[derive(Default)]
-pub struct Paces(RefCell<HashMap<String, Rc<Pace>>>);
+pub struct Paces {
+    /// The pace of every operation that was ever refused for its rate.
+    operations: RefCell<HashMap<String, Rc<Pace>>>,
+    /// Who asks whether roles have spread.
+    pub spreading: Spreading,
+    /// Room for code that is being sent.
+    pub uploads: Uploads,
+}
+
+/// While IAM spreads roles, one call at a time asks whether Lambda accepts its role: all roles of a run are of about the
+/// same age, and every try carries the function's code.
+#[derive(Default)]
+pub struct Spreading {
+    one: Arc<Mutex<()>>,
+    accepted: Notify,
+}
+
+impl Spreading {
+    /// Returns once the caller is the one that asks, or, with `None`, once another call's role was accepted: then all try.
+    pub async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
+        tokio::select! {
+            biased;
+            () = self.accepted.notified() => None,
+            one = self.one.clone().lock_owned() => Some(one),
+        }
+    }
+
+    /// Lambda accepted the role of the one that asked.
+    pub fn has_spread(&self) {
+        self.accepted.notify_waiters();
+    }
+}
+
+/// Keeps uploads that are under way at once to 8 MiB, or to one larger one: over a slow uplink all of them would run into
+/// the timeouts of their attempts.
+pub struct Uploads(Semaphore);
+
+/// In KiB.
+const UPLOADS_AT_ONCE: u32 = 8 * 1024;
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self(Semaphore::new(UPLOADS_AT_ONCE as usize))
+    }
+}
+
+impl Uploads {
+    /// Returns when `bytes` may be sent; they count until the permit is dropped.
+    pub async fn room(&self, bytes: usize) -> SemaphorePermit<'_> {
+        let kib = u32::try_from(bytes / 1024).map_or(UPLOADS_AT_ONCE, |kib| kib.clamp(1, UPLOADS_AT_ONCE));
+        let permit = self.0.acquire_many(kib).await;
+        permit.expect("the semaphore is never closed")
+    }
+
+    /// How long one attempt to send `bytes` may take: a minute, and the time that they, or all that may be under way beside
+    /// them, take at 1 Mbit/s (base64 makes four bytes of three).
+    pub fn attempt_timeout(bytes: usize) -> Duration {
+        let kib = u64::try_from(bytes / 1024).unwrap_or(u64::MAX).max(UPLOADS_AT_ONCE.into());
+        let bits = kib.saturating_mul(1024 * 8 * 4 / 3);
+        Duration::from_mins(1) + Duration::from_secs(bits / 1_000_000)
+    }
+}
 
 impl Paces {
     /// The pace of an operation, `service:Operation`.
     pub fn of(&self, operation: &str) -> Rc<Pace> {
-        if let Some(pace) = self.0.borrow().get(operation) {
+        if let Some(pace) = self.operations.borrow().get(operation) {
             return pace.clone();
         }
-        self.0
+        self.operations
             .borrow_mut()
             .entry(operation.to_owned())
             .or_default()
@@ -83,12 +147,17 @@ impl Pace {
         }
     }
 
-    /// AWS refused, for its rate, a call that was sent then.
-    pub fn refused(&self, sent: Instant) {
+    /// AWS refused, for its rate, a call that was sent then; `retry_after` is what it asked for.
+    pub fn refused(&self, sent: Instant, retry_after: Option<Duration>) {
         let now = Instant::now();
+        let asked = now + retry_after.unwrap_or_default().min(LONGEST_ASKED);
         let (pause, found) = match self.beat.get() {
             None => (FIRST_PAUSE, false),
-            Some(beat) if sent < beat.since => return,
+            Some(beat) if sent < beat.since => {
+                let next = beat.next.max(asked);
+                self.beat.set(Some(Beat { next, ..beat }));
+                return;
+            }
             Some(beat) => {
                 let factor = if beat.found { SLOWER } else { SEARCHING };
                 (LONGEST_PAUSE.min(beat.pause.mul_f64(factor)), beat.found)
@@ -96,7 +165,7 @@ impl Pace {
         };
         self.beat.set(Some(Beat {
             pause,
-            next: now + pause,
+            next: asked.max(now + pause),
             since: now,
             found,
         }));
@@ -182,7 +251,7 @@ mod tests {
                         pace.accepted(sent);
                         break;
                     }
-                    pace.refused(sent);
+                    pace.refused(sent, None);
                 }
             }
         };
@@ -224,7 +293,7 @@ mod tests {
         let sent = Instant::now();
         tokio::time::sleep(Duration::from_millis(1)).await;
         for _ in 0..20 {
-            pace.refused(sent);
+            pace.refused(sent, None);
         }
         let began = Instant::now();
         pace.turn().await;
@@ -232,9 +301,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_the_service_asks_for_is_kept_up_to_a_minute() {
+        for (asked, kept) in [(7, 7), (1, 1), (3600, 60)] {
+            let pace = Pace::default();
+            let began = Instant::now();
+            pace.refused(began, Some(Duration::from_secs(asked)));
+            pace.turn().await;
+            assert_eq!(began.elapsed(), Duration::from_secs(kept));
+        }
+        // Also where the refusal is of a burst that was counted already.
+        let pace = Pace::default();
+        let sent = Instant::now();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        pace.refused(sent, None);
+        pace.refused(sent, Some(Duration::from_secs(7)));
+        let began = Instant::now();
+        pace.turn().await;
+        assert_eq!(began.elapsed(), Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn operations_do_not_wait_for_each_other() {
         let paces = Paces::default();
-        paces.of("a:One").refused(Instant::now());
+        paces.of("a:One").refused(Instant::now(), None);
         let began = Instant::now();
         paces.of("a:Other").turn().await;
         assert_eq!(began.elapsed(), Duration::ZERO);

@@ -8,8 +8,10 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_sdk_iam::config::retry::RetryPartition;
+use aws_sdk_lambda::config::{AsyncSleep, SharedAsyncSleep, Sleep};
 use aws_smithy_mocks::{Rule, RuleMode, mock_client};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
@@ -20,7 +22,7 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
-use super::clients::{Aws, ThrottlesArePaced, retries};
+use super::clients::{Aws, ThrottlesArePaced, retries, timeouts};
 use super::tags::{self, Tags};
 use crate::resource::{Class, Cx, Resource, class};
 
@@ -177,6 +179,59 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         paces: Rc::default(),
         new_secrets: Rc::default(),
         survey: None,
+    };
+    (World::new(aws, Vec::new()), requests)
+}
+
+/// Answers every request after a while.
+#[derive(Clone, Debug)]
+struct Slow {
+    requests: Arc<AtomicUsize>,
+    takes: Duration,
+    answer: fn() -> HttpResponse,
+}
+
+impl HttpConnector for Slow {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let Self { takes, answer, .. } = *self;
+        HttpConnectorFuture::new(async move {
+            tokio::time::sleep(takes).await;
+            Ok(answer())
+        })
+    }
+}
+
+/// The SDK's timeouts on the clock of the test.
+#[derive(Debug)]
+struct TestClock;
+
+impl AsyncSleep for TestClock {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(tokio::time::sleep(duration))
+    }
+}
+
+/// A Lambda each of whose answers takes so long, under the timeouts of the real clients, and the number of requests.
+pub fn slow_lambda(takes: Duration, answer: fn() -> HttpResponse) -> (World, Arc<AtomicUsize>) {
+    let slow = Slow {
+        requests: Arc::default(),
+        takes,
+        answer,
+    };
+    let requests = slow.requests.clone();
+    let connector = SharedHttpConnector::new(slow);
+    let config = aws_sdk_lambda::config::Builder::new()
+        .with_test_defaults_v2()
+        .sleep_impl(SharedAsyncSleep::new(TestClock))
+        .timeout_config(timeouts())
+        .retry_config(retries())
+        .retry_classifier(ThrottlesArePaced)
+        .retry_partition(own_budget())
+        .http_client(http_client_fn(move |_, _| connector.clone()));
+    let aws = Aws {
+        lambda: aws_sdk_lambda::Client::from_conf(config.build()),
+        ..no_calls()
     };
     (World::new(aws, Vec::new()), requests)
 }

@@ -11,32 +11,51 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::Instant;
 
 use super::clients::Aws;
-use super::errors::call_error;
+use super::errors::{call_error, is_signature_refusal};
 use crate::resource::{CallError, Class, Cx, Result};
 
 /// IAM publishes no figure for the spreading of a role; Terraform waits 2 minutes for IAM and 15 for a function.
 const ROLE_PATIENCE: Duration = Duration::from_mins(10);
 /// For a call on something that was made a moment ago.
 const VISIBILITY_PATIENCE: Duration = Duration::from_secs(20);
+/// The same for IAM and Lambda, which answer "not found" for longer: Terraform waits 2 minutes for IAM.
+pub const SLOW_VISIBILITY_PATIENCE: Duration = Duration::from_mins(2);
 /// For another call on the same resource to end; and of an operation that AWS refuses for its rate, since it last took one.
 const CONFLICT_PATIENCE: Duration = Duration::from_mins(2);
+/// For a DeleteRestApi, of which AWS takes one in 30 s in the whole account: others may tear down their stacks as well.
+const DELETE_API_PATIENCE: Duration = Duration::from_mins(20);
 /// After the first look at something that AWS is still making.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Between two tries, growing from one second by one second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Between two tries while a role spreads, which is what the whole stack waits for.
 const ROLE_PAUSE: Duration = Duration::from_millis(50);
-/// How many of those there are: it is mostly spread in 10 seconds.
+/// A try that took longer carries much code.
+const SLOW_TRY: Duration = Duration::from_secs(1);
+/// How many of the short pauses there are: a role is mostly spread in 10 seconds.
 const ROLE_TRIES: usize = 100;
 
 fn patience(error: &CallError) -> Duration {
     match error.code.as_deref() {
         Some("InvalidParameterValueException") => ROLE_PATIENCE,
+        Some("NoSuchEntity" | "ResourceNotFoundException")
+            if ["iam:", "lambda:"].iter().any(|service| error.operation.starts_with(service)) =>
+        {
+            SLOW_VISIBILITY_PATIENCE
+        }
         Some(
             "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" | "ScopeDoesNotExistException",
         ) => VISIBILITY_PATIENCE,
+        Some("TooManyRequestsException") if error.operation == "apigateway:DeleteRestApi" => {
+            DELETE_API_PATIENCE
+        }
         _ => CONFLICT_PATIENCE,
     }
+}
+
+/// Whether the call waits for IAM to spread a role: what `classify` makes of this code is nothing else.
+fn is_role_spreading(error: &CallError) -> bool {
+    error.class == Class::NotReady && error.code.as_deref() == Some("InvalidParameterValueException")
 }
 
 /// 1 s, 2 s, … up to [`LONGEST_PAUSE`].
@@ -44,11 +63,14 @@ fn pauses() -> impl Iterator<Item = Duration> {
     (1..).map(|seconds| LONGEST_PAUSE.min(Duration::from_secs(seconds)))
 }
 
-/// The pause after so many tries, the last of which ended in this error.
-fn pause_after(error: &CallError, tries: usize) -> Duration {
+/// The pause after so many tries, the last of which took so long and ended in this error.
+fn pause_after(error: &CallError, tries: usize, took: Duration) -> Duration {
+    let longer = || pauses().nth(tries - 1).expect("pauses never end");
     match error.code.as_deref() {
+        // A large zip that goes over the wire each time: not more than half of the time.
+        Some("InvalidParameterValueException") if took > SLOW_TRY => took.max(longer()),
         Some("InvalidParameterValueException") if tries <= ROLE_TRIES => ROLE_PAUSE,
-        _ => pauses().nth(tries - 1).expect("pauses never end"),
+        _ => longer(),
     }
 }
 
@@ -96,12 +118,18 @@ impl Cx<Aws> {
     {
         let began = Instant::now();
         let pace = self.cloud().paces.of(operation);
+        let mut is_signed_again = false;
+        // Held while this call alone asks whether roles have spread.
+        let mut asking = None;
         for tries in 1.. {
             pace.turn().await;
             let sent = Instant::now();
             let failed = match attempt().await {
                 Ok(answer) => {
                     pace.accepted(sent);
+                    if asking.is_some() {
+                        self.cloud().paces.spreading.has_spread();
+                    }
                     return Ok(answer);
                 }
                 Err(failed) => failed,
@@ -112,12 +140,17 @@ impl Cx<Aws> {
             // A throttled call was not executed.
             let is_throttled = error.class == Class::Throttle;
             let since = if is_throttled {
-                pace.refused(sent);
+                pace.refused(sent, error.retry_after);
                 pace.last_accepted(began)
             } else {
                 pace.accepted(sent);
                 began
             };
+            // Nothing was executed, and the answer told the SDK what AWS's clock says.
+            if is_signature_refusal(error.code.as_deref()) && !is_signed_again {
+                is_signed_again = true;
+                continue;
+            }
             let later = is_throttled || error.class == Class::NotReady;
             if !later || since.elapsed() >= patience(error) {
                 return Err(failed);
@@ -127,9 +160,17 @@ impl Cx<Aws> {
                 "{} to be accepted ({code}: {})",
                 error.operation, error.message
             ));
-            if !is_throttled {
-                tokio::time::sleep(pause_after(error, tries)).await;
+            if is_throttled {
+                continue;
             }
+            let took = sent.elapsed();
+            if is_role_spreading(error) && asking.is_none() {
+                asking = self.cloud().paces.spreading.turn().await;
+                if asking.is_none() {
+                    continue;
+                }
+            }
+            tokio::time::sleep(pause_after(error, tries, took)).await;
         }
         unreachable!("tries never end")
     }

@@ -16,6 +16,8 @@ use crate::engine::plan::{self, Change, Field, Plan, Planned, Wish};
 use crate::engine::status::survey;
 use crate::error::{Failure, Kind};
 use crate::graph::Stack;
+use crate::resource::Resource as _;
+use crate::resources::Path;
 use crate::state::State;
 use crate::untrusted::printable;
 use crate::{resources, stack};
@@ -55,6 +57,7 @@ pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failur
         None => session.new_state(&config.stack, OWNER),
     };
     let stack = stack::stack(&config, &session.identity, &state.owner, &packages);
+    warn(&stack, talk);
     let wish = wish(&args.changes, &stack)?;
     let lives = survey(&session.aws_for_a_survey(), resources::revive, &state)
         .await
@@ -88,6 +91,21 @@ pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Wish, Failure> {
         repair: !changes.no_repair,
         unprotect: changes.unprotect,
     })
+}
+
+/// The most paths that API Gateway's default quota of 300 resources an API surely has room for: whether the root counts
+/// is not documented.
+const PATHS: usize = 299;
+
+/// Warns of a quota that this stack may exceed, which a service tells only once it is met.
+pub fn warn(stack: &Stack<Aws>, talk: &Talk) {
+    let paths = stack.steps().iter().filter(|step| step.kind == Path::KIND).count();
+    if paths > PATHS {
+        talk.say(&format!(
+            "warning: the API has {paths} paths; API Gateway's default quota is 300 resources an API, and may count the root: \
+             have it raised (AWS Service Quotas) if `up` fails with LimitExceededException"
+        ));
+    }
 }
 
 /// An error if anything in the plan cannot be done.

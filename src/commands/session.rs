@@ -12,12 +12,13 @@ use tokio::sync::watch;
 
 use super::talk::Talk;
 use crate::aws::clients::{Access, identify, load};
+use crate::aws::errors::is_signature_refusal;
 use crate::aws::{Aws, Identity};
 use crate::cli::Global;
 use crate::config::{Config, Problem, Source, check_stack};
 use crate::error::{Failure, Hint, Kind};
 use crate::package::Package;
-use crate::resource::{Class, Cx, Result, class};
+use crate::resource::{CallError, Class, Cx, Result, class};
 use crate::state::{FORMAT, Holder, Lock, LockError, State, StateError, StateFile};
 use crate::{engine, resources, sandbox};
 
@@ -290,12 +291,26 @@ pub fn unusable(error: anyhow::Error) -> Failure {
     )
 }
 
+/// What to do about credentials that AWS does not accept.
+fn credentials_hint(failure: Failure) -> Failure {
+    let call = (failure.error.iter().flat_map(anyhow::Error::chain))
+        .find_map(|cause| cause.downcast_ref::<CallError>());
+    let code = call.and_then(|call| call.code.clone());
+    if is_signature_refusal(code.as_deref()) {
+        return failure.hinted("set the clock of this machine; AWS allows 5 minutes of difference");
+    }
+    let failure = failure.hinted("sign in again (`aws sso login`), then run the same command");
+    match code.as_deref() {
+        Some("InvalidClientTokenId" | "UnrecognizedClientException") => failure
+            .hinted("or enable the region for the account, if it is one of those that are disabled by default"),
+        _ => failure,
+    }
+}
+
 /// Hints for a failed AWS call.
 pub fn hinted(failure: Failure) -> Failure {
     match failure.error.as_ref().and_then(class) {
-        Some(Class::Credentials) => {
-            failure.hinted("sign in again (`aws sso login`), then run the same command")
-        }
+        Some(Class::Credentials) => credentials_hint(failure),
         Some(Class::Denied) => failure.hinted(
             "the credentials lack the permission that AWS names above: `provision policy` prints all that an operator needs",
         ),

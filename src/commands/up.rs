@@ -55,6 +55,7 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         preflight::check(&session, &config, &packages, talk).await?;
     }
     let stack = stack::stack(&config, &session.identity, &state.owner, &packages);
+    plan::warn(&stack, talk);
     let wish = plan::wish(&args.changes, &stack)?;
     let lives = status::survey(&session.aws_for_a_survey(), resources::revive, &state)
         .await

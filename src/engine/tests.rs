@@ -155,6 +155,7 @@ fn failed(code: &str, class: Class) -> anyhow::Error {
         message: "as told".to_owned(),
         request_id: None,
         class,
+        retry_after: None,
     }
     .into()
 }

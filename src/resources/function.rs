@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::operation::get_function::GetFunctionOutput;
 use aws_sdk_lambda::operation::update_function_configuration::UpdateFunctionConfigurationInput;
 use aws_sdk_lambda::primitives::Blob;
@@ -20,8 +22,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::aws::Aws;
+use crate::aws::clients::CONNECT_TIMEOUT;
+use crate::aws::pace::Uploads;
 use crate::aws::tags::{self, Tags};
-use crate::aws::wait::unless_gone;
+use crate::aws::wait::{SLOW_VISIBILITY_PATIENCE, unless_gone};
 use crate::resource::{CallError, Cx, Resource, Result, Stranger};
 
 /// How long nobody asks for a new function, from the call that makes it.
@@ -187,6 +191,19 @@ impl Function {
         Ok(Blob::new(self.code.0.as_slice()))
     }
 
+    /// How the code is sent: once, for as long as its size takes. The engine, which says so, repeats a lost upload.
+    fn upload(&self) -> aws_sdk_lambda::config::Builder {
+        let attempt = Uploads::attempt_timeout(self.code.0.len());
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(attempt)
+            .operation_timeout(attempt)
+            .build();
+        aws_sdk_lambda::config::Builder::new()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+    }
+
     async fn get(&self, cx: &Cx<Aws>) -> Result<Option<GetFunctionOutput>> {
         let get = || cx.cloud().lambda.get_function().function_name(&self.name).send();
         Ok(unless_gone(cx.call("lambda:GetFunction", get).await)?)
@@ -194,8 +211,15 @@ impl Function {
 
     /// A function cannot be invoked, nor changed, while it is Pending.
     async fn wait_until_active(&self, cx: &Cx<Aws>) -> Result<Output> {
+        let began = Instant::now();
         cx.wait_for("the function to become Active", ACTIVE_DEADLINE, || async {
             let Some(configuration) = self.get(cx).await?.and_then(|answer| answer.configuration) else {
+                ensure!(
+                    began.elapsed() < SLOW_VISIBILITY_PATIENCE,
+                    "Lambda accepted function {} but does not show it {} seconds later",
+                    self.name,
+                    SLOW_VISIBILITY_PATIENCE.as_secs()
+                );
                 return Ok(None);
             };
             match configuration.state() {
@@ -278,14 +302,13 @@ impl Function {
             return Ok(());
         }
         let zip = self.zip()?;
-        let update = || {
-            cx.cloud()
-                .lambda
-                .update_function_code()
+        let update = || async {
+            let _room = cx.cloud().paces.uploads.room(self.code.0.len()).await;
+            let update = (cx.cloud().lambda.update_function_code())
                 .function_name(&self.name)
                 .zip_file(zip.clone())
-                .architectures(Architecture::from(self.architecture.as_str()))
-                .send()
+                .architectures(Architecture::from(self.architecture.as_str()));
+            update.customize().config_override(self.upload()).send().await
         };
         cx.call("lambda:UpdateFunctionCode", update).await?;
         self.wait_until_updated(cx).await
@@ -349,7 +372,8 @@ impl Resource for Function {
         let code = FunctionCode::builder().zip_file(self.zip()?).build();
         let environment = self.environment()?;
         let sent = Cell::new(Instant::now());
-        let create = || {
+        let create = || async {
+            let _room = cx.cloud().paces.uploads.room(self.code.0.len()).await;
             sent.set(Instant::now());
             cx.cloud()
                 .lambda
@@ -364,7 +388,10 @@ impl Resource for Function {
                 .code(code.clone())
                 .environment(environment.clone())
                 .set_tags(Some(tags::map(&self.tags)))
+                .customize()
+                .config_override(self.upload())
                 .send()
+                .await
         };
         let made = cx.call("lambda:CreateFunction", create).await;
         let made = made.map_err(|error| self.without_values(error))?;
@@ -441,6 +468,7 @@ impl Resource for Function {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::sync::atomic::Ordering;
 
     use aws_sdk_lambda::Client as Sdk;
     use aws_sdk_lambda::operation::update_function_code::UpdateFunctionCodeInput;
@@ -451,7 +479,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        always, failed, lambda, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
+        always, failed, lambda, ok, on, our_tags, our_tags_and_more, refused, slow_lambda, strangers_tags,
     };
     use crate::resource::{Class, is_stranger};
 
@@ -618,6 +646,87 @@ mod tests {
         let (_, text) = failed(desired().create(&cx).await);
         assert!(text.contains(UNASSUMABLE), "{text}");
         assert!(began.elapsed() <= Duration::from_mins(11));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_roles_spread_one_function_asks_for_all() {
+        let began = Instant::now();
+        let create = always!(
+            Sdk::create_function,
+            if began.elapsed() < Duration::from_secs(4) {
+                refused(400, "InvalidParameterValueException", UNASSUMABLE)
+            } else {
+                ok(live("Active", &our_tags())["Configuration"].clone())
+            }
+        );
+        let cx = lambda([create.clone()]);
+        let functions: Vec<Function> = (0..32).map(|_| desired()).collect();
+        let made = futures_util::future::join_all(functions.iter().map(|function| function.create(&cx))).await;
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+        // The one that asks needs 100 tries; all others one before and one after.
+        assert!(create.num_calls() < 100 + 3 * 32, "{} requests", create.num_calls());
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+
+    fn of_size(bytes: usize) -> Function {
+        Function {
+            code: Code(Rc::new(vec![0; bytes])),
+            ..desired()
+        }
+    }
+
+    fn active() -> HttpResponse {
+        ok(live("Active", &our_tags())["Configuration"].clone())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_may_take_as_long_as_2_mbit_a_second_need() {
+        // 50 MiB, a third more in base64.
+        let needs = Duration::from_secs(50 * 1024 * 1024 * 8 * 4 / 3 / 2_000_000);
+        let (cx, requests) = slow_lambda(needs, active);
+        assert_eq!(of_size(50 * 1024 * 1024).create(&cx).await.unwrap().arn, ARN);
+        assert_eq!(requests.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn uploads_that_do_not_fit_the_line_go_one_after_the_other() {
+        let began = Instant::now();
+        let (cx, requests) = slow_lambda(Duration::from_secs(30), active);
+        let functions = [of_size(6 << 20), of_size(6 << 20), of_size(1 << 20), of_size(1 << 20)];
+        let made = futures_util::future::join_all(functions.iter().map(|function| function.create(&cx))).await;
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+        assert_eq!(requests.load(Ordering::SeqCst), 4);
+        assert_eq!(began.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_upload_is_not_repeated_without_a_word() {
+        for size in [2, 9 << 20] {
+            let began = Instant::now();
+            let (cx, requests) = slow_lambda(Duration::from_hours(10), active);
+            let (class, text) = failed(of_size(size).create(&cx).await);
+            assert_eq!(class, Some(Class::Ambiguous), "{text}");
+            assert_eq!(requests.load(Ordering::SeqCst), 1);
+            assert_eq!(began.elapsed().as_secs(), Uploads::attempt_timeout(size).as_secs());
+            let before = Function {
+                code_sha256: "b2xk".to_owned(),
+                ..desired()
+            };
+            let (class, text) = failed(of_size(size).update(&cx, &before, out()).await);
+            assert_eq!((class, requests.load(Ordering::SeqCst)), (Some(Class::Ambiguous), 2), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_function_that_lambda_does_not_show_is_waited_for_two_minutes() {
+        let began = Instant::now();
+        let cx = lambda([
+            on!(Sdk::create_function, ok(live("Pending", &our_tags())["Configuration"].clone())),
+            always!(Sdk::get_function, gone()),
+        ]);
+        let text = format!("{:#}", desired().create(&cx).await.unwrap_err());
+        assert!(text.contains("does not show it 120 seconds later"), "{text}");
+        assert_eq!(began.elapsed().as_secs() / 60, 2);
     }
 
     #[tokio::test(start_paused = true)]

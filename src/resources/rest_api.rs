@@ -169,6 +169,7 @@ mod tests {
 
     use aws_sdk_apigateway::Client as Sdk;
     use aws_smithy_mocks::Rule;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use serde_json::json;
 
     use super::*;
@@ -347,12 +348,66 @@ mod tests {
         )]);
         let (class, text) = failed(desired().delete(&cx, &out()).await);
         assert_eq!(class, Some(Class::Throttle), "{text}");
-        assert!(
-            began.elapsed() < std::time::Duration::from_mins(6),
-            "{:?}",
-            began.elapsed()
-        );
+        let minutes = began.elapsed().as_secs() / 60;
+        assert_eq!(minutes, 20, "{:?}", began.elapsed());
         assert!(cx.waits()[0].contains("Too Many Requests"), "{:?}", cx.waits());
+    }
+
+    fn after(seconds: &'static str, mut answer: HttpResponse) -> HttpResponse {
+        answer.headers_mut().insert("retry-after", seconds);
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quota_is_final_unless_aws_says_when_to_come_again() {
+        let full = || {
+            refused(
+                429,
+                "LimitExceededException",
+                "Maximum number of REST APIs has been reached.",
+            )
+        };
+        let create = attempts!(Sdk::create_rest_api, full(), ok(live("a1b2c3", &our_tags())));
+        let cx = apigateway([create.clone()]);
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!((class, create.num_calls()), (Some(Class::Refused), 1), "{text}");
+
+        let began = tokio::time::Instant::now();
+        let cx = apigateway([attempts!(
+            Sdk::create_rest_api,
+            after("7", full()),
+            ok(live("a1b2c3", &our_tags()))
+        )]);
+        assert_eq!(desired().create(&cx).await.unwrap().id, "a1b2c3");
+        assert_eq!(began.elapsed().as_secs(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signature_that_is_refused_is_made_again_once_and_the_clock_is_named() {
+        let late = || {
+            let mut answer = refused(
+                403,
+                "InvalidSignatureException",
+                "Signature expired: 20261125T000000Z is now earlier than 20261125T001000Z",
+            );
+            let date = std::time::SystemTime::now() + std::time::Duration::from_secs(15 * 60 + 30);
+            let date = aws_smithy_types::DateTime::from(date);
+            let date = date.fmt(aws_smithy_types::date_time::Format::HttpDate).unwrap();
+            answer.headers_mut().insert("date", date);
+            answer
+        };
+        // The create itself, which is not repeated by the SDK.
+        let create = attempts!(Sdk::create_rest_api, late(), ok(live("a1b2c3", &our_tags())));
+        let cx = apigateway([create.clone()]);
+        assert_eq!(desired().create(&cx).await.unwrap().id, "a1b2c3");
+        assert_eq!(create.num_calls(), 2);
+
+        let create = always!(Sdk::create_rest_api, late());
+        let cx = apigateway([create.clone()]);
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!((class, create.num_calls()), (Some(Class::Credentials), 2), "{text}");
+        let clock = "the clock of this machine is 15 min ";
+        assert!(text.contains(clock) && text.contains(" s behind the clock of AWS"), "{text}");
     }
 
     fn patched(path: &'static str, value: &'static str) -> Rule {
