@@ -222,8 +222,7 @@ impl Aws {
     pub fn new(config: &SdkConfig, identity: &Identity, log: Option<&CallLog>) -> Self {
         macro_rules! client {
             ($sdk:ident) => {{
-                let mut builder =
-                    $sdk::config::Builder::from(config).retry_classifier(ThrottlesArePaced);
+                let mut builder = $sdk::config::Builder::from(config).retry_classifier(ThrottlesArePaced);
                 if let Some(log) = log {
                     builder = builder.interceptor(log.clone());
                 }

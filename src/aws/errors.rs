@@ -87,7 +87,10 @@ fn retry_after(answer: &HttpResponse) -> Option<Duration> {
 /// How far this machine's clock is from AWS's; `None` if no signature fails for that (AWS allows 5 minutes).
 fn clock_difference(answer: &HttpResponse) -> Option<String> {
     let theirs = DateTime::from_str(answer.headers().get("date")?, Format::HttpDate).ok()?;
-    let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    let ours = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()?
+        .as_secs();
     let difference = theirs.secs().checked_sub(i64::try_from(ours).ok()?)?;
     let side = if difference > 0 { "behind" } else { "ahead of" };
     let seconds = difference.unsigned_abs();

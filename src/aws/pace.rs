@@ -86,7 +86,9 @@ impl Uploads {
     /// How long one attempt to send `bytes` may take: a minute, and the time that they, or all that may be under way beside
     /// them, take at 1 Mbit/s (base64 makes four bytes of three).
     pub fn attempt_timeout(bytes: usize) -> Duration {
-        let kib = u64::try_from(bytes / 1024).unwrap_or(u64::MAX).max(UPLOADS_AT_ONCE.into());
+        let kib = u64::try_from(bytes / 1024)
+            .unwrap_or(u64::MAX)
+            .max(UPLOADS_AT_ONCE.into());
         let bits = kib.saturating_mul(1024 * 8 * 4 / 3);
         Duration::from_mins(1) + Duration::from_secs(bits / 1_000_000)
     }

@@ -39,7 +39,9 @@ fn patience(error: &CallError) -> Duration {
     match error.code.as_deref() {
         Some("InvalidParameterValueException") => ROLE_PATIENCE,
         Some("NoSuchEntity" | "ResourceNotFoundException")
-            if ["iam:", "lambda:"].iter().any(|service| error.operation.starts_with(service)) =>
+            if ["iam:", "lambda:"]
+                .iter()
+                .any(|service| error.operation.starts_with(service)) =>
         {
             SLOW_VISIBILITY_PATIENCE
         }

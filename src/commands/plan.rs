@@ -99,7 +99,11 @@ const PATHS: usize = 299;
 
 /// Warns of a quota that this stack may exceed, which a service tells only once it is met.
 pub fn warn(stack: &Stack<Aws>, talk: &Talk) {
-    let paths = stack.steps().iter().filter(|step| step.kind == Path::KIND).count();
+    let paths = stack
+        .steps()
+        .iter()
+        .filter(|step| step.kind == Path::KIND)
+        .count();
     if paths > PATHS {
         talk.say(&format!(
             "warning: the API has {paths} paths; API Gateway's default quota is 300 resources an API, and may count the root: \

@@ -301,8 +301,9 @@ fn credentials_hint(failure: Failure) -> Failure {
     }
     let failure = failure.hinted("sign in again (`aws sso login`), then run the same command");
     match code.as_deref() {
-        Some("InvalidClientTokenId" | "UnrecognizedClientException") => failure
-            .hinted("or enable the region for the account, if it is one of those that are disabled by default"),
+        Some("InvalidClientTokenId" | "UnrecognizedClientException") => failure.hinted(
+            "or enable the region for the account, if it is one of those that are disabled by default",
+        ),
         _ => failure,
     }
 }
