@@ -336,6 +336,9 @@ pub enum SandboxAction {
     },
     /// Stop it; its content stays
     Stop,
-    /// Say whether it runs, and where; exit 3 if it does not
+    /// Say whether it runs, where, and with which credentials; exit 3 if it does not
+    ///
+    /// Prints the environment variables with which other AWS tools reach it. AWS_ACCESS_KEY_ID is a secret: whoever has
+    /// it can run code as you.
     Status,
 }

@@ -225,7 +225,8 @@ pub fn http_client(url: &str) -> anyhow::Result<Client> {
     Ok(builder.build()?)
 }
 
-fn is_loopback(url: &str) -> bool {
+/// Whether this URL's host is this machine, by its name or address.
+pub fn is_loopback(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
     let host = url.host_str().unwrap_or_default();
     let address = host

@@ -167,7 +167,7 @@ impl World {
             .spawn()
             .unwrap();
         let endpoint = format!("http://127.0.0.1:{port}");
-        let proxy = Proxy::start(&endpoint);
+        let proxy = Proxy::start_signed(&endpoint);
         for (name, code) in [("lambda", 1), ("lambda2", 2)] {
             let folder = place.path().join(name);
             fs_err::create_dir(&folder).unwrap();

@@ -5,12 +5,17 @@
 mod support;
 
 use std::fs::Permissions;
-use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
 
 use serde_json::{Value, json};
-use support::{Hand, Place, get};
+use support::proxy::Proxy;
+use support::{Hand, Place, Run, get};
 
 fn record(place: &Place) -> Value {
     serde_json::from_str(&fs_err::read_to_string(place.path().join("state/sandbox/server.json")).unwrap())
@@ -181,9 +186,7 @@ fn an_installation_that_was_cut_off_or_fails_is_not_used() {
             .env("PIP_INDEX_URL", "http://127.0.0.1:1/")
             .env("PIP_EXTRA_INDEX_URL", "http://127.0.0.1:1/")
             .env("PIP_FIND_LINKS", "")
-            .env("PIP_NO_CACHE_DIR", "1")
             .env("PIP_RETRIES", "0")
-            .env("PIP_CONFIG_FILE", "/dev/null")
             .output()
             .unwrap()
     };
@@ -267,7 +270,7 @@ fn a_killed_emulator_is_started_again_where_it_was_or_says_who_is_in_the_way() {
         .unwrap();
     assert!(killed.success());
     while is_running(&process) {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     place.run(&["sandbox", "status"]).code(3);
     assert_eq!(place.emulator(), endpoint);
@@ -342,12 +345,12 @@ fn a_node_that_does_not_run_is_told() {
 #[test]
 fn a_proxy_for_the_world_outside_is_not_asked_for_the_sandbox() {
     let place = Place::new();
-    for args in [
-        &["up", "--sandbox", "-q"][..],
-        &["call", "GET", "/user", "--sandbox"],
-        &["down", "--sandbox", "--yes"],
-    ] {
-        let mut command = place.command(args);
+    let endpoint = place.emulator();
+    let up_and_down = [&["up", "-q"][..], &["call", "GET", "/user"], &["down", "--yes"]];
+    let sandbox = up_and_down.map(|args| place.command(&[args, &["--sandbox"]].concat()));
+    // As for every other endpoint on this machine.
+    let loopback = up_and_down.map(|args| place.at(&endpoint, args));
+    for mut command in sandbox.into_iter().chain(loopback) {
         for name in [
             "HTTP_PROXY",
             "http_proxy",
@@ -358,6 +361,423 @@ fn a_proxy_for_the_world_outside_is_not_asked_for_the_sandbox() {
             // Nobody listens there.
             command.env(name, "http://127.0.0.1:1");
         }
-        support::Run::from(command.output().unwrap()).ok();
+        Run::from(command.output().unwrap()).ok();
     }
+}
+
+/// The whole answer to a request that is sent as it is written here, but for its end.
+fn ask(endpoint: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).unwrap();
+    let request = format!("{request}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn signed(key: &str, service: &str) -> String {
+    let scope = format!("{key}/20260101/us-east-1/{service}/aws4_request");
+    format!("authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0")
+}
+
+#[test]
+fn only_requests_with_the_token_reach_the_emulators_aws() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    let outputs = place.run(&["up", "--sandbox", "--json"]).ok();
+    let outputs = outputs.events().pop().unwrap()["outputs"].take();
+    let path = |url: &str| {
+        outputs[url]
+            .as_str()
+            .unwrap()
+            .strip_prefix(&endpoint)
+            .unwrap()
+            .to_owned()
+    };
+    let pool = outputs["user_pool_id"].as_str().unwrap();
+    let host = format!("host: {}", endpoint.strip_prefix("http://").unwrap());
+    let target = "x-amz-target: AWSCognitoIdentityProviderService.ListUserPools";
+    let token = support::token(&endpoint);
+
+    // Another user of this machine, who can also write what looks like a call that is let in.
+    let pools = |path: &str, key: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\n{host}\r\n{target}\r\n{}",
+            signed(key, "cognito-idp")
+        )
+    };
+    let mut refused = vec![
+        pools("/", "nobody"),
+        pools("/", "123456789012"),
+        pools("/", ""),
+        pools("/x/.well-known/jwks.json", "nobody"),
+        pools("/restapis/x/prod/_user_request_%0A", "nobody"),
+        pools("/restapis/x/prod/_user_request_x/", "nobody"),
+        pools("/restapis//prod/_user_request_/", "nobody"),
+        pools("/oauth2/token", "nobody"),
+    ];
+    for request in [
+        "GET /2015-03-31/functions",
+        "POST /2015-03-31/functions/x/invocations",
+        "GET /restapis",
+        "GET /restapis/x/prod/_user_request_/@connections/y",
+        "GET /?Action=ListRoles&Version=2010-05-08",
+        "GET /_ministack/health",
+        "POST /_ministack/reset",
+        "POST /_ministack/config",
+        "OPTIONS /",
+    ] {
+        refused.push(format!("{request} HTTP/1.1\r\n{host}"));
+    }
+    // A web page that got hold of the token is refused nevertheless.
+    refused.extend([
+        format!("{}\r\norigin: http://web.example", pools("/", &token)),
+        format!("{}\r\norigin: {endpoint}", pools("/", &token)),
+        pools("/", &token).replace(&host, "host: web.example"),
+        pools("/", &token).replace(&host, "host: x.execute-api.localhost"),
+        format!("GET {}/user HTTP/1.1\r\nhost: web.example", path("api_url")),
+        format!("GET {}/user HTTP/1.1\r\n{host}\r\norigin: null", path("api_url")),
+    ]);
+    for request in refused {
+        let answer = ask(&endpoint, &request);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{request}\n\n{answer}");
+        assert!(
+            !answer.to_lowercase().contains("access-control"),
+            "{request}\n\n{answer}"
+        );
+    }
+    let answer = ask(&endpoint, &pools("/", &token));
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains(pool),
+        "{answer}"
+    );
+    assert!(!answer.to_lowercase().contains("access-control"), "{answer}");
+
+    // What AWS asks for no AWS credentials; never another service, whatever the headers say.
+    for (request, status, word) in [
+        (format!("GET {}/user", path("api_url")), 401, "Unauthorized"),
+        (
+            format!("POST {}", path("token_url")),
+            400,
+            "unsupported_grant_type",
+        ),
+        (format!("GET /{pool}/.well-known/jwks.json"), 200, "RSA"),
+        (
+            format!("GET /{pool}/.well-known/openid-configuration"),
+            200,
+            "jwks_uri",
+        ),
+    ] {
+        for disguise in [
+            host.clone(),
+            format!("{host}\r\n{target}\r\n{}", signed("nobody", "cognito-idp")),
+        ] {
+            let answer = ask(&endpoint, &format!("{request} HTTP/1.1\r\n{disguise}"));
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(word),
+                "{request}\n\n{answer}"
+            );
+            assert!(
+                !answer.to_lowercase().contains("access-control"),
+                "{request}\n\n{answer}"
+            );
+        }
+    }
+    place.run(&["status", "--sandbox"]).ok();
+    place.run(&["verify", "--sandbox"]).ok();
+
+    let mode = |file: &str| {
+        let metadata = fs_err::metadata(place.path().join("state/sandbox").join(file)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!((mode("token"), mode("")), (0o600, 0o700));
+}
+
+#[test]
+fn what_status_prints_lets_other_tools_in_and_says_so_to_those_without_it() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    place.run(&["up", "--sandbox", "-q"]).ok();
+    let printed = place
+        .run(&["sandbox", "status", "--region", "us-east-1"])
+        .ok()
+        .stdout;
+    let variables: Vec<(&str, &str)> = (printed.lines())
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        names,
+        [
+            "AWS_ENDPOINT_URL",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_REGION"
+        ]
+    );
+    assert_eq!(variables[0].1, endpoint);
+    let json = place.run(&["sandbox", "status", "--json"]).ok().json();
+    for (name, value) in &variables {
+        assert_eq!(json["environment"][name], *value);
+    }
+    let status = |key: Option<&str>| {
+        let mut command = place.command(&["status", "--state-dir", "state/sandbox"]);
+        command.envs(variables.iter().copied());
+        if let Some(key) = key {
+            command.env("AWS_ACCESS_KEY_ID", key);
+        }
+        Run::from(command.output().unwrap())
+    };
+    status(None).ok();
+    let run = status(Some("nobody")).code(1);
+    assert!(
+        run.stderr.contains("run `provision sandbox status` to see it"),
+        "{}",
+        run.stderr
+    );
+    // Only `status` shows it.
+    let start = place.run(&["sandbox", "start", "--json"]).ok();
+    assert!(!start.stdout.contains(variables[1].1), "{}", start.stdout);
+}
+
+#[test]
+fn a_function_may_call_the_sandbox_as_it_may_call_aws() {
+    let place = Place::new();
+    fs_err::create_dir(place.path().join("code")).unwrap();
+    let code = r"export const handler = async () => {
+        const { AWS_ENDPOINT_URL: url, AWS_ACCESS_KEY_ID: key } = process.env;
+        const scope = `${key}/20260101/us-east-1/lambda/aws4_request`;
+        const authorization = `AWS4-HMAC-SHA256 Credential=${scope}, SignedHeaders=host, Signature=0`;
+        const answer = await fetch(`${url}/2015-03-31/functions`, { headers: { authorization } });
+        return { statusCode: answer.status, body: await answer.text() };
+    };";
+    fs_err::write(place.path().join("code/index.mjs"), code).unwrap();
+    let configuration = r#"
+[stack]
+name = "calls"
+
+[resource_servers.calls.scopes]
+read = "Read"
+
+[clients.app]
+scopes = ["calls/read"]
+
+[functions.calls]
+source = "code"
+runtime = "nodejs22.x"
+handler = "index.handler"
+
+[routes]
+"GET /functions" = { function = "calls", scopes = ["calls/read"] }
+"#;
+    fs_err::write(place.path().join("provision.toml"), configuration).unwrap();
+    place.run(&["up", "--sandbox", "-q"]).ok();
+    let run = place.run(&["call", "GET", "/functions", "--sandbox"]).ok();
+    assert_eq!(run.json()["Functions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_emulator_without_a_token_is_started_again_and_keeps_its_content() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    place.run(&["up", "--sandbox", "-q"]).ok();
+    let before = record(&place)["process"].clone();
+    let file = place.path().join("state/sandbox/token");
+    let token = fs_err::read_to_string(&file).unwrap();
+    // As an earlier version left it.
+    fs_err::remove_file(&file).unwrap();
+    place.run(&["sandbox", "status"]).code(3);
+    place.run(&["status", "--sandbox"]).ok();
+    assert_ne!(record(&place)["process"], before);
+    assert_ne!(fs_err::read_to_string(&file).unwrap(), token);
+    assert_eq!(place.emulator(), endpoint);
+    place.run(&["down", "--sandbox", "--yes"]).ok();
+    let hand = Hand {
+        endpoint,
+        region: "us-east-1",
+    };
+    hand.assert_nothing("after down");
+}
+
+/// A program that takes itself for Python, and comes to an end as the emulator once `taken` is there.
+fn pretended_python(place: &Place, import: i32) -> PathBuf {
+    let python = place.path().join("python");
+    let folder = place.path().display();
+    let script = format!(
+        r#"#!/bin/sh
+for last; do :; done
+case "$*" in
+*version_info*) echo 3 12 ;;
+*"-m venv"*) mkdir -p "$last/bin" && cp "$0" "$last/bin/python" ;;
+*"-m pip"*) ;;
+*"import cryptography"*) exit {import} ;;
+*)
+    echo "$GATEWAY_PORT" > '{folder}/port.new' && mv '{folder}/port.new' '{folder}/port'
+    until [ -e '{folder}/taken' ]; do sleep 0.1; done
+    exit 1
+    ;;
+esac
+"#
+    );
+    fs_err::write(&python, script).unwrap();
+    fs_err::set_permissions(&python, Permissions::from_mode(0o755)).unwrap();
+    python
+}
+
+#[test]
+fn a_stranger_who_takes_the_port_before_the_emulator_is_told_nothing() {
+    let place = Place::new();
+    let mut up = place.command(&["up", "--sandbox", "-q"]);
+    let mut up = up
+        .env("PROVISION_PYTHON", pretended_python(&place, 0))
+        .env("PROVISION_CACHE_DIR", place.path().join("cache"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let port = place.path().join("port");
+    while !port.exists() {
+        assert_eq!(
+            up.try_wait().unwrap(),
+            None,
+            "it has started what it takes for the emulator"
+        );
+        thread::yield_now();
+    }
+    let port = fs_err::read_to_string(port).unwrap();
+    let stranger = TcpListener::bind(format!("127.0.0.1:{}", port.trim())).unwrap();
+    let (tell, heard) = channel();
+    thread::spawn(move || {
+        for mut client in stranger.incoming().flatten() {
+            let mut request = vec![0; 16 * 1024];
+            let length = client.read(&mut request).unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            drop(client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"));
+            if tell.send(request).is_err() {
+                return;
+            }
+        }
+    });
+    let first = heard.recv().unwrap();
+    fs_err::write(place.path().join("taken"), "").unwrap();
+    let run = Run::from(up.wait_with_output().unwrap()).code(1);
+    assert!(
+        run.stderr.contains("the emulator ended at once"),
+        "{}",
+        run.stderr
+    );
+    let token = fs_err::read_to_string(place.path().join("state/sandbox/token")).unwrap();
+    for request in std::iter::once(first).chain(heard.try_iter()) {
+        assert!(request.starts_with("GET /_provision/proof "), "{request}");
+        assert!(!request.contains(&token), "{request}");
+    }
+}
+
+#[test]
+fn another_sandboxs_proof_does_not_do() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place.emulator());
+    place.run(&["sandbox", "status"]).ok();
+    let mut record = record(&place);
+    let port: u16 = proxy.endpoint.rsplit(':').next().unwrap().parse().unwrap();
+    record["port"] = port.into();
+    fs_err::write(place.path().join("state/sandbox/server.json"), record.to_string()).unwrap();
+    place.run(&["sandbox", "status"]).code(3);
+    assert_eq!(proxy.take().len(), 1);
+}
+
+#[test]
+fn nothing_is_imported_from_the_working_folder() {
+    let place = Place::new();
+    let sandbox = place.path().join("state/sandbox");
+    fs_err::create_dir_all(&sandbox).unwrap();
+    fs_err::create_dir(place.path().join("pip")).unwrap();
+    let imported = place.path().join("imported");
+    let code = format!(
+        "open({:?}, 'w')\nraise SystemExit('imported')",
+        imported.display().to_string()
+    );
+    for module in ["secrets.py", "hmac.py", "hypercorn.py"] {
+        fs_err::write(sandbox.join(module), &code).unwrap();
+    }
+    for module in ["venv.py", "sysconfig.py", "pip/__init__.py", "pip/__main__.py"] {
+        fs_err::write(place.path().join(module), &code).unwrap();
+    }
+    place.emulator();
+    let configuration = place.path().join(".config/pip/pip.conf");
+    fs_err::create_dir_all(configuration.parent().unwrap()).unwrap();
+    // The index that the user has chosen. Nobody serves it, so that the installation fails at once.
+    let index =
+        "[global]\nindex-url = http://127.0.0.1:1/\nextra-index-url = http://127.0.0.1:1/\nretries = 0\n";
+    fs_err::write(configuration, index).unwrap();
+    let written = place.path().join("written");
+    let mut install = place.command(&["sandbox", "start", "--state-dir", "other"]);
+    let mut sources: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+    sources.retain(|name| name.to_string_lossy().starts_with("PIP_"));
+    for name in sources {
+        install.env_remove(name);
+    }
+    let run = install
+        .env("HOME", place.path())
+        .env_remove("XDG_CONFIG_HOME")
+        .env("PROVISION_CACHE_DIR", place.path().join("cache"))
+        .env("PYTHONPATH", place.path())
+        .env("PIP_LOG", &written)
+        .env("PIP_PYTHON", "/bin/false")
+        .output()
+        .unwrap();
+    let run = Run::from(run).code(1);
+    assert!(
+        run.stderr
+            .contains("error: cannot install the emulator\ncaused by: "),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("No matching distribution"), "{}", run.stderr);
+    assert!(!imported.exists() && !written.exists());
+}
+
+#[test]
+fn an_environment_without_the_emulator_is_not_complete() {
+    let place = Place::new();
+    for _ in 0..2 {
+        let run = place
+            .command(&["sandbox", "start"])
+            .env("PROVISION_PYTHON", pretended_python(&place, 1))
+            .env("PROVISION_CACHE_DIR", place.path().join("cache"))
+            .output()
+            .unwrap();
+        let run = Run::from(run).code(1);
+        assert!(run.stderr.contains("installing the sandbox"), "{}", run.stderr);
+        assert!(
+            run.stderr
+                .contains("error: cannot import the emulator that pip has installed"),
+            "{}",
+            run.stderr
+        );
+    }
+}
+
+#[test]
+fn the_target_of_a_symbolic_link_keeps_its_mode() {
+    let place = Place::new();
+    let target = place.path().join("shared");
+    fs_err::create_dir(&target).unwrap();
+    fs_err::create_dir(place.path().join("state")).unwrap();
+    symlink(&target, place.path().join("state/sandbox")).unwrap();
+    let mode = |mode| fs_err::set_permissions(&target, Permissions::from_mode(mode)).unwrap();
+    mode(0o755);
+    let run = place.run(&["sandbox", "start"]).code(2);
+    assert!(
+        run.stderr
+            .starts_with("error: cannot keep the sandbox in state/sandbox: it is a symbolic link to "),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("hint: run `chmod 700 "), "{}", run.stderr);
+    assert_eq!(
+        fs_err::metadata(&target).unwrap().permissions().mode() & 0o777,
+        0o755
+    );
+    mode(0o700);
+    place.emulator();
 }

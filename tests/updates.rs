@@ -22,8 +22,8 @@ use support::Place;
 
 async fn cloud(endpoint: String) -> Cx<Aws> {
     let access = Access {
+        sandbox: Some(support::token(&endpoint).into()),
         endpoint: Some(endpoint),
-        sandbox: true,
         ..Access::default()
     };
     let config = load(&access).await.unwrap();

@@ -210,13 +210,18 @@ impl Bench {
             .enable_all()
             .build()
             .unwrap();
+        let signed = format!(
+            "AWS4-HMAC-SHA256 Credential={}/20260101/eu-west-1/sts/aws4_request",
+            support::token(&self.emulator)
+        );
         let each = |endpoint: &str| {
             let url = format!("{endpoint}/_ministack/health");
             runtime.block_on(async {
                 let http = reqwest::Client::builder().no_proxy().build().unwrap();
                 let began = Instant::now();
                 for _ in 0..2000 {
-                    http.get(&url).send().await.unwrap().bytes().await.unwrap();
+                    let call = http.get(&url).header("authorization", &signed);
+                    call.send().await.unwrap().bytes().await.unwrap();
                 }
                 millis(began.elapsed()) / 2000.0
             })

@@ -170,7 +170,7 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
         let (answer, due) = match refusal {
             Some(answer) => (answer, arrived + latency.call),
             None => (
-                forward(&bytes, shared).await?,
+                forward(&with_host(&bytes, &shared.upstream)?, shared).await?,
                 arrived + latency.of(&request.operation),
             ),
         };
@@ -195,6 +195,17 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
         }
         client.write_all(&answer).await.ok()?;
     }
+}
+
+/// The request as the emulator takes it: it answers to no other name than its own.
+fn with_host(request: &[u8], host: &str) -> Option<Vec<u8>> {
+    let end = request.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let lines = std::str::from_utf8(&request[..end]).ok()?.split("\r\n");
+    let kept: Vec<&str> = lines
+        .filter(|line| !line.to_ascii_lowercase().starts_with("host:"))
+        .collect();
+    let head = format!("{}\r\nhost: {host}", kept.join("\r\n"));
+    Some([head.as_bytes(), &request[end..]].concat())
 }
 
 /// AWS's refusal, where it would refuse.

@@ -20,14 +20,21 @@ use aws_smithy_runtime_api::client::retries::classifiers::{
 };
 use aws_smithy_types::retry::{ErrorKind, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::call_log::CallLog;
 use super::errors::{call_error, is_signature_refusal};
 use super::pace::Paces;
 use super::survey::Survey;
 use crate::error::Failure;
+use crate::oauth::is_loopback;
 use crate::resource::Class;
+
+/// The sandbox's region where none is given.
+pub const SANDBOX_REGION: &str = "us-east-1";
+
+/// The secret access key that goes with the sandbox's token: the sandbox does not look at signatures.
+pub const SANDBOX_SECRET: &str = "sandbox";
 
 /// Where a call may be repeated and AWS answers 5xx or not at all: with random back-off up to one second, up to twenty in
 /// the end, this takes about a minute.
@@ -40,7 +47,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDENTIFY_ATTEMPTS: u32 = 4;
 
 /// What the command line says about how to reach AWS.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Access {
     /// `--region`; else the usual AWS sources.
     pub region: Option<String>,
@@ -48,8 +55,8 @@ pub struct Access {
     pub profile: Option<String>,
     /// `--endpoint-url`, or the sandbox; else the usual AWS sources.
     pub endpoint: Option<String>,
-    /// Sign with credentials that mean nothing, as the sandbox wants none.
-    pub sandbox: bool,
+    /// The access key id that the sandbox lets in; `None` where the usual AWS sources say.
+    pub sandbox: Option<SecretString>,
 }
 
 /// Who the credentials belong to and where they are used.
@@ -115,8 +122,8 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
         .timeout_config(timeouts());
     if let Some(region) = &access.region {
         loader = loader.region(Region::new(region.clone()));
-    } else if access.sandbox {
-        loader = loader.region(Region::new("us-east-1"));
+    } else if access.sandbox.is_some() {
+        loader = loader.region(Region::new(SANDBOX_REGION));
     }
     if let Some(profile) = &access.profile {
         loader = loader.profile_name(profile);
@@ -124,13 +131,15 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
     if let Some(endpoint) = &access.endpoint {
         loader = loader.endpoint_url(endpoint);
     }
-    if access.sandbox {
-        // An access key of 12 digits would choose an account; any other means the emulator's default one.
-        let nobody = aws_sdk_sts::config::Credentials::new("sandbox", "sandbox", None, None, "sandbox");
-        loader = loader.credentials_provider(nobody);
-        loader = loader.http_client(without_proxy());
+    if let Some(key) = &access.sandbox {
+        let key = key.expose_secret();
+        let credentials = aws_sdk_sts::config::Credentials::new(key, SANDBOX_SECRET, None, None, "sandbox");
+        loader = loader.credentials_provider(credentials);
     }
-    let config = loader.load().await;
+    let mut config = loader.load().await;
+    if config.endpoint_url().is_some_and(is_loopback) {
+        config = config.into_builder().http_client(without_proxy()).build();
+    }
     if config.region().is_none() {
         return Err(Failure::usage("no AWS region is configured")
             .hinted("pass --region, or set AWS_REGION, or `region` in the profile")
@@ -139,7 +148,7 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
     Ok(config)
 }
 
-/// For the sandbox: a proxy for the world outside does not reach this machine's loopback.
+/// For this machine: a proxy for the world outside does not reach its loopback, and must not see what is sent there.
 fn without_proxy() -> SharedHttpClient {
     let connector = Connector::builder()
         .proxy_config(ProxyConfig::disabled())

@@ -2,9 +2,11 @@
 //!
 //! Must not touch a stack.
 
-use serde_json::json;
+use secrecy::ExposeSecret;
+use serde_json::{Map, json};
 
 use super::talk::Talk;
+use crate::aws::clients::{SANDBOX_REGION, SANDBOX_SECRET};
 use crate::cli::{Global, SandboxAction};
 use crate::error::{Failure, Kind};
 use crate::sandbox::{self, Sandbox, Settings};
@@ -19,7 +21,7 @@ pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result
     match action {
         SandboxAction::Start { port } => {
             let running = sandbox::start(&settings(*port), &|line| talk.say(line)).await?;
-            print(talk, Some(&running));
+            print(talk, Some(&running), &[]);
             Ok(())
         }
         SandboxAction::Stop => {
@@ -30,13 +32,16 @@ pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result
                 "the sandbox was not running"
             });
             if talk.is_json() {
-                print(talk, None);
+                print(talk, None, &[]);
             }
             Ok(())
         }
         SandboxAction::Status => {
             let running = sandbox::status(&settings(None)).await?;
-            print(talk, running.as_ref());
+            let environment = running
+                .as_ref()
+                .map(|sandbox| environment(sandbox, global.region.as_deref()));
+            print(talk, running.as_ref(), environment.as_ref().map_or(&[], |it| it));
             match running {
                 Some(_) => Ok(()),
                 None => Err(Failure::silent(Kind::Differs).hinted("run `provision sandbox start`")),
@@ -45,18 +50,37 @@ pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result
     }
 }
 
-fn print(talk: &Talk, running: Option<&Sandbox>) {
+/// What every AWS tool needs to be let in.
+fn environment<'a>(sandbox: &'a Sandbox, region: Option<&'a str>) -> [(&'static str, &'a str); 4] {
+    [
+        ("AWS_ENDPOINT_URL", &sandbox.endpoint),
+        ("AWS_ACCESS_KEY_ID", sandbox.token.expose_secret()),
+        ("AWS_SECRET_ACCESS_KEY", SANDBOX_SECRET),
+        ("AWS_REGION", region.unwrap_or(SANDBOX_REGION)),
+    ]
+}
+
+fn print(talk: &Talk, running: Option<&Sandbox>, environment: &[(&str, &str)]) {
     if talk.is_json() {
-        let document = json!({
+        let mut document = json!({
             "format": 1,
             "running": running.is_some(),
             "endpoint": running.map(|sandbox| &sandbox.endpoint),
         });
+        if !environment.is_empty() {
+            let variables = environment
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.into()));
+            document["environment"] = variables.collect::<Map<_, _>>().into();
+        }
         talk.data(&document.to_string());
     } else {
         match running {
             Some(sandbox) => talk.data(&format!("endpoint: {}", sandbox.endpoint)),
             None => talk.say("the sandbox is not running"),
+        }
+        for (name, value) in environment {
+            talk.data(&format!("{name}={value}"));
         }
     }
 }

@@ -167,14 +167,16 @@ impl Session {
             region: global.region.clone().or(region.map(str::to_owned)),
             profile: global.profile.clone(),
             endpoint: global.endpoint_url.clone(),
-            sandbox: global.sandbox,
+            sandbox: None,
         };
         if global.sandbox {
             let settings = sandbox::Settings {
                 folder: state_folder(global),
                 port: None,
             };
-            access.endpoint = Some(sandbox::start(&settings, &|line| talk.say(line)).await?.endpoint);
+            let running = sandbox::start(&settings, &|line| talk.say(line)).await?;
+            access.endpoint = Some(running.endpoint);
+            access.sandbox = Some(running.token);
         }
         let config = load(&access).await?;
         let log = talk.call_log();

@@ -18,6 +18,21 @@ use crate::error::{Failure, Hint};
 /// `uv pip compile --universal --python-version 3.10 --generate-hashes` of ministack and cryptography (without which the
 /// emulator's tokens have no signature that could be verified).
 const REQUIREMENTS: &str = include_str!("requirements.txt");
+/// The variables of pip that say where packages come from and how to get there. No other one reaches it: some name a
+/// folder to install into, a file to write or a program to run. Whatever comes from there, its hash is checked.
+const PIP_SOURCES: [&str; 11] = [
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "PIP_NO_INDEX",
+    "PIP_TRUSTED_HOST",
+    "PIP_CERT",
+    "PIP_CLIENT_CERT",
+    "PIP_PROXY",
+    "PIP_TIMEOUT",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_RETRIES",
+];
 /// The oldest Python that the emulator runs on.
 const OLDEST: (u32, u32) = (3, 10);
 
@@ -25,6 +40,7 @@ const OLDEST: (u32, u32) = (3, 10);
 pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
     let cache = cache()?;
     fs_err::create_dir_all(&cache)?;
+    let cache = fs_err::canonicalize(&cache)?;
     // Another list is another environment, so that an update of this program never changes a running one.
     let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest(REQUIREMENTS)[..9]);
     let venv = cache.join(format!("sandbox-{hash}"));
@@ -65,11 +81,27 @@ pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
         "-r",
     ];
     run(
-        isolated(&python).args(pip).arg(&list).stdin(holding(&lock)?),
+        isolated(&python)
+            .args(pip)
+            .arg(&list)
+            .current_dir(&venv)
+            .stdin(holding(&lock)?),
         "install the emulator",
     )
     .await
     .hint("pip must reach a package index, as its own configuration says (`pip config list`)")?;
+    // pip may have done well and put everything elsewhere.
+    let mut import = Command::from(process::isolated(&python));
+    run(
+        import
+            .args(["-c", "import cryptography, ministack.app"])
+            .current_dir(&venv)
+            .stdin(holding(&lock)?)
+            .kill_on_drop(true),
+        "import the emulator that pip has installed",
+    )
+    .await
+    .hint("pip's configuration must not name another folder to install into (`pip config list`)")?;
     fs_err::write(&complete, "")?;
     Ok(python)
 }
@@ -108,12 +140,18 @@ async fn system_python() -> Result<PathBuf, Failure> {
     Err(Failure::from(problem).hinted(hint))
 }
 
-/// Python without the modules of the user's own, which could stand in for those of the virtual environment.
+/// Python that imports neither what lies in the working folder nor modules of the user's own, which could stand in for
+/// those of the virtual environment.
 fn isolated(python: &Path) -> Command {
     let mut command = Command::new(python);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("PYTHON") || text.starts_with("PIP_") && !PIP_SOURCES.contains(&&*text) {
+            command.env_remove(&name);
+        }
+    }
     command
-        .env_remove("PYTHONPATH")
-        .env_remove("PYTHONHOME")
+        .arg("-I")
         // A user who has `user = true` in the configuration of pip: there is no such thing in a virtual environment.
         .env("PIP_USER", "0")
         .stdin(Stdio::null())

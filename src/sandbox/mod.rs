@@ -1,12 +1,15 @@
 //! A local AWS for a first try and for the tests: starts, finds and stops MiniStack, an emulator in a process of its own.
 //!
-//! Must not emulate anything of AWS itself, and must not listen or connect anywhere but on 127.0.0.1.
+//! Must not listen or connect anywhere but on 127.0.0.1, nor send the token to what has not proved that it knows it.
+//!
+//! What MiniStack answers otherwise than AWS is mended in `main.py`; who is let in to it is decided in `front.py`.
 //!
 //! The emulator keeps its content in its folder when it is stopped in good order (SIGTERM, as [`stop`] does) and reads it
 //! again when it starts. Killed by SIGKILL, or with the machine, it loses what it had since it was started.
 
 mod install;
 mod process;
+mod token;
 
 use std::fs::Permissions;
 use std::net::TcpListener;
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
@@ -36,13 +40,12 @@ pub struct Settings {
     pub port: Option<u16>,
 }
 
-/// A running sandbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A running sandbox, which has proved to be the one of its folder.
 pub struct Sandbox {
     /// Where AWS calls go, without a slash at the end.
     pub endpoint: String,
-    /// The emulator's process.
-    pub process: u32,
+    /// The access key id that it lets in.
+    pub token: SecretString,
 }
 
 /// `server.json`: the same port for the next start, since it is part of every recorded endpoint.
@@ -57,10 +60,7 @@ struct Record {
 /// # Errors
 /// Python or Node.js is missing, the installation failed, the port is in use, or the emulator did not start.
 pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, Failure> {
-    fs_err::create_dir_all(&settings.folder)?;
-    let folder = fs_err::canonicalize(&settings.folder)?;
-    // The emulator keeps its clients' secrets there, as AWS keeps them.
-    fs_err::set_permissions(&folder, Permissions::from_mode(0o700))?;
+    let folder = private_folder(&settings.folder)?;
     let _lock = process::lock(
         &folder.join("server.lock"),
         tell,
@@ -68,7 +68,13 @@ pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, 
     )
     .await?;
     let recorded = read(&folder)?;
+    let mut token = token::read(&folder)?;
+    if token.is_none() {
+        // An emulator that an earlier version of this program started lets everybody in.
+        stop(settings).await?;
+    }
     if let Some(record) = &recorded
+        && let Some(token) = &token
         && let Some(server) = running(&folder, record)
     {
         if settings.port.is_some_and(|port| port != record.port) {
@@ -77,8 +83,12 @@ pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, 
                     .hinted("run `provision sandbox stop` first"),
             );
         }
-        return wait_until_healthy(&folder, record.port, server).await;
+        return wait_until_healthy(&folder, record.port, token, server).await;
     }
+    let token = match token.take() {
+        Some(token) => token,
+        None => token::make(&folder)?,
+    };
     let node = process::node()
         .await
         .hint("install Node.js 18 or newer: the emulator runs the function with it")?;
@@ -102,7 +112,33 @@ pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, 
         process: Some(server.id()),
     };
     write(&folder, &record)?;
-    wait_until_healthy(&folder, port, server).await
+    wait_until_healthy(&folder, port, &token, server).await
+}
+
+/// The folder of the sandbox, made unless it is there, that nobody but its owner can enter: the emulator keeps its
+/// clients' secrets there, as AWS keeps them, and whoever reads the token is let in.
+fn private_folder(path: &Path) -> Result<PathBuf, Failure> {
+    fs_err::create_dir_all(path)?;
+    let folder = fs_err::canonicalize(path)?;
+    let others = fs_err::metadata(&folder)?.permissions().mode() & 0o077;
+    if others == 0 {
+        return Ok(folder);
+    }
+    if fs_err::symlink_metadata(path)?.is_symlink() {
+        // It may be a folder with another purpose.
+        return Err(Failure::usage(format!(
+            "cannot keep the sandbox in {}: it is a symbolic link to {}, which other users can enter",
+            path.display(),
+            folder.display()
+        ))
+        .hinted(format!(
+            "run `chmod 700 {}` if that folder is for the sandbox alone",
+            folder.display()
+        ))
+        .hinted("or delete the link"));
+    }
+    fs_err::set_permissions(&folder, Permissions::from_mode(0o700))?;
+    Ok(folder)
 }
 
 /// Stops it; `false` if it was not running.
@@ -145,18 +181,20 @@ pub async fn status(settings: &Settings) -> Result<Option<Sandbox>, Failure> {
     let Some(record) = read(&folder)? else {
         return Ok(None);
     };
-    let Some(server) = running(&folder, &record) else {
+    if running(&folder, &record).is_none() {
+        return Ok(None);
+    }
+    let Some(token) = token::read(&folder)? else {
         return Ok(None);
     };
-    Ok(is_healthy(record.port)
-        .await?
-        .then(|| sandbox(record.port, &server)))
+    let proved = token::is_proved(record.port, &token).await?;
+    Ok(proved.then(|| sandbox(record.port, &token)))
 }
 
-fn sandbox(port: u16, server: &Server) -> Sandbox {
+fn sandbox(port: u16, token: &SecretString) -> Sandbox {
     Sandbox {
         endpoint: format!("http://127.0.0.1:{port}"),
-        process: server.id(),
+        token: token.clone(),
     }
 }
 
@@ -170,9 +208,14 @@ fn running(folder: &Path, record: &Record) -> Option<Server> {
         .find_map(|mut server| server.is_running().then_some(server))
 }
 
-async fn wait_until_healthy(folder: &Path, port: u16, mut server: Server) -> Result<Sandbox, Failure> {
+async fn wait_until_healthy(
+    folder: &Path,
+    port: u16,
+    token: &SecretString,
+    mut server: Server,
+) -> Result<Sandbox, Failure> {
     let deadline = Instant::now() + START_DEADLINE;
-    while !is_healthy(port).await? {
+    while !token::is_proved(port, token).await? {
         let log = folder.join("emulator.log");
         let problem = if !server.is_running() {
             "ended at once"
@@ -192,19 +235,7 @@ async fn wait_until_healthy(folder: &Path, port: u16, mut server: Server) -> Res
                 .hinted(format!("its whole log is {}", log.display())),
         );
     }
-    Ok(sandbox(port, &server))
-}
-
-async fn is_healthy(port: u16) -> anyhow::Result<bool> {
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_secs(2))
-        .build()?;
-    let answer = http
-        .get(format!("http://127.0.0.1:{port}/_ministack/health"))
-        .send()
-        .await;
-    Ok(answer.is_ok_and(|answer| answer.status().is_success()))
+    Ok(sandbox(port, token))
 }
 
 /// A free port below those that systems hand out by themselves: one of theirs could be another program's when the

@@ -11,8 +11,8 @@ use anyhow::{Context, anyhow, bail};
 
 use crate::error::Failure;
 
-/// Runs MiniStack.
-const MAIN: &str = include_str!("main.py");
+/// Lets in whoever has the token, and runs MiniStack.
+const MAIN: &str = concat!(include_str!("front.py"), include_str!("main.py"));
 /// What a stack needs, and where its secrets can go, in the emulator's own names.
 const SERVICES: &str = "cognito-idp,apigateway,lambda,iam,logs,sts,secretsmanager";
 /// Where a Python that is not the system's has its libraries; without them it does not start.
@@ -76,6 +76,20 @@ impl Server {
     }
 }
 
+/// Python for what was installed, and nothing else: neither the working folder, which is that of the stacks' states, nor
+/// anything that the user has set may reach it. The emulator hands all that it has to the functions, credentials too, and
+/// obeys what was meant for Python, for another emulator or for the way to a proxy, through which it would not find itself.
+pub fn isolated(python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-I", "-B", "-X", "utf8"]).env_clear();
+    for name in LINKER {
+        if let Some(folders) = std::env::var_os(name) {
+            command.env(name, folders);
+        }
+    }
+    command
+}
+
 /// Starts the emulator so that it outlives this run; `node` is the folder of the one that runs the functions.
 pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> {
     let temp = folder.join("tmp");
@@ -83,23 +97,15 @@ pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Re
     let log = fs_err::File::create(folder.join("emulator.log"))?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::iter::once(node.to_owned()).chain(std::env::split_paths(&path));
-    let mut command = Command::new(python);
-    // Nothing that the user has set may reach it: it hands all that it has to the functions, credentials too, and obeys
-    // what was meant for Python, for another emulator or for the way to a proxy, through which it would not find itself.
-    command.env_clear();
-    for name in LINKER {
-        if let Some(folders) = std::env::var_os(name) {
-            command.env(name, folders);
-        }
-    }
-    let child = command
+    let child = isolated(python)
         .args(["-c", MAIN])
         .arg(folder)
         .env("PATH", std::env::join_paths(path)?)
         // A function that looks for AWS credentials must not find the user's.
         .env("HOME", &temp)
-        .env("PYTHONUTF8", "1")
         .env("BIND_HOST", "127.0.0.1")
+        // Where it looks for its own keys: what listens on the other address of `localhost` may be another user's.
+        .env("MINISTACK_HOST", "127.0.0.1")
         .env("GATEWAY_PORT", port.to_string())
         // It would listen on every interface.
         .env("IOT_MTLS_ENABLED", "0")
@@ -112,7 +118,6 @@ pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Re
         .env("PERSIST_STATE", "1")
         .env("STATE_DIR", folder.join("emulator"))
         .env("TMPDIR", temp)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?.into_parts().0)

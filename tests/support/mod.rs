@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
@@ -70,13 +71,14 @@ impl Place {
         command
     }
 
-    /// The binary with everything set to reach `endpoint` as if it were AWS.
+    /// The binary with everything set to reach `endpoint` as if it were AWS; this place's emulator lets it in.
     pub fn at(&self, endpoint: &str, args: &[&str]) -> Command {
+        let token = fs_err::read_to_string(self.path().join("state/sandbox/token"));
         let mut command = self.command(args);
         command
             .env("AWS_ENDPOINT_URL", endpoint)
             .env("AWS_REGION", "eu-west-1")
-            .env("AWS_ACCESS_KEY_ID", "nobody")
+            .env("AWS_ACCESS_KEY_ID", token.unwrap_or_else(|_| "nobody".to_owned()))
             .env("AWS_SECRET_ACCESS_KEY", "nothing");
         command
     }
@@ -92,11 +94,11 @@ impl Place {
     /// Starts this place's emulator and says where it is.
     pub fn emulator(&self) -> String {
         let run = self.run(&["sandbox", "start"]).ok();
-        run.stdout
-            .trim()
-            .strip_prefix("endpoint: ")
-            .expect("the endpoint is what is printed")
-            .to_owned()
+        let endpoint = run.stdout.trim().strip_prefix("endpoint: ");
+        let endpoint = endpoint.expect("the endpoint is what is printed").to_owned();
+        let token = fs_err::read_to_string(self.path().join("state/sandbox/token")).unwrap();
+        TOKENS.lock().unwrap().insert(endpoint.clone(), token);
+        endpoint
     }
 
     /// The text of every file of ours below `folder`; what the emulator keeps for itself is AWS's, not ours.
@@ -105,6 +107,14 @@ impl Place {
         collect(&self.path().join(folder), &mut texts);
         texts
     }
+}
+
+/// The tokens of the emulators that this test has started, by endpoint.
+static TOKENS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+/// The access key id that the emulator at `endpoint` lets in.
+pub fn token(endpoint: &str) -> String {
+    TOKENS.lock().unwrap()[endpoint].clone()
 }
 
 fn collect(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {
@@ -192,7 +202,8 @@ pub struct Hand {
 impl Hand {
     fn send(&self, service: &str, call: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder) -> String {
         // The emulator takes the region out of this and leaves the signature unchecked.
-        let scope = format!("nobody/20260101/{}/{service}/aws4_request", self.region);
+        let key = token(&self.endpoint);
+        let scope = format!("{key}/20260101/{}/{service}/aws4_request", self.region);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -111,6 +111,8 @@ pub struct Proxy {
 
 struct Shared {
     upstream: String,
+    /// The emulator answers to no other name than its own; where it checks signatures, they are of the proxy's name.
+    names_emulator: bool,
     requests: Mutex<Vec<Request>>,
     rule: Mutex<Arc<Rule>>,
     under_way: AtomicUsize,
@@ -119,9 +121,19 @@ struct Shared {
 impl Proxy {
     /// Between a free port and the emulator at `endpoint`.
     pub fn start(endpoint: &str) -> Self {
+        Self::between(endpoint, true)
+    }
+
+    /// As `start`, for an emulator that checks signatures.
+    pub fn start_signed(endpoint: &str) -> Self {
+        Self::between(endpoint, false)
+    }
+
+    fn between(endpoint: &str, names_emulator: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let shared = Arc::new(Shared {
             upstream: endpoint.strip_prefix("http://").unwrap().to_owned(),
+            names_emulator,
             requests: Mutex::default(),
             rule: Mutex::new(Arc::new(Box::new(|_, _| Act::Pass))),
             under_way: AtomicUsize::new(0),
@@ -180,6 +192,8 @@ fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
         .collect();
     let mut forwarded = format!("{method} {path} HTTP/1.1\r\n");
     for (name, value) in headers.iter().filter(|(name, _)| name != "connection") {
+        let named = shared.names_emulator && name == "host";
+        let value = if named { &shared.upstream } else { value };
         forwarded.extend([name, ": ", value, "\r\n"]);
     }
     forwarded.push_str("connection: close\r\n\r\n");

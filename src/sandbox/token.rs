@@ -1,0 +1,81 @@
+//! What only the owner of the sandbox's folder knows: the access key id that the emulator lets in, and the proof that it is
+//! the emulator who answers on the port.
+//!
+//! Must not send the token anywhere.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+use crate::error::Failure;
+
+/// 128 bits in hexadecimal: an access key id of 12 digits would choose an account.
+const LENGTH: usize = 32;
+
+/// The token of this folder; `None` before its first start.
+pub fn read(folder: &Path) -> Result<Option<SecretString>, Failure> {
+    let path = folder.join("token");
+    match fs_err::read_to_string(&path) {
+        Ok(text) if text.len() == LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Ok(Some(text.into()))
+        }
+        Ok(_) => Err(
+            Failure::from(anyhow!("{} is not a token of the sandbox", path.display()))
+                .hinted("delete that file: the next start makes another"),
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A new token for this folder, in a file that only its owner can read.
+pub fn make(folder: &Path) -> Result<SecretString, Failure> {
+    let token = random()?;
+    let temp = tempfile::NamedTempFile::new_in(folder)?;
+    fs_err::write(temp.path(), &token)?;
+    temp.persist(folder.join("token"))?;
+    Ok(token.into())
+}
+
+/// Whether what answers on `port` knows the token, which it is not told: another user may have taken the port.
+pub async fn is_proved(port: u16, token: &SecretString) -> anyhow::Result<bool> {
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(2))
+        .build()?;
+    let challenge = random()?;
+    let answer = http
+        .get(format!("http://127.0.0.1:{port}/_provision/proof"))
+        .header("x-provision-challenge", &challenge)
+        .send()
+        .await;
+    let Ok(answer) = answer else { return Ok(false) };
+    // A header, as its length is bounded.
+    let proof = answer.headers().get("x-provision-proof");
+    // With the port, or another sandbox's answer would do.
+    let mut expected = Hmac::<Sha256>::new_from_slice(token.expose_secret().as_bytes())?;
+    expected.update(format!("127.0.0.1:{port} {challenge}").as_bytes());
+    let expected = expected.finalize().into_bytes();
+    let expected = hexadecimal(&expected);
+    Ok(proof.is_some_and(|proof| proof.as_bytes() == expected.as_bytes()))
+}
+
+fn random() -> anyhow::Result<String> {
+    let mut bytes = [0; LENGTH / 2];
+    getrandom::fill(&mut bytes)?;
+    Ok(hexadecimal(&bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a string takes all");
+    }
+    text
+}
