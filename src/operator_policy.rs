@@ -107,6 +107,9 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("iam:TagRole", Role, UP),
     ("iam:UntagRole", Role, UP),
     ("iam:DeleteRole", Role, DOWN),
+    // What others gave the role keeps IAM from deleting it.
+    ("iam:ListAttachedRolePolicies", Role, DOWN),
+    ("iam:ListRolePolicies", Role, DOWN),
     ("iam:GetRolePolicy", Role, READ_BY_ALL),
     ("iam:PutRolePolicy", Role, UP),
     ("iam:DeleteRolePolicy", Role, DOWN),
@@ -188,6 +191,8 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("apigateway:UpdateDeployment", Api, UP),
     ("apigateway:DeleteDeployment", Api, UP),
     ("apigateway:GetStage", AnyApi, READ),
+    // A stage of somebody else's keeps API Gateway from deleting a deployment.
+    ("apigateway:GetStages", AnyApi, UP),
     ("apigateway:CreateStage", Api, UP),
     ("apigateway:UpdateStage", Api, UP),
     ("apigateway:DeleteStage", Api, UP),

@@ -65,6 +65,12 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     const REMOVED_FIRST: bool = false;
     /// The boolean field that makes AWS refuse to delete it while it is on.
     const PROTECTION: Option<&'static str> = None;
+    /// Whether AWS takes several of one name, so that a create never fails because there is one already.
+    const SHARES_NAMES: bool = false;
+    /// Whether AWS takes two names for one that differ only in case.
+    const IGNORES_CASE: bool = false;
+    /// Whether AWS's answer to the deletion proves that it is gone, so that nobody has to look.
+    const GONE_AT_ONCE: bool = false;
 
     /// Writes of one lane run one at a time.
     fn lane(&self) -> Option<String> {
@@ -82,7 +88,8 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     fn create(&self, cx: &Cx<Self::Cloud>) -> impl Future<Output = Result<Self::Output>>;
 
     /// The live resource in the same terms as the desired one, managed fields only; `None` if it is gone. A field that is
-    /// null, and not so in the record, could not be compared.
+    /// null, and not so in the record, could not be compared. A stranger's is a [`Stranger`] error where that is seen
+    /// without another call.
     fn read(&self, cx: &Cx<Self::Cloud>, out: &Self::Output) -> impl Future<Output = Result<Option<Self>>>;
 
     /// Its output once it is updated to `self`; `None` if only AWS knows.
@@ -120,7 +127,14 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Succeeds if it is already gone. The caller waits until `read` no longer sees it.
+    /// Reads, before it is deleted, whether what is live is ours; succeeds if nothing is there. A stranger's is a
+    /// [`Stranger`] error. Nothing to do for a kind without tags: it is ours if the need that it lives in is ours.
+    fn check_owner(&self, _cx: &Cx<Self::Cloud>, _out: &Self::Output) -> impl Future<Output = Result<()>> {
+        std::future::ready(Ok(()))
+    }
+
+    /// Succeeds if it is already gone. The caller waits until `read` no longer sees it, unless it is
+    /// [`Resource::GONE_AT_ONCE`].
     fn delete(&self, cx: &Cx<Self::Cloud>, out: &Self::Output) -> impl Future<Output = Result<()>>;
 }
 
@@ -140,6 +154,12 @@ pub trait Erased<C> {
     fn removed_first(&self) -> bool;
     /// [`Resource::PROTECTION`].
     fn protection(&self) -> Option<&'static str>;
+    /// [`Resource::SHARES_NAMES`].
+    fn shares_names(&self) -> bool;
+    /// [`Resource::IGNORES_CASE`].
+    fn ignores_case(&self) -> bool;
+    /// [`Resource::GONE_AT_ONCE`].
+    fn gone_at_once(&self) -> bool;
     /// [`Resource::lane`].
     fn lane(&self) -> Option<String>;
     /// The resource's own fields.
@@ -167,6 +187,8 @@ pub trait Erased<C> {
     fn retire<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
     /// [`Resource::unprotect`].
     fn unprotect<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
+    /// [`Resource::check_owner`].
+    fn check_owner<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
     /// [`Resource::delete`].
     fn delete<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
 }
@@ -198,6 +220,18 @@ impl<R: Resource> Erased<R::Cloud> for R {
 
     fn protection(&self) -> Option<&'static str> {
         R::PROTECTION
+    }
+
+    fn shares_names(&self) -> bool {
+        R::SHARES_NAMES
+    }
+
+    fn ignores_case(&self) -> bool {
+        R::IGNORES_CASE
+    }
+
+    fn gone_at_once(&self) -> bool {
+        R::GONE_AT_ONCE
     }
 
     fn lane(&self) -> Option<String> {
@@ -255,6 +289,10 @@ impl<R: Resource> Erased<R::Cloud> for R {
 
     fn unprotect<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>> {
         Box::pin(async move { Resource::unprotect(self, cx, &output::<R>(out)?).await })
+    }
+
+    fn check_owner<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>> {
+        Box::pin(async move { Resource::check_owner(self, cx, &output::<R>(out)?).await })
     }
 
     fn delete<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>> {
@@ -340,7 +378,7 @@ pub fn class(error: &anyhow::Error) -> Option<Class> {
 }
 
 /// A resource that has our name but is not ours: it is never adopted, changed or deleted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stranger {
     /// What it is and what it is called: `IAM role user-api-1a2b3c4d-user`.
     pub what: String,
@@ -358,7 +396,40 @@ impl fmt::Display for Stranger {
 
 impl std::error::Error for Stranger {}
 
+/// Something of somebody else's that keeps AWS from a deletion for as long as it is there.
+#[derive(Clone, Debug)]
+pub struct InTheWay {
+    /// What AWS does not do, and because of what.
+    pub what: String,
+    /// The command that takes it away.
+    pub command: String,
+    /// The deletion that AWS refused for it.
+    pub refusal: CallError,
+}
+
+impl fmt::Display for InTheWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for InTheWay {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.refusal)
+    }
+}
+
+/// What this chain says is in the way of a deletion.
+pub fn in_the_way(error: &anyhow::Error) -> Option<&InTheWay> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+/// The stranger's resource of which this chain says that it is in the way.
+pub fn stranger(error: &anyhow::Error) -> Option<&Stranger> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
 /// Whether this chain says that a stranger's resource is in the way.
 pub fn is_stranger(error: &anyhow::Error) -> bool {
-    error.chain().any(<dyn std::error::Error>::is::<Stranger>)
+    stranger(error).is_some()
 }

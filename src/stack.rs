@@ -87,7 +87,7 @@ pub fn stack(
             }));
             move |_| RolePolicy {
                 role: role.clone(),
-                name: "logs".to_owned(),
+                name: policy::LOGS.to_owned(),
                 document: document.clone(),
             }
         });

@@ -78,6 +78,8 @@ pub struct Aws {
     pub partition: String,
     /// The region.
     pub region: String,
+    /// 12 digits: for those ARNs as well.
+    pub account: String,
     /// API Gateway, REST APIs.
     pub apigateway: aws_sdk_apigateway::Client,
     /// Cognito user pools.
@@ -241,6 +243,7 @@ impl Aws {
         Self {
             partition: identity.partition.clone(),
             region: identity.region.clone(),
+            account: identity.account.clone(),
             apigateway: client!(aws_sdk_apigateway),
             cognito: client!(aws_sdk_cognitoidentityprovider),
             iam: client!(aws_sdk_iam),

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::resource::Result;
 
+/// The name of the one inline policy that this program puts into a role.
+pub const LOGS: &str = "logs";
+
 /// A document as IAM answers it (RFC 3986 percent-encoded) or as it was written, in normal form.
 pub fn parse(document: &str) -> Result<Value> {
     let text = percent_decode_str(document)

@@ -30,6 +30,7 @@ impl Aws {
     pub fn for_a_survey(&self) -> Self {
         Self {
             partition: self.partition.clone(),
+            account: self.account.clone(),
             region: self.region.clone(),
             apigateway: self.apigateway.clone(),
             cognito: self.cognito.clone(),

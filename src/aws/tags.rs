@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::clients::Aws;
-use crate::resource::{CallError, Cx};
+use crate::resource::{CallError, Cx, Stranger};
 
 /// A resource's tags, as AWS keeps them.
 pub type Tags = BTreeMap<String, String>;
@@ -28,6 +28,18 @@ pub fn are_ours<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a st
     let owner = ours.get(OWNER).map(String::as_str);
     live.into_iter()
         .any(|(key, value)| key == OWNER && Some(value) == owner)
+}
+
+/// Succeeds if live tags carry the owner of ours.
+///
+/// # Errors
+/// What has them is a stranger's; `what` says what it is and what it is called.
+pub fn check<'a>(
+    ours: &Tags,
+    live: impl IntoIterator<Item = (&'a str, &'a str)>,
+    what: impl FnOnce() -> String,
+) -> Result<(), Stranger> {
+    if are_ours(ours, live) { Ok(()) } else { Err(Stranger { what: what() }) }
 }
 
 /// The live tags of the keys that we manage; what others added is theirs.

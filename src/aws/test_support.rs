@@ -95,6 +95,7 @@ fn no_calls() -> Aws {
     Aws {
         partition: "aws".to_owned(),
         region: "eu-central-1".to_owned(),
+        account: "111122223333".to_owned(),
         apigateway: mocked!(aws_sdk_apigateway, none),
         cognito: mocked!(aws_sdk_cognitoidentityprovider, none),
         iam: mocked!(aws_sdk_iam, none),
@@ -170,6 +171,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
     let aws = Aws {
         partition: "aws".to_owned(),
         region: "eu-central-1".to_owned(),
+        account: "111122223333".to_owned(),
         apigateway: client!(aws_sdk_apigateway),
         cognito: client!(aws_sdk_cognitoidentityprovider),
         iam: client!(aws_sdk_iam),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::clients::Aws;
 use super::errors::{call_error, is_signature_refusal};
-use crate::resource::{CallError, Class, Cx, Result};
+use crate::resource::{CallError, Class, Cx, Result, in_the_way};
 
 /// IAM publishes no figure for the spreading of a role; Terraform waits 2 minutes for IAM and 15 for a function.
 const ROLE_PATIENCE: Duration = Duration::from_mins(10);
@@ -103,7 +103,9 @@ impl Cx<Aws> {
         F: Future<Output = Result<T>>,
     {
         self.patiently(operation, attempt, |error| {
-            error.chain().find_map(|cause| cause.downcast_ref())
+            // What somebody else put there does not go by itself.
+            let call = error.chain().find_map(|cause| cause.downcast_ref());
+            call.filter(|_| in_the_way(error).is_none())
         })
         .await
     }

@@ -3,7 +3,7 @@
 //! Must not need the configuration: the state file says what there is.
 
 use super::engine_run;
-use super::plan::UNPROTECT;
+use super::plan::{self, UNPROTECT};
 use super::session::{self, Session};
 use super::talk::Talk;
 use crate::cli::{Down, Global};
@@ -11,6 +11,7 @@ use crate::engine::{self, RunResult};
 use crate::error::Failure;
 use crate::report::Event;
 use crate::report::event::Ended;
+use crate::resource::is_stranger;
 use crate::resources;
 use crate::state::State;
 
@@ -50,7 +51,18 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         } else {
             "down --yes"
         };
-        Err(engine_run::failure(result, command))
+        let strangers: Vec<bool> = (result.failed.iter()).map(|(_, error)| is_stranger(error)).collect();
+        let mut failure = engine_run::failure(result, command);
+        if strangers.contains(&true) {
+            failure = failure.hinted(format!("{}, then run `provision {command}` again", plan::NOT_OURS));
+        }
+        if strangers.iter().all(|stranger| *stranger) && !strangers.is_empty() {
+            failure = failure.hinted(format!(
+                "otherwise delete {}: all else of this stack is deleted",
+                file.path().display()
+            ));
+        }
+        Err(failure)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::engine::{Engine, RunResult, Store};
 use crate::error::{Failure, Kind};
 use crate::report::Event;
 use crate::report::event::Ended;
-use crate::resource::Result;
+use crate::resource::{Result, in_the_way, is_stranger};
 use crate::resources;
 use crate::state::{State, StateFile};
 
@@ -60,9 +60,17 @@ pub fn ended(how: Ended, result: &RunResult, outputs: Option<&Outputs>) -> Event
 pub fn failure(result: RunResult, command: &str) -> Failure {
     let held: Vec<&str> = result.held_back.iter().map(|(step, _)| step.as_str()).collect();
     let resume = format!("run `provision {command}` again: it goes on where this run stopped");
-    let others: Vec<&str> = result
-        .failed
-        .iter()
+    let failed = || result.failed.iter().chain(&result.left);
+    // To run it again is of no use before that.
+    let commands: Vec<String> = failed()
+        .filter_map(|(_, error)| in_the_way(error))
+        .map(|foreign| format!("if it may go, run `{}`, then `provision {command}` again", foreign.command))
+        .collect();
+    let is_settled_elsewhere = failed()
+        .next()
+        .is_some()
+        && failed().all(|(_, error)| in_the_way(error).is_some() || is_stranger(error) && command != "up");
+    let others: Vec<&str> = failed()
         .skip(1)
         .map(|(step, _)| step.as_str())
         .collect();
@@ -73,7 +81,7 @@ pub fn failure(result: RunResult, command: &str) -> Failure {
     if !held.is_empty() {
         also = format!("{also}; held back: {}", held.join(", "));
     }
-    let Some((step, error)) = result.failed.into_iter().next() else {
+    let Some((step, error)) = result.failed.into_iter().chain(result.left).next() else {
         let message = if result.interrupted {
             anyhow!("interrupted; what was running is done and on record")
         } else {
@@ -87,7 +95,8 @@ pub fn failure(result: RunResult, command: &str) -> Failure {
         return Failure::new(kind, message).hinted(resume);
     };
     let error = error.context(format!("step {step} failed{also}"));
-    session::hinted(Failure::from(error)).hinted(resume)
+    let failure = commands.into_iter().fold(session::hinted(Failure::from(error)), Failure::hinted);
+    if is_settled_elsewhere { failure } else { failure.hinted(resume) }
 }
 
 impl Store for StateFile {

@@ -33,6 +33,10 @@ pub(super) const UNPROTECT: [&str; 2] = [
     "or set `deletion_protection = false` in [user_pool] and run `provision up` first",
 ];
 
+/// What to do about a resource that lost its tag.
+pub(super) const NOT_OURS: &str =
+    "if it is this stack's and lost its tag, tag it `provision:owner` with the `owner` of the state file";
+
 #[derive(Serialize)]
 struct Document<'a> {
     format: u32,
@@ -114,7 +118,9 @@ pub fn warn(stack: &Stack<Aws>, talk: &Talk) {
 
 /// An error if anything in the plan cannot be done.
 pub fn refuse(plan: &Plan) -> Result<(), Failure> {
-    let refused: Vec<&Planned> = plan.with(Change::Refused).collect();
+    let theirs = |planned: &&Planned| planned.action == Change::NotOurs && planned.declared;
+    let refused: Vec<&Planned> =
+        plan.steps.iter().filter(|planned| planned.action == Change::Refused || theirs(planned)).collect();
     if refused.is_empty() {
         return Ok(());
     }
@@ -122,7 +128,18 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
         .map(|planned| format!("{}: {}", planned.step, planned.why.as_deref().unwrap_or_default()))
         .collect();
     let mut failure = Failure::usage(reasons.join("\n"));
-    if let Some(first) = refused.iter().find(|planned| planned.protection.is_none()) {
+    if refused.iter().any(theirs) {
+        failure = failure
+            .hinted(NOT_OURS)
+            .hinted("otherwise rename the step, or run `provision down`, which deletes all but what is not of this stack");
+    }
+    for hint in refused.iter().filter_map(|planned| planned.hint.clone()) {
+        failure = failure.hinted(hint);
+    }
+    let loses = |planned: &&&Planned| {
+        planned.action == Change::Refused && planned.protection.is_none() && planned.hint.is_none()
+    };
+    if let Some(first) = refused.iter().find(loses) {
         failure = failure
             .hinted("set it back to what it was, or add another one beside it under another name")
             .hinted(format!("or accept the loss with --replace {:?}", first.step));
@@ -156,6 +173,7 @@ pub fn text(plan: &Plan, all: bool) -> String {
         (Change::Replace, "to replace"),
         (Change::Delete, "to delete"),
         (Change::Refused, "refused"),
+        (Change::NotOurs, "not ours"),
     ]
     .into_iter()
     .map(|(change, words)| (plan.with(change).count(), words))
@@ -185,6 +203,7 @@ fn step(text: &mut String, planned: &Planned, all: bool) -> fmt::Result {
         Change::Replace => "± replace",
         Change::Delete => "- delete ",
         Change::Refused => "! refused",
+        Change::NotOurs => "! not ours",
     };
     write!(text, "{sign} {}", printable(&planned.step))?;
     if let Some(why) = &planned.why {
@@ -261,6 +280,8 @@ mod tests {
             fields,
             not_compared: Vec::new(),
             protection: None,
+            hint: None,
+            declared: true,
         }
     }
 

@@ -88,6 +88,7 @@ fn table(lines: &[Line]) -> String {
             let state = match line.state {
                 StepState::Ok => "ok".to_owned(),
                 StepState::Missing => "missing".to_owned(),
+                StepState::NotOurs => "not ours".to_owned(),
                 StepState::Drifted => format!("drifted: {}", fields(&line.drifted)),
                 StepState::Unfinished => "unfinished".to_owned(),
             };

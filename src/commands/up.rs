@@ -71,7 +71,7 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         engine::up::up(engine, &stack, lives, &plan, &wish).await
     })
     .await?;
-    let proof = if result.is_done() && result.changed > 0 && !args.no_verify {
+    let proof = if result.is_in_place() && result.changed > 0 && !args.no_verify {
         verify::after_up(&session, &state, talk).await
     } else {
         Ok(())

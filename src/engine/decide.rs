@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::status::Live;
+use crate::resource::Stranger;
 use crate::state::{Phase, Record};
 
 /// What to do with a step.
@@ -27,6 +28,8 @@ pub enum Decision {
     Replace(Because),
     /// These fields differ and AWS cannot change them in place, and to make it anew would lose what nobody gave up.
     Refuse(Vec<String>),
+    /// Leave it as it is: somebody else's is in its place.
+    NotOurs(Stranger),
 }
 
 /// Why a step is to be deleted and made again.
@@ -62,6 +65,7 @@ pub fn decide(record: Option<&Record>, live: Option<&Live>, wanted: Wanted<'_>) 
     };
     let live = match (record.phase, live) {
         (Phase::Creating, _) => return Decision::Resume,
+        (_, Some(Live::NotOurs(stranger))) => return Decision::NotOurs(stranger.clone()),
         (Phase::Deleting, _) => return Decision::Replace(Because::Interrupted),
         (Phase::Ready | Phase::Updating | Phase::Retiring, Some(Live::Present(live))) => live,
         // Somebody else deleted it.

@@ -7,9 +7,12 @@ use std::rc::Rc;
 
 use anyhow::Context;
 use futures_util::future::try_join_all;
+use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::{Engine, Next, Revive, RunResult, Running, chain, unmake};
+use super::status::homes;
+use super::{AT_ONCE, Engine, Next, Revive, RunResult, Running, chain, unmake};
 use crate::report::Event;
 use crate::report::event::{Action, StepName};
 use crate::resource::{Cx, Erased, Result, is_stranger};
@@ -55,7 +58,10 @@ async fn why_kept<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, record: &Record)
     let Some(output) = found else {
         return Ok(None);
     };
-    let live = resource.read(&cx, &output).await?;
+    let live = match resource.read(&cx, &output).await {
+        Err(error) if is_stranger(&error) => None,
+        live => live?,
+    };
     let is_on = live.is_some_and(|live| live[field] == true);
     is_on.then(|| kept(&*resource, &output, field)).transpose()
 }
@@ -116,6 +122,20 @@ pub(super) async fn remove<C: 'static>(
     let mut left: HashSet<String> = waiting.iter().cloned().collect();
     let mut running = Running::new();
     let mut result = RunResult::default();
+    let began = Instant::now();
+    let not_ours = not_ours(engine, going).await;
+    let passed = pass_over(engine, &mut result, going, &not_ours, &mut left);
+    waiting.retain(|step| !passed.contains(step));
+    for (step, error) in not_ours {
+        // What is a stranger's needs nothing of ours.
+        if is_stranger(&error) {
+            left.remove(&step);
+        }
+        waiting.retain(|other| *other != step);
+        if going.contains(&step) {
+            fail(engine, &mut result, step, error);
+        }
+    }
     loop {
         if !engine.stopping() {
             let mut still = Vec::new();
@@ -139,7 +159,7 @@ pub(super) async fn remove<C: 'static>(
                     &engine.cloud.clone(),
                     &step,
                     resource,
-                    |resource, cx| async move { unmake(&*resource, &cx, output, unprotect).await },
+                    |resource, cx| async move { unmake(&*resource, &cx, output, began, unprotect).await },
                 );
             }
             waiting = still;
@@ -182,6 +202,54 @@ pub(super) async fn remove<C: 'static>(
         }
     }
     Ok(result)
+}
+
+/// Which of the steps that are to go, and of what they live in, are somebody else's, or could not be read; with one read,
+/// side by side, of each that has a call of its own.
+async fn not_ours<C: 'static>(engine: &Engine<'_, C>, going: &HashSet<String>) -> HashMap<String, anyhow::Error> {
+    let state = &*engine.state;
+    let mut asked: HashSet<&str> = HashSet::new();
+    for record in state.steps.iter().filter(|record| going.contains(&record.step)) {
+        let resource = engine.revive(record).expect("`children` revived it");
+        asked.insert(&record.step);
+        asked.extend(homes(&*resource, record, state));
+    }
+    let reads = (state.steps.iter())
+        .filter(|record| asked.contains(record.step.as_str()))
+        .filter_map(|record| Some((record, record.output.clone()?)))
+        .map(|(record, output)| async move {
+            let resource = engine.revive(record)?;
+            let cx = Cx::new(engine.cloud.clone(), Rc::new(|_| ()));
+            resource.check_owner(&cx, &output).await
+        }.map(|read| (record.step.clone(), read)));
+    let reads = stream::iter(reads).buffer_unordered(AT_ONCE);
+    reads.filter_map(async |(step, read)| Some((step, read.err()?))).collect().await
+}
+
+/// Leaves alone what lives in something that is not ours.
+fn pass_over<C: 'static>(
+    engine: &mut Engine<'_, C>,
+    result: &mut RunResult,
+    going: &HashSet<String>,
+    not_ours: &HashMap<String, anyhow::Error>,
+    left: &mut HashSet<String>,
+) -> HashSet<String> {
+    let mut passed = Vec::new();
+    for record in engine.state.steps.iter().rev().filter(|record| going.contains(&record.step)) {
+        let resource = engine.revive(record).expect("`children` revived it");
+        let home = homes(&*resource, record, engine.state).find(|home| not_ours.contains_key(*home));
+        if let Some(home) = home {
+            passed.push((record.step.clone(), home.to_owned()));
+        }
+    }
+    for (step, because) in passed.clone() {
+        if is_stranger(&not_ours[&because]) {
+            left.remove(&step);
+        }
+        engine.tell(Event::HeldBack { step: step.clone(), because: because.clone() });
+        result.held_back.push((step, because));
+    }
+    passed.into_iter().map(|(step, _)| step).collect()
 }
 
 /// What must be deleted before each step: what depends on it, or on what dies with it, and does not die by itself.

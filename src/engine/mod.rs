@@ -28,7 +28,7 @@ use crate::report::event::{Action, Outcome};
 use crate::resource::{Class, Cx, Erased, Result, class, is_stranger};
 use crate::state::{Phase, Record, State};
 
-/// Between two looks for a resource that an interrupted call may have made: lists may lag behind a create.
+/// How long after an interrupted call the last look for what it may have made is: lists may lag behind a create.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 /// How many steps of a kind run at once, and how many of all are read at once.
 const AT_ONCE: usize = 32;
@@ -91,6 +91,8 @@ pub struct RunResult {
     pub failed: Vec<(String, anyhow::Error)>,
     /// The steps that did not begin for that, and the step that held each back.
     pub held_back: Vec<(String, String)>,
+    /// The steps that are as they should be, and of which somebody else's keeps from going what an update left.
+    pub left: Vec<(String, anyhow::Error)>,
     /// Whether something was left undone because the run was stopped.
     pub interrupted: bool,
     /// Steps that changed something in AWS.
@@ -100,6 +102,11 @@ pub struct RunResult {
 impl RunResult {
     /// Whether everything is as it should be.
     pub fn is_done(&self) -> bool {
+        self.is_in_place() && self.left.is_empty()
+    }
+
+    /// Whether all that is declared is as it should be, whatever is left of what was before.
+    pub fn is_in_place(&self) -> bool {
         self.failed.is_empty() && self.held_back.is_empty() && !self.interrupted
     }
 
@@ -107,6 +114,7 @@ impl RunResult {
     fn add(&mut self, later: RunResult) {
         self.failed.extend(later.failed);
         self.held_back.extend(later.held_back);
+        self.left.extend(later.left);
         self.interrupted |= later.interrupted;
         self.changed += later.changed;
     }
@@ -118,6 +126,8 @@ enum Brought {
     Made { output: Value, adopted: bool },
     /// What the search for an interrupted create found.
     Found(Option<Value>),
+    /// One of the same name was there before anything was made, in the terms of its desired state.
+    Known { output: Value, live: Value },
     /// A resource that was changed, and whether something of what it was before is to be retired.
     Changed { output: Value, retires: bool },
     /// What an update left is taken away.
@@ -347,14 +357,27 @@ pub fn chain(error: &anyhow::Error) -> Vec<String> {
     error.chain().map(ToString::to_string).collect()
 }
 
-/// Looks for what an interrupted call may have made: twice, as a list may lag behind a create.
-async fn look<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Option<Value>> {
-    if let Some(output) = resource.find(cx).await? {
-        return Ok(Some(output));
+/// Looks for what a call that ended by `ended` may have made: until [`SECOND_LOOK`] after it, as a list may lag behind a
+/// create. All that one killed run left has one pause in common.
+async fn look<C>(resource: &dyn Erased<C>, cx: &Cx<C>, ended: Instant) -> Result<Option<Value>> {
+    let last = ended + SECOND_LOOK;
+    let is_last = Instant::now() >= last;
+    let found = resource.find(cx).await?;
+    if found.is_some() || is_last {
+        return Ok(found);
     }
     cx.waiting("a second look at what the interrupted call may have made");
-    tokio::time::sleep(SECOND_LOOK).await;
+    tokio::time::sleep_until(last).await;
     resource.find(cx).await
+}
+
+/// Looks for one that another copy of the state knows of, in whatever condition it is.
+async fn known<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Option<Brought>> {
+    let Some(output) = resource.find(cx).await? else {
+        return Ok(None);
+    };
+    let live = resource.read(cx, &output).await?;
+    Ok(live.map(|live| Brought::Known { output, live }))
 }
 
 /// Creates it, exactly once, whatever happens to the answers.
@@ -372,18 +395,18 @@ async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Brought> {
         };
         let found = match class(&error) {
             // The answer was lost, not necessarily the request.
-            Some(Class::Ambiguous) => look(resource, cx).await,
-            // Ours, if an attempt whose answer was lost had made it.
-            Some(Class::Taken) => resource.find(cx).await,
+            Some(Class::Ambiguous) => look(resource, cx, Instant::now()).await.map(|found| {
+                found.map(|output| Brought::Made {
+                    output,
+                    adopted: true,
+                })
+            }),
+            // Ours, if an attempt whose answer was lost had made it, or a run with another copy of the state.
+            Some(Class::Taken) => known(resource, cx).await,
             _ => return Err(error),
         };
         match found {
-            Ok(Some(output)) => {
-                return Ok(Brought::Made {
-                    output,
-                    adopted: true,
-                });
-            }
+            Ok(Some(found)) => return Ok(found),
             Ok(None) if class(&error) == Some(Class::Ambiguous) && attempt < CREATE_ATTEMPTS => attempt += 1,
             Ok(None) => return Err(error),
             Err(found) if is_stranger(&found) => return Err(found.context(error.to_string())),
@@ -406,17 +429,19 @@ async fn change<C>(resource: &dyn Erased<C>, cx: &Cx<C>, before: &Value, output:
     resource.update(cx, before, output).await
 }
 
-/// Deletes it and waits until it is seen to be gone. Without an output it first looks whether it exists at all. With
+/// Deletes it and waits until it is seen to be gone. Without an output it first looks whether a run that ended by `ended`
+/// made it at all; with one, whether it is ours has been checked. With
 /// `unprotect` its protection from deletion is switched off, at the last moment: nothing else of the run can fail between.
 async fn unmake<C>(
     resource: &dyn Erased<C>,
     cx: &Cx<C>,
     output: Option<Value>,
+    ended: Instant,
     unprotect: bool,
 ) -> Result<Brought> {
     let output = match output {
         Some(output) => output,
-        None => match look(resource, cx).await {
+        None => match look(resource, cx, ended).await {
             Ok(Some(output)) => output,
             Ok(None) => return Ok(Brought::Gone),
             // Somebody else's has the name, so ours was never made.
@@ -428,9 +453,19 @@ async fn unmake<C>(
         resource.unprotect(cx, &output).await?;
     }
     resource.delete(cx, &output).await?;
+    if resource.gone_at_once() {
+        return Ok(Brought::Gone);
+    }
     let deadline = Instant::now() + GONE_DEADLINE;
     let mut pause = GONE_PAUSE;
-    while resource.read(cx, &output).await?.is_some() {
+    loop {
+        match resource.read(cx, &output).await {
+            Ok(None) => return Ok(Brought::Gone),
+            // Ours is gone, and somebody else has made another one.
+            Err(error) if is_stranger(&error) => return Ok(Brought::Gone),
+            Ok(Some(_)) => {}
+            Err(error) => return Err(error),
+        }
         anyhow::ensure!(
             Instant::now() < deadline,
             "it was deleted but is still there after {} seconds",
@@ -440,5 +475,4 @@ async fn unmake<C>(
         tokio::time::sleep(pause).await;
         pause = GONE_LONGEST_PAUSE.min(2 * pause);
     }
-    Ok(Brought::Gone)
 }

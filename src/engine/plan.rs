@@ -55,6 +55,12 @@ pub struct Planned {
     /// The field that keeps AWS from deleting it, where it is refused for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protection: Option<String>,
+    /// What to do about it, where it is refused and nothing else says so.
+    #[serde(skip)]
+    pub hint: Option<String>,
+    /// Whether the stack still has the step.
+    #[serde(skip)]
+    pub declared: bool,
 }
 
 /// What would be done with a step.
@@ -74,6 +80,8 @@ pub enum Change {
     /// Nothing, and with it nothing of the whole plan: AWS cannot change it in place, and replacing it has a price; or it
     /// would be deleted and is protected from that.
     Refused,
+    /// Nothing: somebody else's is in its place. Nothing of the whole plan, where the step is declared.
+    NotOurs,
 }
 
 /// How one field would change.
@@ -182,7 +190,12 @@ pub fn plan<C: 'static>(
             fields: Vec::new(),
             not_compared: Vec::new(),
             protection: None,
+            hint: None,
+            declared: false,
         };
+        if let Some(Live::NotOurs(stranger)) = lives.get(&record.step) {
+            (planned.action, planned.why) = (Change::NotOurs, Some(stranger.to_string()));
+        }
         if !wish.unprotect {
             planned.refuse_protected(&*resource, Some(record), lives.get(&record.step))?;
         }
@@ -234,7 +247,9 @@ impl Planning<'_> {
             decision = Decision::Replace(Because::Named);
         }
         let (mut action, mut why) = described(&decision, &*resource);
-        if let Some(parent) = with {
+        if let Some(parent) = with
+            && action != Change::NotOurs
+        {
             (action, why) = (Change::Replace, Some(format!("it goes with {parent}")));
         }
         let present = match live {
@@ -267,11 +282,36 @@ impl Planning<'_> {
             fields,
             not_compared: drift.unwrap_or_default().not_compared,
             protection: None,
+            hint: None,
+            declared: true,
         };
         if !self.wish.unprotect {
             planned.refuse_protected(&*resource, record, live)?;
         }
+        if let Some(other) = self.going_namesake(step, &*resource) {
+            planned.action = Change::Refused;
+            planned.why = Some(format!(
+                "its name differs from the name of {} only in case, and AWS takes the two for one",
+                other.step
+            ));
+            planned.hint = Some(format!(
+                "take {} out of the configuration, run `provision up`, then add {} and run `provision up` again; or give \
+                 it a name that differs in more than case",
+                other.step, step.name
+            ));
+        }
         Ok(planned)
+    }
+
+    /// The recorded step of this kind that is to go and differs from this new one in case alone, where AWS would find the
+    /// one under the name of the other.
+    fn going_namesake<C: 'static>(&self, step: &Step<C>, resource: &dyn Erased<C>) -> Option<&Record> {
+        if !resource.ignores_case() || self.records.contains_key(step.name.as_str()) {
+            return None;
+        }
+        let name = step.name.to_lowercase();
+        let mut records = self.records.values();
+        records.find(|record| record.kind == step.kind && record.step.to_lowercase() == name).copied()
     }
 
     /// What is replaced and takes it along, or cannot be deleted while it is there.
@@ -301,7 +341,7 @@ impl Planning<'_> {
         let recorded = record.and_then(|record| record.output.clone());
         let output = match (action, recorded) {
             (Change::Update, Some(output)) => resource.output_after_update(&output)?,
-            (Change::Unchanged | Change::Refused, output) => output,
+            (Change::Unchanged | Change::Refused | Change::NotOurs, output) => output,
             (Change::Create | Change::Replace | Change::Delete, _) | (Change::Update, None) => None,
         };
         if action == Change::Replace {
@@ -336,6 +376,7 @@ fn described<C>(decision: &Decision, resource: &dyn Erased<C>) -> (Change, Optio
             Change::Replace,
             Some("an interrupted run began to delete it".to_owned()),
         ),
+        Decision::NotOurs(stranger) => (Change::NotOurs, Some(stranger.to_string())),
         Decision::Refuse(fields) => {
             let lost = resource.loses().expect("only what loses something is refused");
             (
@@ -360,7 +401,7 @@ fn fields(
     after: &[String],
 ) -> Vec<Field> {
     let before = match (decision, action) {
-        (_, Change::Unchanged | Change::Delete) => return Vec::new(),
+        (_, Change::Unchanged | Change::Delete | Change::NotOurs) => return Vec::new(),
         (Decision::Update { before, .. }, Change::Update) => before.clone(),
         (_, Change::Replace | Change::Refused) => live.cloned().unwrap_or_default(),
         _ => Value::Null,

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::decide::drift;
 use super::{AT_ONCE, Revive};
-use crate::resource::{Cx, Result};
+use crate::resource::{Cx, Erased, Result, Stranger, stranger};
 use crate::state::{Phase, Record, State};
 
 /// What a look at one recorded step showed.
@@ -22,6 +22,8 @@ pub enum Live {
     Present(Value),
     /// It is not there.
     Missing,
+    /// Somebody else's is there in its place, or in place of what it lives in.
+    NotOurs(Stranger),
     /// A call that would make or delete it was interrupted, so that it was not looked at.
     Unfinished,
 }
@@ -69,6 +71,9 @@ pub enum StepState {
     Missing,
     /// There, but not as recorded.
     Drifted,
+    /// Somebody else's is in its place.
+    #[serde(rename = "not_ours")]
+    NotOurs,
     /// A call was interrupted; `up` or `down` finishes it.
     Unfinished,
 }
@@ -91,10 +96,40 @@ pub async fn survey<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State)
             live.with_context(|| format!("cannot read step {step}"))?,
         );
     }
+    // What lives in a stranger's resource is not ours either, whatever was read of it.
+    for record in &state.steps {
+        let theirs = homes(&*revive(&record.kind, &record.desired)?, record, state)
+            .find_map(|home| match lives.get(home) {
+                Some(Live::NotOurs(stranger)) => Some(stranger.clone()),
+                _ => None,
+            });
+        if let Some(stranger) = theirs {
+            lives.insert(record.step.clone(), Live::NotOurs(stranger));
+        }
+    }
     Ok(lives)
 }
 
+/// The needs that a recorded step lives in.
+pub(super) fn homes<'a, C>(
+    resource: &dyn Erased<C>,
+    record: &'a Record,
+    state: &'a State,
+) -> impl Iterator<Item = &'a str> + use<'a, C> {
+    let kinds = [resource.dies_with(), resource.holds()];
+    (record.needs.iter())
+        .map(String::as_str)
+        .filter(move |need| state.record(need).is_some_and(|need| kinds.contains(&Some(&need.kind))))
+}
+
 async fn look<C: 'static>(cx: &Cx<C>, revive: Revive<C>, record: &Record) -> Result<Live> {
+    match seen(cx, revive, record).await {
+        Err(error) => stranger(&error).cloned().map(Live::NotOurs).ok_or(error),
+        live => live,
+    }
+}
+
+async fn seen<C: 'static>(cx: &Cx<C>, revive: Revive<C>, record: &Record) -> Result<Live> {
     match (record.phase, &record.output) {
         // What an interrupted update left is settled by repeating it, so its being there is what counts.
         (Phase::Ready | Phase::Updating | Phase::Retiring, Some(output)) => {
@@ -104,9 +139,11 @@ async fn look<C: 'static>(cx: &Cx<C>, revive: Revive<C>, record: &Record) -> Res
         // Whether it is protected from the deletion that was begun is to be known before a run goes on.
         (Phase::Deleting, Some(output)) => {
             let resource = revive(&record.kind, &record.desired)?;
-            let live = match resource.protection() {
-                Some(_) => resource.read(cx, output).await?,
-                None => None,
+            let live = if resource.protection().is_some() {
+                resource.read(cx, output).await?
+            } else {
+                resource.check_owner(cx, output).await?;
+                None
             };
             Ok(live.map_or(Live::Unfinished, Live::Present))
         }
@@ -126,6 +163,7 @@ pub async fn status<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State)
         let mut not_compared = Vec::new();
         let step_state = match &lives[&record.step] {
             Live::Missing => StepState::Missing,
+            Live::NotOurs(_) => StepState::NotOurs,
             Live::Unfinished => StepState::Unfinished,
             Live::Present(_) if record.phase != Phase::Ready => StepState::Unfinished,
             Live::Present(live) => {

@@ -53,6 +53,8 @@ struct Cloud {
     /// How many were under way at once.
     most_sent: Cell<usize>,
     calls: Cell<usize>,
+    /// How often something was looked for.
+    looks: Cell<usize>,
     /// By the number of the writing call.
     faults: RefCell<BTreeMap<usize, Fault>>,
 }
@@ -129,6 +131,13 @@ impl Cloud {
         }
     }
 
+    /// Another owner's thing stands in place of this one.
+    fn hand_over(&self, name: &str, owner: &str) {
+        let mut things = self.things.borrow_mut();
+        let thing = things.values_mut().find(|thing| thing.name == name);
+        owner.clone_into(&mut thing.expect("it is there").owner);
+    }
+
     fn is_locked(&self, id: u64) -> bool {
         let things = self.things.borrow();
         things
@@ -192,6 +201,7 @@ macro_rules! kind {
             const DIES_WITH: Option<&'static str> = $dies;
             const HOLDS: Option<&'static str> = $holds;
             const REMOVED_FIRST: bool = $first;
+            const SHARES_NAMES: bool = !$unique;
             const PROTECTION: Option<&'static str> = if $unique { None } else { Some("locked") };
 
             fn lane(&self) -> Option<String> {
@@ -203,6 +213,7 @@ macro_rules! kind {
             }
 
             async fn find(&self, cx: &Cx<Cloud>) -> Result<Option<Out>> {
+                cx.cloud().looks.set(cx.cloud().looks.get() + 1);
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 let things = cx.cloud().things.borrow();
                 let found = things.iter().find(|(_, thing)| {
@@ -256,6 +267,12 @@ macro_rules! kind {
             async fn read(&self, cx: &Cx<Cloud>, out: &Out) -> Result<Option<Self>> {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 let things = cx.cloud().things.borrow();
+                // What lives in another has no tags.
+                let has_tags = ["plain", "unique"].contains(&$kind);
+                if has_tags && things.get(&out.id).is_some_and(|thing| thing.owner != self.0.owner) {
+                    let what = format!("fake {}", self.0.name);
+                    return Err(Stranger { what }.into());
+                }
                 Ok(things
                     .get(&out.id)
                     .map(|thing| serde_json::from_value(thing.desired.clone()))
@@ -307,6 +324,10 @@ macro_rules! kind {
                     }
                     _ => Ok(()),
                 }
+            }
+
+            async fn check_owner(&self, cx: &Cx<Cloud>, out: &Out) -> Result<()> {
+                Resource::read(self, cx, out).await.map(drop)
             }
 
             async fn delete(&self, cx: &Cx<Cloud>, out: &Out) -> Result<()> {
@@ -970,6 +991,122 @@ fn a_strangers_thing_is_neither_adopted_nor_deleted() {
         assert_eq!(world.cloud.names(), ["unique0"], "it is still there");
         assert_eq!(world.recorded(), 0);
     });
+}
+
+#[test]
+fn down_deletes_all_but_a_strangers_and_what_lives_in_it() {
+    block_on(async {
+        for phase in [Phase::Ready, Phase::Deleting] {
+            let mut world = World::new();
+            assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
+            world.cloud.hand_over("plain0", "stranger");
+            let mut state = world.disk.saved.borrow().clone().unwrap();
+            state.record_mut("plain0").unwrap().phase = phase;
+            world.disk.saved.replace(Some(state));
+            assert_eq!(world.protected().await, Vec::<String>::new());
+
+            let result = world.down().await;
+            assert!(is_stranger(&result.failed[0].1) && result.failed.len() == 1, "{result:?}");
+            let in_it = ["child2", "child3", "plain0", "unique1"];
+            assert_eq!(world.cloud.names(), in_it, "all the rest is gone, {phase:?}");
+            assert_eq!(world.recorded(), in_it.len(), "and all of that stays on record");
+            let mut held: Vec<&str> = result.held_back.iter().map(|(step, _)| step.as_str()).collect();
+            held.sort_unstable();
+            assert_eq!(held, ["child2", "child3", "unique1"]);
+
+            // Its tag had only been lost.
+            world.cloud.hand_over("plain0", "1a2b3c4d");
+            assert!(world.down().await.is_done());
+            world.assert_nothing();
+        }
+    });
+}
+
+#[test]
+fn a_strangers_thing_in_place_of_ours_is_no_drift_and_is_not_written_to() {
+    let changed: Shape = sample().into_iter().map(|(kind, size, needs)| (kind, size + 8, needs)).collect();
+    for victim in ["plain0", "unique1", "plain4", "unique7", "plain8"] {
+        for (declared, change) in [(sample(), Change::NotOurs), (changed.clone(), Change::NotOurs), (vec![], Change::NotOurs)] {
+            block_on(async {
+                let mut world = World::new();
+                assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
+                world.cloud.hand_over(victim, "stranger");
+                let declared = stack(&declared, "1a2b3c4d");
+                let plan = world.plan(&declared).await;
+                let planned = plan.steps.iter().find(|planned| planned.step == victim).unwrap();
+                assert_eq!(planned.action, change);
+                assert!(planned.why.as_ref().unwrap().contains(victim), "{planned:?}");
+                let state = world.disk.saved.borrow().clone().unwrap();
+                let lines = status::status(&world.cloud, revive, &state).await.unwrap();
+                let line = lines.iter().find(|line| line.step == victim).unwrap();
+                assert_eq!((line.state, &line.drifted[..]), (status::StepState::NotOurs, &[][..]));
+
+                let of = |cloud: &Cloud| {
+                    let things = cloud.things.borrow();
+                    let thing = things.values().find(|thing| thing.name == victim);
+                    thing.map(|thing| (thing.made, thing.desired.clone()))
+                };
+                let before = of(&world.cloud);
+                world.up(&declared).await;
+                assert_eq!(of(&world.cloud), before, "{victim}");
+            });
+        }
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_state_doubles_nothing() {
+    let changed: Shape =
+        sample().into_iter().map(|(kind, size, needs)| (kind, size ^ 2, needs)).collect();
+    for known in 0..sample().len() {
+        for shape in [sample(), changed.clone()] {
+            block_on(async {
+                let mut world = World::new();
+                assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
+                assert_eq!(world.cloud.looks.get(), 0, "the owner is new: nothing can be there");
+                tokio::time::sleep(LAG).await;
+                let mut older = world.disk.saved.borrow().clone().unwrap();
+                older.steps.truncate(known);
+                world.disk.saved.replace(Some(older));
+                let result = world.up(&stack(&shape, "1a2b3c4d")).await;
+                assert!(result.is_done(), "{result:?}");
+                world.assert_whole(&shape);
+                assert!(world.down().await.is_done());
+                world.assert_nothing();
+            });
+        }
+    }
+}
+
+#[test]
+fn all_that_a_killed_run_intended_has_one_pause_in_common() {
+    let mut shape = vec![(0, 7, vec![])];
+    shape.extend((0..20).map(|_| (2, 7, vec![0])));
+    let stack = stack(&shape, "1a2b3c4d");
+    let killed_at = |write| {
+        let (shape, stack) = (&shape, &stack);
+        block_on(async move {
+            let mut world = World::new();
+            let died = match write {
+                Some(write) => world.run(Verb::Up(stack), Some((write, true))).await.is_none(),
+                None => false,
+            };
+            world.cloud.land(|_| false);
+            let began = Instant::now();
+            assert!(world.up(stack).await.is_done());
+            world.assert_whole(shape);
+            let took = began.elapsed();
+            let creating = died.then_some(());
+            (took, creating)
+        })
+    };
+    let (fresh, _) = killed_at(None);
+    for write in 0..4 {
+        let (took, died) = killed_at(Some(write));
+        died.expect("it is killed");
+        let most = fresh + SECOND_LOOK + Duration::from_secs(2);
+        assert!(took < most, "killed at write {write}: {took:?}, at most {most:?}");
+    }
 }
 
 #[test]

@@ -14,11 +14,11 @@ use super::decide::{Decision, Wanted, decide};
 use super::down::remove;
 use super::plan::{Change, Plan, Wish};
 use super::status::{Live, Lives};
-use super::{Brought, Engine, Finished, Next, RunResult, Running, chain, change, look, make, millis, unmake};
+use super::{Brought, Engine, Finished, Next, RunResult, Running, chain, change, known, look, make, millis, unmake};
 use crate::graph::{Outputs, Stack};
 use crate::report::Event;
 use crate::report::event::{Action, Outcome, StepName};
-use crate::resource::{Erased, Result};
+use crate::resource::{Erased, Result, in_the_way};
 use crate::state::{Phase, Record};
 
 /// Creates, resumes, changes or keeps every step of `stack`, then takes away what nothing uses any more: the recorded
@@ -36,6 +36,10 @@ pub async fn up<C: 'static>(
     wish: &Wish,
 ) -> Result<RunResult> {
     super::check(engine.state, engine.revive)?;
+    let began = Instant::now();
+    // Nothing can be there that carries an owner which was drawn a moment ago.
+    let is_new = engine.state.serial == 0;
+    let looked_for = if is_new { (0..stack.steps().len()).collect() } else { HashSet::new() };
     let recorded = (engine.state.steps.iter()).map(|record| (record.step.as_str(), &record.needs));
     let declared = (stack.steps().iter()).map(|step| (step.name.as_str(), &step.needs));
     let needs: HashMap<&str, &Vec<String>> = recorded.chain(declared).collect();
@@ -78,6 +82,8 @@ pub async fn up<C: 'static>(
         places,
         dependents,
         followers: HashMap::new(),
+        began,
+        looked_for,
         missing_soon: missing.clone(),
         missing,
         ready: BTreeMap::new(),
@@ -151,6 +157,10 @@ struct Up<'e, 'a, 's, C> {
     dependents: Vec<Vec<usize>>,
     /// By place: the steps that are to change only after it.
     followers: HashMap<usize, Vec<usize>>,
+    /// When no call of an earlier run was under way any more.
+    began: Instant,
+    /// The steps of which no other copy of the state can know one that is there.
+    looked_for: HashSet<usize>,
     /// By place: how many of its needs are not published.
     missing: Vec<usize>,
     /// By place: the same without those that wait only for the next write.
@@ -372,13 +382,22 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         });
         let cloud = self.engine.cloud.clone();
         let work = ready.work;
-        let unprotect = self.wish.unprotect;
+        let (began, unprotect) = (self.began, self.wish.unprotect);
+        let looks = ready.resource.shares_names() && !self.looked_for.contains(&place);
         self.running
             .begin(&cloud, step, ready.resource, |resource, cx| async move {
                 match work {
-                    Work::Create => make(&*resource, &cx).await,
-                    Work::Resume => Ok(Brought::Found(look(&*resource, &cx).await?)),
-                    Work::Delete(output) => unmake(&*resource, &cx, output, unprotect).await,
+                    Work::Create => match if looks { known(&*resource, &cx).await? } else { None } {
+                        Some(known) => Ok(known),
+                        None => make(&*resource, &cx).await,
+                    },
+                    Work::Resume => Ok(Brought::Found(look(&*resource, &cx, began).await?)),
+                    Work::Delete(output) => {
+                        if let Some(output) = &output {
+                            resource.check_owner(&cx, output).await?;
+                        }
+                        unmake(&*resource, &cx, output, began, unprotect).await
+                    }
                     Work::Update {
                         before,
                         output,
@@ -447,6 +466,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             (Decision::Keep | Decision::Update { .. }, None) => {
                 return self.fail(place, anyhow!("a step on record as ready has no output"));
             }
+            (Decision::NotOurs(stranger), _) => return self.fail(place, stranger.into()),
             (Decision::Refuse(fields), _) => {
                 let error = anyhow!(
                     "AWS cannot change {} of this {} in place, and a new one loses {}",
@@ -647,6 +667,13 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                     millis: millis(finished.began),
                 });
             }
+            Err(error) if in_the_way(&error).is_some() => {
+                self.engine.tell(Event::StepFailed {
+                    step: step.clone(),
+                    error: chain(&error),
+                });
+                self.result.left.push((step, error));
+            }
             Err(error) => self.fail(self.places[step.as_str()], error),
         }
     }
@@ -682,8 +709,13 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             brought,
         } = finished;
         let place = self.places[step.as_str()];
+        let mut desired = resource.desired();
         let (output, outcome, phase) = match brought {
             Err(error) => return self.fail(place, error),
+            Ok(Brought::Known { output, live }) => {
+                desired = as_found(live, &desired);
+                (output, Outcome::Adopted, Phase::Ready)
+            }
             Ok(Brought::Made {
                 output,
                 adopted: false,
@@ -701,11 +733,14 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             }
             // Nothing of it is left, so it starts over.
             Ok(Brought::Found(None)) => {
+                self.looked_for.insert(place);
                 self.engine.state.steps.retain(|record| record.step != step);
                 self.lives.remove(&step);
                 return self.prepare(place);
             }
             Ok(Brought::Gone) => {
+                // A list may go on showing the one that was deleted.
+                self.looked_for.insert(place);
                 self.lives.remove(&step);
                 return match self.forget_deleted(&step, began) {
                     Ok(()) => self.prepare(place),
@@ -721,12 +756,13 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             .record_mut(&step)
             .expect("a begun step is on record");
         record.phase = phase;
-        record.desired = resource.desired();
+        record.desired = desired.clone();
         record.needs.clone_from(&self.stack.steps()[place].needs);
         record.output = Some(output.clone());
-        if outcome == Outcome::Adopted && self.differs(place, &*resource) {
-            // What was found is what the interrupted run wanted; what is wanted now is decided on that.
-            self.lives.insert(step, Live::Present(resource.desired()));
+        if outcome == Outcome::Adopted && self.differs(place, &desired) {
+            // What was found is what the interrupted run, or another copy of the state, wanted; what is wanted now is
+            // decided on that.
+            self.lives.insert(step, Live::Present(desired));
             return self.prepare(place);
         }
         self.wait_for_save(Unsaved {
@@ -741,10 +777,10 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         });
     }
 
-    fn differs(&self, place: usize, recorded: &dyn Erased<C>) -> bool {
+    fn differs(&self, place: usize, recorded: &Value) -> bool {
         self.stack.steps()[place]
             .resource(&self.outputs)
-            .is_ok_and(|resource| resource.desired() != recorded.desired())
+            .is_ok_and(|resource| resource.desired() != *recorded)
     }
 
     fn forget_deleted(&mut self, step: &str, began: Instant) -> Result<()> {
@@ -774,6 +810,16 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         self.ended.insert(place);
         self.hold_back_dependents(place);
     }
+}
+
+/// What is live, and what is wanted in the fields that AWS does not answer.
+fn as_found(mut live: Value, wanted: &Value) -> Value {
+    if let Value::Object(fields) = &mut live {
+        for (name, value) in fields.iter_mut().filter(|(_, value)| value.is_null()) {
+            value.clone_from(&wanted[name.as_str()]);
+        }
+    }
+    live
 }
 
 /// An error of these messages, each the cause of the one before.

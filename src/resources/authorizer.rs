@@ -60,6 +60,7 @@ impl Resource for Authorizer {
     const KIND: &'static str = "authorizer";
     const FIXED: &'static [&'static str] = &["api"];
     const DIES_WITH: Option<&'static str> = Some("rest-api");
+    const SHARES_NAMES: bool = true;
 
     fn lane(&self) -> Option<String> {
         Some(format!("rest-api {}", self.api))

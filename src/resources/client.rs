@@ -174,6 +174,7 @@ impl Resource for Client {
     const FIXED: &'static [&'static str] = &["pool"];
     const LOSES: Option<&'static str> = Some("its client_id and secret");
     const DIES_WITH: Option<&'static str> = Some("user-pool");
+    const SHARES_NAMES: bool = true;
 
     fn id(&self, out: &Output) -> String {
         out.client_id.clone()

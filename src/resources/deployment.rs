@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Resource, Result};
+use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result};
 
 /// What the description of every deployment of ours begins with: anybody may make others in our API.
 const OURS: &str = "provision ";
@@ -59,6 +59,29 @@ impl Deployment {
         }
     }
 
+    /// The stage that keeps API Gateway from deleting a deployment which ours does not serve any more.
+    async fn foreign_stage(
+        &self,
+        cx: &Cx<Aws>,
+        old: &Output,
+        refusal: &CallError,
+    ) -> Result<Option<InTheWay>> {
+        let list =
+            || cx.cloud().apigateway.get_stages().rest_api_id(&self.api).deployment_id(&old.id).send();
+        let stages = unless_gone(cx.call("apigateway:GetStages", list).await)?;
+        let stages = stages.and_then(|answer| answer.item).unwrap_or_default();
+        let stage = stages.iter().find_map(|stage| stage.stage_name());
+        Ok(stage.map(|stage| InTheWay {
+            what: format!(
+                "API Gateway does not delete deployment {} of REST API {}, which is out of use, while stage {stage}, which this \
+                 stack did not make, serves it",
+                old.id, self.api
+            ),
+            command: format!("aws apigateway delete-stage --rest-api-id {} --stage-name {stage}", self.api),
+            refusal: refusal.clone(),
+        }))
+    }
+
     /// Makes one of ours known as such again, after another hand described it otherwise, so that it is retired.
     async fn mark(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
         let patch = PatchOperation::builder().op(Op::Replace).path("/description").value(OUT_OF_USE).build();
@@ -82,6 +105,7 @@ impl Resource for Deployment {
     const KIND: &'static str = "deployment";
     const FIXED: &'static [&'static str] = &["api"];
     const DIES_WITH: Option<&'static str> = Some("rest-api");
+    const SHARES_NAMES: bool = true;
 
     fn lane(&self) -> Option<String> {
         Some(format!("rest-api {}", self.api))
@@ -158,21 +182,32 @@ impl Resource for Deployment {
 
     /// Deletes all of ours but this one, so that what killed runs left goes as well.
     async fn retire(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        let mut in_the_way = None;
         for live in self.list(cx).await? {
             let ours = live
                 .description()
                 .is_some_and(|description| description.starts_with(OURS));
             if let Some(id) = live.id.filter(|id| ours && *id != out.id) {
                 let old = Output { id };
-                self.delete(cx, &old).await.with_context(|| {
-                    format!(
+                let Err(error) = self.delete(cx, &old).await else {
+                    continue;
+                };
+                let refusal = error.downcast_ref().filter(|error: &&CallError| error.class == Class::Refused);
+                let foreign = match refusal {
+                    Some(refusal) => self.foreign_stage(cx, &old, refusal).await?,
+                    None => None,
+                };
+                if foreign.is_none() {
+                    return Err(error.context(format!(
                         "deployment {} of REST API {}, which is out of use, stays",
                         old.id, self.api
-                    )
-                })?;
+                    )));
+                }
+                // The others go all the same.
+                in_the_way = foreign;
             }
         }
-        Ok(())
+        in_the_way.map_or(Ok(()), |foreign| Err(foreign.into()))
     }
 
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
@@ -198,7 +233,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{apigateway, attempts, failed, ok, on, refused};
-    use crate::resource::Class;
+    use crate::resource::in_the_way;
 
     fn desired() -> Deployment {
         Deployment {
@@ -389,16 +424,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deployment_that_another_stage_serves_is_told_by_its_id() {
         let text = "Active stages pointing to this deployment must be moved or deleted";
-        let cx = apigateway(listed(&[]).into_iter().chain([on!(
-            Sdk::delete_deployment,
-            refused(400, "BadRequestException", text)
-        )]));
-        let (class, told) = failed(desired().retire(&cx, &out("d2")).await);
-        assert_eq!(class, Some(Class::Refused));
-        assert!(
-            told.contains("deployment d1 of REST API a1b2c3") && told.contains(text),
-            "{told}"
+        let stages = |stages: Value| {
+            on!(
+                Sdk::get_stages,
+                |i| { assert_eq!((i.rest_api_id(), i.deployment_id()), (Some("a1b2c3"), Some("d1"))) },
+                ok(stages.clone())
+            )
+        };
+        let refusal = || on!(Sdk::delete_deployment, refused(400, "BadRequestException", text));
+        // The others go all the same.
+        let others = [refusal(), stages(json!({"item": [{"stageName": "beta"}]})), deleted("d0", || ok(json!({})))];
+        let cx = apigateway(listed(&[live("d0", "provision 0")]).into_iter().chain(others));
+        let error = desired().retire(&cx, &out("d2")).await.unwrap_err();
+        assert_eq!(
+            in_the_way(&error).expect("it is named").command,
+            "aws apigateway delete-stage --rest-api-id a1b2c3 --stage-name beta"
         );
+        let nobodys = apigateway(listed(&[]).into_iter().chain([refusal(), stages(json!({}))]));
+        for error in [error, desired().retire(&nobodys, &out("d2")).await.unwrap_err()] {
+            let (class, told) = failed::<()>(Err(error));
+            assert_eq!(class, Some(Class::Refused));
+            assert!(
+                told.contains("deployment d1 of REST API a1b2c3") && told.contains(text),
+                "{told}"
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

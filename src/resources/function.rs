@@ -26,7 +26,7 @@ use crate::aws::clients::CONNECT_TIMEOUT;
 use crate::aws::pace::Uploads;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{SLOW_VISIBILITY_PATIENCE, unless_gone};
-use crate::resource::{CallError, Cx, Resource, Result, Stranger};
+use crate::resource::{CallError, Cx, Resource, Result};
 
 /// How long nobody asks for a new function, from the call that makes it.
 const PENDING_AT_LEAST: Duration = Duration::from_millis(600);
@@ -209,6 +209,20 @@ impl Function {
         Ok(unless_gone(cx.call("lambda:GetFunction", get).await)?)
     }
 
+    /// Lambda leaves the tags out where they may not be read: then nobody can tell whose the function is.
+    fn check(&self, live: &GetFunctionOutput) -> Result<()> {
+        if let Some(error) = live.tags_error() {
+            bail!(
+                "cannot read the tags of function {}, which say whose it is: {}: {}; allow lambda:ListTags on it",
+                self.name,
+                error.error_code(),
+                error.message()
+            );
+        }
+        let what = || format!("Lambda function {}", self.name);
+        Ok(tags::check(&self.tags, tags::pairs(live.tags()), what)?)
+    }
+
     /// A function cannot be invoked, nor changed, while it is Pending.
     async fn wait_until_active(&self, cx: &Cx<Aws>) -> Result<Output> {
         let began = Instant::now();
@@ -359,12 +373,7 @@ impl Resource for Function {
         let Some(answer) = self.get(cx).await? else {
             return Ok(None);
         };
-        if !tags::are_ours(&self.tags, tags::pairs(answer.tags())) {
-            return Err(Stranger {
-                what: format!("Lambda function {}", self.name),
-            }
-            .into());
-        }
+        self.check(&answer)?;
         self.wait_until_active(cx).await.map(Some)
     }
 
@@ -408,6 +417,7 @@ impl Resource for Function {
         let Some(answer) = self.get(cx).await? else {
             return Ok(None);
         };
+        self.check(&answer)?;
         let live = answer
             .configuration()
             .context("lambda:GetFunction answered no configuration")?;
@@ -450,6 +460,13 @@ impl Resource for Function {
         self.update_code(cx, before).await?;
         self.update_tags(cx, before, &out.arn).await?;
         Ok(out)
+    }
+
+    async fn check_owner(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+        match self.get(cx).await? {
+            Some(answer) => self.check(&answer),
+            None => Ok(()),
+        }
     }
 
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
@@ -589,6 +606,35 @@ mod tests {
             is_stranger(&error) && error.to_string().contains("user-api-1a2b3c4d-user"),
             "{error:#}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_function_that_a_stranger_made_again_is_neither_read_as_drift_nor_deleted() {
+        for tags in [strangers_tags(), Tags::new()] {
+            let answer = live("Active", &tags);
+            let get = |answer: Value| on!(Sdk::get_function, ok(answer.clone()));
+            let cx = lambda([get(answer.clone()), get(answer)]);
+            let read = desired().read(&cx, &out()).await.unwrap_err();
+            let deleted = desired().check_owner(&cx, &out()).await.unwrap_err();
+            assert!(is_stranger(&read) && is_stranger(&deleted), "{read:#} {deleted:#}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tags_that_may_not_be_read_make_nobody_a_stranger() {
+        let mut answer = live("Active", &Tags::new());
+        answer.as_object_mut().unwrap().remove("Tags");
+        answer["TagsError"] = json!({"ErrorCode": "AccessDeniedException", "Message": "not authorized"});
+        let get = |answer: Value| on!(Sdk::get_function, ok(answer.clone()));
+        let cx = lambda([get(answer.clone()), get(answer.clone()), get(answer)]);
+        for error in [
+            desired().find(&cx).await.unwrap_err(),
+            desired().read(&cx, &out()).await.unwrap_err(),
+            desired().check_owner(&cx, &out()).await.unwrap_err(),
+        ] {
+            assert!(!is_stranger(&error), "{error:#}");
+            assert!(error.to_string().contains("allow lambda:ListTags"), "{error:#}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::Aws;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
-use crate::resource::{CallError, Cx, Resource, Result, Stranger};
+use crate::resource::{CallError, Cx, Resource, Result};
 
 /// A log group. Names are unique in the account and region.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,24 +54,43 @@ impl LogGroup {
         }
     }
 
-    async fn live_tags(&self, cx: &Cx<Aws>, arn: &str) -> Result<ListTagsForResourceOutput, CallError> {
-        let list = || cx.cloud().logs.list_tags_for_resource().resource_arn(arn).send();
-        cx.call("logs:ListTagsForResource", list).await
+    /// As the calls about tags take it: without the `:*` that DescribeLogGroups answers.
+    fn arn(&self, cx: &Cx<Aws>) -> String {
+        let Aws {
+            partition,
+            region,
+            account,
+            ..
+        } = cx.cloud();
+        format!("arn:{partition}:logs:{region}:{account}:log-group:{}", self.name)
+    }
+
+    async fn live_tags(&self, cx: &Cx<Aws>) -> Result<Option<ListTagsForResourceOutput>, CallError> {
+        let arn = self.arn(cx);
+        let list = || cx.cloud().logs.list_tags_for_resource().resource_arn(&arn).send();
+        unless_gone(cx.call("logs:ListTagsForResource", list).await)
+    }
+
+    fn check(&self, live: &ListTagsForResourceOutput) -> Result<()> {
+        let what = || format!("log group {}", self.name);
+        Ok(tags::check(self.tags()?, tags::pairs(live.tags()), what)?)
     }
 
     /// A tag that only an earlier configuration had goes where `before` names it, and stays where it does not: it could
     /// as well be somebody else's.
-    async fn update_tags(&self, cx: &Cx<Aws>, before: &Self) -> Result<()> {
+    async fn update_tags(
+        &self,
+        cx: &Cx<Aws>,
+        before: &Self,
+        live: &ListTagsForResourceOutput,
+    ) -> Result<()> {
         let Some(ours) = self.tags.as_ref().filter(|_| self.tags != before.tags) else {
             return Ok(());
         };
-        let group = self.describe(cx).await?;
-        let group = group.with_context(|| format!("log group {} is not there any more", self.name))?;
-        let arn = arn(&group);
+        let arn = &self.arn(cx);
         let (set, removed) = if let Some(before) = &before.tags {
             (tags::changed(before, ours), tags::removed(before, ours))
         } else {
-            let live = self.live_tags(cx, arn).await?;
             let live = tags::managed(ours, tags::pairs(live.tags()));
             (tags::changed(&live, ours), Vec::new())
         };
@@ -120,34 +139,22 @@ impl LogGroup {
     }
 }
 
-/// As the calls about tags take it: without the `:*` that `arn` ends with.
-fn arn(group: &aws_sdk_cloudwatchlogs::types::LogGroup) -> &str {
-    group.arn().unwrap_or_default().trim_end_matches(":*")
-}
-
 impl Resource for LogGroup {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "log-group";
     const FIXED: &'static [&'static str] = &["name"];
+    const GONE_AT_ONCE: bool = true;
 
     fn id(&self, _: &Output) -> String {
         self.name.clone()
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        let Some(group) = self.describe(cx).await? else {
+        let Some(answer) = self.live_tags(cx).await? else {
             return Ok(None);
         };
-        let Some(answer) = unless_gone(self.live_tags(cx, arn(&group)).await)? else {
-            return Ok(None);
-        };
-        if !tags::are_ours(self.tags()?, tags::pairs(answer.tags())) {
-            return Err(Stranger {
-                what: format!("log group {}", self.name),
-            }
-            .into());
-        }
+        self.check(&answer)?;
         // The interrupted run may not have come to the second call.
         self.put_retention(cx).await?;
         Ok(Some(Output {}))
@@ -183,11 +190,24 @@ impl Resource for LogGroup {
     }
 
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        if self == before {
+            return Ok(out);
+        }
+        let live = self.live_tags(cx).await?;
+        let live = live.with_context(|| format!("log group {} is not there any more", self.name))?;
+        self.check(&live)?;
         if self.retention_days.is_some() && self.retention_days != before.retention_days {
             self.put_retention(cx).await?;
         }
-        self.update_tags(cx, before).await?;
+        self.update_tags(cx, before, &live).await?;
         Ok(out)
+    }
+
+    async fn check_owner(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+        match self.live_tags(cx).await? {
+            Some(live) => self.check(&live),
+            None => Ok(()),
+        }
     }
 
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
@@ -211,7 +231,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        always, failed, logs, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
+        failed, logs, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
     };
     use crate::resource::{Class, is_stranger};
 
@@ -263,6 +283,13 @@ mod tests {
         )
     }
 
+    fn absent() -> Rule {
+        on!(
+            Sdk::list_tags_for_resource,
+            refused(400, "ResourceNotFoundException", "The specified log group does not exist.")
+        )
+    }
+
     fn put_retention() -> Rule {
         on!(
             Sdk::put_retention_policy,
@@ -279,32 +306,35 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_group_that_begins_with_our_name_is_not_ours() {
         let other = || ok(json!({"logGroups": [{"logGroupName": "/aws/lambda/user-api-2"}]}));
-        let cx = logs([
-            on!(Sdk::describe_log_groups, other()),
-            on!(Sdk::describe_log_groups, other()),
-        ]);
+        let cx = logs([absent(), on!(Sdk::describe_log_groups, other())]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn ours_is_found_and_gets_the_retention_that_an_interrupted_run_owes_it() {
-        let cx = logs(
-            described()
-                .into_iter()
-                .chain([tagged(&our_tags_and_more()), put_retention()]),
-        );
+        let cx = logs([tagged(&our_tags_and_more()), put_retention()]);
         assert!(desired().find(&cx).await.unwrap().is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_group_of_another_owner_is_a_strangers_and_is_left_alone() {
-        let cx = logs(described().into_iter().chain([tagged(&strangers_tags())]));
-        let error = desired().find(&cx).await.unwrap_err();
-        assert!(
-            is_stranger(&error) && error.to_string().contains(NAME),
-            "{error:#}"
-        );
+        for theirs in [strangers_tags(), Tags::new()] {
+            let cx = logs([tagged(&theirs), tagged(&theirs), tagged(&theirs)]);
+            for error in [
+                desired().find(&cx).await.unwrap_err(),
+                desired().update(&cx, &live(Some(30)), Output {}).await.unwrap_err(),
+                desired().check_owner(&cx, &Output {}).await.unwrap_err(),
+            ] {
+                assert!(
+                    is_stranger(&error) && error.to_string().contains(NAME),
+                    "{error:#}"
+                );
+            }
+        }
+        let cx = logs([tagged(&our_tags()), absent()]);
+        desired().check_owner(&cx, &Output {}).await.unwrap();
+        desired().check_owner(&cx, &Output {}).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -425,7 +455,7 @@ mod tests {
                 ..desired()
             };
             desired()
-                .update(&logs([put_retention()]), &before, Output {})
+                .update(&logs([tagged(&our_tags()), put_retention()]), &before, Output {})
                 .await
                 .unwrap();
         }
@@ -437,7 +467,7 @@ mod tests {
         before.insert(tags::STACK.to_owned(), "renamed".to_owned());
         before.insert("team".to_owned(), "a".to_owned());
         let stack = Tags::from([(tags::STACK.to_owned(), "user-api".to_owned())]);
-        let cx = logs(described().into_iter().chain([tag(stack), untag("team")]));
+        let cx = logs([tagged(&before), tag(stack), untag("team")]);
         let before = LogGroup {
             tags: Some(before),
             ..desired()
@@ -448,11 +478,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn tags_that_were_not_read_are_looked_at_and_others_stay() {
         let mut bent = our_tags_and_more();
-        bent.remove(tags::OWNER);
-        let owner = Tags::from([(tags::OWNER.to_owned(), "1a2b3c4d".to_owned())]);
-        let cx = logs(described().into_iter().chain([tagged(&bent), tag(owner)]));
+        bent.remove(tags::STACK);
+        let stack = Tags::from([(tags::STACK.to_owned(), "user-api".to_owned())]);
+        let cx = logs([tagged(&bent), tag(stack)]);
         desired().update(&cx, &live(Some(14)), Output {}).await.unwrap();
-        let cx = logs(described().into_iter().chain([tagged(&our_tags_and_more())]));
+        let cx = logs([tagged(&our_tags_and_more())]);
         desired().update(&cx, &live(Some(14)), Output {}).await.unwrap();
     }
 
@@ -463,17 +493,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_group_that_is_gone_is_told() {
-        let cx = logs([on!(Sdk::describe_log_groups, ok(json!({"logGroups": []})))]);
+        let cx = logs([absent()]);
         let (_, text) = failed(desired().update(&cx, &live(Some(14)), Output {}).await);
         assert_eq!(text, format!("log group {NAME} is not there any more"));
-        let cx = logs([always!(
-            Sdk::put_retention_policy,
-            refused(
-                400,
-                "ResourceNotFoundException",
-                "The specified log group does not exist."
+        let gone = || {
+            on!(
+                Sdk::put_retention_policy,
+                refused(
+                    400,
+                    "ResourceNotFoundException",
+                    "The specified log group does not exist."
+                )
             )
-        )]);
+        };
+        let calls = [tagged(&our_tags())].into_iter().chain((0..60).map(|_| gone()));
+        let cx = std::mem::ManuallyDrop::new(logs(calls));
         let (_, text) = failed(desired().update(&cx, &live(Some(30)), Output {}).await);
         assert!(text.contains("does not exist"), "{text}");
     }

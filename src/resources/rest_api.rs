@@ -40,6 +40,7 @@ impl Resource for RestApi {
     type Output = Output;
     const KIND: &'static str = "rest-api";
     const LOSES: Option<&'static str> = Some("its URL");
+    const SHARES_NAMES: bool = true;
 
     fn id(&self, out: &Output) -> String {
         out.id.clone()
@@ -108,6 +109,7 @@ impl Resource for RestApi {
         let Some(api) = unless_gone(cx.call("apigateway:GetRestApi", get).await)? else {
             return Ok(None);
         };
+        tags::check(&self.tags, tags::pairs(api.tags()), || format!("REST API {}", out.id))?;
         let endpoint = api
             .endpoint_configuration()
             .and_then(|endpoint| endpoint.types().first());
@@ -150,6 +152,10 @@ impl Resource for RestApi {
         Ok(out)
     }
 
+    async fn check_owner(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        self.read(cx, out).await.map(drop)
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
         let delete = || {
             cx.cloud()
@@ -176,7 +182,7 @@ mod tests {
     use crate::aws::test_support::{
         always, apigateway, attempts, failed, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
     };
-    use crate::resource::Class;
+    use crate::resource::{Class, is_stranger};
 
     fn desired() -> RestApi {
         RestApi {
@@ -255,12 +261,23 @@ mod tests {
     async fn an_endpoint_that_is_not_answered_is_the_default_and_drift() {
         let cx = apigateway([on!(
             Sdk::get_rest_api,
-            ok(json!({"id": "a1b2c3", "name": "user-api"}))
+            ok(json!({"id": "a1b2c3", "name": "user-api", "tags": our_tags()}))
         )]);
         assert_eq!(
             desired().read(&cx, &out()).await.unwrap().unwrap().endpoint,
             "EDGE"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_without_our_tag_is_a_strangers_whatever_the_record_says() {
+        for tags in [strangers_tags(), Tags::new()] {
+            let get = |tags: Tags| on!(Sdk::get_rest_api, ok(live("a1b2c3", &tags)));
+            let cx = apigateway([get(tags.clone()), get(tags)]);
+            let read = desired().read(&cx, &out()).await.unwrap_err();
+            let deleted = desired().check_owner(&cx, &out()).await.unwrap_err();
+            assert!(is_stranger(&read) && is_stranger(&deleted), "{read:#} {deleted:#}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

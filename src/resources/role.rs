@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::aws::tags::{self, Tags};
-use crate::aws::wait::unless_gone;
+use crate::aws::wait::{once, unless_gone};
 use crate::aws::{Aws, policy};
-use crate::resource::{Cx, Resource, Result, Stranger};
+use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Stranger};
 
 /// An IAM role. Names are unique in the account, whatever their case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,50 @@ impl Role {
         let answer = unless_gone(cx.call("iam:GetRole", get).await)?;
         answer.map(|answer| answer.role.context("iam:GetRole answered no role")).transpose()
     }
+
+    fn check(&self, role: &aws_sdk_iam::types::Role) -> Result<(), Stranger> {
+        tags::check(&self.tags, pairs(role), || format!("IAM role {}", role.role_name))?;
+        if role.role_name == self.name {
+            return Ok(());
+        }
+        // IAM finds a role whatever the case of its name: this one is another step's.
+        Err(Stranger {
+            what: format!("IAM role {}, which IAM takes for {},", role.role_name, self.name),
+        })
+    }
+
+    /// What somebody else attached or put into the role, and the command that takes the first of it away.
+    async fn foreign_policies(&self, cx: &Cx<Aws>, refusal: &CallError) -> Result<Option<InTheWay>> {
+        let iam = &cx.cloud().iam;
+        let attached = || iam.list_attached_role_policies().role_name(&self.name).send();
+        let attached = unless_gone(cx.call("iam:ListAttachedRolePolicies", attached).await)?;
+        let attached = attached.and_then(|answer| answer.attached_policies).unwrap_or_default();
+        let inline = || iam.list_role_policies().role_name(&self.name).send();
+        let inline = unless_gone(cx.call("iam:ListRolePolicies", inline).await)?;
+        // Ours may still be shown after it was deleted.
+        let inline = inline.map(|answer| answer.policy_names).unwrap_or_default();
+        let inline: Vec<_> = inline.iter().filter(|name| *name != policy::LOGS).collect();
+        let arns: Vec<_> = attached.iter().filter_map(|policy| policy.policy_arn()).collect();
+        let command = match (arns.first(), inline.first()) {
+            (Some(arn), _) => {
+                format!("aws iam detach-role-policy --role-name {} --policy-arn {arn}", self.name)
+            }
+            (None, Some(policy)) => {
+                format!("aws iam delete-role-policy --role-name {} --policy-name {policy}", self.name)
+            }
+            (None, None) => return Ok(None),
+        };
+        let names: Vec<&str> = arns.into_iter().chain(inline.into_iter().map(String::as_str)).collect();
+        Ok(Some(InTheWay {
+            what: format!(
+                "IAM does not delete role {} while it has policies that this stack did not make: {}",
+                self.name,
+                names.join(", ")
+            ),
+            command,
+            refusal: refusal.clone(),
+        }))
+    }
 }
 
 fn pairs(role: &aws_sdk_iam::types::Role) -> impl Iterator<Item = (&str, &str)> {
@@ -54,6 +98,8 @@ impl Resource for Role {
     type Output = Output;
     const KIND: &'static str = "role";
     const FIXED: &'static [&'static str] = &["name"];
+    const IGNORES_CASE: bool = true;
+    const GONE_AT_ONCE: bool = true;
 
     fn id(&self, _: &Output) -> String {
         self.name.clone()
@@ -63,9 +109,7 @@ impl Resource for Role {
         let Some(role) = self.get(cx).await? else {
             return Ok(None);
         };
-        if !tags::are_ours(&self.tags, pairs(&role)) {
-            return Err(Stranger { what: format!("IAM role {}", self.name) }.into());
-        }
+        self.check(&role)?;
         // A role that was made a moment ago may be answered with its id in place of its ARN (Terraform waits for this).
         let arn = cx
             .wait_for("IAM to know the role's ARN", std::time::Duration::from_mins(2), || async {
@@ -92,9 +136,13 @@ impl Resource for Role {
     }
 
     async fn read(&self, cx: &Cx<Aws>, out: &Output) -> Result<Option<Self>> {
-        let Some(role) = self.get(cx).await?.filter(|role| role.role_id == out.id) else {
+        let Some(role) = self.get(cx).await? else {
             return Ok(None);
         };
+        self.check(&role)?;
+        if role.role_id != out.id {
+            return Ok(None);
+        }
         let trust = role.assume_role_policy_document().unwrap_or_default();
         Ok(Some(Self {
             name: self.name.clone(),
@@ -126,10 +174,35 @@ impl Resource for Role {
         Ok(out)
     }
 
+    async fn check_owner(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        let Some(role) = self.get(cx).await? else {
+            return Ok(());
+        };
+        self.check(&role)?;
+        if role.role_id == out.id {
+            return Ok(());
+        }
+        // It has our tag: another copy of the state made it, or somebody who copied the tag.
+        Err(Stranger {
+            what: format!("IAM role {} with the id {}, and {} is on record,", self.name, role.role_id, out.id),
+        }
+        .into())
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
-        let delete = || cx.cloud().iam.delete_role().role_name(&self.name).send();
-        unless_gone(cx.call("iam:DeleteRole", delete).await)?;
-        Ok(())
+        cx.repeat("iam:DeleteRole", || async {
+            let delete = cx.cloud().iam.delete_role().role_name(&self.name).send();
+            match unless_gone(once("iam:DeleteRole", delete).await) {
+                Ok(_) => Ok(()),
+                // IAM may not know yet that our policy is gone; for what others attached it is of no use to wait.
+                Err(error) if error.class == Class::NotReady => match self.foreign_policies(cx, &error).await? {
+                    Some(foreign) => Err(foreign.into()),
+                    None => Err(error.into()),
+                },
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
     }
 }
 
@@ -138,6 +211,7 @@ mod tests {
     use std::time::Duration;
 
     use aws_sdk_iam::Client as Sdk;
+    use aws_smithy_mocks::Rule;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use serde_json::json;
@@ -145,9 +219,9 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        always, attempts, differing, failed, iam, iam_ok, iam_refused, on, our_tags, our_tags_and_more, strangers_tags,
+        attempts, differing, failed, iam, iam_ok, iam_refused, on, our_tags, our_tags_and_more, strangers_tags,
     };
-    use crate::resource::{Class, is_stranger};
+    use crate::resource::{in_the_way, is_stranger};
 
     const ARN: &str = "arn:aws:iam::111122223333:role/user-api-1a2b3c4d-user";
 
@@ -270,12 +344,92 @@ mod tests {
         assert_eq!(desired().read(&cx, &before).await.unwrap(), None);
     }
 
+    fn named(name: &str, id: &str, tags: &Tags) -> Rule {
+        let tags: Vec<String> = (tags.iter())
+            .map(|(key, value)| format!("<member><Key>{key}</Key><Value>{value}</Value></member>"))
+            .collect();
+        let role = format!(
+            "<Role><Path>/</Path><RoleName>{name}</RoleName><RoleId>{id}</RoleId><Arn>{ARN}</Arn>\
+             <CreateDate>2026-11-22T10:00:00Z</CreateDate><AssumeRolePolicyDocument>%7B%7D</AssumeRolePolicyDocument>\
+             <Tags>{}</Tags></Role>",
+            tags.concat()
+        );
+        on!(Sdk::get_role, iam_ok("GetRole", &role))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_that_lost_our_tag_or_is_another_one_is_never_changed_or_deleted() {
+        const NAME: &str = "user-api-1a2b3c4d-user";
+        for tags in [strangers_tags(), Tags::new()] {
+            let cx = iam([named(NAME, "AROA1", &tags), named(NAME, "AROA1", &tags)]);
+            let read = desired().read(&cx, &out()).await.unwrap_err();
+            let deleted = desired().check_owner(&cx, &out()).await.unwrap_err();
+            assert!(is_stranger(&read) && is_stranger(&deleted), "{read:#} {deleted:#}");
+        }
+        let cx = iam([named(NAME, "AROA2", &our_tags()), named(NAME, "AROA1", &our_tags())]);
+        let error = desired().check_owner(&cx, &out()).await.unwrap_err();
+        assert!(is_stranger(&error) && error.to_string().contains("AROA2"), "{error:#}");
+        desired().check_owner(&cx, &out()).await.unwrap();
+        desired().check_owner(&iam([on!(Sdk::get_role, gone())]), &out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_role_whose_name_differs_in_case_is_another_steps() {
+        let cx = iam([named("user-api-1a2b3c4d-USER", "AROA1", &our_tags())]);
+        let error = desired().find(&cx).await.unwrap_err();
+        assert!(is_stranger(&error) && error.to_string().contains("user-api-1a2b3c4d-USER"), "{error:#}");
+    }
+
+    fn attached(members: &'static str) -> Rule {
+        let answer = format!("<AttachedPolicies>{members}</AttachedPolicies><IsTruncated>false</IsTruncated>");
+        on!(Sdk::list_attached_role_policies, iam_ok("ListAttachedRolePolicies", &answer))
+    }
+
+    fn inline(members: &'static str) -> Rule {
+        let answer = format!("<PolicyNames>{members}</PolicyNames><IsTruncated>false</IsTruncated>");
+        on!(Sdk::list_role_policies, iam_ok("ListRolePolicies", &answer))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn policies_of_others_are_named_at_once_with_the_command_that_takes_them_away() {
+        const ADMIN: &str = "<member><PolicyName>AdministratorAccess</PolicyName>\
+             <PolicyArn>arn:aws:iam::aws:policy/AdministratorAccess</PolicyArn></member>";
+        for (arns, names, command) in [
+            (
+                ADMIN,
+                "<member>logs</member>",
+                "aws iam detach-role-policy --role-name user-api-1a2b3c4d-user --policy-arn \
+                 arn:aws:iam::aws:policy/AdministratorAccess",
+            ),
+            (
+                "",
+                "<member>theirs</member>",
+                "aws iam delete-role-policy --role-name user-api-1a2b3c4d-user --policy-name theirs",
+            ),
+        ] {
+            let began = Instant::now();
+            let cx = iam([
+                on!(Sdk::delete_role, iam_refused(409, "DeleteConflict", "must detach all policies first.")),
+                attached(arns),
+                inline(names),
+            ]);
+            let error = desired().delete(&cx, &out()).await.unwrap_err();
+            assert_eq!(in_the_way(&error).expect("it is named").command, command);
+            assert_eq!(began.elapsed(), Duration::ZERO);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_deletion_waits_until_the_policies_are_gone() {
         let conflict = || iam_refused(409, "DeleteConflict", "Cannot delete entity, must delete policies first.");
+        // Ours is still shown, though it was deleted.
         let cx = iam([
             on!(Sdk::delete_role, conflict()),
+            attached(""),
+            inline("<member>logs</member>"),
             on!(Sdk::delete_role, conflict()),
+            attached(""),
+            inline(""),
             on!(Sdk::delete_role, iam_ok("DeleteRole", "")),
         ]);
         desired().delete(&cx, &out()).await.unwrap();
@@ -286,11 +440,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deletion_that_conflicts_for_ever_ends_with_the_reason() {
         let began = Instant::now();
-        let cx = iam([always!(
-            Sdk::delete_role,
-            iam_refused(409, "DeleteConflict", "Cannot delete entity, must delete policies first.")
-        )]);
-        let (_, text) = failed(desired().delete(&cx, &out()).await);
+        let rounds = (0..60).flat_map(|_| {
+            let conflict = || iam_refused(409, "DeleteConflict", "Cannot delete entity, must delete policies first.");
+            [on!(Sdk::delete_role, conflict()), attached(""), inline("")]
+        });
+        let unending = std::mem::ManuallyDrop::new(iam(rounds));
+        let cx: &Cx<Aws> = &unending;
+        let (_, text) = failed(desired().delete(cx, &out()).await);
         assert!(text.contains("must delete policies first"), "{text}");
         assert!(began.elapsed() < Duration::from_mins(3));
     }
@@ -312,8 +468,7 @@ mod tests {
         let theirs = json!({"Version": "2012-10-17", "Statement": []});
         for (field, trust, tags) in [
             ("trust", theirs, our_tags()),
-            ("tags", trust(), strangers_tags()),
-            ("tags", trust(), Tags::new()),
+            ("tags", trust(), tagged(tags::STACK, "renamed").tags),
         ] {
             let cx = iam([on!(Sdk::get_role, role("GetRole", ARN, &trust, &tags))]);
             let live = desired().read(&cx, &out()).await.unwrap().unwrap();

@@ -30,6 +30,7 @@ impl Resource for RolePolicy {
     const KIND: &'static str = "role-policy";
     const FIXED: &'static [&'static str] = &["role", "name"];
     const HOLDS: Option<&'static str> = Some("role");
+    const GONE_AT_ONCE: bool = true;
 
     fn id(&self, _: &Output) -> String {
         self.name.clone()

@@ -165,6 +165,9 @@ impl Resource for Stage {
         let Some(live) = unless_gone(cx.call("apigateway:GetStage", get).await)? else {
             return Ok(None);
         };
+        tags::check(&self.tags, tags::pairs(live.tags()), || {
+            format!("stage {} of REST API {}", self.name, self.api)
+        })?;
         Ok(Some(Self {
             api: self.api.clone(),
             name: self.name.clone(),
@@ -185,6 +188,10 @@ impl Resource for Stage {
         let path = format!("/restapis/{}/stages/{}", self.api, self.name);
         tags::change_in_apigateway(cx, &path, &before.tags, &self.tags).await?;
         Ok(out)
+    }
+
+    async fn check_owner(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        self.read(cx, out).await.map(drop)
     }
 
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
@@ -212,7 +219,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{apigateway, failed, ok, on, our_tags, our_tags_and_more, refused};
-    use crate::resource::Class;
+    use crate::resource::{Class, is_stranger};
 
     fn with(deployment: &str) -> Stage {
         Stage {
@@ -294,6 +301,21 @@ mod tests {
         let cx = apigateway([on!(Sdk::get_stage, live("d1")), on!(Sdk::get_stage, live("d1"))]);
         assert!(with("d1").find(&cx).await.unwrap().is_some());
         assert_eq!(with("d1").read(&cx, &Output {}).await.unwrap(), Some(with("d1")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stage_of_our_name_that_somebody_else_made_is_not_ours() {
+        let mut theirs = answer("d1");
+        theirs["tags"] = json!({});
+        let get = |theirs: Value| on!(Sdk::get_stage, ok(theirs.clone()));
+        let cx = apigateway([get(theirs.clone()), get(theirs.clone()), get(theirs)]);
+        for error in [
+            with("d1").find(&cx).await.unwrap_err(),
+            with("d1").read(&cx, &Output {}).await.unwrap_err(),
+            with("d1").check_owner(&cx, &Output {}).await.unwrap_err(),
+        ] {
+            assert!(is_stranger(&error) && error.to_string().contains("stage dev"), "{error:#}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::Aws;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{once, unless_gone};
-use crate::resource::{Cx, Resource, Result};
+use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Stranger};
 
 /// A user pool. Its name is not unique; the owner in its tags tells it from others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,29 @@ impl UserPool {
         answer
             .map(|answer| answer.user_pool.context("cognito-idp:DescribeUserPool answered no pool"))
             .transpose()
+    }
+
+    fn check(&self, out: &Output, live: &UserPoolType) -> Result<(), Stranger> {
+        tags::check(&self.tags, tags::pairs(live.user_pool_tags()), || format!("user pool {}", out.id))
+    }
+
+    /// The domain that keeps Cognito from deleting the pool.
+    async fn foreign_domain(
+        &self,
+        cx: &Cx<Aws>,
+        out: &Output,
+        refusal: &CallError,
+    ) -> Result<Option<InTheWay>> {
+        let pool = self.describe(cx, &out.id).await?;
+        let domain = pool.and_then(|pool| pool.domain.or(pool.custom_domain));
+        Ok(domain.map(|domain| InTheWay {
+            what: format!(
+                "Cognito does not delete user pool {} while it has the domain {domain}, which this stack did not make",
+                out.id
+            ),
+            command: format!("aws cognito-idp delete-user-pool-domain --user-pool-id {} --domain {domain}", out.id),
+            refusal: refusal.clone(),
+        }))
     }
 
     /// Sets in a live pool what differs from `before`.
@@ -191,6 +214,7 @@ impl Resource for UserPool {
     const KIND: &'static str = "user-pool";
     const LOSES: Option<&'static str> = Some("its users, and every client's client_id and secret");
     const PROTECTION: Option<&'static str> = Some("deletion_protection");
+    const SHARES_NAMES: bool = true;
 
     fn id(&self, out: &Output) -> String {
         out.id.clone()
@@ -247,6 +271,7 @@ impl Resource for UserPool {
         let Some(pool) = self.describe(cx, &out.id).await? else {
             return Ok(None);
         };
+        self.check(out, &pool)?;
         let admin = pool.admin_create_user_config();
         let issuer = pool.issuer_configuration().and_then(IssuerConfigurationType::r#type);
         Ok(Some(Self {
@@ -304,10 +329,23 @@ impl Resource for UserPool {
         .await
     }
 
+    async fn check_owner(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        match self.describe(cx, &out.id).await? {
+            Some(pool) => Ok(self.check(out, &pool)?),
+            None => Ok(()),
+        }
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
         let delete = || cx.cloud().cognito.delete_user_pool().user_pool_id(&out.id).send();
-        unless_gone(cx.call("cognito-idp:DeleteUserPool", delete).await)?;
-        Ok(())
+        match unless_gone(cx.call("cognito-idp:DeleteUserPool", delete).await) {
+            Ok(_) => Ok(()),
+            Err(error) if error.class == Class::Refused => match self.foreign_domain(cx, out, &error).await? {
+                Some(foreign) => Err(foreign.into()),
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -323,7 +361,7 @@ mod tests {
         attempts, cognito, cognito_wire, differing, failed, ok, on, our_tags, our_tags_and_more, refused,
         strangers_tags, with,
     };
-    use crate::resource::Class;
+    use crate::resource::{in_the_way, is_stranger};
 
     const ARN: &str = "arn:aws:cognito-idp:eu-central-1:111122223333:userpool/eu-central-1_ours";
 
@@ -424,8 +462,7 @@ mod tests {
             ("issuer", "/IssuerConfiguration/Type", json!("UPDATED")),
             ("tier", "/UserPoolTier", json!("PLUS")),
             ("deletion_protection", "/DeletionProtection", json!("ACTIVE")),
-            ("tags", "/UserPoolTags/provision:owner", json!("ffffffff")),
-            ("tags", "/UserPoolTags", json!({})),
+            ("tags", "/UserPoolTags/provision:stack", json!("renamed")),
         ] {
             let mut answer = live("eu-central-1_ours", &our_tags());
             *answer["UserPool"].pointer_mut(at).unwrap() = edit;
@@ -446,13 +483,33 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pool_that_still_has_a_domain_is_not_deleted_and_the_reason_is_told() {
         let reason = "User pool cannot be deleted. It has a domain configured that should be deleted first.";
-        let cx = cognito([on!(
-            Sdk::delete_user_pool,
-            refused(400, "InvalidParameterException", reason)
-        )]);
-        let (class, text) = failed(desired().delete(&cx, &out()).await);
-        assert_eq!(class, Some(Class::Refused));
-        assert!(text.contains(reason), "{text}");
+        for key in ["Domain", "CustomDomain"] {
+            let mut pool = live("eu-central-1_ours", &our_tags());
+            pool["UserPool"][key] = json!("theirs");
+            let cx = cognito([
+                on!(Sdk::delete_user_pool, refused(400, "InvalidParameterException", reason)),
+                on!(Sdk::describe_user_pool, ok(pool.clone())),
+            ]);
+            let error = desired().delete(&cx, &out()).await.unwrap_err();
+            let command = "aws cognito-idp delete-user-pool-domain --user-pool-id eu-central-1_ours --domain theirs";
+            assert_eq!(in_the_way(&error).expect("it is named").command, command);
+            let (class, text) = failed::<()>(Err(error));
+            assert_eq!(class, Some(Class::Refused));
+            assert!(text.contains(reason) && text.contains("the domain theirs"), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_without_our_tag_is_a_strangers_whatever_the_record_says() {
+        for tags in [strangers_tags(), Tags::new()] {
+            let answer = live("eu-central-1_ours", &tags);
+            let describe = |answer: Value| on!(Sdk::describe_user_pool, ok(answer.clone()));
+            let cx = cognito([describe(answer.clone()), describe(answer)]);
+            let read = desired().read(&cx, &out()).await.unwrap_err();
+            let deleted = desired().check_owner(&cx, &out()).await.unwrap_err();
+            assert!(is_stranger(&read) && is_stranger(&deleted), "{read:#} {deleted:#}");
+            assert!(read.to_string().contains("user pool eu-central-1_ours"), "{read:#}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -611,7 +668,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pool_that_was_protected_meanwhile_is_not_deleted_and_the_reason_is_told() {
         let reason = "The user pool cannot be deleted because deletion protection is activated.";
-        let cx = cognito([on!(Sdk::delete_user_pool, refused(400, "InvalidParameterException", reason))]);
+        let cx = cognito([
+            on!(Sdk::delete_user_pool, refused(400, "InvalidParameterException", reason)),
+            on!(Sdk::describe_user_pool, ok(live("eu-central-1_ours", &our_tags()))),
+        ]);
         let (class, text) = failed(desired().delete(&cx, &out()).await);
         assert_eq!(class, Some(Class::Refused));
         assert!(text.contains(reason), "{text}");
