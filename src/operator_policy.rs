@@ -202,6 +202,8 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
 const ALSO: &[(&str, &str, On)] = &[
     ("iam:CreateRole", "iam:TagRole", Role),
     ("logs:CreateLogGroup", "logs:TagResource", LogGroup),
+    // Without it Lambda leaves out the tags that say whose a function is.
+    ("lambda:GetFunction", "lambda:ListTags", Function),
     ("lambda:CreateFunction", "lambda:TagResource", Function),
     ("lambda:CreateFunction", "iam:PassRole", RoleForLambda),
     (

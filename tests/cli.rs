@@ -406,13 +406,19 @@ fn what_is_a_strangers_is_named_and_left_as_it_is() {
 fn recorded(place: &Place, step: &str) -> Value {
     let state: Value = serde_json::from_str(&read_state(place)).unwrap();
     let steps = state["steps"].as_array().unwrap();
-    steps.iter().find(|record| record["step"] == step).unwrap().clone()
+    steps
+        .iter()
+        .find(|record| record["step"] == step)
+        .unwrap()
+        .clone()
 }
 
 fn states(status: &Value) -> Vec<(String, String)> {
     let lines = status["resources"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    lines.map(|line| (text(&line["step"]), text(&line["state"]))).collect()
+    lines
+        .map(|line| (text(&line["step"]), text(&line["state"])))
+        .collect()
 }
 
 #[test]
@@ -433,22 +439,48 @@ fn what_lost_our_owner_since_it_was_made_is_never_changed_or_deleted() {
         let tags = json!({ "provision:owner": owner });
         let path = format!("/2017-03-31/tags/{}", function["output"]["arn"].as_str().unwrap());
         hand.write("lambda", "POST", &path, &json!({ "Tags": tags }));
-        hand.json("Logs_20140328.TagResource", &json!({"resourceArn": group, "tags": tags}));
+        hand.json(
+            "Logs_20140328.TagResource",
+            &json!({"resourceArn": group, "tags": tags}),
+        );
     };
     tag("ffffffff");
     let path = format!("/2015-03-31/functions/{name}");
-    hand.write("lambda", "PUT", &format!("{path}/configuration"), &json!({"MemorySize": 256}));
+    hand.write(
+        "lambda",
+        "PUT",
+        &format!("{path}/configuration"),
+        &json!({"MemorySize": 256}),
+    );
 
     let status = place.run_at(&endpoint, &["status", "--json"]).code(3).json();
-    let theirs: Vec<_> = states(&status).into_iter().filter(|(_, state)| state == "not_ours").collect();
+    let theirs: Vec<_> = states(&status)
+        .into_iter()
+        .filter(|(_, state)| state == "not_ours")
+        .collect();
     let steps: Vec<&str> = theirs.iter().map(|(step, _)| step.as_str()).collect();
-    assert_eq!(steps, ["role:user", "role-policy:user", "function:user", "permission:user"]);
+    assert_eq!(
+        steps,
+        [
+            "role:user",
+            "role-policy:user",
+            "function:user",
+            "permission:user"
+        ]
+    );
     for args in [&["plan"][..], &["up"]] {
         let refused = place.run_at(&endpoint, args).code(2);
-        for named in [format!("IAM role {name} exists"), format!("Lambda function {name} exists")] {
+        for named in [
+            format!("IAM role {name} exists"),
+            format!("Lambda function {name} exists"),
+        ] {
             assert!(refused.stderr.contains(&named), "{}", refused.stderr);
         }
-        assert!(refused.stderr.contains("hint: if it is this stack's"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("hint: if it is this stack's"),
+            "{}",
+            refused.stderr
+        );
     }
 
     let down = place.run_at(&endpoint, &["down", "--yes"]).code(1);
@@ -459,8 +491,16 @@ fn what_lost_our_owner_since_it_was_made_is_never_changed_or_deleted() {
     ] {
         assert!(down.stderr.contains(&named), "{}", down.stderr);
     }
-    assert!(down.stderr.contains("hint: otherwise delete state/user-api.json"), "{}", down.stderr);
-    assert!(!down.stderr.contains("goes on where this run stopped"), "{}", down.stderr);
+    assert!(
+        down.stderr.contains("hint: otherwise delete state/user-api.json"),
+        "{}",
+        down.stderr
+    );
+    assert!(
+        !down.stderr.contains("goes on where this run stopped"),
+        "{}",
+        down.stderr
+    );
     let live = hand.get("lambda", &path);
     assert_eq!(live["Configuration"]["MemorySize"], 256, "nobody changed it back");
     let policy = hand.iam(&format!("Action=GetRolePolicy&RoleName={name}&PolicyName=logs"));
@@ -469,7 +509,11 @@ fn what_lost_our_owner_since_it_was_made_is_never_changed_or_deleted() {
     assert_eq!(groups["logGroups"].as_array().unwrap().len(), 1, "{groups}");
     let pools = hand.cognito("ListUserPools", &json!({"MaxResults": 60}));
     assert_eq!(pools["UserPools"], json!([]), "ours is gone");
-    assert_eq!(hand.get("apigateway", "/restapis")["item"], json!([]), "ours is gone");
+    assert_eq!(
+        hand.get("apigateway", "/restapis")["item"],
+        json!([]),
+        "ours is gone"
+    );
 
     // The tags had only been lost.
     let state: Value = serde_json::from_str(&read_state(&place)).unwrap();
@@ -495,12 +539,20 @@ fn a_pool_that_was_edited_into_the_state_keeps_its_users() {
     write_state(&place, &whole.replace(ours, theirs));
 
     let down = place.run_at(&endpoint, &["down", "--yes"]).code(1);
-    assert!(down.stderr.contains(&format!("user pool {theirs} exists")), "{}", down.stderr);
+    assert!(
+        down.stderr.contains(&format!("user pool {theirs} exists")),
+        "{}",
+        down.stderr
+    );
     hand.cognito("DescribeUserPool", &json!({"UserPoolId": theirs}));
     write_state(&place, &whole);
     place.run_at(&endpoint, &["down", "--yes"]).ok();
     let pools = hand.cognito("ListUserPools", &json!({"MaxResults": 60}));
-    assert_eq!(pools["UserPools"].as_array().unwrap().len(), 1, "theirs alone is left");
+    assert_eq!(
+        pools["UserPools"].as_array().unwrap().len(),
+        1,
+        "theirs alone is left"
+    );
 }
 
 #[test]
@@ -544,15 +596,29 @@ fn a_function_renamed_in_case_alone_is_refused_before_any_change() {
         fs_err::write(place.path().join("provision.toml"), text).unwrap();
     };
     fs_err::create_dir_all(place.path().join("code")).unwrap();
-    fs_err::write(place.path().join("code/index.mjs"), "export const handler = async () => ({statusCode: 200})").unwrap();
+    fs_err::write(
+        place.path().join("code/index.mjs"),
+        "export const handler = async () => ({statusCode: 200})",
+    )
+    .unwrap();
     file("stock");
     place.run_at(&endpoint, &["up", "-q", "--no-verify"]).ok();
     let before = read_state(&place);
     file("STOCK");
     for args in [&["plan"][..], &["up", "--yes"]] {
         let refused = place.run_at(&endpoint, args).code(2);
-        assert!(refused.stderr.contains("role:STOCK: its name differs from the name of role:stock"), "{}", refused.stderr);
-        assert!(refused.stderr.contains("hint: take role:stock out"), "{}", refused.stderr);
+        assert!(
+            refused
+                .stderr
+                .contains("role:STOCK: its name differs from the name of role:stock"),
+            "{}",
+            refused.stderr
+        );
+        assert!(
+            refused.stderr.contains("hint: take role:stock out"),
+            "{}",
+            refused.stderr
+        );
     }
     assert_eq!(read_state(&place), before, "nothing was begun");
     place.run_at(&endpoint, &["down", "--yes"]).ok();
@@ -570,16 +636,33 @@ fn what_others_put_in_the_way_of_a_deletion_is_named_at_once_with_the_command_th
     let role = recorded(&place, "role:user");
     let role = role["desired"]["name"].as_str().unwrap();
     let arn = "arn%3Aaws%3Aiam%3A%3Aaws%3Apolicy%2FAdministratorAccess";
-    hand.iam(&format!("Action=AttachRolePolicy&RoleName={role}&PolicyArn={arn}"));
+    hand.iam(&format!(
+        "Action=AttachRolePolicy&RoleName={role}&PolicyArn={arn}"
+    ));
     let began = std::time::Instant::now();
     let down = place.run_at(&endpoint, &["down", "--yes"]).code(1);
-    assert!(began.elapsed() < Duration::from_mins(1), "it does not wait for what does not go by itself");
-    let command = format!("aws iam detach-role-policy --role-name {role} --policy-arn arn:aws:iam::aws:policy/AdministratorAccess");
+    assert!(
+        began.elapsed() < Duration::from_mins(1),
+        "it does not wait for what does not go by itself"
+    );
+    let command = format!(
+        "aws iam detach-role-policy --role-name {role} --policy-arn arn:aws:iam::aws:policy/AdministratorAccess"
+    );
     let hint = format!("hint: if it may go, run `{command}`, then `provision down --yes` again");
     assert!(down.stderr.contains(&hint), "{}", down.stderr);
-    assert!(!down.stderr.contains("goes on where this run stopped"), "{}", down.stderr);
-    assert_eq!(hand.get("apigateway", "/restapis")["item"], json!([]), "all the rest is gone");
-    hand.iam(&format!("Action=DetachRolePolicy&RoleName={role}&PolicyArn={arn}"));
+    assert!(
+        !down.stderr.contains("goes on where this run stopped"),
+        "{}",
+        down.stderr
+    );
+    assert_eq!(
+        hand.get("apigateway", "/restapis")["item"],
+        json!([]),
+        "all the rest is gone"
+    );
+    hand.iam(&format!(
+        "Action=DetachRolePolicy&RoleName={role}&PolicyArn={arn}"
+    ));
     place.run_at(&endpoint, &["down", "--yes"]).ok();
     hand.assert_nothing("after down");
 }

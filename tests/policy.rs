@@ -22,6 +22,13 @@ const COMMANDS: [&str; 6] = ["up", "status", "down", "token", "logs", "secret"];
 /// What a run goes on without.
 const QUOTAS: [&str; 2] = ["iam:GetAccountSummary", "lambda:GetAccountSettings"];
 
+/// What a run asks only where others put something in its way; and what the emulator does not ask for.
+const BEYOND_THE_STORY: [&str; 3] = [
+    "iam:ListAttachedRolePolicies",
+    "iam:ListRolePolicies",
+    "lambda:ListTags",
+];
+
 const BEFORE: &str = r#"
 [stack]
 name = "orders"
@@ -383,7 +390,7 @@ fn take_out(choose: impl Fn(usize) -> bool) {
     let mut wrong = Vec::new();
     let mut count = 0;
     for (index, (statement, action)) in actions(&policy).into_iter().enumerate() {
-        if choose(index) {
+        if choose(index) && !BEYOND_THE_STORY.contains(&&*action) {
             count += 1;
             wrong.extend(world.without(&policy, statement, &action).err());
         }

@@ -226,6 +226,8 @@ fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
     let down = proxy.take();
     let deletes = writes(&down);
     assert!(deletes.len() <= 7, "{deletes:?}");
+    // Whose each is that has tags is read before the first of them goes.
+    assert!(aws_calls(&down) <= 19, "{} calls", aws_calls(&down));
     all.extend(down.clone());
     hand.assert_nothing("after down");
 

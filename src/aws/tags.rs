@@ -39,7 +39,11 @@ pub fn check<'a>(
     live: impl IntoIterator<Item = (&'a str, &'a str)>,
     what: impl FnOnce() -> String,
 ) -> Result<(), Stranger> {
-    if are_ours(ours, live) { Ok(()) } else { Err(Stranger { what: what() }) }
+    if are_ours(ours, live) {
+        Ok(())
+    } else {
+        Err(Stranger { what: what() })
+    }
 }
 
 /// The live tags of the keys that we manage; what others added is theirs.

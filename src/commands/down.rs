@@ -51,10 +51,15 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         } else {
             "down --yes"
         };
-        let strangers: Vec<bool> = (result.failed.iter()).map(|(_, error)| is_stranger(error)).collect();
+        let strangers: Vec<bool> = (result.failed.iter())
+            .map(|(_, error)| is_stranger(error))
+            .collect();
         let mut failure = engine_run::failure(result, command);
         if strangers.contains(&true) {
-            failure = failure.hinted(format!("{}, then run `provision {command}` again", plan::NOT_OURS));
+            failure = failure.hinted(format!(
+                "{}, then run `provision {command}` again",
+                plan::NOT_OURS
+            ));
         }
         if strangers.iter().all(|stranger| *stranger) && !strangers.is_empty() {
             failure = failure.hinted(format!(

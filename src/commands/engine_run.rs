@@ -64,16 +64,16 @@ pub fn failure(result: RunResult, command: &str) -> Failure {
     // To run it again is of no use before that.
     let commands: Vec<String> = failed()
         .filter_map(|(_, error)| in_the_way(error))
-        .map(|foreign| format!("if it may go, run `{}`, then `provision {command}` again", foreign.command))
+        .map(|foreign| {
+            format!(
+                "if it may go, run `{}`, then `provision {command}` again",
+                foreign.command
+            )
+        })
         .collect();
-    let is_settled_elsewhere = failed()
-        .next()
-        .is_some()
+    let is_settled_elsewhere = failed().next().is_some()
         && failed().all(|(_, error)| in_the_way(error).is_some() || is_stranger(error) && command != "up");
-    let others: Vec<&str> = failed()
-        .skip(1)
-        .map(|(step, _)| step.as_str())
-        .collect();
+    let others: Vec<&str> = failed().skip(1).map(|(step, _)| step.as_str()).collect();
     let mut also = String::new();
     if !others.is_empty() {
         also = format!("; also failed: {}", others.join(", "));
@@ -95,8 +95,14 @@ pub fn failure(result: RunResult, command: &str) -> Failure {
         return Failure::new(kind, message).hinted(resume);
     };
     let error = error.context(format!("step {step} failed{also}"));
-    let failure = commands.into_iter().fold(session::hinted(Failure::from(error)), Failure::hinted);
-    if is_settled_elsewhere { failure } else { failure.hinted(resume) }
+    let failure = commands
+        .into_iter()
+        .fold(session::hinted(Failure::from(error)), Failure::hinted);
+    if is_settled_elsewhere {
+        failure
+    } else {
+        failure.hinted(resume)
+    }
 }
 
 impl Store for StateFile {

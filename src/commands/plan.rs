@@ -119,8 +119,11 @@ pub fn warn(stack: &Stack<Aws>, talk: &Talk) {
 /// An error if anything in the plan cannot be done.
 pub fn refuse(plan: &Plan) -> Result<(), Failure> {
     let theirs = |planned: &&Planned| planned.action == Change::NotOurs && planned.declared;
-    let refused: Vec<&Planned> =
-        plan.steps.iter().filter(|planned| planned.action == Change::Refused || theirs(planned)).collect();
+    let refused: Vec<&Planned> = plan
+        .steps
+        .iter()
+        .filter(|planned| planned.action == Change::Refused || theirs(planned))
+        .collect();
     if refused.is_empty() {
         return Ok(());
     }

@@ -206,7 +206,10 @@ pub(super) async fn remove<C: 'static>(
 
 /// Which of the steps that are to go, and of what they live in, are somebody else's, or could not be read; with one read,
 /// side by side, of each that has a call of its own.
-async fn not_ours<C: 'static>(engine: &Engine<'_, C>, going: &HashSet<String>) -> HashMap<String, anyhow::Error> {
+async fn not_ours<C: 'static>(
+    engine: &Engine<'_, C>,
+    going: &HashSet<String>,
+) -> HashMap<String, anyhow::Error> {
     let state = &*engine.state;
     let mut asked: HashSet<&str> = HashSet::new();
     for record in state.steps.iter().filter(|record| going.contains(&record.step)) {
@@ -217,13 +220,19 @@ async fn not_ours<C: 'static>(engine: &Engine<'_, C>, going: &HashSet<String>) -
     let reads = (state.steps.iter())
         .filter(|record| asked.contains(record.step.as_str()))
         .filter_map(|record| Some((record, record.output.clone()?)))
-        .map(|(record, output)| async move {
-            let resource = engine.revive(record)?;
-            let cx = Cx::new(engine.cloud.clone(), Rc::new(|_| ()));
-            resource.check_owner(&cx, &output).await
-        }.map(|read| (record.step.clone(), read)));
+        .map(|(record, output)| {
+            async move {
+                let resource = engine.revive(record)?;
+                let cx = Cx::new(engine.cloud.clone(), Rc::new(|_| ()));
+                resource.check_owner(&cx, &output).await
+            }
+            .map(|read| (record.step.clone(), read))
+        });
     let reads = stream::iter(reads).buffer_unordered(AT_ONCE);
-    reads.filter_map(async |(step, read)| Some((step, read.err()?))).collect().await
+    reads
+        .filter_map(async |(step, read)| Some((step, read.err()?)))
+        .collect()
+        .await
 }
 
 /// Leaves alone what lives in something that is not ours.
@@ -235,7 +244,13 @@ fn pass_over<C: 'static>(
     left: &mut HashSet<String>,
 ) -> HashSet<String> {
     let mut passed = Vec::new();
-    for record in engine.state.steps.iter().rev().filter(|record| going.contains(&record.step)) {
+    for record in engine
+        .state
+        .steps
+        .iter()
+        .rev()
+        .filter(|record| going.contains(&record.step))
+    {
         let resource = engine.revive(record).expect("`children` revived it");
         let home = homes(&*resource, record, engine.state).find(|home| not_ours.contains_key(*home));
         if let Some(home) = home {
@@ -246,7 +261,10 @@ fn pass_over<C: 'static>(
         if is_stranger(&not_ours[&because]) {
             left.remove(&step);
         }
-        engine.tell(Event::HeldBack { step: step.clone(), because: because.clone() });
+        engine.tell(Event::HeldBack {
+            step: step.clone(),
+            because: because.clone(),
+        });
         result.held_back.push((step, because));
     }
     passed.into_iter().map(|(step, _)| step).collect()

@@ -311,7 +311,9 @@ impl Planning<'_> {
         }
         let name = step.name.to_lowercase();
         let mut records = self.records.values();
-        records.find(|record| record.kind == step.kind && record.step.to_lowercase() == name).copied()
+        records
+            .find(|record| record.kind == step.kind && record.step.to_lowercase() == name)
+            .copied()
     }
 
     /// What is replaced and takes it along, or cannot be deleted while it is there.

@@ -98,11 +98,12 @@ pub async fn survey<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State)
     }
     // What lives in a stranger's resource is not ours either, whatever was read of it.
     for record in &state.steps {
-        let theirs = homes(&*revive(&record.kind, &record.desired)?, record, state)
-            .find_map(|home| match lives.get(home) {
+        let theirs = homes(&*revive(&record.kind, &record.desired)?, record, state).find_map(|home| {
+            match lives.get(home) {
                 Some(Live::NotOurs(stranger)) => Some(stranger.clone()),
                 _ => None,
-            });
+            }
+        });
         if let Some(stranger) = theirs {
             lives.insert(record.step.clone(), Live::NotOurs(stranger));
         }
@@ -117,9 +118,11 @@ pub(super) fn homes<'a, C>(
     state: &'a State,
 ) -> impl Iterator<Item = &'a str> + use<'a, C> {
     let kinds = [resource.dies_with(), resource.holds()];
-    (record.needs.iter())
-        .map(String::as_str)
-        .filter(move |need| state.record(need).is_some_and(|need| kinds.contains(&Some(&need.kind))))
+    (record.needs.iter()).map(String::as_str).filter(move |need| {
+        state
+            .record(need)
+            .is_some_and(|need| kinds.contains(&Some(&need.kind)))
+    })
 }
 
 async fn look<C: 'static>(cx: &Cx<C>, revive: Revive<C>, record: &Record) -> Result<Live> {

@@ -16,7 +16,7 @@ use super::status::survey;
 use super::*;
 use crate::graph::{Handle, Stack};
 use crate::report::event::Outcome;
-use crate::resource::{CallError, Resource, Stranger};
+use crate::resource::{CallError, InTheWay, Resource, Stranger, in_the_way};
 use crate::state::FORMAT;
 
 /// How long a created thing stays out of the lists.
@@ -55,6 +55,8 @@ struct Cloud {
     calls: Cell<usize>,
     /// How often something was looked for.
     looks: Cell<usize>,
+    /// Whether somebody else uses what an update leaves.
+    in_use: Cell<bool>,
     /// By the number of the writing call.
     faults: RefCell<BTreeMap<usize, Fault>>,
 }
@@ -158,6 +160,10 @@ impl Cloud {
 }
 
 fn failed(code: &str, class: Class) -> anyhow::Error {
+    refusal(code, class).into()
+}
+
+fn refusal(code: &str, class: Class) -> CallError {
     CallError {
         operation: "fake:Write".to_owned(),
         code: Some(code.to_owned()),
@@ -166,7 +172,6 @@ fn failed(code: &str, class: Class) -> anyhow::Error {
         class,
         retry_after: None,
     }
-    .into()
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -269,7 +274,11 @@ macro_rules! kind {
                 let things = cx.cloud().things.borrow();
                 // What lives in another has no tags.
                 let has_tags = ["plain", "unique"].contains(&$kind);
-                if has_tags && things.get(&out.id).is_some_and(|thing| thing.owner != self.0.owner) {
+                if has_tags
+                    && things
+                        .get(&out.id)
+                        .is_some_and(|thing| thing.owner != self.0.owner)
+                {
                     let what = format!("fake {}", self.0.name);
                     return Err(Stranger { what }.into());
                 }
@@ -303,6 +312,14 @@ macro_rules! kind {
                     **id != out.id && thing.name == self.0.name && thing.owner == self.0.owner
                 });
                 for (id, _) in earlier {
+                    if cx.cloud().in_use.get() {
+                        return Err(InTheWay {
+                            what: format!("{} is in use", self.0.name),
+                            command: "fake delete".to_owned(),
+                            refusal: refusal("InUse", Class::Refused),
+                        }
+                        .into());
+                    }
                     let used = |thing: &Thing| thing.needs.contains(id);
                     assert!(!things.values().any(used), "{} is still used", self.0.name);
                     cx.cloud().write(Effect::Delete(*id)).await?;
@@ -1006,7 +1023,10 @@ fn down_deletes_all_but_a_strangers_and_what_lives_in_it() {
             assert_eq!(world.protected().await, Vec::<String>::new());
 
             let result = world.down().await;
-            assert!(is_stranger(&result.failed[0].1) && result.failed.len() == 1, "{result:?}");
+            assert!(
+                is_stranger(&result.failed[0].1) && result.failed.len() == 1,
+                "{result:?}"
+            );
             let in_it = ["child2", "child3", "plain0", "unique1"];
             assert_eq!(world.cloud.names(), in_it, "all the rest is gone, {phase:?}");
             assert_eq!(world.recorded(), in_it.len(), "and all of that stays on record");
@@ -1024,9 +1044,16 @@ fn down_deletes_all_but_a_strangers_and_what_lives_in_it() {
 
 #[test]
 fn a_strangers_thing_in_place_of_ours_is_no_drift_and_is_not_written_to() {
-    let changed: Shape = sample().into_iter().map(|(kind, size, needs)| (kind, size + 8, needs)).collect();
+    let changed: Shape = sample()
+        .into_iter()
+        .map(|(kind, size, needs)| (kind, size + 8, needs))
+        .collect();
     for victim in ["plain0", "unique1", "plain4", "unique7", "plain8"] {
-        for (declared, change) in [(sample(), Change::NotOurs), (changed.clone(), Change::NotOurs), (vec![], Change::NotOurs)] {
+        for (declared, change) in [
+            (sample(), Change::NotOurs),
+            (changed.clone(), Change::NotOurs),
+            (vec![], Change::NotOurs),
+        ] {
             block_on(async {
                 let mut world = World::new();
                 assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
@@ -1039,7 +1066,10 @@ fn a_strangers_thing_in_place_of_ours_is_no_drift_and_is_not_written_to() {
                 let state = world.disk.saved.borrow().clone().unwrap();
                 let lines = status::status(&world.cloud, revive, &state).await.unwrap();
                 let line = lines.iter().find(|line| line.step == victim).unwrap();
-                assert_eq!((line.state, &line.drifted[..]), (status::StepState::NotOurs, &[][..]));
+                assert_eq!(
+                    (line.state, &line.drifted[..]),
+                    (status::StepState::NotOurs, &[][..])
+                );
 
                 let of = |cloud: &Cloud| {
                     let things = cloud.things.borrow();
@@ -1056,14 +1086,20 @@ fn a_strangers_thing_in_place_of_ours_is_no_drift_and_is_not_written_to() {
 
 #[test]
 fn an_older_copy_of_the_state_doubles_nothing() {
-    let changed: Shape =
-        sample().into_iter().map(|(kind, size, needs)| (kind, size ^ 2, needs)).collect();
+    let changed: Shape = sample()
+        .into_iter()
+        .map(|(kind, size, needs)| (kind, size ^ 2, needs))
+        .collect();
     for known in 0..sample().len() {
         for shape in [sample(), changed.clone()] {
             block_on(async {
                 let mut world = World::new();
                 assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
-                assert_eq!(world.cloud.looks.get(), 0, "the owner is new: nothing can be there");
+                assert_eq!(
+                    world.cloud.looks.get(),
+                    0,
+                    "the owner is new: nothing can be there"
+                );
                 tokio::time::sleep(LAG).await;
                 let mut older = world.disk.saved.borrow().clone().unwrap();
                 older.steps.truncate(known);
@@ -1076,6 +1112,24 @@ fn an_older_copy_of_the_state_doubles_nothing() {
             });
         }
     }
+}
+
+#[test]
+fn what_others_keep_from_retiring_is_told_and_all_that_is_declared_is_in_place() {
+    block_on(async {
+        let mut world = World::new();
+        let mut shape: Shape = vec![(0, 1, vec![]), (3, 1, vec![0])];
+        assert!(world.up(&stack(&shape, "1a2b3c4d")).await.is_done());
+        world.cloud.in_use.set(true);
+        shape[1].1 = 2;
+        let result = world.up(&stack(&shape, "1a2b3c4d")).await;
+        assert!(result.is_in_place() && !result.is_done(), "{result:?}");
+        assert_eq!(in_the_way(&result.left[0].1).unwrap().command, "fake delete");
+        assert_eq!(world.cloud.names(), ["plain0", "snapshot1", "snapshot1"]);
+        world.cloud.in_use.set(false);
+        assert!(world.up(&stack(&shape, "1a2b3c4d")).await.is_done());
+        world.assert_whole(&shape);
+    });
 }
 
 #[test]

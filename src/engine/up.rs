@@ -14,7 +14,9 @@ use super::decide::{Decision, Wanted, decide};
 use super::down::remove;
 use super::plan::{Change, Plan, Wish};
 use super::status::{Live, Lives};
-use super::{Brought, Engine, Finished, Next, RunResult, Running, chain, change, known, look, make, millis, unmake};
+use super::{
+    Brought, Engine, Finished, Next, RunResult, Running, chain, change, known, look, make, millis, unmake,
+};
 use crate::graph::{Outputs, Stack};
 use crate::report::Event;
 use crate::report::event::{Action, Outcome, StepName};
@@ -39,7 +41,11 @@ pub async fn up<C: 'static>(
     let began = Instant::now();
     // Nothing can be there that carries an owner which was drawn a moment ago.
     let is_new = engine.state.serial == 0;
-    let looked_for = if is_new { (0..stack.steps().len()).collect() } else { HashSet::new() };
+    let looked_for = if is_new {
+        (0..stack.steps().len()).collect()
+    } else {
+        HashSet::new()
+    };
     let recorded = (engine.state.steps.iter()).map(|record| (record.step.as_str(), &record.needs));
     let declared = (stack.steps().iter()).map(|step| (step.name.as_str(), &step.needs));
     let needs: HashMap<&str, &Vec<String>> = recorded.chain(declared).collect();
@@ -387,7 +393,11 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         self.running
             .begin(&cloud, step, ready.resource, |resource, cx| async move {
                 match work {
-                    Work::Create => match if looks { known(&*resource, &cx).await? } else { None } {
+                    Work::Create => match if looks {
+                        known(&*resource, &cx).await?
+                    } else {
+                        None
+                    } {
                         Some(known) => Ok(known),
                         None => make(&*resource, &cx).await,
                     },
