@@ -151,8 +151,17 @@ pub struct Token {
     /// The client [default: the only one]
     pub client: Option<String>,
     /// A full scope, such as OauthResourceServer/user.read; repeatable [default: all of the client's]
-    #[arg(long = "scope", value_name = "SCOPE")]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<String>,
+}
+
+/// A scope as OAuth has them: a space would make two of it, and none would ask for all.
+fn scope(text: &str) -> Result<String, &'static str> {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a scope such as OauthResourceServer/user.read")
+    }
 }
 
 /// `call`.
@@ -166,7 +175,7 @@ pub struct Call {
     #[arg(long, value_name = "CLIENT")]
     pub client: Option<String>,
     /// A full scope; repeatable [default: all of the client's]
-    #[arg(long = "scope", value_name = "SCOPE")]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<String>,
     /// A header to send; repeatable
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]

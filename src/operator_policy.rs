@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::aws::tags::{OWNER, STACK};
+use crate::stack::unique;
 
 /// What the operator is to be able to do. `plan` reads as `status` does, and `call` fetches a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +38,8 @@ pub struct Scope {
     pub stack: String,
     /// The stack's owner; `None` before the first `up` has drawn it.
     pub owner: Option<String>,
+    /// What stands around the owner in names.
+    pub separator: char,
     /// The ids of the user pools on record.
     pub pools: BTreeSet<String>,
     /// The ids of the REST APIs on record.
@@ -299,8 +302,9 @@ impl Scope {
         let arn = |service: &str, region: &str, account: &str, name: &str| {
             format!("arn:{partition}:{service}:{region}:{account}:{name}")
         };
-        // An owner has 8 characters, and `?` stands for one: `user` must not match what is of `user-api`.
-        let names = format!("{}-{}-*", self.stack, self.owner.as_deref().unwrap_or("????????"));
+        // `?` stands for one character, and an owner has 8.
+        let owner = self.owner.as_deref().unwrap_or("????????");
+        let names = unique(&self.stack, self.separator, owner, "*");
         let role = arn("iam", "", account, &format!("role/{names}"));
         let function = arn("lambda", region, account, &format!("function:{names}"));
         let group = arn("logs", region, account, &format!("log-group:/aws/lambda/{names}"));
@@ -366,7 +370,10 @@ impl Scope {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::stack::SEPARATOR;
 
     fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
         Scope {
@@ -375,6 +382,7 @@ mod tests {
             region: "eu-west-1".to_owned(),
             stack: "orders".to_owned(),
             owner: owner.map(str::to_owned),
+            separator: SEPARATOR,
             pools: pools.iter().map(|&id| id.to_owned()).collect(),
             apis: apis.iter().map(|&id| id.to_owned()).collect(),
         }
@@ -409,7 +417,7 @@ mod tests {
     #[test]
     fn before_the_first_up_names_and_tags_narrow() {
         let document = document(&scope(None, &[], &[]), &[Task::Up].into());
-        let role = "arn:aws:iam::123456789012:role/orders-????????-*";
+        let role = "arn:aws:iam::123456789012:role/orders_????????_*";
         assert_eq!(statement(&document, "Role").unwrap()["Resource"], json!([role]));
         let pass = statement(&document, "RoleForLambda").unwrap();
         assert_eq!(pass["Action"], json!(["iam:PassRole"]));
@@ -457,7 +465,7 @@ mod tests {
             assert_eq!(statement(&document, "Api").is_some(), others);
             assert_eq!(
                 statement(&document, "Role").unwrap()["Resource"],
-                json!(["arn:aws:iam::123456789012:role/orders-1a2b3c4d-*"])
+                json!(["arn:aws:iam::123456789012:role/orders_1a2b3c4d_*"])
             );
         }
         let up = document(&scope, &[Task::Up].into());
@@ -465,6 +473,82 @@ mod tests {
             statement(&up, "NewApi").unwrap()["Condition"]["StringEquals"],
             json!({"aws:RequestTag/provision:stack": "orders", "aws:RequestTag/provision:owner": "1a2b3c4d"})
         );
+    }
+
+    /// Whether IAM takes the text for one of the pattern: `*` is any text, `?` any character, and case is the same.
+    fn matches(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], []) => true,
+            ([b'*', rest @ ..], _) => matches(rest, text) || !text.is_empty() && matches(pattern, &text[1..]),
+            ([b'?', rest @ ..], [_, text @ ..]) => matches(rest, text),
+            ([one, rest @ ..], [other, text @ ..]) => one.eq_ignore_ascii_case(other) && matches(rest, text),
+            _ => false,
+        }
+    }
+
+    /// The patterns of roles, functions and log groups in the policy of a stack.
+    fn patterns(stack: &str, owner: Option<&str>) -> Vec<String> {
+        let scope = Scope {
+            stack: stack.to_owned(),
+            ..scope(owner, &[], &[])
+        };
+        let document = document(&scope, &[Task::Up].into());
+        let of = |sid: &str| {
+            let pattern = statement(&document, sid).unwrap()["Resource"][0]
+                .as_str()
+                .unwrap();
+            pattern.rsplit(['/', ':']).next().unwrap().to_owned()
+        };
+        vec![of("Role"), of("Function"), of("LogGroup")]
+    }
+
+    fn of_another(mine: &str, other: &str, owner: &str, function: &str) {
+        let name = unique(other, SEPARATOR, owner, function);
+        for own in [None, Some("1a2b3c4d")] {
+            for pattern in patterns(mine, own) {
+                assert!(
+                    !matches(pattern.as_bytes(), name.as_bytes()),
+                    "{pattern} matches {name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_policy_of_a_stack_has_its_own_names() {
+        let name = unique("user", SEPARATOR, "1a2b3c4d", "Stock_2");
+        for owner in [None, Some("1a2b3c4d")] {
+            for pattern in patterns("user", owner) {
+                assert!(
+                    matches(pattern.as_bytes(), name.to_uppercase().as_bytes()),
+                    "{pattern}"
+                );
+            }
+        }
+        assert!(
+            matches(b"user-????????-*", b"user-api-prod-1a2b3c4d-user"),
+            "as names once were"
+        );
+        of_another("user", "user-api-prod", "1a2b3c4d", "user");
+    }
+
+    proptest! {
+        #[test]
+        fn no_pattern_of_one_stack_matches_a_name_of_another(
+            mine in "[a-z][a-z0-9-]{1,12}",
+            rest in "[a-z0-9-]{1,17}",
+            unrelated in "[a-z][a-z0-9-]{1,29}",
+            owner in "[0-9a-f]{8}",
+            function in "[a-zA-Z0-9_-]{1,20}",
+        ) {
+            // Mostly one begins as the other, which is where they could meet.
+            let longer = format!("{mine}{rest}");
+            of_another(&mine, &longer, &owner, &function);
+            of_another(&longer, &mine, &owner, &function);
+            if unrelated != mine {
+                of_another(&mine, &unrelated, &owner, &function);
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,6 +39,15 @@ impl<C> Cx<C> {
     }
 }
 
+/// What a recorded text must look like.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// Goes on after "expected".
+    pub what: &'static str,
+    /// Whether a text is that.
+    pub holds: fn(&str) -> bool,
+}
+
 /// The desired state of one AWS resource, and how to reach it.
 ///
 /// One struct has three uses: the difference between the recorded and the desired one is what AWS has to change; the
@@ -51,6 +60,9 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     type Output: Serialize + DeserializeOwned + 'static;
     /// The kind's name in the state file and in everything printed.
     const KIND: &'static str;
+    /// The texts that go into requests and URLs, as `desired.x` or `output.x`, and their shapes. An output that is listed
+    /// is an id: no other record of the kind has the same.
+    const SHAPES: &'static [(&'static str, Shape)] = &[];
     /// Fields AWS cannot change in place: where one differs, the resource is deleted and made again.
     const FIXED: &'static [&'static str] = &[];
     /// What its users lose for good where it is deleted and made again, as a noun; `None`: nothing, so that it may be
@@ -164,6 +176,8 @@ pub trait Erased<C> {
     fn lane(&self) -> Option<String>;
     /// The resource's own fields.
     fn desired(&self) -> Value;
+    /// The ids in a recorded output. Fails on an output of another shape, and on what [`Resource::SHAPES`] does not allow.
+    fn checked_ids(&self, out: Option<&Value>) -> Result<Vec<String>>;
     /// [`Resource::id`]; fails on an output of another shape.
     fn id(&self, out: &Value) -> Result<String>;
     /// [`Resource::find`].
@@ -240,6 +254,31 @@ impl<R: Resource> Erased<R::Cloud> for R {
 
     fn desired(&self) -> Value {
         json(self)
+    }
+
+    fn checked_ids(&self, out: Option<&Value>) -> Result<Vec<String>> {
+        out.map(output::<R>).transpose()?;
+        let desired = json(self);
+        let mut ids = Vec::new();
+        for (field, shape) in R::SHAPES {
+            let (part, name) = field.split_once('.').expect("a shape names desired or output");
+            let record = if part == "desired" { Some(&desired) } else { out };
+            let value = record.map_or(&Value::Null, |record| &record[name]);
+            let texts = value
+                .as_array()
+                .map_or(std::slice::from_ref(value), Vec::as_slice);
+            for text in texts.iter().filter_map(Value::as_str) {
+                ensure!(
+                    (shape.holds)(text),
+                    "{field}: expected {}, got {text:?}",
+                    shape.what
+                );
+                if part == "output" {
+                    ids.push(text.to_owned());
+                }
+            }
+        }
+        Ok(ids)
     }
 
     fn id(&self, out: &Value) -> Result<String> {

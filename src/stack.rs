@@ -23,9 +23,18 @@ use crate::resources::{
     RestApi, Role, RolePolicy, Route, Stage, UserPool,
 };
 
+/// What the name of a stack cannot have: no name of one stack's begins as another's.
+pub const SEPARATOR: char = '_';
+
+/// A name that only this stack has; or, of a pattern for the owner or for `name`, the pattern of such names.
+pub fn unique(stack: &str, separator: char, owner: &str, name: &str) -> String {
+    format!("{stack}{separator}{owner}{separator}{name}")
+}
+
 /// Every step of `config` in this account and region.
 ///
-/// `owner` is the stack's 8 hex characters; `packages` has the code of every function, by the function's name.
+/// `owner` is the stack's 8 hex characters, and `separator` what stands around them in names, [`SEPARATOR`] but in an older
+/// stack; `packages` has the code of every function, by the function's name.
 ///
 /// An edge exists only where AWS demands one: an integration names its function by an ARN that follows from the
 /// function's name, so the whole API is made while IAM still spreads the role.
@@ -33,6 +42,7 @@ pub fn stack(
     config: &Config,
     identity: &Identity,
     owner: &str,
+    separator: char,
     packages: &BTreeMap<String, Package>,
 ) -> Stack<Aws> {
     let mut s = Stack::default();
@@ -44,7 +54,7 @@ pub fn stack(
     } = identity.clone();
     let mut tags = tags(&config.stack, owner);
     tags.extend(config.tags.clone());
-    let unique = |name: &str| format!("{}-{owner}-{name}", config.stack);
+    let unique = |name: &str| unique(&config.stack, separator, owner, name);
     let function_arn = |name: &str| {
         format!(
             "arn:{partition}:lambda:{region}:{account}:function:{}",

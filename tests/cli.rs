@@ -882,3 +882,201 @@ fn a_connection_that_breaks_is_not_taken_for_a_reader_that_left() {
         assert!(run.code(1).stderr.contains("no answer to POST"));
     }
 }
+
+/// One line of an error, a hint or none, and nothing of what the SDK has inside.
+fn is_refused(run: Run, words: &str) {
+    let run = run.code(2);
+    assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
+    assert!(run.stderr.contains(words), "{words:?} is not in {}", run.stderr);
+    let lines = run.stderr.lines().filter(|line| !line.starts_with("hint: "));
+    assert_eq!(lines.count(), 1, "{}", run.stderr);
+    assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_used_is_refused_in_one_line() {
+    let place = Place::new();
+    for endpoint in [
+        "",
+        "x",
+        "http://",
+        "//host",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1",
+        "http://127.0.0.1:1?a",
+        "http://user:hunter2@127.0.0.1:1",
+        "http://hunter2@127.0.0.1:1",
+    ] {
+        let typed = place.run_at(NOWHERE, &["plan", "--endpoint-url", endpoint]);
+        is_refused(typed, "for --endpoint-url: ");
+        let set = place.run_at(endpoint, &["plan"]);
+        is_refused(set, "for AWS_ENDPOINT_URL: ");
+        let of_one = place
+            .at(NOWHERE, &["plan"])
+            .env("AWS_ENDPOINT_URL_LAMBDA", endpoint)
+            .output()
+            .unwrap();
+        is_refused(of_one.into(), "for AWS_ENDPOINT_URL_LAMBDA: ");
+    }
+    assert!(!place.path().join("state").exists());
+}
+
+#[test]
+fn a_service_that_is_elsewhere_than_the_others_is_refused() {
+    let place = Place::new();
+    let with = |general: Option<&str>, variable: &str, value: &str, args: &[&str]| -> Run {
+        let mut command = place.at(NOWHERE, args);
+        if general.is_none() {
+            command.env_remove("AWS_ENDPOINT_URL");
+        }
+        command.env(variable, value).output().unwrap().into()
+    };
+    for service in [
+        "STS",
+        "IAM",
+        "LAMBDA",
+        "CLOUDWATCH_LOGS",
+        "COGNITO_IDENTITY_PROVIDER",
+        "API_GATEWAY",
+        "SECRETS_MANAGER",
+    ] {
+        let variable = format!("AWS_ENDPOINT_URL_{service}");
+        let elsewhere = "http://127.0.0.1:2";
+        for general in [Some(NOWHERE), None] {
+            let run = with(general, &variable, elsewhere, &["plan"]);
+            assert!(
+                run.stderr.contains(&format!("hint: unset {variable}")),
+                "{}",
+                run.stderr
+            );
+            is_refused(run, "expected one endpoint for all services");
+        }
+        // The same place, or one that was typed, which goes before: the call is made, to no server.
+        with(Some(NOWHERE), &variable, "http://127.0.0.1:1/", &["plan"]).code(1);
+        let typed = ["plan", "--endpoint-url", NOWHERE];
+        with(None, &variable, elsewhere, &typed).code(1);
+    }
+    // The same in a profile.
+    let config = "[default]\nservices = mine\nregion = eu-west-1\n[services mine]\niam =\n  endpoint_url = http://127.0.0.1:2\n";
+    fs_err::write(place.path().join("no-config"), config).unwrap();
+    let plan = |ignore: &str| -> Run {
+        let mut command = place.at(NOWHERE, &["plan"]);
+        command.env_remove("AWS_ENDPOINT_URL");
+        command.env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", ignore);
+        command.output().unwrap().into()
+    };
+    is_refused(plan("false"), "IAM is at http://127.0.0.1:2 and STS at AWS");
+}
+
+#[test]
+fn a_region_that_is_none_is_refused_and_an_empty_variable_is_none() {
+    let place = Place::new();
+    for region in ["", "eu west 1", "../..", "eu-west-1.evil.example/", "EU-WEST-1"] {
+        let words = format!("invalid region {region:?}: expected a region such as eu-west-1");
+        is_refused(place.run_at(NOWHERE, &["plan", "--region", region]), &words);
+        if !region.is_empty() {
+            let set = place.at(NOWHERE, &["plan"]).env("AWS_REGION", region).output();
+            is_refused(set.unwrap().into(), &words);
+        }
+    }
+    let empty = |default: &str| -> Run {
+        let mut command = place.at(NOWHERE, &["plan"]);
+        command.env("AWS_REGION", "").env("AWS_DEFAULT_REGION", default);
+        command.output().unwrap().into()
+    };
+    is_refused(empty(""), "no AWS region is configured");
+    is_refused(empty("../.."), "invalid region \"../..\"");
+    fs_err::write(place.path().join("no-config"), "[default]\nregion = of/profile\n").unwrap();
+    is_refused(empty(""), "invalid region \"of/profile\"");
+}
+
+#[test]
+fn a_profile_that_was_asked_for_goes_before_keys_in_the_environment() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    let run = place.run_at(&endpoint, &["policy", "--profile", "other"]);
+    is_refused(run, "profile \"other\" does not exist");
+    // The emulator answers only who has its token for a key.
+    let token = fs_err::read_to_string(place.path().join("state/sandbox/token")).unwrap();
+    let config = format!(
+        "[profile other]\naws_access_key_id = {token}\naws_secret_access_key = x\n\
+         [profile process]\ncredential_process = printf '{{\"Version\":1,\"AccessKeyId\":\"{token}\",\"SecretAccessKey\":\"x\"}}'\n\
+         [profile empty]\nregion = eu-west-1\n"
+    );
+    fs_err::write(place.path().join("no-config"), config).unwrap();
+    for (args, code) in [
+        (&["policy"][..], 1),
+        (&["policy", "--profile", "other"], 0),
+        (&["policy", "--profile", "process"], 0),
+    ] {
+        let mut command = place.at(&endpoint, args);
+        let run: Run = command
+            .env("AWS_ACCESS_KEY_ID", "another")
+            .output()
+            .unwrap()
+            .into();
+        assert_eq!(run.code, code, "{args:?}: {}", run.stderr);
+    }
+    let run = place.run_at(&endpoint, &["policy", "--profile", "empty"]).code(1);
+    assert!(
+        run.stderr.contains("whose credentials these are"),
+        "{}",
+        run.stderr
+    );
+    is_refused(
+        place.run_at(&endpoint, &["policy", "--profile", ""]),
+        "profile \"\" does not exist",
+    );
+}
+
+#[test]
+fn what_was_typed_and_means_nothing_is_refused() {
+    let place = Place::new();
+    for since in ["99999999999999d", "40000d"] {
+        let run = place.run_at(NOWHERE, &["logs", "--since", since]);
+        is_refused(run, "is no time");
+    }
+    for scope in ["", " ", "a b"] {
+        for args in [&["token"][..], &["call", "GET", "/user"]] {
+            let run = place
+                .run_at(NOWHERE, &[args, &["--scope", scope]].concat())
+                .code(2);
+            assert!(run.stderr.contains("--scope"), "{}", run.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_stack_of_an_earlier_version_keeps_its_names() {
+    let place = Place::new();
+    let endpoint = place.emulator();
+    // As far as an `up` of that version came.
+    let mut earlier = state(&endpoint);
+    let trust = json!({
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole",
+        },
+    });
+    earlier["steps"] = json!([{
+        "step": "role:user", "phase": "creating", "kind": "role", "needs": [], "output": null,
+        "desired": {
+            "name": "user-api-1a2b3c4d-user", "trust": trust,
+            "tags": {"provision:owner": "1a2b3c4d", "provision:stack": "user-api"},
+        },
+    }]);
+    write_state(&place, &earlier.to_string());
+    place.run_at(&endpoint, &["up"]).ok();
+    let text = read_state(&place);
+    assert!(text.contains("\"/aws/lambda/user-api-1a2b3c4d-user\""), "{text}");
+    assert!(!text.contains("1a2b3c4d_"), "{text}");
+    place.run_at(&endpoint, &["plan", "--check"]).ok();
+    let policy = place.run_at(&endpoint, &["policy"]).ok().stdout;
+    assert!(policy.contains(":role/user-api-1a2b3c4d-*"), "{policy}");
+    // One that is new has names that no other stack's begins as.
+    place.run_at(&endpoint, &["up", "--stack", "user"]).ok();
+    let text = fs_err::read_to_string(place.path().join("state/user.json")).unwrap();
+    let owner = serde_json::from_str::<Value>(&text).unwrap()["owner"].clone();
+    let name = format!("\"user_{}_user\"", owner.as_str().unwrap());
+    assert!(text.contains(&name), "{name} is not in {text}");
+}

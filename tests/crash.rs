@@ -690,7 +690,7 @@ fn what_another_hand_deleted_is_told_and_made_again_and_down_passes_over_it() {
     };
     let name = || {
         let state = world.state();
-        format!("user-api-{}-user", state["owner"].as_str().unwrap())
+        format!("user-api_{}_user", state["owner"].as_str().unwrap())
     };
     let pool = || {
         let id = output("user-pool", "id");

@@ -235,8 +235,9 @@ fn use_state(state: &State, seen: usize) {
         region: state.region.clone(),
         endpoint: None,
     };
-    let stack = DESIRED
-        .with(|config| PACKAGES.with(|packages| stack::stack(config, &identity, &state.owner, packages)));
+    let stack = DESIRED.with(|config| {
+        PACKAGES.with(|packages| stack::stack(config, &identity, &state.owner, '-', packages))
+    });
     for record in &state.steps {
         if let Ok(resource) = revive(&record.kind, &record.desired) {
             drop(resource.lane());
@@ -382,6 +383,197 @@ proptest! {
         let message = json!({"message": document["message"]});
         prop_assert!(api::explain(status, &broken(message, &blows)).is_none_or(is_plain));
     }
+}
+
+/// Does something to the record of `support/state.json`.
+type Edit = fn(&mut Value);
+
+/// What somebody could do to a state, and what is said of it.
+const EDITS: &[(Edit, &str)] = &[
+    // Where secrets, tokens and code would go.
+    (
+        |s| s["steps"][5]["desired"]["prefix"] = json!("127.0.0.1:1/evil"),
+        "step pool-domain cannot be used",
+    ),
+    (
+        |s| s["steps"][5]["desired"]["prefix"] = json!("evil.example#"),
+        "expected the prefix of a user pool's domain",
+    ),
+    (
+        |s| s["steps"][8]["output"]["id"] = json!("127.0.0.1:1/evil"),
+        "output.id: expected an id of API Gateway",
+    ),
+    (
+        |s| s["steps"][8]["output"]["root"] = json!("A"),
+        "step rest-api cannot be used",
+    ),
+    (
+        |s| s["steps"][4]["output"]["id"] = json!("us-east-1_a/../b"),
+        "expected the id of a user pool",
+    ),
+    (
+        |s| s["steps"][7]["output"]["client_id"] = json!("a:b"),
+        "expected the id of an app client",
+    ),
+    (
+        |s| s["steps"][15]["desired"]["name"] = json!("../prod"),
+        "step stage cannot be used",
+    ),
+    (
+        |s| s["steps"][3]["desired"]["name"] = json!("arn:aws:lambda:us-east-1:999999999999:function:a"),
+        "step function:orders cannot be used",
+    ),
+    (
+        |s| s["steps"][2]["desired"]["name"] = json!("a\u{1b}[2J"),
+        "expected the name of a log group",
+    ),
+    (
+        |s| s["steps"][0]["output"]["arn"] = json!("arn:aws:iam::999999999999:role/admin"),
+        "is not in account 000000000000",
+    ),
+    (
+        |s| {
+            s["steps"][9]["desired"]["pool_arns"][0] =
+                json!("arn:aws:cognito-idp:eu-west-1:000000000000:userpool/a");
+        },
+        "is not in account 000000000000, region us-east-1",
+    ),
+    (
+        |s| {
+            s["steps"][12]["desired"]["uri"] = json!(
+                "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:999999999999:function:a/invocations"
+            );
+        },
+        "route:GET /orders/{id} cannot be used",
+    ),
+    (
+        |s| s["region"] = json!("us-east-1.evil.example/"),
+        "has an invalid region",
+    ),
+    (
+        |s| s["account"] = json!("../12345678901"),
+        "has an invalid account",
+    ),
+    (|s| s["partition"] = json!("aws/"), "has an invalid partition"),
+    (|s| s["owner"] = json!("*"), "has an invalid owner"),
+    // A record that is not of this stack.
+    (
+        |s| s["stack"] = json!("billing"),
+        "is of stack \"billing\", expected \"orders\"",
+    ),
+    (
+        |s| s["steps"][4]["desired"]["tags"]["provision:owner"] = json!("00000000"),
+        "it is of provision:owner \"00000000\"",
+    ),
+    (
+        |s| s["steps"][8]["desired"]["tags"]["provision:stack"] = json!("billing"),
+        "it is of provision:stack \"billing\"",
+    ),
+    // One that contradicts itself.
+    (
+        |s| {
+            let copy = s["steps"][7].clone();
+            push(s, copy);
+        },
+        "has step \"client:billing\" twice",
+    ),
+    (
+        |s| {
+            let mut copy = s["steps"][7].clone();
+            copy["step"] = json!("client:other");
+            push(s, copy);
+        },
+        "step client:billing is of the same client",
+    ),
+    (
+        |s| {
+            let mut copy = s["steps"][7].clone();
+            copy["step"] = json!("client:other");
+            copy["desired"]["name"] = json!("other");
+            push(s, copy);
+        },
+        "step client:billing is of the same client",
+    ),
+    (
+        |s| {
+            let mut copy = s["steps"][0].clone();
+            copy["step"] = json!("role:other");
+            copy["output"] = Value::Null;
+            push(s, copy);
+        },
+        "step role:orders is of the same role",
+    ),
+    (|s| s["steps"][4]["needs"] = json!(["user-pool"]), "needs itself"),
+    (|s| s["steps"][8]["needs"] = json!(["stage"]), "needs itself"),
+    (
+        |s| s["steps"][4]["kind"] = json!("volcano"),
+        "no kind of resource is called volcano",
+    ),
+    (
+        |s| s["steps"][4]["desired"]["mfa"] = json!(true),
+        "step user-pool cannot be used",
+    ),
+    (
+        |s| s["steps"][15]["desired"]["throttle"]["more"] = json!(1),
+        "step stage cannot be used",
+    ),
+    (
+        |s| s["steps"][4]["output"]["secret"] = json!("x"),
+        "step user-pool cannot be used",
+    ),
+    (
+        |s| s["steps"][5]["output"]["id"] = json!("x"),
+        "step pool-domain cannot be used",
+    ),
+    (|s| s["steps"][4]["more"] = json!(1), "does not parse"),
+];
+
+fn push(state: &mut Value, record: Value) {
+    state["steps"].as_array_mut().unwrap().push(record);
+}
+
+#[test]
+fn a_state_that_somebody_edited_is_refused_before_anything_is_asked() {
+    let place = Place::new();
+    fs_err::create_dir(place.path().join("state")).unwrap();
+    let path = place.path().join("state/orders.json");
+    // The port of no server: whatever is asked there ends with 1.
+    let endpoint = "http://127.0.0.1:1";
+    let mut state = recorded();
+    state["endpoint"] = json!(endpoint);
+    let run = |args: &[&str]| place.run_at(endpoint, &[args, &["--stack", "orders"]].concat());
+    fs_err::write(&path, state.to_string()).unwrap();
+    run(&["policy"]).ok();
+    for (number, (edit, words)) in EDITS.iter().enumerate() {
+        let mut edited = state.clone();
+        edit(&mut edited);
+        let text = edited.to_string();
+        fs_err::write(&path, &text).unwrap();
+        let commands: [&[&str]; 9] = [
+            &["down", "--yes"],
+            &["token"],
+            &["call", "GET", "/orders/1"],
+            &["verify"],
+            &["secret", "show", "--yes"],
+            &["secret", "rotate", "begin"],
+            &["logs"],
+            &["policy"],
+            &["plan"],
+        ];
+        // All of them load it in one place: one after another is enough.
+        for args in [commands[number % commands.len()], &["down", "--yes"]] {
+            let run = run(args).code(2);
+            assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
+            assert!(run.stderr.contains(words), "{words:?} is not in {}", run.stderr);
+            assert!(run.stderr.contains("hint: restore"), "{}", run.stderr);
+            assert_eq!(
+                fs_err::read_to_string(&path).unwrap(),
+                text,
+                "it is left as it is"
+            );
+        }
+    }
+    assert_eq!(fs_err::read_dir(place.path().join("state")).unwrap().count(), 1);
 }
 
 /// Control characters, the escape of a terminal's title, and something that looks like a secret.

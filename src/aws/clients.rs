@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sts::config::SharedCredentialsProvider;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
@@ -22,6 +24,7 @@ use aws_smithy_types::retry::{ErrorKind, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::access;
 use super::call_log::CallLog;
 use super::errors::{call_error, is_signature_refusal};
 use super::pace::Paces;
@@ -117,8 +120,14 @@ pub(crate) fn timeouts() -> TimeoutConfig {
 /// The SDK's configuration for all clients. Makes no call to AWS (an assumed role or SSO may).
 ///
 /// # Errors
-/// No region is configured.
+/// No region is configured, or the region, the endpoint or the profile cannot be used.
 pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
+    if let Some(endpoint) = &access.endpoint {
+        access::check_endpoint(endpoint, "--endpoint-url")?;
+    }
+    if let Some(profile) = &access.profile {
+        access::check_profile(profile).await?;
+    }
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .retry_config(retries())
         .timeout_config(timeouts());
@@ -126,6 +135,18 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
         loader = loader.region(Region::new(region.clone()));
     } else if access.sandbox.is_some() {
         loader = loader.region(Region::new(SANDBOX_REGION));
+    } else {
+        match access::region_beside_an_empty_one() {
+            None => {}
+            Some(Ok(region)) => loader = loader.region(Region::new(region)),
+            Some(Err(())) => {
+                let of_profile = ProfileFileRegionProvider::builder();
+                loader = loader.region(match &access.profile {
+                    Some(profile) => of_profile.profile_name(profile).build(),
+                    None => of_profile.build(),
+                });
+            }
+        }
     }
     if let Some(profile) = &access.profile {
         loader = loader.profile_name(profile);
@@ -138,16 +159,29 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
         let credentials = aws_sdk_sts::config::Credentials::new(key, SANDBOX_SECRET, None, None, "sandbox");
         loader = loader.credentials_provider(credentials);
     }
-    let mut config = loader.load().await;
-    if config.endpoint_url().is_some_and(is_loopback) {
-        config = config.into_builder().http_client(without_proxy()).build();
-    }
-    if config.region().is_none() {
+    let config = loader.load().await;
+    let Some(region) = config.region() else {
         return Err(Failure::usage("no AWS region is configured")
             .hinted("pass --region, or set AWS_REGION, or `region` in the profile")
             .hinted("or try it without AWS: provision up --sandbox"));
+    };
+    access::check_region(region.as_ref())?;
+    let endpoint = access::endpoint(&config)?;
+    let credentials = match &access.profile {
+        // The SDK would let keys in the environment go before a profile that was asked for.
+        Some(profile) if access.sandbox.is_none() => Some(SharedCredentialsProvider::new(
+            access::credentials(profile, &config),
+        )),
+        _ => config.credentials_provider(),
+    };
+    let mut builder = config.into_builder();
+    if endpoint.as_deref().is_some_and(is_loopback) {
+        builder.set_http_client(Some(without_proxy()));
     }
-    Ok(config)
+    builder
+        .set_endpoint_url(endpoint)
+        .set_credentials_provider(credentials);
+    Ok(builder.build())
 }
 
 /// For this machine: a proxy for the world outside does not reach its loopback, and must not see what is sent there.

@@ -22,8 +22,7 @@ where
             let meta = service.err().meta();
             (
                 meta.code().map(str::to_owned),
-                meta.message()
-                    .map_or_else(|| "the service gave no reason".to_owned(), without_measured),
+                meta.message().unwrap_or("the service gave no reason").to_owned(),
                 Some(service.raw().status().as_u16()),
                 meta.extra("aws_request_id").map(str::to_owned),
             )
@@ -103,12 +102,38 @@ fn clock_difference(answer: &HttpResponse) -> Option<String> {
     })
 }
 
-/// The message without what Lambda measured: it repeats every variable of a too large environment, with its value.
-fn without_measured(message: &str) -> String {
-    match message.split_once("String measured:") {
-        Some((start, _)) => format!("{start}String measured: [left out, as it has the values]"),
-        None => message.to_owned(),
+/// As [`call_error`], of a call that carried values which nobody is to see. Some of Lambda's messages repeat what was sent,
+/// and it may be escaped or cut there: no search finds it, so nothing of the service's own words is kept.
+pub fn call_error_of_values<E>(operation: &str, error: &SdkError<E, HttpResponse>) -> CallError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let mut call = call_error(operation, error);
+    if matches!(error, SdkError::ServiceError(_) | SdkError::ResponseError(_)) {
+        call.message = known_phrase(&call.message).to_owned();
     }
+    call
+}
+
+/// What Lambda is known to say where values were sent, and what helps whoever reads it.
+const KNOWN_PHRASES: [&str; 11] = [
+    "The role defined for the function cannot be assumed by Lambda.",
+    "cannot be assumed by Lambda",
+    "The provided execution role does not have permissions",
+    "KMS key is invalid for CreateGrant",
+    "exceeded the 4KB limit",
+    "Could not unzip uploaded file",
+    "Unzipped size must be smaller than",
+    "Function already exist",
+    "is not authorized to perform: iam:PassRole",
+    "is not authorized to perform: lambda:CreateFunction",
+    "is not authorized to perform: lambda:UpdateFunctionConfiguration",
+];
+
+/// The known phrase in a message, in place of the message, which may repeat a value.
+pub fn known_phrase(message: &str) -> &'static str {
+    let known = KNOWN_PHRASES.into_iter().find(|phrase| message.contains(phrase));
+    known.unwrap_or("message withheld, as it may repeat an environment value")
 }
 
 /// The error and its causes on one line.

@@ -2,12 +2,35 @@
 //!
 //! Must not be asked for a local endpoint: those have paths of their own.
 
+use reqwest::Url;
+
 /// Whether the host names in this partition are known to this program.
 ///
 /// Only the `aws` partition's token host, `<prefix>.auth.<region>.amazoncognito.com`, is documented for sure; guessing
 /// another would send a client's secret to a host that somebody else may own.
 pub fn is_known_partition(partition: &str) -> bool {
     partition == "aws"
+}
+
+/// Whether a request to this URL goes to one host below `domain`, encrypted and to nobody in between.
+pub fn is_below(url: &str, domain: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| {
+        let host = url.host_str().unwrap_or_default();
+        let label = host.strip_suffix(domain).and_then(|host| host.strip_suffix('.'));
+        url.scheme() == "https"
+            && url.authority() == host
+            && label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
+    })
+}
+
+/// Whether both URLs are of the same host and port.
+pub fn is_same(url: &str, endpoint: &str) -> bool {
+    let authority = |url: &str| {
+        Url::parse(url)
+            .ok()
+            .map(|url| (url.scheme().to_owned(), url.authority().to_owned()))
+    };
+    authority(url).is_some_and(|url| Some(url) == authority(endpoint))
 }
 
 /// The invoke URL of a stage; the route `/user` is at this URL + `/user`.
@@ -28,4 +51,36 @@ pub fn issuer(pool: &str, region: &str) -> String {
 /// The public keys that an issuer's tokens are signed with.
 pub fn jwks_url(issuer: &str) -> String {
     format!("{issuer}/.well-known/jwks.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_below_its_domain_or_it_is_not_called() {
+        let domain = "auth.eu-west-1.amazoncognito.com";
+        assert!(is_below(&token_url("user-api-1a2b3c4d", "eu-west-1"), domain));
+        for prefix in [
+            "127.0.0.1:80/evil",
+            "evil.example/a",
+            "a.b",
+            "",
+            "u:p@a",
+            "evil.example#",
+            "evil.example?",
+            "evil.example\\",
+        ] {
+            assert!(!is_below(&token_url(prefix, "eu-west-1"), domain), "{prefix}");
+        }
+        assert!(!is_below("http://a.auth.eu-west-1.amazoncognito.com/", domain));
+        assert!(!is_below(
+            "https://a.auth.eu-west-1.amazoncognito.com:444/",
+            domain
+        ));
+        assert!(!is_below(
+            "https://a.auth.eu-west-1.amazoncognito.com.evil.example/",
+            domain
+        ));
+    }
 }

@@ -2,11 +2,13 @@
 //!
 //! Must not know which resources there are, nor the engine.
 
+mod access;
 pub mod call_log;
 pub mod client_secrets;
 pub mod clients;
 pub mod errors;
 pub mod hosts;
+pub mod ids;
 pub mod pace;
 pub mod policy;
 pub mod quotas;

@@ -11,7 +11,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::Instant;
 
 use super::clients::Aws;
-use super::errors::{call_error, is_signature_refusal};
+use super::errors::{call_error, call_error_of_values, is_signature_refusal};
 use crate::resource::{CallError, Class, Cx, Result, in_the_way};
 
 /// IAM publishes no figure for the spreading of a role; Terraform waits 2 minutes for IAM and 15 for a function.
@@ -90,6 +90,27 @@ impl Cx<Aws> {
     {
         // On the heap: the SDK makes futures of many kilobytes.
         let attempt = || once(operation, Box::pin(send()));
+        self.patiently(operation, attempt, |error| Some(error)).await
+    }
+
+    /// As [`Cx::call`], for a call that carries values which nobody is to see: neither what is told while it waits nor its
+    /// error has the service's own words.
+    ///
+    /// # Errors
+    /// As [`Cx::call`].
+    pub async fn call_with_values<T, E, F>(
+        &self,
+        operation: &str,
+        send: impl Fn() -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let attempt = || async {
+            let sent = Box::pin(send()).await;
+            sent.map_err(|error| call_error_of_values(operation, &error))
+        };
         self.patiently(operation, attempt, |error| Some(error)).await
     }
 

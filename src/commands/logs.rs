@@ -135,7 +135,8 @@ fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
     let count: i64 = text[..text.len() - 1].parse().map_err(|_| refused())?;
     let seconds = count
         .checked_mul(factor)
-        .filter(|seconds| *seconds > 0)
+        // CloudWatch counts from 1970.
+        .filter(|seconds| (1..=Timestamp::now().as_second()).contains(seconds))
         .ok_or_else(refused)?;
     Ok(SignedDuration::from_secs(seconds))
 }
@@ -149,7 +150,18 @@ mod tests {
         for (text, seconds) in [("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86400)] {
             assert_eq!(parse_since(text).unwrap().as_secs(), seconds, "{text}");
         }
-        for text in ["", "10", "m", "-5m", "0s", "1w", "10é", "9999999999999999d"] {
+        for text in [
+            "",
+            "10",
+            "m",
+            "-5m",
+            "0s",
+            "1w",
+            "10é",
+            "9999999999999999d",
+            "99999999999999d",
+            "40000d",
+        ] {
             assert_eq!(parse_since(text).unwrap_err().kind.exit_code(), 2, "{text}");
         }
     }

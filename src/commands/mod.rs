@@ -11,6 +11,7 @@ mod outputs;
 mod plan;
 mod policy;
 mod preflight;
+mod recorded;
 mod sandbox;
 mod secret;
 mod session;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -71,9 +71,24 @@ pub fn outputs(state: &State) -> Option<Outputs> {
     })
 }
 
-/// The outputs, or why there are none yet.
+/// The outputs, or why there are none yet. Secrets and tokens go to their URLs, so both are at the expected hosts.
 pub fn complete(state: &State) -> anyhow::Result<Outputs> {
-    outputs(state).with_context(|| format!("stack {} is not complete yet", state.stack))
+    let outputs = outputs(state).with_context(|| format!("stack {} is not complete yet", state.stack))?;
+    let region = &state.region;
+    for (url, domain) in [
+        (&outputs.api_url, format!("execute-api.{region}.amazonaws.com")),
+        (&outputs.token_url, format!("auth.{region}.amazoncognito.com")),
+    ] {
+        let is_expected = match &state.endpoint {
+            None => hosts::is_below(url, &domain),
+            Some(endpoint) => hosts::is_same(url, endpoint),
+        };
+        ensure!(
+            is_expected,
+            "{url:?} is not a URL of this stack: nothing is sent to it"
+        );
+    }
+    Ok(outputs)
 }
 
 fn output(record: &Record, field: &str) -> Option<String> {

@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::recorded;
 use super::session::{self, Session, hinted};
 use super::talk::Talk;
 use crate::aws::Aws;
@@ -60,7 +61,13 @@ pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failur
         }
         None => session.new_state(&config.stack, OWNER),
     };
-    let stack = stack::stack(&config, &session.identity, &state.owner, &packages);
+    let stack = stack::stack(
+        &config,
+        &session.identity,
+        &state.owner,
+        recorded::separator(&state),
+        &packages,
+    );
     warn(&stack, talk);
     let wish = wish(&args.changes, &stack)?;
     let lives = survey(&session.aws_for_a_survey(), resources::revive, &state)

@@ -4,18 +4,20 @@
 
 use std::collections::BTreeSet;
 
+use super::recorded;
 use super::session::{self, Session};
 use super::talk::Talk;
 use crate::cli::{self, Global, PolicyTask};
 use crate::error::Failure;
 use crate::operator_policy::{Scope, Task, document};
+use crate::stack::SEPARATOR;
 use crate::state::State;
 
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Policy, talk: &Talk) -> Result<(), Failure> {
     let stack = session::stack_name(global)?;
     let scope = if let Some(state) = session::load_state(&session::state_file(global, &stack))? {
-        recorded(&state, global.region.as_deref())?
+        scope(&state, global.region.as_deref())?
     } else {
         let region = session::config(global)?.region;
         let here = Session::open(global, region.as_deref(), talk).await?.identity;
@@ -25,6 +27,7 @@ pub async fn run(global: &Global, args: &cli::Policy, talk: &Talk) -> Result<(),
             region: here.region,
             stack,
             owner: None,
+            separator: SEPARATOR,
             pools: BTreeSet::new(),
             apis: BTreeSet::new(),
         }
@@ -53,7 +56,7 @@ fn tasks(commands: &[PolicyTask]) -> BTreeSet<Task> {
 }
 
 /// The stack as it is on record: its owner and ids narrow the policy.
-fn recorded(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
+fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
     if let Some(region) = region.filter(|region| *region != state.region) {
         return Err(Failure::usage(format!(
             "stack {} is on record in region {}, and --region says {region}",
@@ -72,6 +75,7 @@ fn recorded(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         region: state.region.clone(),
         stack: state.stack.clone(),
         owner: Some(state.owner.clone()),
+        separator: recorded::separator(state),
         pools: ids("user-pool"),
         apis: ids("rest-api"),
     })

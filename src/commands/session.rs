@@ -10,6 +10,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::recorded;
 use super::talk::Talk;
 use crate::aws::clients::{Access, identify, load};
 use crate::aws::errors::is_signature_refusal;
@@ -19,8 +20,8 @@ use crate::config::{Config, Problem, Source, check_stack};
 use crate::error::{Failure, Hint, Kind};
 use crate::package::Package;
 use crate::resource::{CallError, Class, Cx, Result, class};
+use crate::sandbox;
 use crate::state::{FORMAT, Holder, Lock, LockError, State, StateError, StateFile};
-use crate::{engine, resources, sandbox};
 
 /// What is looked for where no `--config` is given.
 const FILE: &str = "provision.toml";
@@ -103,10 +104,13 @@ pub fn state_file(global: &Global, stack: &str) -> StateFile {
     StateFile::new(&state_folder(global), stack)
 }
 
-/// What is on record, if anything.
+/// What is on record, if anything, checked.
 pub fn load_state(file: &StateFile) -> Result<Option<State>, Failure> {
-    file.load().map_err(|error| {
+    let state = file.load().map_err(|error| {
         let hint = match &error {
+            StateError::Unusable { path, .. } => {
+                format!("restore {path} from a copy of this stack's; it was left as it is")
+            }
             StateError::Parse { path, .. } => {
                 format!("restore {path} from a copy; it is the only record of what is in AWS, so it was left as it is")
             }
@@ -114,7 +118,9 @@ pub fn load_state(file: &StateFile) -> Result<Option<State>, Failure> {
             StateError::Io { .. } => "make it readable and writable for this user".to_owned(),
         };
         Failure::new(Kind::Usage, error).hinted(hint)
-    })
+    })?;
+    state.iter().try_for_each(recorded::check).map_err(unusable)?;
+    Ok(state)
 }
 
 /// What is on record; an error where nothing is.
@@ -203,7 +209,7 @@ impl Session {
         }
     }
 
-    /// Refuses a state of another account, region or endpoint, and one that cannot be understood.
+    /// Refuses a state of another account, region or endpoint.
     pub fn check(&self, state: &State) -> Result<(), Failure> {
         let place = |endpoint: &Option<String>| endpoint.clone().unwrap_or_else(|| "AWS".to_owned());
         let here = &self.identity;
@@ -221,7 +227,7 @@ impl Session {
                 .hinted("or give this stack another name with --stack"));
             }
         }
-        engine::check(state, resources::revive).map_err(unusable)
+        Ok(())
     }
 
     /// For one survey of everything on record.

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::outputs::{Outputs, outputs};
+use super::recorded;
 use super::session::{self, Session, hinted};
 use super::talk::Talk;
 use crate::cli::Global;
@@ -39,7 +40,13 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
         .await
         .map_err(|error| hinted(error.into()))?;
     // A run that stopped early has not begun these.
-    let declared = stack::stack(&config, &session.identity, &state.owner, &packages);
+    let declared = stack::stack(
+        &config,
+        &session.identity,
+        &state.owner,
+        recorded::separator(&state),
+        &packages,
+    );
     for step in declared
         .steps()
         .iter()

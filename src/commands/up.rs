@@ -11,6 +11,7 @@ use super::engine_run;
 use super::outputs::{Outputs, complete};
 use super::plan;
 use super::preflight;
+use super::recorded;
 use super::session::{self, Session};
 use super::talk::Talk;
 use super::timeline;
@@ -54,7 +55,13 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
     if state.steps.is_empty() {
         preflight::check(&session, &config, &packages, talk).await?;
     }
-    let stack = stack::stack(&config, &session.identity, &state.owner, &packages);
+    let stack = stack::stack(
+        &config,
+        &session.identity,
+        &state.owner,
+        recorded::separator(&state),
+        &packages,
+    );
     plan::warn(&stack, talk);
     let wish = plan::wish(&args.changes, &stack)?;
     let lives = status::survey(&session.aws_for_a_survey(), resources::revive, &state)

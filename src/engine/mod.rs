@@ -49,12 +49,27 @@ pub type Revive<C> = fn(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<C>>
 /// Makes a resource of every record, so that one that was edited by hand is refused before anything begins.
 ///
 /// # Errors
-/// A record cannot be understood; its step is named.
+/// A record cannot be understood, has a text of another shape, or is of the same resource as another; its step is named.
 pub fn check<C>(state: &State, revive: Revive<C>) -> Result<()> {
-    state
-        .steps
-        .iter()
-        .try_for_each(|record| revived(revive, record).map(drop))
+    let mut steps = HashMap::new();
+    for record in &state.steps {
+        let unusable = || format!("the record of step {} cannot be used", record.step);
+        let resource = revived(revive, record)?;
+        let mut same = resource
+            .checked_ids(record.output.as_ref())
+            .with_context(unusable)?;
+        // What is not made yet has no id, and its inputs tell it from others.
+        same.push(record.desired.to_string());
+        for same in same {
+            if let Some(other) = steps.insert((&record.kind, same), &record.step)
+                && *other != record.step
+            {
+                return Err(anyhow::anyhow!("step {other} is of the same {}", record.kind))
+                    .with_context(unusable);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn revived<C>(revive: Revive<C>, record: &Record) -> Result<Rc<dyn Erased<C>>> {

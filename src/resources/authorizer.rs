@@ -13,12 +13,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::aws::Aws;
 use crate::aws::wait::unless_gone;
-use crate::resource::{Class, Cx, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{Class, Cx, Resource, Result, Shape};
 
 /// A COGNITO_USER_POOLS authorizer. Names are unique in the API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Authorizer {
     /// The REST API's id.
     pub api: String,
@@ -32,6 +33,7 @@ pub struct Authorizer {
 
 /// What API Gateway answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {
     /// The authorizer's id.
     pub id: String,
@@ -58,6 +60,11 @@ impl Resource for Authorizer {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "authorizer";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.api", ids::API),
+        ("desired.pool_arns", ids::ARN),
+        ("output.id", ids::API),
+    ];
     const FIXED: &'static [&'static str] = &["api"];
     const DIES_WITH: Option<&'static str> = Some("rest-api");
     const SHARES_NAMES: bool = true;

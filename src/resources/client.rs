@@ -15,12 +15,13 @@ use aws_sdk_cognitoidentityprovider::types::{
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::aws::Aws;
 use crate::aws::wait::{once, unless_gone};
-use crate::resource::{Cx, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{Cx, Resource, Result, Shape};
 
 /// An app client. Its name is not unique in the pool; the pool being ours makes it ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Client {
     /// The pool's id.
     pub pool: String,
@@ -45,6 +46,7 @@ pub struct Client {
 
 /// What Cognito answered, without the secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {
     /// The OAuth `client_id`.
     pub client_id: String,
@@ -171,6 +173,10 @@ impl Resource for Client {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "client";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.pool", ids::POOL),
+        ("output.client_id", ids::CLIENT),
+    ];
     const FIXED: &'static [&'static str] = &["pool"];
     const LOSES: Option<&'static str> = Some("its client_id and secret");
     const DIES_WITH: Option<&'static str> = Some("user-pool");

@@ -8,9 +8,9 @@ use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::types::{Deployment as Live, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
-use crate::aws::Aws;
 use crate::aws::wait::unless_gone;
-use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Shape};
 
 /// What the description of every deployment of ours begins with: anybody may make others in our API.
 const OURS: &str = "provision ";
@@ -19,6 +19,7 @@ const OUT_OF_USE: &str = "provision out of use";
 
 /// A snapshot of the API as it is when the deployment is made. Nothing about it is unique but the id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Deployment {
     /// The REST API's id.
     pub api: String,
@@ -28,6 +29,7 @@ pub struct Deployment {
 
 /// What API Gateway answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {
     /// The deployment's id.
     pub id: String,
@@ -103,6 +105,10 @@ impl Resource for Deployment {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "deployment";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.api", ids::API),
+        ("output.id", ids::API),
+    ];
     const FIXED: &'static [&'static str] = &["api"];
     const DIES_WITH: Option<&'static str> = Some("rest-api");
     const SHARES_NAMES: bool = true;

@@ -13,7 +13,9 @@ use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::operation::get_function::GetFunctionOutput;
 use aws_sdk_lambda::operation::update_function_configuration::UpdateFunctionConfigurationInput;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{Architecture, Environment, FunctionCode, LastUpdateStatus, Runtime, State};
+use aws_sdk_lambda::types::{
+    Architecture, Environment, FunctionCode, LastUpdateStatus, LastUpdateStatusReasonCode, Runtime, State, StateReasonCode,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
@@ -21,12 +23,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::aws::Aws;
 use crate::aws::clients::CONNECT_TIMEOUT;
+use crate::aws::errors::known_phrase;
 use crate::aws::pace::Uploads;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{SLOW_VISIBILITY_PATIENCE, unless_gone};
-use crate::resource::{CallError, Cx, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{Cx, Resource, Result, Shape};
 
 /// How long nobody asks for a new function, from the call that makes it.
 const PENDING_AT_LEAST: Duration = Duration::from_millis(600);
@@ -35,6 +38,7 @@ const ACTIVE_DEADLINE: Duration = Duration::from_mins(10);
 
 /// A Lambda function. Names are unique in the account and region.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Function {
     /// 1 to 64 characters.
     pub name: String,
@@ -104,27 +108,6 @@ impl std::fmt::Debug for Variables {
     }
 }
 
-/// A shorter value is left where it is only a part of a word: it would make nonsense of any message.
-const SHORT: usize = 6;
-
-/// `text` with `instead` for every `value`.
-fn without(text: &str, value: &str, instead: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = 0;
-    for (at, _) in text.match_indices(value) {
-        let before = text[..at].chars().next_back();
-        let after = text[at + value.len()..].chars().next();
-        let in_word = before.into_iter().chain(after).any(char::is_alphanumeric);
-        if value.len() >= SHORT || !in_word {
-            shown.push_str(&text[rest..at]);
-            shown.push_str(instead);
-            rest = at + value.len();
-        }
-    }
-    shown.push_str(&text[rest..]);
-    shown
-}
-
 /// What stands for a variable's value wherever it is recorded or shown: a hash, which differs between functions.
 pub fn fingerprint(function: &str, variable: &str, value: &str) -> String {
     let mut hash = Sha256::new();
@@ -137,6 +120,7 @@ pub fn fingerprint(function: &str, variable: &str, value: &str) -> String {
 
 /// What Lambda answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {
     /// The function's ARN.
     pub arn: String,
@@ -164,22 +148,16 @@ impl Function {
             .build())
     }
 
-    /// The same error without any value of the environment: some of Lambda's messages quote what was sent.
-    fn without_values(&self, mut error: CallError) -> CallError {
-        // The longest first, lest a part of one is taken for another.
-        let mut values: Vec<(&str, String)> = Vec::new();
-        for (name, value) in self.variables.0.iter() {
-            let value = value.expose_secret();
-            let quoted = serde_json::Value::from(value).to_string();
-            values.push((name, quoted[1..quoted.len() - 1].to_owned()));
-            values.push((name, value.to_owned()));
+    /// Why Lambda could not do it. With an environment it may repeat one of its values, so only its code is told.
+    fn reason(&self, code: Option<&str>, reason: Option<&str>) -> String {
+        let has_values = self.environment.as_ref().is_some_and(|values| !values.is_empty());
+        match reason {
+            Some(reason) if has_values => {
+                format!("{}: {}", code.unwrap_or("no code"), known_phrase(reason))
+            }
+            Some(reason) => reason.to_owned(),
+            None => "it gave no reason".to_owned(),
         }
-        values.retain(|(_, value)| !value.is_empty());
-        values.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
-        for (name, value) in values {
-            error.message = without(&error.message, &value, &format!("[value of {name}]"));
-        }
-        error
     }
 
     fn zip(&self) -> Result<Blob> {
@@ -239,7 +217,10 @@ impl Function {
             match configuration.state() {
                 Some(State::Failed) => bail!(
                     "Lambda could not set the function up: {}",
-                    configuration.state_reason().unwrap_or("it gave no reason")
+                    self.reason(
+                        configuration.state_reason_code().map(StateReasonCode::as_str),
+                        configuration.state_reason()
+                    )
                 ),
                 Some(State::Pending) => Ok(None),
                 _ => {
@@ -266,9 +247,11 @@ impl Function {
                     Some(LastUpdateStatus::InProgress) => Ok(None),
                     Some(LastUpdateStatus::Failed) => bail!(
                         "Lambda could not update the function: {}",
-                        configuration
-                            .last_update_status_reason()
-                            .unwrap_or("it gave no reason")
+                        self.reason(
+                            (configuration.last_update_status_reason_code())
+                                .map(LastUpdateStatusReasonCode::as_str),
+                            configuration.last_update_status_reason()
+                        )
                     ),
                     _ => Ok(Some(())),
                 }
@@ -285,6 +268,7 @@ impl Function {
         } else {
             None
         };
+        let has_values = environment.is_some() && !self.variables.0.is_empty();
         let changes = UpdateFunctionConfigurationInput::builder()
             .set_role(text(self.role != before.role, &self.role))
             .set_runtime((self.runtime != before.runtime).then(|| Runtime::from(self.runtime.as_str())))
@@ -301,9 +285,12 @@ impl Function {
                 .function_name(&self.name)
                 .send_with(&cx.cloud().lambda)
         };
-        cx.call("lambda:UpdateFunctionConfiguration", update)
-            .await
-            .map_err(|error| self.without_values(error))?;
+        if has_values {
+            cx.call_with_values("lambda:UpdateFunctionConfiguration", update)
+                .await?;
+        } else {
+            cx.call("lambda:UpdateFunctionConfiguration", update).await?;
+        }
         self.wait_until_updated(cx).await
     }
 
@@ -363,6 +350,11 @@ impl Resource for Function {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "function";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.name", ids::NAME),
+        ("desired.role", ids::ARN),
+        ("output.arn", ids::ARN),
+    ];
     const FIXED: &'static [&'static str] = &["name"];
 
     fn id(&self, _: &Output) -> String {
@@ -402,8 +394,11 @@ impl Resource for Function {
                 .send()
                 .await
         };
-        let made = cx.call("lambda:CreateFunction", create).await;
-        let made = made.map_err(|error| self.without_values(error))?;
+        let made = if self.variables.0.is_empty() {
+            cx.call("lambda:CreateFunction", create).await?
+        } else {
+            cx.call_with_values("lambda:CreateFunction", create).await?
+        };
         if made.state() == Some(&State::Active) {
             let arn = made.function_arn.context("lambda:CreateFunction answered no ARN")?;
             return Ok(Output { arn });
@@ -793,12 +788,16 @@ mod tests {
             "1 validation error detected: Value '{A=hunter2-\"quoted\"\nline, B=1, C=hunter2}' at 'environment.variables' \
              failed to satisfy constraint",
             "the handler xhunter2y is not known; at most 128 MB, not 1",
+            // Escaped for HTML, a URL and JSON, and cut.
+            "hunter2-&quot;quoted&quot; hunter2-%22quoted%22 \\u0068unter2 hunte...",
         ];
+        let tells = |text: &str| ["hunte", "unter2", "quoted"].iter().any(|part| text.contains(part));
         for message in messages {
             let cx = lambda([refuse_create(message)]);
             let (class, text) = failed(function.create(&cx).await);
             assert_eq!(class, Some(Class::Refused));
-            assert!(!text.contains("hunter") && !text.contains("quoted"), "{text}");
+            assert!(!tells(&text), "{text}");
+            assert!(text.contains("InvalidParameterValueException"), "{text}");
             assert!(cx.waits().is_empty());
             let cx = lambda([on!(
                 Sdk::update_function_configuration,
@@ -806,9 +805,45 @@ mod tests {
             )]);
             let update = function.update(&cx, &desired(), Output { arn: ARN.to_owned() }).await;
             let (_, text) = failed(update);
-            assert!(!text.contains("hunter") && !text.contains("quoted"), "{text}");
+            assert!(!tells(&text), "{text}");
+
+            // While it waits, for a role or for another call to end.
+            let role: &str = format!("{UNASSUMABLE} {message}").leak();
+            let busy: &str = format!("The operation is in progress. {message}").leak();
+            for (code, waits_for) in [
+                ("InvalidParameterValueException", role),
+                ("ResourceConflictException", busy),
+                ("TooManyRequestsException", busy),
+            ] {
+                let cx = lambda([
+                    on!(Sdk::create_function, refused(400, code, waits_for)),
+                    refuse_create(message),
+                ]);
+                let (_, text) = failed(function.create(&cx).await);
+                assert_eq!(cx.waits().len(), 1, "{text}");
+                assert!(!tells(&cx.waits()[0]), "{:?}", cx.waits());
+                assert!(cx.waits()[0].contains(code), "{:?}", cx.waits());
+            }
+
+            // In what it says of the function later.
+            let mut answer = live("Failed", &our_tags());
+            answer["Configuration"]["StateReason"] = json!(message);
+            answer["Configuration"]["StateReasonCode"] = json!("InternalError");
+            let cx = lambda([on!(Sdk::create_function, ok(json!({}))), on!(Sdk::get_function, ok(answer.clone()))]);
+            let (_, text) = failed(function.create(&cx).await);
+            assert!(!tells(&text) && text.contains("InternalError"), "{text}");
+            let mut answer = live("Active", &our_tags());
+            answer["Configuration"]["LastUpdateStatus"] = json!("Failed");
+            answer["Configuration"]["LastUpdateStatusReason"] = json!(message);
+            answer["Configuration"]["LastUpdateStatusReasonCode"] = json!("InvalidZipFileException");
+            let cx = lambda([
+                on!(Sdk::update_function_configuration, ok(json!({}))),
+                on!(Sdk::get_function, ok(answer.clone())),
+            ]);
+            let update = function.update(&cx, &desired(), Output { arn: ARN.to_owned() }).await;
+            let (_, text) = failed(update);
+            assert!(!tells(&text) && text.contains("InvalidZipFileException"), "{text}");
         }
-        assert_eq!(without("128 and 1", "1", "[value]"), "128 and [value]");
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,13 +6,14 @@ use anyhow::Context;
 use aws_sdk_cloudwatchlogs::operation::list_tags_for_resource::ListTagsForResourceOutput;
 use serde::{Deserialize, Serialize};
 
-use crate::aws::Aws;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
-use crate::resource::{CallError, Cx, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{CallError, Cx, Resource, Result, Shape};
 
 /// A log group. Names are unique in the account and region.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LogGroup {
     /// `/aws/lambda/<function>`.
     pub name: String,
@@ -24,6 +25,7 @@ pub struct LogGroup {
 
 /// Nothing that the name does not say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {}
 
 impl LogGroup {
@@ -143,6 +145,9 @@ impl Resource for LogGroup {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "log-group";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.name", ids::LOG_GROUP),
+    ];
     const FIXED: &'static [&'static str] = &["name"];
     const GONE_AT_ONCE: bool = true;
 

@@ -6,12 +6,13 @@ use anyhow::Context;
 use aws_sdk_apigateway::types::Resource as Live;
 use serde::{Deserialize, Serialize};
 
-use crate::aws::Aws;
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{Cx, Resource, Result, Shape};
 
 /// A path part under its parent. Parts are unique under one parent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Path {
     /// The REST API's id.
     pub api: String,
@@ -23,6 +24,7 @@ pub struct Path {
 
 /// What API Gateway answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {
     /// The path's id.
     pub id: String,
@@ -43,6 +45,12 @@ impl Resource for Path {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "path";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.api", ids::API),
+        ("desired.parent", ids::API),
+        ("desired.part", ids::PATH_PART),
+        ("output.id", ids::API),
+    ];
     const FIXED: &'static [&'static str] = &["api", "parent", "part"];
     const DIES_WITH: Option<&'static str> = Some("rest-api");
     const REMOVED_FIRST: bool = true;

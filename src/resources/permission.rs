@@ -6,12 +6,13 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::aws::Aws;
 use crate::aws::wait::unless_gone;
-use crate::resource::{Class, Cx, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{Class, Cx, Resource, Result, Shape};
 
 /// One statement. `AddPermission` on an id that exists is refused even when nothing differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Permission {
     /// The function's name.
     pub function: String,
@@ -25,12 +26,19 @@ pub struct Permission {
 
 /// Nothing that the name does not say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {}
 
 impl Resource for Permission {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "permission";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.function", ids::NAME),
+        ("desired.statement", ids::NAME),
+        ("desired.source_arn", ids::ARN),
+        ("desired.source_account", ids::ACCOUNT),
+    ];
     const FIXED: &'static [&'static str] = &["function", "statement", "source_arn", "source_account"];
     const DIES_WITH: Option<&'static str> = Some("function");
 

@@ -8,15 +8,16 @@ use anyhow::bail;
 use aws_sdk_cognitoidentityprovider::types::{DomainDescriptionType, DomainStatusType};
 use serde::{Deserialize, Serialize};
 
-use crate::aws::Aws;
 use crate::aws::wait::{once, unless_gone};
-use crate::resource::{Class, Cx, Resource, Result, Stranger};
+use crate::aws::{Aws, ids};
+use crate::resource::{Class, Cx, Resource, Result, Shape, Stranger};
 
 /// AWS says up to one minute for a prefix domain.
 const ACTIVE_DEADLINE: Duration = Duration::from_mins(3);
 
 /// A prefix domain. Prefixes are unique in the region, across all accounts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PoolDomain {
     /// The pool's id.
     pub pool: String,
@@ -26,6 +27,7 @@ pub struct PoolDomain {
 
 /// Nothing that the prefix does not say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {}
 
 /// Who has a prefix.
@@ -75,6 +77,10 @@ impl Resource for PoolDomain {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "pool-domain";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.pool", ids::POOL),
+        ("desired.prefix", ids::PREFIX),
+    ];
     const FIXED: &'static [&'static str] = &["pool", "prefix"];
     const HOLDS: Option<&'static str> = Some("user-pool");
 

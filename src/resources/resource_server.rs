@@ -8,12 +8,13 @@ use anyhow::Context;
 use aws_sdk_cognitoidentityprovider::types::ResourceServerScopeType;
 use serde::{Deserialize, Serialize};
 
-use crate::aws::Aws;
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{Cx, Resource, Result, Shape};
 
 /// A resource server. Identifiers are unique in the pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ResourceServer {
     /// The pool's id.
     pub pool: String,
@@ -27,6 +28,7 @@ pub struct ResourceServer {
 
 /// Nothing that the identifier does not say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {}
 
 fn sdk_scopes(scopes: &BTreeMap<String, String>) -> Result<Vec<ResourceServerScopeType>> {
@@ -59,6 +61,10 @@ impl Resource for ResourceServer {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "resource-server";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.pool", ids::POOL),
+        ("desired.identifier", ids::IDENTIFIER),
+    ];
     const FIXED: &'static [&'static str] = &["pool", "identifier"];
     const DIES_WITH: Option<&'static str> = Some("user-pool");
 

@@ -8,13 +8,14 @@ use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::types::{EndpointConfiguration, EndpointType, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
-use crate::aws::Aws;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{Cx, Resource, Result, Shape};
 
 /// A REST API with a Regional endpoint. Its name is not unique; the owner in its tags tells it from others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RestApi {
     /// For people.
     pub name: String,
@@ -28,6 +29,7 @@ pub struct RestApi {
 
 /// What API Gateway answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {
     /// The API's id, the first label of its host name.
     pub id: String,
@@ -39,6 +41,10 @@ impl Resource for RestApi {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "rest-api";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("output.id", ids::API),
+        ("output.root", ids::API),
+    ];
     const LOSES: Option<&'static str> = Some("its URL");
     const SHARES_NAMES: bool = true;
 

@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{once, unless_gone};
-use crate::aws::{Aws, policy};
-use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Stranger};
+use crate::aws::{Aws, ids, policy};
+use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Shape, Stranger};
 
 /// An IAM role. Names are unique in the account, whatever their case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Role {
     /// 1 to 64 characters.
     pub name: String,
@@ -24,6 +25,7 @@ pub struct Role {
 
 /// What IAM answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {
     /// The role's ARN.
     pub arn: String,
@@ -97,6 +99,11 @@ impl Resource for Role {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "role";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.name", ids::ROLE),
+        ("output.arn", ids::ARN),
+        ("output.id", ids::UNIQUE),
+    ];
     const FIXED: &'static [&'static str] = &["name"];
     const IGNORES_CASE: bool = true;
     const GONE_AT_ONCE: bool = true;

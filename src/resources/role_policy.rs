@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::aws::wait::unless_gone;
-use crate::aws::{Aws, policy};
-use crate::resource::{Cx, Resource, Result};
+use crate::aws::{Aws, ids, policy};
+use crate::resource::{Cx, Resource, Result, Shape};
 
 /// An inline policy of a role. Putting it again replaces it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RolePolicy {
     /// The role's name.
     pub role: String,
@@ -22,12 +23,17 @@ pub struct RolePolicy {
 
 /// Nothing that the name does not say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {}
 
 impl Resource for RolePolicy {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "role-policy";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.role", ids::ROLE),
+        ("desired.name", ids::ROLE),
+    ];
     const FIXED: &'static [&'static str] = &["role", "name"];
     const HOLDS: Option<&'static str> = Some("role");
     const GONE_AT_ONCE: bool = true;

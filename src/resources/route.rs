@@ -11,15 +11,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::aws::Aws;
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{Cx, Resource, Result, Shape};
 
 /// The type of a method that has a Cognito authorizer.
 const AUTHORIZATION: &str = "COGNITO_USER_POOLS";
 
 /// A method with a Cognito authorizer, and its AWS_PROXY integration. A verb is unique on its path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Route {
     /// The REST API's id.
     pub api: String,
@@ -37,6 +38,7 @@ pub struct Route {
 
 /// What the deployment has to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {
     /// SHA-256, in base64url, over all that the route consists of: another one wants another deployment.
     pub digest: String,
@@ -125,6 +127,13 @@ impl Resource for Route {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "route";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.api", ids::API),
+        ("desired.path", ids::API),
+        ("desired.verb", ids::VERB),
+        ("desired.authorizer", ids::API),
+        ("desired.uri", ids::ARN),
+    ];
     const FIXED: &'static [&'static str] = &["api", "path", "verb"];
     const HOLDS: Option<&'static str> = Some("authorizer");
     const DIES_WITH: Option<&'static str> = Some("rest-api");

@@ -5,13 +5,14 @@
 use aws_sdk_apigateway::types::{MethodSetting, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
-use crate::aws::Aws;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Resource, Result};
+use crate::aws::{Aws, ids};
+use crate::resource::{Cx, Resource, Result, Shape};
 
 /// A stage. Names are unique in the API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Stage {
     /// The REST API's id.
     pub api: String,
@@ -27,6 +28,7 @@ pub struct Stage {
 
 /// Limits on requests; `None`: the account's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Throttle {
     /// Requests a second, over time.
     pub rate: Option<f64>,
@@ -90,6 +92,7 @@ fn replace(path: &str, value: &str) -> PatchOperation {
 
 /// Nothing that the name does not say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {}
 
 impl Stage {
@@ -115,6 +118,11 @@ impl Resource for Stage {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "stage";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("desired.api", ids::API),
+        ("desired.name", ids::NAME),
+        ("desired.deployment", ids::API),
+    ];
     const FIXED: &'static [&'static str] = &["api", "name"];
     const HOLDS: Option<&'static str> = Some("deployment");
     const DIES_WITH: Option<&'static str> = Some("rest-api");

@@ -14,13 +14,14 @@ use aws_sdk_cognitoidentityprovider::types::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::aws::Aws;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{once, unless_gone};
-use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Stranger};
+use crate::aws::{Aws, ids};
+use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Shape, Stranger};
 
 /// A user pool. Its name is not unique; the owner in its tags tells it from others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UserPool {
     /// 1 to 128 characters.
     pub name: String,
@@ -39,6 +40,7 @@ pub struct UserPool {
 
 /// What Cognito answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Output {
     /// `<region>_<random>`.
     pub id: String,
@@ -212,6 +214,10 @@ impl Resource for UserPool {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "user-pool";
+    const SHAPES: &'static [(&'static str, Shape)] = &[
+        ("output.id", ids::POOL),
+        ("output.arn", ids::ARN),
+    ];
     const LOSES: Option<&'static str> = Some("its users, and every client's client_id and secret");
     const PROTECTION: Option<&'static str> = Some("deletion_protection");
     const SHARES_NAMES: bool = true;

@@ -32,6 +32,14 @@ pub enum StateError {
         #[source]
         source: serde_json::Error,
     },
+    /// A state file's JSON, and not what this program writes for this stack.
+    #[error("the state file {path} {problem}")]
+    Unusable {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Written by a later version of this program.
     #[error("the state file {path} has format {format}; this version of provision reads up to {FORMAT}")]
     Newer {
@@ -44,6 +52,7 @@ pub enum StateError {
 
 /// The state file of one stack.
 pub struct StateFile {
+    stack: String,
     path: PathBuf,
 }
 
@@ -51,6 +60,7 @@ impl StateFile {
     /// The file of `stack` in `folder`. Touches nothing.
     pub fn new(folder: &Path, stack: &str) -> Self {
         Self {
+            stack: stack.to_owned(),
             path: folder.join(format!("{stack}.json")),
         }
     }
@@ -63,7 +73,8 @@ impl StateFile {
     /// The recorded state; `None` if nothing is recorded.
     ///
     /// # Errors
-    /// The file cannot be read, does not parse, or is of a newer format. It is never changed here.
+    /// The file cannot be read, does not parse, is of a newer format or of another stack, or contradicts itself. It is never
+    /// changed here.
     pub fn load(&self) -> Result<Option<State>, StateError> {
         let text = match fs_err::read(&self.path) {
             Ok(text) => text,
@@ -84,7 +95,14 @@ impl StateFile {
                 format: format.format,
             });
         }
-        serde_json::from_slice(&text).map(Some).map_err(parse)
+        let state: State = serde_json::from_slice(&text).map_err(parse)?;
+        match state.problem(&self.stack) {
+            None => Ok(Some(state)),
+            Some(problem) => Err(StateError::Unusable {
+                path: self.path.display().to_string(),
+                problem,
+            }),
+        }
     }
 
     /// Replaces the file. When this returns, the new state survives a crash of the machine; until then the old one does.

@@ -2,6 +2,8 @@
 //!
 //! Must not read or write anything.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -42,7 +44,7 @@ pub struct Record {
     pub phase: Phase,
     /// The kind of resource.
     pub kind: String,
-    /// The steps whose outputs went into it; all of them come before it in the file.
+    /// The steps whose outputs went into it. One that is not on record was deleted, to be made again.
     pub needs: Vec<String>,
     /// The inputs it was, or was to be, made with.
     pub desired: Value,
@@ -67,6 +69,54 @@ pub enum Phase {
 }
 
 impl State {
+    /// What keeps this from being a state of `stack` that this program wrote; it reads after "the state file".
+    pub(super) fn problem(&self, stack: &str) -> Option<String> {
+        if self.stack != stack {
+            return Some(format!("is of stack {:?}, expected {stack:?}", self.stack));
+        }
+        let all = |text: &str, allowed: fn(char) -> bool| !text.is_empty() && text.chars().all(allowed);
+        let digits = |text: &str| all(text, |c| c.is_ascii_digit());
+        let words = |text: &str| all(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        for (field, text, holds) in [
+            (
+                "account",
+                &self.account,
+                self.account.len() == 12 && digits(&self.account),
+            ),
+            ("region", &self.region, words(&self.region)),
+            ("partition", &self.partition, words(&self.partition)),
+            ("owner", &self.owner, self.owner.len() == 8 && words(&self.owner)),
+        ] {
+            if !holds {
+                return Some(format!("has an invalid {field}: {text:?}"));
+            }
+        }
+        let mut names = HashSet::new();
+        if let Some(twice) = self
+            .steps
+            .iter()
+            .find(|record| !names.insert(record.step.as_str()))
+        {
+            return Some(format!("has step {:?} twice", twice.step));
+        }
+        self.circle()
+            .map(|step| format!("has a circle: step {step:?} needs itself"))
+    }
+
+    /// A step that needs itself, by whatever detour. What is needed and not on record was deleted, and comes before all.
+    fn circle(&self) -> Option<&str> {
+        let mut left: Vec<&Record> = self.steps.iter().collect();
+        loop {
+            let names: HashSet<&str> = left.iter().map(|record| record.step.as_str()).collect();
+            let waits = |record: &&Record| record.needs.iter().any(|need| names.contains(need.as_str()));
+            let waiting: Vec<&Record> = left.iter().copied().filter(waits).collect();
+            if waiting.len() == left.len() {
+                return left.first().map(|record| record.step.as_str());
+            }
+            left = waiting;
+        }
+    }
+
     /// The record of this step.
     pub fn record(&self, step: &str) -> Option<&Record> {
         // From the end: mostly it was put there a moment ago.

@@ -1,0 +1,111 @@
+//! Whether a state is one that a command may begin with, as far as only resources can tell.
+//!
+//! Must not ask AWS.
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::aws::tags::{OWNER, STACK};
+use crate::state::{Record, State};
+use crate::{engine, resources, stack};
+
+/// The fields that name something by an ARN.
+const ARNS: [&str; 5] = ["arn", "role", "pool_arns", "source_arn", "uri"];
+
+/// Refuses a state with a record that somebody edited, or that is of another stack: what it names is deleted, changed, and
+/// given secrets and code.
+///
+/// # Errors
+/// The first such record; its step is named.
+pub fn check(state: &State) -> Result<()> {
+    engine::check(state, resources::revive)?;
+    for record in &state.steps {
+        let tags = &record.desired["tags"];
+        for (tag, expected) in [(OWNER, &state.owner), (STACK, &state.stack)] {
+            if let Some(other) = tags[tag].as_str().filter(|value| value != expected) {
+                bail!(
+                    "the record of step {} cannot be used: it is of {tag} {other:?}, expected {expected:?}",
+                    record.step
+                );
+            }
+        }
+        if let Some(arn) = arns(record).find(|arn| !is_here(state, arn)) {
+            bail!(
+                "the record of step {} cannot be used: {arn:?} is not in account {}, region {}",
+                record.step,
+                state.account,
+                state.region
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What stands around the owner in the names of this stack. They stay as they are on record, as a new name is another role,
+/// function and log group; earlier versions had a `-`.
+pub fn separator(state: &State) -> char {
+    let earlier = stack::unique(&state.stack, '-', &state.owner, "");
+    let is_earlier = |record: &Record| {
+        let name = record.desired["name"].as_str().unwrap_or_default();
+        let name = name.strip_prefix("/aws/lambda/").unwrap_or(name);
+        name.starts_with(&earlier)
+    };
+    if state.steps.iter().any(is_earlier) {
+        '-'
+    } else {
+        stack::SEPARATOR
+    }
+}
+
+fn arns(record: &Record) -> impl Iterator<Item = &str> {
+    let values = [Some(&record.desired), record.output.as_ref()]
+        .into_iter()
+        .flatten();
+    let fields = values.flat_map(|value| ARNS.map(|field| &value[field]));
+    let texts = fields.flat_map(|field| {
+        field
+            .as_array()
+            .map_or(std::slice::from_ref(field), Vec::as_slice)
+    });
+    texts
+        .filter_map(Value::as_str)
+        .filter(|text| text.starts_with("arn:"))
+}
+
+/// Whether all ARNs in this text, as one may be a part of another, are of the state's place.
+fn is_here(state: &State, text: &str) -> bool {
+    text.match_indices("arn:").all(|(at, _)| {
+        let parts: Vec<&str> = text[at..].splitn(6, ':').collect();
+        let [_, partition, _, region, account, _] = parts[..] else {
+            return false;
+        };
+        // IAM has no region. What invokes a function for API Gateway has `lambda` for an account.
+        partition == state.partition
+            && ["", &state.region].contains(&region)
+            && [state.account.as_str(), "lambda"].contains(&account)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(text: &str) -> State {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn names_on_record_stay_as_they_are() {
+        let earlier = include_str!("../../tests/support/state.json");
+        assert_eq!(separator(&state(earlier)), '-');
+        let now = earlier.replace("orders-a9c7bee1-", "orders_a9c7bee1_");
+        assert_eq!(separator(&state(&now)), '_');
+        check(&state(&now)).unwrap();
+        // One of them is enough, whichever is left.
+        let mut state = state(earlier);
+        state.steps.retain(|record| record.kind == "log-group");
+        assert_eq!(separator(&state), '-');
+        state.steps.clear();
+        assert_eq!(separator(&state), '_');
+    }
+}
