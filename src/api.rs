@@ -35,6 +35,11 @@ pub struct Request<'a> {
     pub body: Option<Vec<u8>>,
 }
 
+/// As much of an answer as is read. The gateway's own limit is 10 MB.
+const LIMIT: usize = 64 * 1024 * 1024;
+/// As much of a body as is looked into: what the gateway itself answers is shorter.
+pub const BEGINNING: usize = 64 * 1024;
+
 /// The API's answer, whatever its status.
 pub struct Response {
     /// The HTTP status.
@@ -43,8 +48,49 @@ pub struct Response {
     pub reason: &'static str,
     /// Names and values, the values safe to print.
     pub headers: Vec<(String, String)>,
-    /// The body as it came: not safe to print to a terminal.
-    pub body: Vec<u8>,
+    body: reqwest::Response,
+    /// How much of the body was read.
+    length: usize,
+    what: String,
+}
+
+impl Response {
+    /// The next part of the body as it came, which is not safe to print to a terminal; `None` at its end.
+    ///
+    /// # Errors
+    /// The answer broke off, took longer than its deadline, or is longer than 64 MiB.
+    pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let chunk = self.body.chunk().await;
+        let chunk = chunk.map_err(|error| broken(error, format!("the answer to {} broke off", self.what)))?;
+        let Some(chunk) = chunk else { return Ok(None) };
+        self.length += chunk.len();
+        if self.length > LIMIT {
+            let limit = LIMIT / 1024 / 1024;
+            return Err(Failure::from(anyhow::anyhow!(
+                "the answer to {} is larger than {limit} MiB",
+                self.what
+            )));
+        }
+        Ok(Some(chunk.into()))
+    }
+
+    /// The body, if it is short enough to be looked into; else its beginning.
+    ///
+    /// # Errors
+    /// As [`Response::chunk`].
+    pub async fn beginning(&mut self) -> Result<Vec<u8>, Failure> {
+        let mut beginning = Vec::new();
+        while beginning.len() < BEGINNING
+            && let Some(chunk) = self.chunk().await?
+        {
+            beginning.extend_from_slice(&chunk);
+        }
+        Ok(beginning)
+    }
+}
+
+fn broken(error: reqwest::Error, what: String) -> anyhow::Error {
+    anyhow::Error::new(error.without_url()).context(what)
 }
 
 /// A method as a user types it, in either case.
@@ -92,7 +138,7 @@ pub fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
     }
 }
 
-/// Sends the request and reads the whole answer; an answer of any status is a success.
+/// Sends the request; an answer of any status is a success. Its body is still to be read.
 pub async fn call(client: &Client, request: Request<'_>) -> Result<Response, Failure> {
     let url = target(request.url)?;
     let mut what = url.clone();
@@ -116,7 +162,6 @@ pub async fn call(client: &Client, request: Request<'_>) -> Result<Response, Fai
     if let Some(body) = request.body {
         call = call.body(body);
     }
-    let broken = |error: reqwest::Error, what: String| anyhow::Error::new(error.without_url()).context(what);
     let answer = call
         .send()
         .await
@@ -128,15 +173,13 @@ pub async fn call(client: &Client, request: Request<'_>) -> Result<Response, Fai
         .iter()
         .map(|(name, value)| (name.to_string(), shown(value)))
         .collect();
-    let body = answer
-        .bytes()
-        .await
-        .map_err(|error| broken(error, format!("the answer to {what} broke off")))?;
     Ok(Response {
         status: status.as_u16(),
         reason: status.canonical_reason().unwrap_or_default(),
         headers,
-        body: body.into(),
+        body: answer,
+        length: 0,
+        what,
     })
 }
 
@@ -260,9 +303,9 @@ mod tests {
             .await;
         let url = format!("{}/v1/user?q=a%20b", server.uri());
         let headers = ["Content-Type: text/plain", "X-Many:1", "x-many: 2: 3 "];
-        let response = send(&url, TOKEN, &headers, Some(b"\0body")).await.unwrap();
+        let mut response = send(&url, TOKEN, &headers, Some(b"\0body")).await.unwrap();
         assert_eq!((response.status, response.reason), (201, "Created"));
-        assert_eq!(response.body, b"\xffdone");
+        assert_eq!(response.beginning().await.unwrap(), b"\xffdone");
         assert!(
             response
                 .headers

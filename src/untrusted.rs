@@ -7,6 +7,11 @@ use std::fmt::Write;
 /// How much of a server's answer an error quotes, in characters.
 const EXCERPT: usize = 200;
 
+/// The most characters of a table's cell, and of a name or value where several share a line.
+const CELL: usize = 300;
+/// The most characters of a message.
+const MESSAGE: usize = 4000;
+
 /// The text with everything escaped that a terminal would act on: control characters, and the invisible ones that
 /// reorder or hide what follows.
 pub fn printable(text: &str) -> String {
@@ -17,6 +22,30 @@ pub fn printable(text: &str) -> String {
             '"' | '\'' | '\\' => shown.push(c),
             _ => shown.extend(c.escape_debug()),
         }
+    }
+    shown
+}
+
+/// A cell of a table, a name or a value among others: printable, and cut with an ellipsis where it is long.
+pub fn cell(text: &str) -> String {
+    shortened(text, CELL)
+}
+
+/// A message: printable, and cut with an ellipsis where it is long.
+pub fn message(text: &str) -> String {
+    shortened(text, MESSAGE)
+}
+
+fn shortened(text: &str, limit: usize) -> String {
+    // No character is shown as less than one, so the rest need not be looked at.
+    let start = text
+        .char_indices()
+        .nth(limit + 1)
+        .map_or(text, |(end, _)| &text[..end]);
+    let mut shown = printable(start);
+    if let Some((end, _)) = shown.char_indices().nth(limit) {
+        shown.truncate(end);
+        shown.push('…');
     }
     shown
 }
@@ -77,6 +106,15 @@ mod tests {
         ] {
             assert_eq!(printable(text), shown);
         }
+    }
+
+    #[test]
+    fn what_is_long_is_cut_with_an_ellipsis() {
+        assert_eq!(cell(&"ä".repeat(CELL)), "ä".repeat(CELL));
+        assert_eq!(cell(&"ä".repeat(CELL + 1)), format!("{}…", "ä".repeat(CELL)));
+        assert_eq!(cell(&"\u{1b}".repeat(70_000)).chars().count(), CELL + 1);
+        assert_eq!(message(&"x".repeat(1 << 20)).chars().count(), MESSAGE + 1);
+        assert_eq!(message("\u{1b}[2J"), "\\u{1b}[2J");
     }
 
     #[test]

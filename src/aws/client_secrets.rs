@@ -10,6 +10,7 @@ use jiff::{Timestamp, Unit};
 use secrecy::SecretString;
 
 use super::Aws;
+use super::pages::Pages;
 use super::wait::unless_gone;
 use crate::resource::{Cx, Result};
 
@@ -36,7 +37,7 @@ pub struct Added {
 /// The call is refused, or a secret has no id.
 pub async fn list(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Vec<Listed>> {
     let mut secrets = Vec::new();
-    let mut position = None;
+    let mut pages = Pages::of("cognito-idp:ListUserPoolClientSecrets");
     loop {
         let list = || {
             cx.cloud()
@@ -44,7 +45,7 @@ pub async fn list(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Vec<Liste
                 .list_user_pool_client_secrets()
                 .user_pool_id(pool)
                 .client_id(client_id)
-                .set_next_token(position.clone())
+                .set_next_token(pages.token())
                 .send()
         };
         let answer = cx.call("cognito-idp:ListUserPoolClientSecrets", list).await;
@@ -54,8 +55,7 @@ pub async fn list(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Vec<Liste
         for secret in page.client_secrets() {
             secrets.push(listed(secret)?);
         }
-        position = page.next_token;
-        if position.is_none() {
+        if !pages.turn(page.next_token)? {
             return Ok(secrets);
         }
     }

@@ -11,11 +11,7 @@ use anyhow::Context;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sts::config::SharedCredentialsProvider;
-use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{
     ClassifyRetry, RetryAction, RetryClassifierPriority, RetryReason,
@@ -27,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::access;
 use super::call_log::CallLog;
 use super::errors::{call_error, is_signature_refusal};
+use super::http::{self, READ_DEADLINE, ReadsGiveUp};
 use super::pace::Paces;
 use super::survey::Survey;
 use crate::error::Failure;
@@ -101,6 +98,8 @@ pub struct Aws {
     pub new_secrets: Rc<RefCell<HashMap<String, SecretString>>>,
     /// What was read so far, while everything is read at once.
     pub survey: Option<Survey>,
+    /// Is told of an operation, `service:Operation`, whose answer takes long.
+    pub slow: Rc<dyn Fn(&str)>,
 }
 
 /// How the SDK repeats calls of its own accord.
@@ -159,6 +158,7 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
         let credentials = aws_sdk_sts::config::Credentials::new(key, SANDBOX_SECRET, None, None, "sandbox");
         loader = loader.credentials_provider(credentials);
     }
+    loader = loader.http_client(http::client(ProxyConfig::from_env()));
     let config = loader.load().await;
     let Some(region) = config.region() else {
         return Err(Failure::usage("no AWS region is configured")
@@ -176,22 +176,13 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
     };
     let mut builder = config.into_builder();
     if endpoint.as_deref().is_some_and(is_loopback) {
-        builder.set_http_client(Some(without_proxy()));
+        // A proxy for the world outside does not reach this machine's loopback, and must not see what is sent there.
+        builder.set_http_client(Some(http::client(ProxyConfig::disabled())));
     }
     builder
         .set_endpoint_url(endpoint)
         .set_credentials_provider(credentials);
     Ok(builder.build())
-}
-
-/// For this machine: a proxy for the world outside does not reach its loopback, and must not see what is sent there.
-fn without_proxy() -> SharedHttpClient {
-    let connector = Connector::builder()
-        .proxy_config(ProxyConfig::disabled())
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build();
-    let connector = SharedHttpConnector::new(connector);
-    http_client_fn(move |_, _| connector.clone())
 }
 
 /// Asks STS whose credentials these are: the first call of every command.
@@ -201,7 +192,16 @@ fn without_proxy() -> SharedHttpClient {
 pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Identity, Failure> {
     // A wrong endpoint or no network is to be told soon.
     let retries = RetryConfig::standard().with_max_attempts(IDENTIFY_ATTEMPTS);
-    let mut sts = aws_sdk_sts::config::Builder::from(config).retry_config(retries);
+    let mut sts = aws_sdk_sts::config::Builder::from(config)
+        .retry_config(retries)
+        .interceptor(ReadsGiveUp);
+    let timeouts = config.timeout_config().map(TimeoutConfig::to_builder);
+    sts = sts.timeout_config(
+        timeouts
+            .unwrap_or_default()
+            .operation_timeout(READ_DEADLINE)
+            .build(),
+    );
     if let Some(log) = log {
         sts = sts.interceptor(log.clone());
     }
@@ -267,7 +267,9 @@ impl Aws {
     pub fn new(config: &SdkConfig, identity: &Identity, log: Option<&CallLog>) -> Self {
         macro_rules! client {
             ($sdk:ident) => {{
-                let mut builder = $sdk::config::Builder::from(config).retry_classifier(ThrottlesArePaced);
+                let mut builder = $sdk::config::Builder::from(config)
+                    .retry_classifier(ThrottlesArePaced)
+                    .interceptor(ReadsGiveUp);
                 if let Some(log) = log {
                     builder = builder.interceptor(log.clone());
                 }
@@ -287,6 +289,7 @@ impl Aws {
             paces: Rc::default(),
             new_secrets: Rc::default(),
             survey: None,
+            slow: Rc::new(|_| ()),
         }
     }
 }

@@ -10,6 +10,7 @@ use aws_sdk_apigateway::types::Resource as Path;
 use tokio::sync::OnceCell;
 
 use super::clients::Aws;
+use super::pages::Pages;
 use super::wait::unless_gone;
 use crate::resource::{CallError, Cx, Result};
 
@@ -41,6 +42,7 @@ impl Aws {
             paces: self.paces.clone(),
             new_secrets: self.new_secrets.clone(),
             survey: Some(Survey::default()),
+            slow: self.slow.clone(),
         }
     }
 }
@@ -65,7 +67,7 @@ impl Cx<Aws> {
 
     async fn paths(&self, api: &str) -> Result<Paths, CallError> {
         let mut paths = Paths::new();
-        let mut position = None;
+        let mut pages = Pages::of("apigateway:GetResources");
         loop {
             let list = || {
                 self.cloud()
@@ -75,7 +77,7 @@ impl Cx<Aws> {
                     .embed("methods")
                     // The most that one page holds.
                     .limit(500)
-                    .set_position(position.clone())
+                    .set_position(pages.token())
                     .send()
             };
             let Some(page) = unless_gone(self.call("apigateway:GetResources", list).await)? else {
@@ -87,8 +89,7 @@ impl Cx<Aws> {
                     .into_iter()
                     .filter_map(|path| Some((path.id.clone()?, path))),
             );
-            position = page.position;
-            if position.is_none() {
+            if !pages.turn(page.position)? {
                 return Ok(paths);
             }
         }

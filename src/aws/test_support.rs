@@ -23,6 +23,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
 use super::clients::{Aws, ThrottlesArePaced, retries, timeouts};
+use super::http::ReadsGiveUp;
 use super::tags::{self, Tags};
 use crate::resource::{Class, Cx, Resource, class};
 
@@ -86,6 +87,7 @@ macro_rules! mocked {
         mock_client!($sdk, RuleMode::Sequential, $rules, |config| config
             .retry_config(retries())
             .retry_classifier(ThrottlesArePaced)
+            .interceptor(ReadsGiveUp)
             .retry_partition(own_budget()))
     };
 }
@@ -105,6 +107,7 @@ fn no_calls() -> Aws {
         paces: Rc::default(),
         new_secrets: Rc::default(),
         survey: None,
+        slow: Rc::new(|_| ()),
     }
 }
 
@@ -163,6 +166,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
                 .with_test_defaults_v2()
                 .retry_config(retries())
                 .retry_classifier(ThrottlesArePaced)
+                .interceptor(ReadsGiveUp)
                 .retry_partition(own_budget())
                 .http_client(http_client_fn(move |_, _| connector.clone()));
             $sdk::Client::from_conf(config.build())
@@ -181,6 +185,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         paces: Rc::default(),
         new_secrets: Rc::default(),
         survey: None,
+        slow: Rc::new(|_| ()),
     };
     (World::new(aws, Vec::new()), requests)
 }
@@ -283,6 +288,7 @@ pub fn cognito_wire(answers: impl IntoIterator<Item = HttpResponse>) -> (World, 
         .with_test_defaults_v2()
         .retry_config(retries())
         .retry_classifier(ThrottlesArePaced)
+        .interceptor(ReadsGiveUp)
         .retry_partition(own_budget())
         .http_client(http_client_fn(move |_, _| connector.clone()));
     let aws = Aws {

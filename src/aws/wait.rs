@@ -3,6 +3,7 @@
 //! Must not repeat a call that may have been executed: that is the engine's to decide.
 
 use std::iter;
+use std::pin::pin;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use super::clients::Aws;
 use super::errors::{call_error, call_error_of_values, is_signature_refusal};
+use super::http::{READ_DEADLINE, is_read};
 use crate::resource::{CallError, Class, Cx, Result, in_the_way};
 
 /// IAM publishes no figure for the spreading of a role; Terraform waits 2 minutes for IAM and 15 for a function.
@@ -32,6 +34,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const ROLE_PAUSE: Duration = Duration::from_millis(50);
 /// A try that took longer carries much code.
 const SLOW_TRY: Duration = Duration::from_secs(1);
+/// After this an answer is slow, which is told.
+const SLOW: Duration = Duration::from_secs(5);
 /// How many of the short pauses there are: a role is mostly spread in 10 seconds.
 const ROLE_TRIES: usize = 100;
 
@@ -89,7 +93,10 @@ impl Cx<Aws> {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         // On the heap: the SDK makes futures of many kilobytes.
-        let attempt = || once(operation, Box::pin(send()));
+        let attempt = || {
+            let sent = Box::pin(send());
+            told_if_slow(once(operation, sent), || (self.cloud().slow)(operation))
+        };
         self.patiently(operation, attempt, |error| Some(error)).await
     }
 
@@ -230,7 +237,17 @@ impl Cx<Aws> {
     }
 }
 
-/// The answer of one AWS call, which is not repeated. `operation` is `service:Operation`.
+/// The answer that `asked` comes to; `tell` is called once if that takes more than five seconds.
+pub async fn told_if_slow<T>(asked: impl Future<Output = T>, tell: impl FnOnce()) -> T {
+    let mut asked = pin!(asked);
+    if let Ok(answer) = tokio::time::timeout(SLOW, &mut asked).await {
+        return answer;
+    }
+    tell();
+    asked.await
+}
+
+/// The answer of one AWS call, which is not repeated. `operation` is `service:Operation`. A read gives up after a minute.
 ///
 /// # Errors
 /// The call failed.
@@ -241,7 +258,21 @@ pub async fn once<T, E>(
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    sent.await.map_err(|error| call_error(operation, &error))
+    let name = operation.split_once(':').map_or(operation, |(_, name)| name);
+    if !is_read(name) {
+        return sent.await.map_err(|error| call_error(operation, &error));
+    }
+    match tokio::time::timeout(READ_DEADLINE, sent).await {
+        Ok(answer) => answer.map_err(|error| call_error(operation, &error)),
+        Err(_) => Err(CallError {
+            operation: operation.to_owned(),
+            code: None,
+            message: format!("no usable answer within {} seconds", READ_DEADLINE.as_secs()),
+            request_id: None,
+            retry_after: None,
+            class: Class::Ambiguous,
+        }),
+    }
 }
 
 /// `None` where the call failed because the resource is not there.

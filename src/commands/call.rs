@@ -8,6 +8,7 @@ use super::session::{self, Session};
 use super::talk::Talk;
 use super::token::{choose, fetch, stack_outputs};
 use crate::api::{self, Request};
+use crate::aws::wait::told_if_slow;
 use crate::cli::{self, Global};
 use crate::error::{Failure, Hint, Kind};
 use crate::oauth;
@@ -48,7 +49,8 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
         headers: &headers,
         body,
     };
-    let response = api::call(&http, request).await?;
+    let asked = api::call(&http, request);
+    let mut response = told_if_slow(asked, || talk.say("waiting for the API's answer")).await?;
     let status = format!("{} {}", response.status, response.reason);
     if args.include {
         talk.data(&status);
@@ -59,15 +61,26 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
     } else {
         talk.say(&status);
     }
-    talk.body(&response.body);
-    if !response.body.ends_with(b"\n") {
+    let mut beginning = Vec::new();
+    let mut last = None;
+    while let Some(chunk) = response.chunk().await? {
+        talk.body(&chunk);
+        if talk.delivered().is_err() {
+            break;
+        }
+        let room = api::BEGINNING.saturating_sub(beginning.len());
+        beginning.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        last = chunk.last().copied().or(last);
+    }
+    talk.body_ends();
+    if last != Some(b'\n') {
         talk.bytes(b"\n");
     }
     if (200..300).contains(&response.status) {
         return Ok(());
     }
     let failure = Failure::from(anyhow::anyhow!("{} {} answered {status}", args.method, args.path));
-    Err(match api::explain(response.status, &response.body) {
+    Err(match api::explain(response.status, &beginning) {
         Some(explanation) => failure.hinted(explanation),
         None => failure,
     })

@@ -2,10 +2,12 @@
 //!
 //! Must not miss an event that arrives late, nor print one twice.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use anyhow::Context;
+use aws_sdk_cloudwatchlogs::operation::filter_log_events::FilterLogEventsOutput;
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -14,6 +16,7 @@ use super::session::{self, Session, hinted};
 use super::talk::Talk;
 use super::token::pick;
 use crate::aws::Aws;
+use crate::aws::pages::Pages;
 use crate::cli::{self, Global};
 use crate::error::Failure;
 use crate::resource::Cx;
@@ -23,6 +26,11 @@ use crate::untrusted::printable;
 const FOLLOW_PAUSE: Duration = Duration::from_secs(2);
 /// CloudWatch takes events in some seconds after they happened: so far back every look goes again.
 const LATE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Of one look: each page may be 1 MB.
+const PAGES: usize = 10_000;
+/// How many events are remembered with `--follow`, so that none is printed twice.
+const REMEMBERED: usize = 500_000;
 
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) -> Result<(), Failure> {
@@ -45,24 +53,35 @@ pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) ->
     let mut from = Timestamp::now()
         .checked_sub(since)
         .context("that is too long ago")?;
-    let mut seen = HashSet::new();
+    let mut seen = Seen::default();
     let mut stop = session::stop_signal()?;
     loop {
         let now = Timestamp::now();
-        let mut events = events(&cx, &group, from).await?;
-        events.sort_by_key(FilteredLogEvent::timestamp);
-        for event in events {
-            if !args.follow || seen.insert(identity(&event)) {
-                print(&event, talk);
+        let mut pages = Pages::up_to(PAGES, "logs:FilterLogEvents");
+        loop {
+            let page = page(&cx, &group, from, pages.token()).await?;
+            let mut events = page.events.unwrap_or_default();
+            events.sort_by_key(FilteredLogEvent::timestamp);
+            for event in events {
+                if !args.follow || seen.insert(&event) {
+                    print(&event, talk);
+                }
+            }
+            if talk.delivered().is_err() {
+                return Ok(());
+            }
+            if !pages.turn(page.next_token)? {
+                break;
             }
         }
-        if !args.follow || talk.delivered().is_err() {
+        if !args.follow {
             return Ok(());
         }
         from = from.max(
             now.checked_sub(LATE)
                 .context("the clock is at the beginning of time")?,
         );
+        seen.forget_before(from);
         tokio::select! {
             () = tokio::time::sleep(FOLLOW_PAUSE) => {}
             _ = stop.changed() => return Ok(()),
@@ -70,39 +89,55 @@ pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) ->
     }
 }
 
-async fn events(cx: &Cx<Aws>, group: &str, from: Timestamp) -> Result<Vec<FilteredLogEvent>, Failure> {
-    let mut events = Vec::new();
-    let mut position = None;
-    loop {
-        let filter = || {
-            cx.cloud()
-                .logs
-                .filter_log_events()
-                .log_group_name(group)
-                .start_time(from.as_millisecond())
-                .set_next_token(position.clone())
-                .send()
-        };
-        let page = cx.call("logs:FilterLogEvents", filter).await.map_err(|error| {
-            hinted(
-                anyhow::Error::new(error)
-                    .context(format!("cannot read log group {group}"))
-                    .into(),
-            )
-        })?;
-        events.extend(page.events.unwrap_or_default());
-        position = page.next_token;
-        if position.is_none() {
-            return Ok(events);
-        }
-    }
+async fn page(
+    cx: &Cx<Aws>,
+    group: &str,
+    from: Timestamp,
+    token: Option<String>,
+) -> Result<FilterLogEventsOutput, Failure> {
+    let filter = || {
+        cx.cloud()
+            .logs
+            .filter_log_events()
+            .log_group_name(group)
+            .start_time(from.as_millisecond())
+            .set_next_token(token.clone())
+            .send()
+    };
+    cx.call("logs:FilterLogEvents", filter).await.map_err(|error| {
+        hinted(
+            anyhow::Error::new(error)
+                .context(format!("cannot read log group {group}"))
+                .into(),
+        )
+    })
 }
 
-/// What tells an event from others: its id, or all of it where there is none.
-fn identity(event: &FilteredLogEvent) -> String {
-    event
-        .event_id()
-        .map_or_else(|| format!("{event:?}"), str::to_owned)
+/// The events that were printed and may be answered again: time and hash, the oldest first.
+#[derive(Default)]
+struct Seen(BTreeSet<(i64, u64)>);
+
+impl Seen {
+    /// Whether this event is new.
+    fn insert(&mut self, event: &FilteredLogEvent) -> bool {
+        let mut hash = DefaultHasher::new();
+        match event.event_id() {
+            Some(id) => id.hash(&mut hash),
+            None => (event.log_stream_name(), event.message()).hash(&mut hash),
+        }
+        let is_new = self
+            .0
+            .insert((event.timestamp().unwrap_or(i64::MAX), hash.finish()));
+        if self.0.len() > REMEMBERED {
+            self.0.pop_first();
+        }
+        is_new
+    }
+
+    /// Forgets what the next look does not ask for.
+    fn forget_before(&mut self, from: Timestamp) {
+        self.0 = self.0.split_off(&(from.as_millisecond(), 0));
+    }
 }
 
 fn print(event: &FilteredLogEvent, talk: &Talk) {
@@ -144,6 +179,25 @@ fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_new_once_and_what_is_remembered_has_a_bound() {
+        let event = |id: Option<&str>, time: i64| {
+            let event = FilteredLogEvent::builder().timestamp(time).message("m");
+            event.set_event_id(id.map(str::to_owned)).build()
+        };
+        let mut seen = Seen::default();
+        for (id, time) in [(Some("a"), 1), (Some("b"), 1), (None, 2), (None, 3)] {
+            assert!(seen.insert(&event(id, time)), "{id:?}");
+            assert!(!seen.insert(&event(id, time)), "{id:?}");
+        }
+        seen.forget_before(Timestamp::from_millisecond(2).unwrap());
+        assert_eq!(seen.0.len(), 2);
+        for time in 0..i64::try_from(REMEMBERED).unwrap() + 10 {
+            seen.insert(&event(None, time));
+        }
+        assert_eq!(seen.0.len(), REMEMBERED);
+    }
 
     #[test]
     fn a_time_has_a_number_and_a_unit() {

@@ -20,7 +20,7 @@ use crate::graph::Stack;
 use crate::resource::Resource as _;
 use crate::resources::Path;
 use crate::state::State;
-use crate::untrusted::printable;
+use crate::untrusted::{cell, message};
 use crate::{resources, stack};
 
 /// The format of the JSON document.
@@ -215,9 +215,9 @@ fn step(text: &mut String, planned: &Planned, all: bool) -> fmt::Result {
         Change::Refused => "! refused",
         Change::NotOurs => "! not ours",
     };
-    write!(text, "{sign} {}", printable(&planned.step))?;
+    write!(text, "{sign} {}", cell(&planned.step))?;
     if let Some(why) = &planned.why {
-        write!(text, "  ({})", printable(why))?;
+        write!(text, "  ({})", message(why))?;
     }
     text.push('\n');
     if planned.action != Change::Create || all {
@@ -242,11 +242,12 @@ fn field(text: &mut String, field: &Field, is_new: bool) -> fmt::Result {
         let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for key in keys.into_iter().filter(|key| before.get(*key) != after.get(*key)) {
             let change = format!(
-                "{name}.{key}: {} → {}{drifted}",
+                "{name}.{}: {} → {}{drifted}",
+                cell(key),
                 value(before, key),
                 value(after, key)
             );
-            writeln!(text, "      {}", printable(&change))?;
+            writeln!(text, "      {}", message(&change))?;
         }
         return Ok(());
     }
@@ -260,18 +261,19 @@ fn field(text: &mut String, field: &Field, is_new: bool) -> fmt::Result {
     } else {
         format!("{name}: {} → {after}{drifted}", shown(&field.before))
     };
-    writeln!(text, "      {}", printable(&change))
+    writeln!(text, "      {}", message(&change))
 }
 
+/// A value, cut where it is long.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => cell(text),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(shown).collect();
             format!("[{}]", items.join(", "))
         }
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => cell(&value.to_string()),
     }
 }
 

@@ -14,6 +14,7 @@ use super::recorded;
 use super::talk::Talk;
 use crate::aws::clients::{Access, identify, load};
 use crate::aws::errors::is_signature_refusal;
+use crate::aws::wait::told_if_slow;
 use crate::aws::{Aws, Identity};
 use crate::cli::Global;
 use crate::config::{Config, Problem, Source, check_stack};
@@ -186,9 +187,13 @@ impl Session {
         }
         let config = load(&access).await?;
         let log = talk.call_log();
-        let identity = identify(&config, log.as_ref()).await?;
+        let slow = talk.slow();
+        let identified = identify(&config, log.as_ref());
+        let identity = told_if_slow(identified, || slow("sts:GetCallerIdentity")).await?;
+        let mut aws = Aws::new(&config, &identity, log.as_ref());
+        aws.slow = slow;
         Ok(Self {
-            aws: Rc::new(Aws::new(&config, &identity, log.as_ref())),
+            aws: Rc::new(aws),
             identity,
         })
     }

@@ -14,6 +14,7 @@ use crate::cli::Global;
 use crate::engine::status::{Drifted, Line, StepState, status};
 use crate::error::{Failure, Kind};
 use crate::state::State;
+use crate::untrusted::cell;
 use crate::{resources, stack};
 
 /// The format of the JSON document.
@@ -104,9 +105,9 @@ fn table(lines: &[Line]) -> String {
                 fields => format!("{state}  (not compared: {})", fields.join(", ")),
             };
             [
-                line.step.clone(),
-                line.id.clone().unwrap_or_else(|| "-".to_owned()),
-                state,
+                cell(&line.step),
+                cell(line.id.as_deref().unwrap_or("-")),
+                cell(&state),
             ]
         })
         .collect();

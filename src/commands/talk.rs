@@ -3,7 +3,9 @@
 //! Must not decide what is said.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +17,7 @@ use crate::error::Failure;
 use crate::report::lines::Lines;
 use crate::report::timeline::Timeline;
 use crate::report::{Event, json};
-use crate::untrusted::{printable, printable_json, printable_lines};
+use crate::untrusted::{message, printable, printable_json, printable_lines};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const CAUSE: Style = AnsiColor::Yellow.on_default();
@@ -40,6 +42,8 @@ pub struct Talk {
     began: Instant,
     /// What is drawn of the run, if that is wanted.
     timeline: RefCell<Option<Timeline>>,
+    /// The beginning of a character whose other bytes come with the next part of a body.
+    cut_off: RefCell<Vec<u8>>,
     /// The first error of stdout: nothing more is printed then, and the command goes on.
     undelivered: RefCell<Option<Undelivered>>,
 }
@@ -54,6 +58,7 @@ impl Talk {
             lines: RefCell::default(),
             began: Instant::now(),
             timeline: RefCell::default(),
+            cut_off: RefCell::default(),
             undelivered: RefCell::default(),
         }
     }
@@ -74,13 +79,22 @@ impl Talk {
         self.bytes(format!("{text}\n").as_bytes());
     }
 
-    /// Prints an answer's body: as it is, but on a terminal only what does not steer it.
-    pub fn body(&self, body: &[u8]) {
-        if io::stdout().is_terminal() {
-            self.bytes(printable_lines(&String::from_utf8_lossy(body)).as_bytes());
-        } else {
-            self.bytes(body);
+    /// Prints the next part of an answer's body: as it is, but on a terminal only what does not steer it.
+    pub fn body(&self, part: &[u8]) {
+        if !io::stdout().is_terminal() {
+            self.bytes(part);
+            return;
         }
+        let mut text = self.cut_off.take();
+        text.extend_from_slice(part);
+        *self.cut_off.borrow_mut() = cut_off_character(&mut text);
+        self.bytes(printable_lines(&String::from_utf8_lossy(&text)).as_bytes());
+    }
+
+    /// Prints what is left of a body that ends in the middle of a character.
+    pub fn body_ends(&self) {
+        let left = self.cut_off.take();
+        self.bytes(String::from_utf8_lossy(&left).as_bytes());
     }
 
     /// Prints data as it is.
@@ -147,24 +161,33 @@ impl Talk {
                 } else {
                     ("caused by", CAUSE)
                 };
-                stderr(&format!(
-                    "{style}{word}:{style:#} {}",
-                    printable(&cause.to_string())
-                ));
+                let cause = message(&cause.to_string());
+                stderr(&format!("{style}{word}:{style:#} {cause}"));
             }
         }
         for line in &failure.details {
-            stderr(&printable(line));
+            stderr(&message(line));
         }
         for hint in &failure.hints {
-            stderr(&format!("{HINT}hint:{HINT:#} {}", printable(hint)));
+            stderr(&format!("{HINT}hint:{HINT:#} {}", message(hint)));
         }
+    }
+
+    /// The listener for AWS calls whose answers take long: each operation is told once.
+    pub fn slow(&self) -> Rc<dyn Fn(&str)> {
+        let quiet = self.quiet;
+        let told = RefCell::new(HashSet::new());
+        Rc::new(move |operation| {
+            if !quiet && told.borrow_mut().insert(operation.to_owned()) {
+                stderr(&printable(&format!("waiting for the answer to {operation}")));
+            }
+        })
     }
 
     /// The listener for AWS calls, if they are to be told.
     pub fn call_log(&self) -> Option<CallLog> {
         self.verbose
-            .then(|| CallLog(Arc::new(|line| stderr(&printable(&format!("aws       {line}"))))))
+            .then(|| CallLog(Arc::new(|line| stderr(&message(&format!("aws       {line}"))))))
     }
 
     #[expect(clippy::unused_self, reason = "all words go through the voice")]
@@ -180,7 +203,45 @@ impl Talk {
     }
 }
 
+/// Takes off the bytes at the end of `text` that may be the beginning of a character.
+fn cut_off_character(text: &mut Vec<u8>) -> Vec<u8> {
+    for length in 1..=3.min(text.len()) {
+        let start = text.len() - length;
+        if std::str::from_utf8(&text[start..]).is_err_and(|error| error.error_len().is_none()) {
+            return text.split_off(start);
+        }
+    }
+    Vec::new()
+}
+
 /// Talk that cannot be delivered is no reason to fail.
 fn stderr(line: &str) {
     drop(writeln!(anstream::stderr(), "{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_that_is_cut_in_two_waits_for_its_end() {
+        for (text, left) in [
+            ("a".as_bytes(), 0),
+            ("é".as_bytes(), 0),
+            (&"é".as_bytes()[..1], 1),
+            (&"a€".as_bytes()[..2], 1),
+            (&"a€".as_bytes()[..3], 2),
+            (&"a😀".as_bytes()[..4], 3),
+            (b"a\xff", 0),
+            (b"", 0),
+        ] {
+            let mut start = text.to_vec();
+            assert_eq!(
+                cut_off_character(&mut start),
+                text[text.len() - left..],
+                "{text:?}"
+            );
+            assert_eq!(start, text[..text.len() - left], "{text:?}");
+        }
+    }
 }

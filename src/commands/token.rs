@@ -11,6 +11,7 @@ use serde_json::json;
 use super::outputs::{Outputs, complete};
 use super::session::{self, Session, hinted};
 use super::talk::Talk;
+use crate::aws::wait::told_if_slow;
 use crate::cli::{self, Global};
 use crate::error::Failure;
 use crate::oauth::{self, Token, TokenRequest};
@@ -100,7 +101,9 @@ pub(super) async fn fetch(
         client_secret: &secret,
         scopes,
     };
-    let token = oauth::token_when_ready(http, &request, READY_DEADLINE, &|line| talk.say(line)).await?;
+    let say = |line: &str| talk.say(line);
+    let asked = oauth::token_when_ready(http, &request, READY_DEADLINE, &say);
+    let token = told_if_slow(asked, || say("waiting for the token endpoint")).await?;
     Ok(token)
 }
 

@@ -21,7 +21,7 @@ use crate::cli::{self, Global};
 use crate::error::{Failure, Kind};
 use crate::oauth;
 use crate::state::{Phase, Record, State};
-use crate::untrusted::printable;
+use crate::untrusted::{cell, printable};
 use crate::verify::{AT_ONCE, Check, Client, DEADLINE, Patience, Probe, Route, Stage, Tokens, verify};
 
 /// The format of the JSON document.
@@ -214,18 +214,18 @@ fn failure(probes: &[Probe], hints: BTreeSet<String>) -> Failure {
 }
 
 fn table(probes: &[Probe]) -> String {
-    let rows: Vec<[&str; 4]> = probes
+    let rows: Vec<[String; 4]> = probes
         .iter()
         .map(|probe| {
             [
-                probe.route.as_deref().unwrap_or("-"),
-                probe.client.as_deref().unwrap_or("-"),
-                &probe.came,
-                if probe.ok { "ok" } else { "WRONG" },
+                cell(probe.route.as_deref().unwrap_or("-")),
+                cell(probe.client.as_deref().unwrap_or("-")),
+                cell(&probe.came),
+                if probe.ok { "ok" } else { "WRONG" }.to_owned(),
             ]
         })
         .collect();
-    let titles = ["ROUTE", "TOKEN OF", "CAME", "RESULT"];
+    let titles = ["ROUTE", "TOKEN OF", "CAME", "RESULT"].map(str::to_owned);
     let width = |column: usize| {
         let cells = rows
             .iter()

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::event::{Action, Ended, Event, Outcome};
-use crate::untrusted::printable;
+use crate::untrusted::message;
 
 /// Turns events into lines.
 #[derive(Debug, Default)]
@@ -77,7 +77,7 @@ impl Lines {
                 Ended::Failed | Ended::Interrupted => return None,
             },
         };
-        Some(printable(&line))
+        Some(message(&line))
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::event::{Action, Event, Outcome};
-use crate::untrusted::printable;
+use crate::untrusted::message;
 
 /// In pixels, as everything here.
 const WIDTH: f64 = 1200.0;
@@ -567,7 +567,7 @@ fn cut(text: &str, width: f64) -> String {
 
 /// Fit for XML: escaped, and without the control characters that XML cannot have.
 fn xml(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(printable).collect();
+    let lines: Vec<String> = text.lines().map(message).collect();
     lines
         .join("\n")
         .replace('&', "&amp;")

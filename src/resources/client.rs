@@ -15,6 +15,7 @@ use aws_sdk_cognitoidentityprovider::types::{
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::pages::Pages;
 use crate::aws::wait::{once, unless_gone};
 use crate::aws::{Aws, ids};
 use crate::resource::{Cx, Resource, Result, Shape};
@@ -187,7 +188,7 @@ impl Resource for Client {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        let mut position = None;
+        let mut pages = Pages::of("cognito-idp:ListUserPoolClients");
         loop {
             let list = || {
                 cx.cloud()
@@ -195,7 +196,7 @@ impl Resource for Client {
                     .list_user_pool_clients()
                     .user_pool_id(&self.pool)
                     .max_results(60)
-                    .set_next_token(position.clone())
+                    .set_next_token(pages.token())
                     .send()
             };
             let Some(page) = unless_gone(cx.call("cognito-idp:ListUserPoolClients", list).await)? else {
@@ -206,8 +207,7 @@ impl Resource for Client {
                 return Ok(Some(Output { client_id: id.to_owned() }));
             }
             // A page may be empty and yet not be the last.
-            position = page.next_token;
-            if position.is_none() {
+            if !pages.turn(page.next_token)? {
                 return Ok(None);
             }
         }

@@ -8,6 +8,7 @@ use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::types::{Deployment as Live, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
+use crate::aws::pages::Pages;
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
 use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Shape};
@@ -39,7 +40,7 @@ impl Deployment {
     /// All of the API's, others' too; none where it is gone.
     async fn list(&self, cx: &Cx<Aws>) -> Result<Vec<Live>> {
         let mut all = Vec::new();
-        let mut position = None;
+        let mut pages = Pages::of("apigateway:GetDeployments");
         loop {
             let list = || {
                 cx.cloud()
@@ -47,15 +48,14 @@ impl Deployment {
                     .get_deployments()
                     .rest_api_id(&self.api)
                     .limit(500)
-                    .set_position(position.clone())
+                    .set_position(pages.token())
                     .send()
             };
             let Some(page) = unless_gone(cx.call("apigateway:GetDeployments", list).await)? else {
                 return Ok(all);
             };
             all.extend(page.items.unwrap_or_default());
-            position = page.position;
-            if position.is_none() {
+            if !pages.turn(page.position)? {
                 return Ok(all);
             }
         }

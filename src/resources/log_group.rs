@@ -6,6 +6,7 @@ use anyhow::Context;
 use aws_sdk_cloudwatchlogs::operation::list_tags_for_resource::ListTagsForResourceOutput;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::pages::Pages;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
@@ -31,14 +32,14 @@ pub struct Output {}
 impl LogGroup {
     /// The prefix also fits other groups (`/aws/lambda/a` and `/aws/lambda/ab`), hence the exact comparison.
     async fn describe(&self, cx: &Cx<Aws>) -> Result<Option<aws_sdk_cloudwatchlogs::types::LogGroup>> {
-        let mut position = None;
+        let mut pages = Pages::of("logs:DescribeLogGroups");
         loop {
             let describe = || {
                 cx.cloud()
                     .logs
                     .describe_log_groups()
                     .log_group_name_prefix(&self.name)
-                    .set_next_token(position.clone())
+                    .set_next_token(pages.token())
                     .send()
             };
             let page = cx.call("logs:DescribeLogGroups", describe).await?;
@@ -49,8 +50,7 @@ impl LogGroup {
             {
                 return Ok(Some(group.clone()));
             }
-            position = page.next_token;
-            if position.is_none() {
+            if !pages.turn(page.next_token)? {
                 return Ok(None);
             }
         }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use aws_sdk_apigateway::types::Resource as Live;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::pages::Pages;
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
 use crate::resource::{Cx, Resource, Result, Shape};
@@ -64,7 +65,7 @@ impl Resource for Path {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        let mut position = None;
+        let mut pages = Pages::of("apigateway:GetResources");
         loop {
             let list = || {
                 cx.cloud()
@@ -72,7 +73,7 @@ impl Resource for Path {
                     .get_resources()
                     .rest_api_id(&self.api)
                     .limit(500)
-                    .set_position(position.clone())
+                    .set_position(pages.token())
                     .send()
             };
             let Some(page) = unless_gone(cx.call("apigateway:GetResources", list).await)? else {
@@ -85,8 +86,7 @@ impl Resource for Path {
             if let Some(id) = ours.and_then(|path| path.id()) {
                 return Ok(Some(Output { id: id.to_owned() }));
             }
-            position = page.position;
-            if position.is_none() {
+            if !pages.turn(page.position)? {
                 return Ok(None);
             }
         }

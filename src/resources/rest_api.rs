@@ -8,6 +8,7 @@ use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::types::{EndpointConfiguration, EndpointType, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
+use crate::aws::pages::Pages;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
@@ -53,14 +54,14 @@ impl Resource for RestApi {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        let mut position = None;
+        let mut pages = Pages::of("apigateway:GetRestApis");
         loop {
             let list = || {
                 cx.cloud()
                     .apigateway
                     .get_rest_apis()
                     .limit(500)
-                    .set_position(position.clone())
+                    .set_position(pages.token())
                     .send()
             };
             let page = cx.call("apigateway:GetRestApis", list).await?;
@@ -78,8 +79,7 @@ impl Resource for RestApi {
                     }));
                 }
             }
-            position = page.position;
-            if position.is_none() {
+            if !pages.turn(page.position)? {
                 return Ok(None);
             }
         }

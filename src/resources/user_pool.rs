@@ -14,6 +14,7 @@ use aws_sdk_cognitoidentityprovider::types::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::aws::pages::Pages;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{once, unless_gone};
 use crate::aws::{Aws, ids};
@@ -227,11 +228,11 @@ impl Resource for UserPool {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        let mut position = None;
+        let mut pages = Pages::of("cognito-idp:ListUserPools");
         loop {
             // The list has no tags and knows no filter; 60 is the most that one page holds.
             let list = || {
-                cx.cloud().cognito.list_user_pools().max_results(60).set_next_token(position.clone()).send()
+                cx.cloud().cognito.list_user_pools().max_results(60).set_next_token(pages.token()).send()
             };
             let page = cx.call("cognito-idp:ListUserPools", list).await?;
             for listed in page.user_pools().iter().filter(|pool| pool.name() == Some(&self.name)) {
@@ -242,8 +243,7 @@ impl Resource for UserPool {
                     return output(pool).map(Some);
                 }
             }
-            position = page.next_token;
-            if position.is_none() {
+            if !pages.turn(page.next_token)? {
                 return Ok(None);
             }
         }

@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::api;
+use crate::error::Failure;
 use crate::untrusted::{excerpt, printable};
 
 /// Probes that run side by side, and tokens that are fetched: the default rates of both ends are well above.
@@ -25,6 +26,9 @@ pub const AT_ONCE: usize = 32;
 
 /// How long a stage may need to answer everywhere as it was deployed. AWS has no figure; users see some seconds.
 pub const DEADLINE: Duration = Duration::from_mins(1);
+
+/// As much of a key set as is read, in bytes; Cognito's has two keys of less than 500.
+const KEYS_LIMIT: usize = 64 * 1024;
 
 /// The longest pause between two attempts, in seconds.
 const LONGEST_PAUSE: u64 = 5;
@@ -221,12 +225,18 @@ async fn keys(http: &Http, stage: &Stage, deadline: Duration, tell: &dyn Fn(&str
 
 async fn fetch_keys(http: &Http, url: &str) -> Result<JwkSet, String> {
     let broken = |error: reqwest::Error| chain(&error.without_url().into());
-    let answer = http.get(url).send().await.map_err(broken)?;
+    let mut answer = http.get(url).send().await.map_err(broken)?;
     let status = answer.status();
     if !status.is_success() {
         return Err(format!("status {}", status.as_u16()));
     }
-    let body = answer.bytes().await.map_err(broken)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(broken)? {
+        if body.len() + chunk.len() > KEYS_LIMIT {
+            return Err(format!("a key set larger than {} KiB", KEYS_LIMIT / 1024));
+        }
+        body.extend_from_slice(&chunk);
+    }
     serde_json::from_slice(&body).map_err(|_| format!("no key set: {}", excerpt(&body)))
 }
 
@@ -355,9 +365,13 @@ impl Knock<'_> {
             headers: &[],
             body: None,
         };
+        let wrong = |failure: &Failure| Answer::Wrong(failure.error.as_ref().map_or_else(String::new, chain));
         match api::call(http, request).await {
-            Ok(response) => self.judge(response.status, &response.body),
-            Err(failure) => Answer::Wrong(failure.error.as_ref().map_or_else(String::new, chain)),
+            Ok(mut response) => match response.beginning().await {
+                Ok(body) => self.judge(response.status, &body),
+                Err(failure) => wrong(&failure),
+            },
+            Err(failure) => wrong(&failure),
         }
     }
 
