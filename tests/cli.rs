@@ -789,7 +789,8 @@ fn printing_to(place: &Place, endpoint: &str, args: &[&str], reader_left: bool) 
 #[test]
 fn an_exit_code_tells_the_truth_whatever_stdout_takes() {
     let place = Place::new();
-    let proxy = Proxy::start(&place.emulator());
+    let emulator = place.emulator();
+    let proxy = Proxy::start(&emulator);
     place.run_at(&proxy.endpoint, &["up"]).ok();
     proxy.rule(|request, _| match request.operation().as_str() {
         "FilterLogEvents" => {
@@ -828,7 +829,7 @@ fn an_exit_code_tells_the_truth_whatever_stdout_takes() {
     assert_eq!(code, 1, "{said}");
 
     let hand = Hand {
-        endpoint: proxy.endpoint.clone(),
+        endpoint: emulator,
         region: "eu-west-1",
     };
     let groups = hand.json("Logs_20140328.DescribeLogGroups", &json!({}));
