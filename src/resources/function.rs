@@ -809,7 +809,7 @@ mod tests {
 
             // While it waits, for a role or for another call to end.
             let role: &str = format!("{UNASSUMABLE} {message}").leak();
-            let busy: &str = format!("The operation is in progress. {message}").leak();
+            let busy: &str = format!("An update is in progress for resource: a. {message}").leak();
             for (code, waits_for) in [
                 ("InvalidParameterValueException", role),
                 ("ResourceConflictException", busy),
