@@ -75,6 +75,9 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     /// Where it is no longer declared: whether it is deleted before anything else is changed. So for what is not live
     /// until it is deployed; all else is deleted after everything that used it has moved.
     const REMOVED_FIRST: bool = false;
+    /// Whether what an update left of it is retired before the steps that the stack no longer has are deleted: it still
+    /// uses them.
+    const RETIRES_FIRST: bool = false;
     /// The boolean field that makes AWS refuse to delete it while it is on.
     const PROTECTION: Option<&'static str> = None;
     /// Whether AWS takes several of one name, so that a create never fails because there is one already.
@@ -103,6 +106,11 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     /// null, and not so in the record, could not be compared. A stranger's is a [`Stranger`] error where that is seen
     /// without another call.
     fn read(&self, cx: &Cx<Self::Cloud>, out: &Self::Output) -> impl Future<Output = Result<Option<Self>>>;
+
+    /// Whether it lets in anybody. What would put such a resource into service is refused.
+    fn is_open(&self) -> bool {
+        false
+    }
 
     /// Its output once it is updated to `self`; `None` if only AWS knows.
     fn output_after_update(&self, out: Self::Output) -> Option<Self::Output> {
@@ -164,6 +172,8 @@ pub trait Erased<C> {
     fn holds(&self) -> Option<&'static str>;
     /// [`Resource::REMOVED_FIRST`].
     fn removed_first(&self) -> bool;
+    /// [`Resource::RETIRES_FIRST`].
+    fn retires_first(&self) -> bool;
     /// [`Resource::PROTECTION`].
     fn protection(&self) -> Option<&'static str>;
     /// [`Resource::SHARES_NAMES`].
@@ -186,6 +196,8 @@ pub trait Erased<C> {
     fn create<'a>(&'a self, cx: &'a Cx<C>) -> LocalBoxFuture<'a, Result<Value>>;
     /// [`Resource::read`].
     fn read<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<Option<Value>>>;
+    /// [`Resource::is_open`] of a live state; fails on one of another shape.
+    fn is_open(&self, live: &Value) -> Result<bool>;
     /// [`Resource::output_after_update`]; fails on an output of another shape.
     fn output_after_update(&self, out: &Value) -> Result<Option<Value>>;
     /// [`Resource::update`].
@@ -230,6 +242,10 @@ impl<R: Resource> Erased<R::Cloud> for R {
 
     fn removed_first(&self) -> bool {
         R::REMOVED_FIRST
+    }
+
+    fn retires_first(&self) -> bool {
+        R::RETIRES_FIRST
     }
 
     fn protection(&self) -> Option<&'static str> {
@@ -312,6 +328,10 @@ impl<R: Resource> Erased<R::Cloud> for R {
                 &Resource::update(self, cx, &before, output::<R>(out)?).await?,
             ))
         })
+    }
+
+    fn is_open(&self, live: &Value) -> Result<bool> {
+        Ok(Resource::is_open(&earlier::<R>(live)?))
     }
 
     fn output_after_update(&self, out: &Value) -> Result<Option<Value>> {

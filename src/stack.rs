@@ -2,7 +2,7 @@
 //!
 //! Must not do I/O or be async: it declares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use base64::Engine as _;
@@ -289,6 +289,7 @@ pub fn stack(
             Deployment {
                 api: api.id,
                 description: format!("provision {hash}"),
+                open_methods: BTreeSet::new(),
             }
         },
     );

@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::proxy::{Act, Moment, Proxy, Request};
-use support::{Hand, Place, Run};
+use support::{Hand, Place, Run, get};
 
 const CONFIG: &str = r#"
 [stack]
@@ -94,6 +94,17 @@ impl World {
         );
         let stage = json!({"stageName": record["desired"]["name"]});
         self.hand.write("apigateway", "POST", &path, &stage);
+    }
+
+    /// What a route of the stage answers to a call without a token.
+    fn anonymous(&self, path: &str) -> u16 {
+        let state = self.state();
+        let stage = (state["steps"].as_array().unwrap().iter())
+            .find(|record| record["step"] == "stage")
+            .unwrap();
+        let [api, name] = ["api", "name"].map(|field| stage["desired"][field].as_str().unwrap());
+        let stage = format!("{}/restapis/{api}/{name}/_user_request_", self.hand.endpoint);
+        get(&format!("{stage}{path}"), None).0
     }
 
     /// What the function logged, a line an invocation.
@@ -262,6 +273,171 @@ fn what_another_hand_opened_is_named() {
     // `up` mends it, and proves that.
     let up = world.run(&["up"]).ok();
     assert!(up.stderr.contains("verified  8 of 8 probes"), "{}", up.stderr);
+}
+
+/// The same file with one route changed.
+fn with_another_scope() -> String {
+    let other = r#""POST /orders" = { function = "orders", scopes = ["orders/read", "orders/write"] }"#;
+    let route = r#""POST /orders" = { function = "orders", scopes = ["orders/write"] }"#;
+    assert!(CONFIG.contains(route));
+    CONFIG.replace(route, other)
+}
+
+#[test]
+fn a_repair_is_deployed_also_if_the_deployment_failed_at_first() {
+    let world = World::new(CONFIG);
+    world.run(&["up", "--no-verify"]).ok();
+    world.hand.patch(
+        &world.method("route:GET /orders"),
+        &[("add", "/authorizationScopes", "orders/write")],
+    );
+    // What others widened is deployed along with a change.
+    fs_err::write(world.place.path().join("provision.toml"), with_another_scope()).unwrap();
+    world.run(&["up", "--no-repair", "--no-verify"]).ok();
+    world.run(&["verify"]).code(1);
+    world.proxy.rule(|request, now| {
+        if now == Moment::Before && request.operation().starts_with("POST /restapis/") {
+            return Act::Answer(400, Vec::new(), r#"{"message":"not today"}"#.to_owned());
+        }
+        Act::Pass
+    });
+    world.run(&["up", "--no-verify"]).code(1);
+    world.proxy.rule(|_, _| Act::Pass);
+    // The method is as it should be; what is deployed is not.
+    world.run(&["up", "--no-verify"]).ok();
+    world.run(&["verify"]).ok();
+    world.run(&["status"]).ok();
+    world.run(&["plan", "--check"]).ok();
+}
+
+#[test]
+fn an_open_snapshot_that_is_live_is_drift_and_replaced() {
+    let world = World::new(CONFIG);
+    world.run(&["up", "--no-verify"]).ok();
+    let mut state = world.state();
+    let steps = state["steps"].as_array_mut().unwrap();
+    let place = |step: &str| {
+        let mut steps = steps.iter();
+        steps.position(|record| record["step"] == step).unwrap()
+    };
+    let (deployment, stage) = (place("deployment"), place("stage"));
+    let api = steps[stage]["desired"]["api"].as_str().unwrap().to_owned();
+    // As an earlier version left it: ours, taken while a method was open, and the method closed since.
+    let method = world.method("route:GET /orders");
+    let authorization = |kind| {
+        world
+            .hand
+            .patch(&method, &[("replace", "/authorizationType", kind)])
+    };
+    authorization("NONE");
+    let request = json!({
+        "description": steps[deployment]["desired"]["description"], "stageName": steps[stage]["desired"]["name"],
+    });
+    let made = world.hand.write(
+        "apigateway",
+        "POST",
+        &format!("/restapis/{api}/deployments"),
+        &request,
+    );
+    authorization("COGNITO_USER_POOLS");
+    steps[deployment]["output"]["id"] = made["id"].clone();
+    steps[stage]["desired"]["deployment"] = made["id"].clone();
+    fs_err::write(world.place.path().join("state/orders.json"), state.to_string()).unwrap();
+    assert_eq!(world.anonymous("/orders"), 200);
+
+    let status = world.run(&["status", "--json"]).code(3).json();
+    let drifted: Vec<&Value> = (status["resources"].as_array().unwrap().iter())
+        .filter(|step| step["state"] == "drifted")
+        .collect();
+    assert_eq!(drifted.len(), 1, "{status}");
+    assert_eq!(
+        (
+            &drifted[0]["step"],
+            &drifted[0]["drifted"][0]["field"],
+            &drifted[0]["drifted"][0]["live"]
+        ),
+        (
+            &json!("deployment"),
+            &json!("open_methods"),
+            &json!(["GET /orders"])
+        )
+    );
+    world.run(&["plan", "--check"]).code(3);
+    world.run(&["verify"]).code(1);
+    world.run(&["up"]).ok();
+    assert_eq!(world.anonymous("/orders"), 401);
+    world.run(&["status"]).ok();
+}
+
+#[test]
+fn a_deployment_of_others_is_taken_off_the_stage_and_an_open_method_in_it_is_told() {
+    let world = World::new(CONFIG);
+    world.run(&["up", "--no-verify"]).ok();
+    let state = world.state();
+    let api = (state["steps"].as_array().unwrap().iter())
+        .find(|record| record["step"] == "rest-api")
+        .unwrap()["output"]
+        .clone();
+    let (id, root) = (api["id"].as_str().unwrap(), api["root"].as_str().unwrap());
+    let method = format!("/restapis/{id}/resources/{root}/methods/GET");
+    let open = json!({"authorizationType": "NONE"});
+    world.hand.write("apigateway", "PUT", &method, &open);
+    let mock = json!({"type": "MOCK"});
+    world
+        .hand
+        .write("apigateway", "PUT", &format!("{method}/integration"), &mock);
+    world.deploy();
+    world.hand.delete("apigateway", &method);
+
+    let verify = world.run(&["verify", "--json"]).code(1);
+    assert_eq!(
+        wrong(&verify.json()),
+        [["GET /", "-", "open to everybody"].map(str::to_owned)]
+    );
+    assert!(
+        verify
+            .stderr
+            .contains("GET /, which the stage serves and is not a route of the stack: open to everybody"),
+        "{}",
+        verify.stderr
+    );
+    world.run(&["status"]).code(3);
+    world.run(&["up"]).ok();
+    world.run(&["verify"]).ok();
+    world.run(&["status"]).ok();
+}
+
+#[test]
+fn what_others_opened_is_not_deployed_by_an_up_that_leaves_it() {
+    let world = World::new(CONFIG);
+    world.run(&["up", "--no-verify"]).ok();
+    world.hand.patch(
+        &world.method("route:GET /orders"),
+        &[("replace", "/authorizationType", "NONE")],
+    );
+    // Nothing is to be deployed.
+    world.run(&["up", "--no-repair"]).ok();
+    fs_err::write(world.place.path().join("provision.toml"), with_another_scope()).unwrap();
+    world.proxy.take();
+    for command in ["plan", "up"] {
+        let run = world.run(&[command, "--no-repair"]).code(2);
+        assert!(
+            run.stderr.contains(
+                "deployment: route:GET /orders was opened to everybody by somebody else, and --no-repair leaves it so"
+            ) && run.stderr.contains("hint: leave out --no-repair"),
+            "{}",
+            run.stderr
+        );
+    }
+    assert!(
+        !world
+            .proxy
+            .take()
+            .iter()
+            .any(|request| request.is_write() && request.service() != "sts")
+    );
+    assert_eq!(world.anonymous("/orders"), 401);
+    world.run(&["up"]).ok();
 }
 
 #[test]

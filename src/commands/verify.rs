@@ -20,6 +20,8 @@ use crate::aws::hosts;
 use crate::cli::{self, Global};
 use crate::error::{Failure, Kind};
 use crate::oauth;
+use crate::resource::Resource;
+use crate::resources::{self, Deployment};
 use crate::state::{Phase, Record, State};
 use crate::untrusted::{cell, printable};
 use crate::verify::{AT_ONCE, Check, Client, DEADLINE, Patience, Probe, Route, Stage, Tokens, verify};
@@ -56,7 +58,8 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
         refused: DEADLINE,
         admitted: OPEN,
     };
-    let (probes, hints) = prove(&session, &outputs, &stage, args.call, patience, talk).await?;
+    let (mut probes, hints) = prove(&session, &outputs, &stage, args.call, patience, talk).await?;
+    probes.extend(open_methods(&session, &state, &stage, talk).await?);
     let ok = probes.iter().all(|probe| probe.ok);
     if talk.is_json() {
         talk.data(&serde_json::to_string_pretty(&Document {
@@ -128,6 +131,52 @@ async fn prove(
     Ok((probes, hints.into_inner()))
 }
 
+/// A failed probe for every method that asks for no token in what the stage serves now, whoever deployed it. The routes
+/// of the stack are left out: they were asked.
+async fn open_methods(
+    session: &Session,
+    state: &State,
+    stage: &Stage,
+    talk: &Rc<Talk>,
+) -> Result<Vec<Probe>, Failure> {
+    let record = (state.steps.iter()).find(|record| record.kind == resources::Stage::KIND);
+    let record = record.context("there is no stage on record")?;
+    let served: resources::Stage =
+        serde_json::from_value(record.desired.clone()).map_err(|error| session::unusable(error.into()))?;
+    let cx = session.cx(talk);
+    let read = async {
+        let Some(live) = served.read(&cx, &resources::stage::Output {}).await? else {
+            return Ok(None);
+        };
+        let deployment = Deployment {
+            api: live.api,
+            description: String::new(),
+            open_methods: BTreeSet::new(),
+        };
+        let output = resources::deployment::Output { id: live.deployment };
+        deployment.read(&cx, &output).await
+    };
+    let deployed: anyhow::Result<Option<Deployment>> = read.await;
+    let deployed = deployed
+        .map_err(|error| session::hinted(error.context("cannot read what the stage serves").into()))?;
+    let is_route = |method: &String| {
+        let mut routes = stage.routes.iter();
+        routes.any(|route| *method == format!("{} {}", route.verb, route.path))
+    };
+    let open = deployed.map(|deployed| deployed.open_methods).unwrap_or_default();
+    let open = open.into_iter().filter(|method| !is_route(method));
+    Ok(open
+        .map(|method| Probe {
+            check: Check::OpenMethod,
+            route: Some(method),
+            client: None,
+            expected: "no such method".to_owned(),
+            came: "open to everybody".to_owned(),
+            ok: false,
+        })
+        .collect())
+}
+
 /// The stage as it is on record.
 fn stage(state: &State, outputs: &Outputs) -> Result<Stage, Failure> {
     let of_kind = |kind: &'static str| state.steps.iter().filter(move |record| record.kind == kind);
@@ -188,6 +237,7 @@ fn asked(probe: &Probe) -> String {
             format!("route {route} with the token of client {client}, which has no scope of it")
         }
         Check::RightToken => format!("route {route} with the token of client {client}"),
+        Check::OpenMethod => format!("{route}, which the stage serves and is not a route of the stack"),
     }
 }
 

@@ -99,17 +99,17 @@ fn before(record: &Record, live: &Value, wanted: Wanted<'_>) -> Value {
         return live.clone();
     };
     let names = lives.keys().chain(desireds.keys());
-    let fields = names.map(|name| {
+    let fields = names.filter_map(|name| {
         let recorded = &record.desired[name];
         let settled = record.phase != Phase::Updating;
         let value = if settled && !wanted.repair && *recorded == desired[name] {
-            &desired[name]
+            desireds.get(name)?
         } else if settled && is_unseen(recorded, &live[name]) {
             recorded
         } else {
             &live[name]
         };
-        (name.clone(), value.clone())
+        Some((name.clone(), value.clone()))
     });
     Value::Object(fields.collect())
 }
@@ -290,6 +290,9 @@ mod tests {
             desired: &record.desired,
             ..leaving
         };
+        assert_eq!(decide(Some(&record), Some(&live), unchanged), Decision::Keep);
+        // A field that is left out where there is nothing in it.
+        let live = Live::Present(json!({"tier": "LITE", "size": 1, "open": ["a"]}));
         assert_eq!(decide(Some(&record), Some(&live), unchanged), Decision::Keep);
     }
 

@@ -101,6 +101,18 @@ pub struct Field {
 }
 
 impl Planned {
+    /// Refuses it where it would put into service what lets in anybody and is left so.
+    fn refuse_open(&mut self, needs: &[String], open: &HashSet<String>) {
+        let is_made = matches!(self.action, Change::Create | Change::Update | Change::Replace);
+        if let Some(need) = needs.iter().find(|need| open.contains(*need)).filter(|_| is_made) {
+            self.why = Some(format!(
+                "{need} was opened to everybody by somebody else, and --no-repair leaves it so"
+            ));
+            self.action = Change::Refused;
+            self.hint = Some("leave out --no-repair to have it closed and deployed so".to_owned());
+        }
+    }
+
     /// Refuses it where it would be deleted and is protected from that now, whatever is on record or wanted.
     fn refuse_protected<C>(
         &mut self,
@@ -164,6 +176,7 @@ pub fn plan<C: 'static>(
         other: Outputs::new(),
         unknown: HashSet::new(),
         replaced: HashSet::new(),
+        open: HashSet::new(),
     };
     let mut steps = Vec::new();
     for step in stack.steps() {
@@ -214,6 +227,8 @@ struct Planning<'a> {
     other: Outputs,
     unknown: HashSet<String>,
     replaced: HashSet<String>,
+    /// The steps that let in anybody and are left so.
+    open: HashSet<String>,
 }
 
 impl Planning<'_> {
@@ -245,6 +260,12 @@ impl Planning<'_> {
         let with = record.and_then(|record| self.replaced_parent(&*resource, record));
         if with.is_some() && matches!(decision, Decision::Refuse(_)) {
             decision = Decision::Replace(Because::Named);
+        }
+        if let Some(Live::Present(live)) = live
+            && let Some(left) = left(&decision, live, &desired)
+            && resource.is_open(&left)?
+        {
+            self.open.insert(step.name.clone());
         }
         let (mut action, mut why) = described(&decision, &*resource);
         if let Some(parent) = with
@@ -288,6 +309,7 @@ impl Planning<'_> {
         if !self.wish.unprotect {
             planned.refuse_protected(&*resource, record, live)?;
         }
+        planned.refuse_open(&step.needs, &self.open);
         if let Some(other) = self.going_namesake(step, &*resource) {
             planned.action = Change::Refused;
             planned.why = Some(format!(
@@ -360,6 +382,25 @@ impl Planning<'_> {
         self.other.insert(step.name.clone(), other);
         Ok(())
     }
+}
+
+/// What of a live step is there after a decision that leaves it in its place.
+fn left(decision: &Decision, live: &Value, desired: &Value) -> Option<Value> {
+    let mut left = live.clone();
+    match decision {
+        Decision::Keep => {}
+        Decision::Update { fields, .. } => {
+            for field in fields {
+                left[field] = desired[field].clone();
+            }
+        }
+        Decision::Create
+        | Decision::Resume
+        | Decision::Replace(_)
+        | Decision::Refuse(_)
+        | Decision::NotOurs(_) => return None,
+    }
+    Some(left)
 }
 
 /// What a decision is called, and why it was taken.

@@ -192,6 +192,9 @@ struct Out {
     id: u64,
 }
 
+/// The size of what lets in anybody.
+const OPEN: u32 = 99;
+
 /// Kinds of one shape that differ in what AWS makes of them.
 macro_rules! kind {
     ($name:ident, $kind:literal, dies: $dies:expr, holds: $holds:expr, unique: $unique:literal, first: $first:literal, snapshot: $snapshot:literal) => {
@@ -286,6 +289,10 @@ macro_rules! kind {
                     .get(&out.id)
                     .map(|thing| serde_json::from_value(thing.desired.clone()))
                     .transpose()?)
+            }
+
+            fn is_open(&self) -> bool {
+                self.0.size == OPEN
             }
 
             fn output_after_update(&self, out: Out) -> Option<Out> {
@@ -1333,6 +1340,35 @@ fn what_others_changed_is_changed_back_unless_it_is_to_be_left() {
         assert_eq!((&field.before, &field.after), (&Value::from(4), &Value::from(3)));
         assert_eq!(world.up(&declared).await.changed, 1);
         world.assert_whole(&shape);
+    });
+}
+
+#[test]
+fn what_others_opened_and_is_left_so_is_not_put_into_service() {
+    block_on(async {
+        let mut world = World::new();
+        let declared = |size| stack(&vec![(0, 3, vec![]), (3, size, vec![0])], "1a2b3c4d");
+        let refused = |plan: &Plan| -> Vec<(String, Option<String>)> {
+            let refused = plan.with(Change::Refused);
+            refused
+                .map(|planned| (planned.step.clone(), planned.why.clone()))
+                .collect()
+        };
+        assert!(world.up(&declared(1)).await.is_done());
+        let mut open = world.cloud.things.borrow()[&0].desired.clone();
+        open["size"] = OPEN.into();
+        world.cloud.happen(Effect::Update(0, open));
+        world.wish.repair = false;
+        assert!(
+            world.plan(&declared(1)).await.is_empty(),
+            "nothing is put into service"
+        );
+        let plan = world.plan(&declared(2)).await;
+        let why = "plain0 was opened to everybody by somebody else, and --no-repair leaves it so";
+        assert_eq!(refused(&plan), [("snapshot1".to_owned(), Some(why.to_owned()))]);
+        world.wish.repair = true;
+        assert_eq!(refused(&world.plan(&declared(2)).await), []);
+        assert!(world.up(&declared(2)).await.is_done());
     });
 }
 

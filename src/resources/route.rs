@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::anyhow;
 use aws_sdk_apigateway::operation::get_method::GetMethodOutput;
 use aws_sdk_apigateway::types::{IntegrationType, Op, PatchOperation, Resource as Path};
 use base64::Engine as _;
@@ -40,15 +41,26 @@ pub struct Route {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
-    /// SHA-256, in base64url, over all that the route consists of: another one wants another deployment.
+    /// SHA-256, in base64url, over the digest before and all that the route consists of. Every change makes another digest,
+    /// also a change back to what was: what others did in between may have been deployed.
     pub digest: String,
 }
 
 impl Route {
-    fn output(&self) -> Output {
-        let route = serde_json::to_vec(self).expect("a route is plain JSON");
+    /// Of a route that is new to the record. The digest is random, as no earlier one is known.
+    fn first_output(&self) -> Result<Output> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
+        Ok(self.next_output(&Output {
+            digest: URL_SAFE_NO_PAD.encode(random),
+        }))
+    }
+
+    fn next_output(&self, out: &Output) -> Output {
+        let mut hash = Sha256::new_with_prefix(&out.digest);
+        hash.update(serde_json::to_vec(self).expect("a route is plain JSON"));
         Output {
-            digest: URL_SAFE_NO_PAD.encode(Sha256::digest(route)),
+            digest: URL_SAFE_NO_PAD.encode(hash.finalize()),
         }
     }
 
@@ -155,7 +167,7 @@ impl Resource for Route {
         if uri(&live) != Some(&self.uri) {
             self.put_integration(cx).await?;
         }
-        Ok(Some(self.output()))
+        Ok(Some(self.first_output()?))
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
@@ -173,7 +185,7 @@ impl Resource for Route {
         };
         cx.call("apigateway:PutMethod", put).await?;
         self.put_integration(cx).await?;
-        Ok(self.output())
+        self.first_output()
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
@@ -200,11 +212,15 @@ impl Resource for Route {
         }))
     }
 
-    fn output_after_update(&self, _: Output) -> Option<Output> {
-        Some(self.output())
+    fn is_open(&self) -> bool {
+        self.authorizer.is_empty()
     }
 
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, _: Output) -> Result<Output> {
+    fn output_after_update(&self, out: Output) -> Option<Output> {
+        Some(self.next_output(&out))
+    }
+
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
         let mut patches = Vec::new();
         if before.authorizer.is_empty() {
             patches.push(patch(Op::Replace, "/authorizationType", AUTHORIZATION));
@@ -244,7 +260,7 @@ impl Resource for Route {
                 self.update_uri(cx).await?;
             }
         }
-        Ok(self.output())
+        Ok(self.next_output(&out))
     }
 
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
@@ -290,6 +306,12 @@ mod tests {
 
     fn desired() -> Route {
         with(&["user-api/read", "user-api/write"])
+    }
+
+    fn out() -> Output {
+        Output {
+            digest: "before".to_owned(),
+        }
     }
 
     fn live() -> Value {
@@ -344,7 +366,7 @@ mod tests {
 
     async fn read(live: Value) -> Route {
         let cx = apigateway([on!(Sdk::get_method, ok(live.clone()))]);
-        desired().read(&cx, &desired().output()).await.unwrap().unwrap()
+        desired().read(&cx, &out()).await.unwrap().unwrap()
     }
 
     #[tokio::test(start_paused = true)]
@@ -369,7 +391,7 @@ mod tests {
             path: "r2".to_owned(),
             ..desired()
         };
-        let out = desired().output();
+        let out = out();
         assert_eq!(desired().read(&cx, &out).await.unwrap(), Some(desired()));
         let open = open.read(&cx, &out).await.unwrap().unwrap();
         assert_eq!((open.authorizer.as_str(), open.scopes.len()), ("", 0));
@@ -389,8 +411,8 @@ mod tests {
             ),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
-        assert_eq!(desired().read(&cx, &desired().output()).await.unwrap(), None);
-        desired().delete(&cx, &desired().output()).await.unwrap();
+        assert_eq!(desired().read(&cx, &out()).await.unwrap(), None);
+        desired().delete(&cx, &out()).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -498,18 +520,42 @@ mod tests {
                 ]),
             ),
         ] {
-            let told = desired().output_after_update(before.output()).unwrap();
-            let out = desired()
-                .update(&apigateway([expected]), &before, before.output())
+            let told = desired().output_after_update(out()).unwrap();
+            let after = desired()
+                .update(&apigateway([expected]), &before, out())
                 .await
                 .unwrap();
-            assert_eq!(out.digest, told.digest, "the plan tells what will be");
+            assert_eq!(after.digest, told.digest, "the plan tells what will be");
             assert_ne!(
-                out.digest,
-                before.output().digest,
+                after.digest,
+                out().digest,
                 "another route wants another deployment"
             );
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_two_changes_have_the_same_digest_not_even_a_change_back() {
+        let new = || apigateway([on!(Sdk::put_method, ok(live())), put_integration()]);
+        let first = desired().create(&new()).await.unwrap();
+        let put_again = desired().create(&new()).await.unwrap();
+        let found = apigateway([on!(Sdk::get_method, ok(live()))]);
+        let found = desired().find(&found).await.unwrap().unwrap();
+        let other = with(&["user-api/read"]);
+        let changed = other.output_after_update(first.clone()).unwrap();
+        let back = desired().output_after_update(changed.clone()).unwrap();
+        let nothing = apigateway([]);
+        let settled = desired().update(&nothing, &desired(), back.clone()).await.unwrap();
+        let digests = [first, put_again, found, changed, back, settled].map(|out| out.digest);
+        assert_eq!(BTreeSet::from(digests).len(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_method_that_asks_for_no_token_of_ours_is_open() {
+        let mut open = live();
+        open["authorizationType"] = json!("NONE");
+        assert!(read(open).await.is_open());
+        assert!(!read(live()).await.is_open());
     }
 
     #[tokio::test(start_paused = true)]
@@ -526,7 +572,7 @@ mod tests {
             },
             ok(json!({}))
         )]);
-        desired().update(&cx, &before, before.output()).await.unwrap();
+        desired().update(&cx, &before, out()).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -536,7 +582,7 @@ mod tests {
             ..desired()
         };
         desired()
-            .update(&apigateway([put_integration()]), &before, before.output())
+            .update(&apigateway([put_integration()]), &before, out())
             .await
             .unwrap();
     }
@@ -544,7 +590,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_update_that_changes_nothing_calls_nobody() {
         desired()
-            .update(&apigateway([]), &desired(), desired().output())
+            .update(&apigateway([]), &desired(), out())
             .await
             .unwrap();
     }
@@ -562,7 +608,7 @@ mod tests {
         ] {
             let (class, text) = failed(
                 desired()
-                    .update(&apigateway([call]), &before, before.output())
+                    .update(&apigateway([call]), &before, out())
                     .await,
             );
             assert_eq!(class, Some(Class::Gone));

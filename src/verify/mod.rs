@@ -97,6 +97,8 @@ pub enum Check {
     ForeignToken,
     /// A route with the token of a client that holds one of its scopes.
     RightToken,
+    /// A method that the stage serves, is not a route of the stack and asks for no token. It is not called.
+    OpenMethod,
 }
 
 /// One probe and its result. Safe to print.
@@ -325,6 +327,7 @@ impl Knock<'_> {
             Check::NoRoute => "403 Missing Authentication Token",
             Check::NoToken | Check::ForeignToken => "401 Unauthorized",
             Check::RightToken => "neither 401 nor 403",
+            Check::OpenMethod => "no such method",
         }
     }
 
