@@ -17,7 +17,7 @@ use super::status::{Live, Lives};
 use super::{
     Brought, Engine, Finished, Next, RunResult, Running, chain, change, known, look, make, millis, unmake,
 };
-use crate::graph::{Outputs, Stack};
+use crate::graph::{Outputs, Stack, Step};
 use crate::report::Event;
 use crate::report::event::{Action, Outcome, StepName};
 use crate::resource::{Erased, Result, in_the_way};
@@ -100,6 +100,9 @@ pub async fn up<C: 'static>(
     };
     up.run().await;
     if up.result.is_done() {
+        up.retire(true).await;
+    }
+    if up.result.is_done() {
         let left = plan.with(Change::Delete).map(|planned| planned.step.clone());
         let left = left
             .filter(|step| up.engine.state.record(step).is_some())
@@ -108,7 +111,7 @@ pub async fn up<C: 'static>(
         up.result.add(removed);
     }
     if up.result.is_done() {
-        up.retire().await;
+        up.retire(false).await;
     }
     result.add(up.result);
     Ok(result)
@@ -600,14 +603,17 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         self.hold_back_dependents(place);
     }
 
-    /// Takes away what updates left of earlier states, now that all that used it has moved.
-    async fn retire(&mut self) {
+    /// Takes away what updates left of earlier states, now that all that used it has moved: of the kinds that retire first,
+    /// or of the others.
+    async fn retire(&mut self, first: bool) {
         let retiring: HashSet<&str> = (self.engine.state.steps.iter())
             .filter(|record| record.phase == Phase::Retiring)
             .map(|record| record.step.as_str())
             .collect();
-        let mut waiting: Vec<usize> = (0..self.stack.steps().len())
-            .filter(|index| retiring.contains(self.stack.steps()[*index].name.as_str()))
+        let is_first = |step: &Step<C>| step.resource(&self.outputs).is_ok_and(|it| it.retires_first());
+        let mut waiting: Vec<usize> = (self.stack.steps().iter().enumerate())
+            .filter(|(_, step)| retiring.contains(step.name.as_str()) && is_first(step) == first)
+            .map(|(index, _)| index)
             .collect();
         loop {
             if !self.engine.stopping() {

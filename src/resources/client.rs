@@ -18,7 +18,10 @@ use serde::{Deserialize, Serialize};
 use crate::aws::pages::Pages;
 use crate::aws::wait::{once, unless_gone};
 use crate::aws::{Aws, ids};
-use crate::resource::{Cx, Resource, Result, Shape};
+use crate::resource::{Class, Cx, Resource, Result, Shape, class};
+
+/// AWS's limit of scopes of a client.
+const MOST_SCOPES: usize = 50;
 
 /// An app client. Its name is not unique in the pool; the pool being ours makes it ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +102,30 @@ impl Client {
 
     fn sdk_explicit_auth_flows(&self) -> Vec<ExplicitAuthFlowsType> {
         self.explicit_auth_flows.iter().map(|flow| ExplicitAuthFlowsType::from(flow.as_str())).collect()
+    }
+
+    /// The same with the scopes of `before` as well, as far as AWS's limit allows.
+    fn with_scopes_of(&self, before: &Self) -> Self {
+        let mut both = self.clone();
+        let room = MOST_SCOPES.saturating_sub(self.scopes.len());
+        both.scopes.extend(before.scopes.difference(&self.scopes).take(room).cloned());
+        both
+    }
+
+    /// Changes the live client and keeps all else of it.
+    async fn edit(&self, cx: &Cx<Aws>, out: &Output, edit: impl Fn(&mut UserPoolClientType)) -> Result<()> {
+        cx.repeat("cognito-idp:UpdateUserPoolClient", || async {
+            let live = describe(cx, &self.pool, &out.client_id).await?;
+            let mut live = live.with_context(|| not_there(&self.pool, &out.client_id))?;
+            drop(live.client_secret.take());
+            edit(&mut live);
+            let update = cx.cloud().cognito.update_user_pool_client();
+            let update = all_of(live, update.user_pool_id(&self.pool).client_id(&out.client_id));
+            // The answer holds the secret: it ends here.
+            drop(once("cognito-idp:UpdateUserPoolClient", update.send()).await?);
+            Ok(())
+        })
+        .await
     }
 
     /// Sets in a live client what differs from `before`.
@@ -182,6 +209,7 @@ impl Resource for Client {
     const LOSES: Option<&'static str> = Some("its client_id and secret");
     const DIES_WITH: Option<&'static str> = Some("user-pool");
     const SHARES_NAMES: bool = true;
+    const RETIRES_FIRST: bool = true;
 
     fn id(&self, out: &Output) -> String {
         out.client_id.clone()
@@ -281,23 +309,30 @@ impl Resource for Client {
         }))
     }
 
+    /// Adds scopes and keeps those that go, so that its tokens are good for the routes as they are deployed now and as they
+    /// will be: `retire` takes those away once the stage has moved.
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
-        if self == before {
+        let both = self.with_scopes_of(before);
+        if both == *before {
             return Ok(out);
         }
-        cx.repeat("cognito-idp:UpdateUserPoolClient", || async {
-            let live = describe(cx, &self.pool, &out.client_id).await?;
-            let mut live = live.with_context(|| not_there(&self.pool, &out.client_id))?;
-            drop(live.client_secret.take());
-            self.change(before, &mut live);
-            let update = cx.cloud().cognito.update_user_pool_client();
-            let update = all_of(live, update.user_pool_id(&self.pool).client_id(&out.client_id));
-            // The answer holds the secret: it ends here.
-            drop(once("cognito-idp:UpdateUserPoolClient", update.send()).await?);
-            Ok(())
-        })
-        .await?;
+        match both.edit(cx, &out, |live| both.change(before, live)).await {
+            // One of the scopes that go may be gone already, and would be in the way for ever.
+            Err(error) if class(&error) == Some(Class::NotReady) && both != *self => {
+                self.edit(cx, &out, |live| self.change(before, live)).await?;
+            }
+            done => done?,
+        }
         Ok(out)
+    }
+
+    fn retires(&self, before: &Self) -> bool {
+        !before.scopes.is_subset(&self.scopes)
+    }
+
+    async fn retire(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        let scopes: Vec<String> = self.scopes.iter().cloned().collect();
+        self.edit(cx, out, |live| live.allowed_o_auth_scopes = Some(scopes.clone())).await
     }
 
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
@@ -328,7 +363,6 @@ mod tests {
     use crate::aws::test_support::{
         World, always, attempts, cognito, cognito_wire, differing, failed, ok, on, refused, with,
     };
-    use crate::resource::Class;
 
     const SECRET: &str = "s3cr3ts3cr3ts3cr3ts3cr3t";
 
@@ -618,7 +652,11 @@ mod tests {
         let units = json!({"AccessToken": "seconds", "IdToken": "seconds", "RefreshToken": "days"});
         for (before, now, fields) in [
             (d(), renamed(), json!({"ClientName": "renamed"})),
-            (d(), Client { scopes: set(&["user-api/read"]), ..d() }, json!({"AllowedOAuthScopes": ["user-api/read"]})),
+            (
+                Client { scopes: set(&["user-api/read"]), ..d() },
+                d(),
+                json!({"AllowedOAuthScopes": ["user-api/read", "user-api/write"]}),
+            ),
             (
                 d(),
                 Client { access_token_seconds: 300, ..d() },
@@ -693,7 +731,8 @@ mod tests {
         let now = Client { scopes: set(&["user-api/read"]), ..desired() };
         let found = now.find(&cx).await.unwrap().unwrap();
         let before = now.read(&cx, &found).await.unwrap().unwrap();
-        now.update(&cx, &before, found).await.unwrap();
+        let found = now.update(&cx, &before, found).await.unwrap();
+        now.retire(&cx, &found).await.unwrap();
         assert_eq!(wire.sent()[3], updated(json!({"AllowedOAuthScopes": ["user-api/read"]})));
     }
 
@@ -730,10 +769,47 @@ mod tests {
             let describe = on!(Sdk::describe_user_pool_client, ok(crowded()));
             [describe, on!(Sdk::update_user_pool_client, unknown())]
         }));
-        let (class, text) = failed(now.update(&cx, &desired(), out()).await);
+        let before = Client { scopes: set(&[]), ..desired() };
+        let (class, text) = failed(now.update(&cx, &before, out()).await);
         assert_eq!(class, Some(Class::NotReady));
         assert!(text.contains("Invalid scope requested: user-api/new"), "{text}");
         assert!(began.elapsed() <= Duration::from_secs(26));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scopes_that_go_stay_beside_those_that_come_until_they_are_retired() {
+        let (cx, wire) = cognito_wire([ok(crowded()), ok(crowded()), ok(crowded()), ok(crowded())]);
+        let now = Client { scopes: set(&["user-api/read", "user-api/view"]), ..desired() };
+        assert!(now.retires(&desired()));
+        let out = now.update(&cx, &desired(), out()).await.unwrap();
+        now.retire(&cx, &out).await.unwrap();
+        let both = json!({"AllowedOAuthScopes": ["user-api/read", "user-api/view", "user-api/write"]});
+        let own = json!({"AllowedOAuthScopes": ["user-api/read", "user-api/view"]});
+        assert_eq!(wire.sent(), [described(), updated(both), described(), updated(own)]);
+        // A run that goes on finds both, and has nothing to write but the end.
+        let (cx, wire) = cognito_wire([]);
+        now.update(&cx, &now.with_scopes_of(&desired()), out).await.unwrap();
+        assert_eq!(wire.sent(), []);
+        assert!(now.retires(&now.with_scopes_of(&desired())) && !now.retires(&now));
+    }
+
+    #[test]
+    fn no_more_scopes_are_kept_than_aws_allows() {
+        let many = |word: &str, count: usize| (0..count).map(|n| format!("user-api/{word}{n}")).collect();
+        let before = Client { scopes: many("old", 50), ..desired() };
+        let now = Client { scopes: many("new", 30), ..desired() };
+        let both = now.with_scopes_of(&before).scopes;
+        assert_eq!((both.len(), both.is_superset(&now.scopes)), (50, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scope_that_goes_and_is_gone_already_is_not_in_the_way() {
+        let now = Client { scopes: set(&["user-api/view"]), ..desired() };
+        let unknown = || refused(400, "ScopeDoesNotExistException", "Invalid scope requested: user-api/read");
+        let waits = (0..7).flat_map(|_| [ok(crowded()), unknown()]);
+        let (cx, wire) = cognito_wire(waits.chain([ok(crowded()), ok(crowded())]).collect::<Vec<_>>());
+        now.update(&cx, &desired(), out()).await.unwrap();
+        assert_eq!(*wire.sent().last().unwrap(), updated(json!({"AllowedOAuthScopes": ["user-api/view"]})));
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,9 @@ use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
 use crate::resource::{Cx, Resource, Result, Shape};
 
+/// AWS's limit of scopes of a resource server.
+const MOST_SCOPES: usize = 100;
+
 /// A resource server. Identifiers are unique in the pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,10 +122,12 @@ impl Resource for ResourceServer {
     }
 
     /// Adds scopes and keeps those that go, so that no client or method ever asks for one that is not there: `retire`
-    /// takes them away once all have moved.
+    /// takes them away once all have moved. Of more than AWS's limit, as many are kept as there is room for.
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
-        let mut scopes = before.scopes.clone();
-        scopes.extend(self.scopes.clone());
+        let going = before.scopes.iter().filter(|(scope, _)| !self.scopes.contains_key(*scope));
+        let mut scopes = self.scopes.clone();
+        let room = MOST_SCOPES.saturating_sub(scopes.len());
+        scopes.extend(going.take(room).map(|(scope, description)| (scope.clone(), description.clone())));
         if self.name != before.name || scopes != before.scopes {
             self.replace(cx, &scopes).await?;
         }
@@ -292,6 +297,19 @@ mod tests {
         now.retire(&cx, &Output {}).await.unwrap();
         let union = updated("User API", &[("new", "n"), ("old", "o"), ("read", "now")]);
         assert_eq!(wire.sent(), [union, updated("User API", &[("new", "n"), ("read", "now")])]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_scopes_are_kept_than_aws_allows() {
+        let many = |word: &str| ResourceServer {
+            scopes: (0..60).map(|n| (format!("{word}{n}"), String::from("-"))).collect(),
+            ..desired()
+        };
+        let (cx, wire) = cognito_wire([done()]);
+        many("new").update(&cx, &many("old"), Output {}).await.unwrap();
+        let sent = wire.sent()[0].1["Scopes"].as_array().unwrap().clone();
+        let new = sent.iter().filter(|scope| scope["ScopeName"].as_str().unwrap().starts_with("new"));
+        assert_eq!((sent.len(), new.count()), (100, 60));
     }
 
     #[tokio::test(start_paused = true)]

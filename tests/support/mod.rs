@@ -193,6 +193,22 @@ pub fn get(url: &str, token: Option<&str>) -> (u16, String) {
     })
 }
 
+/// A POST of a form with a name and a password: the body of the answer.
+pub fn post_form(url: &str, (name, password): (&str, &str), form: &str) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let call = reqwest::Client::builder().no_proxy().build().unwrap().post(url);
+        let call = call
+            .basic_auth(name, Some(password))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.to_owned());
+        call.send().await.unwrap().text().await.unwrap()
+    })
+}
+
 /// A hand of the test's own in the emulator: what it does there, the binary does not know.
 pub struct Hand {
     pub endpoint: String,
