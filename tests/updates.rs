@@ -236,6 +236,7 @@ async fn all_of_a_rest_api() {
     let earlier = Deployment {
         api: api.id.clone(),
         description: "provision 1".to_owned(),
+        open_methods: BTreeSet::new(),
     };
     let deployment = Deployment {
         description: "provision 2".to_owned(),
