@@ -390,8 +390,13 @@ fn left(decision: &Decision, live: &Value, desired: &Value) -> Option<Value> {
     match decision {
         Decision::Keep => {}
         Decision::Update { fields, .. } => {
+            let left = left.as_object_mut()?;
             for field in fields {
-                left[field] = desired[field].clone();
+                // A field may be left out where there is nothing in it.
+                match desired.get(field) {
+                    Some(value) => left.insert(field.clone(), value.clone()),
+                    None => left.remove(field),
+                };
             }
         }
         Decision::Create
