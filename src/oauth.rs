@@ -21,6 +21,8 @@ const ANSWER_LIMIT: usize = 256 * 1024;
 
 /// How long an unknown client may be one that is not known everywhere yet.
 const NEW_CLIENT: Duration = Duration::from_secs(30);
+/// How long the name of a new domain may take to be known: DNS servers remember for minutes that there was none.
+const NEW_NAME: Duration = Duration::from_mins(5);
 
 /// The longest pause between two attempts, in seconds.
 const LONGEST_PAUSE: u64 = 5;
@@ -168,6 +170,17 @@ pub enum TokenError {
         /// What happened, without the URL.
         source: reqwest::Error,
     },
+    /// The host's name does not resolve. AWS makes the name of a new domain within minutes, and resolvers remember that
+    /// there was none.
+    #[error(
+        "cannot reach the token endpoint {url}: DNS does not know its host (the name of a new domain takes minutes)"
+    )]
+    NoSuchHost {
+        /// The endpoint.
+        url: String,
+        /// What happened, without the URL.
+        source: reqwest::Error,
+    },
     /// Too many requests; this one was not looked at.
     #[error("the token endpoint has too many requests (status {status})")]
     Throttled {
@@ -194,6 +207,8 @@ enum Patience {
     NewClient,
     /// As long as the endpoint may be new or busy.
     NewEndpoint,
+    /// As long as the endpoint's name may be new.
+    NewName,
 }
 
 impl TokenError {
@@ -204,6 +219,7 @@ impl TokenError {
                 ..
             } => Patience::NewClient,
             Self::OAuth { .. } | Self::BadUrl { .. } => Patience::None,
+            Self::NoSuchHost { .. } => Patience::NewName,
             Self::Unexpected { .. } | Self::Unreachable { .. } | Self::Throttled { .. } => {
                 Patience::NewEndpoint
             }
@@ -236,6 +252,18 @@ pub fn is_loopback(url: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether no address was found for the host. The resolver's error has no type of its own.
+fn is_dns_failure(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.to_string().starts_with("dns error") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// Asks once for a token.
 pub async fn token(client: &Client, request: &TokenRequest<'_>) -> Result<Token, TokenError> {
     let url = Url::parse(request.token_url)
@@ -246,9 +274,14 @@ pub async fn token(client: &Client, request: &TokenRequest<'_>) -> Result<Token,
             url: request.token_url.to_owned(),
         });
     };
-    let unreachable = |error: reqwest::Error| TokenError::Unreachable {
-        url: printable(request.token_url),
-        source: error.without_url(),
+    let unreachable = |error: reqwest::Error| {
+        let url = printable(request.token_url);
+        let source = error.without_url();
+        if is_dns_failure(&source) {
+            TokenError::NoSuchHost { url, source }
+        } else {
+            TokenError::Unreachable { url, source }
+        }
     };
     let scope = request.scopes.join(" ");
     let mut form = vec![("grant_type", "client_credentials")];
@@ -277,7 +310,7 @@ pub async fn token(client: &Client, request: &TokenRequest<'_>) -> Result<Token,
 /// Asks until there is a token, as right after its creation the endpoint may not answer yet, or not as itself.
 ///
 /// Pauses 1, 2, 3 … s, at most 5 s, and calls `tell` with the reason before each. Begins no attempt after
-/// `deadline`; the last one may take as long as the client allows. An unknown client is asked for again for at most
+/// `deadline`, or for a host that DNS does not know after 5 minutes; the last one may take as long as the client allows. An unknown client is asked for again for at most
 /// 30 s from the first such answer: it may be new, but then the id or the secret is wrong.
 pub async fn token_when_ready(
     client: &Client,
@@ -309,6 +342,7 @@ async fn until_ready(
                 left.min(NEW_CLIENT.saturating_sub(since.elapsed()))
             }
             Patience::NewEndpoint => left,
+            Patience::NewName => NEW_NAME.saturating_sub(start.elapsed()),
         };
         if left.is_zero() {
             return Err(error);
@@ -795,6 +829,47 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(calls.get(), 1);
+    }
+
+    /// A resolver that knows no name, and how often it was asked.
+    #[derive(Default)]
+    struct NoNames(std::sync::atomic::AtomicUsize);
+
+    impl reqwest::dns::Resolve for NoNames {
+        fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Box::pin(async { Err("failed to lookup address information".into()) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_does_not_resolve_is_waited_for_five_minutes_and_dns_is_named() {
+        let asked = std::sync::Arc::new(NoNames::default());
+        let client = Client::builder()
+            .no_proxy()
+            .dns_resolver(asked.clone())
+            .build()
+            .unwrap();
+        let request = TokenRequest {
+            token_url: "http://new.auth.eu-west-1.amazoncognito.com/oauth2/token",
+            client_id: "app1",
+            client_secret: &SecretString::from(SECRET),
+            scopes: &[],
+        };
+        let began = Instant::now();
+        let told = std::cell::RefCell::new(Vec::new());
+        let error = token_when_ready(&client, &request, Duration::from_mins(1), &|line| {
+            told.borrow_mut().push(line.to_owned());
+        })
+        .await
+        .unwrap_err();
+        assert!(matches!(error, TokenError::NoSuchHost { .. }), "{error:?}");
+        assert_eq!(began.elapsed(), NEW_NAME);
+        assert!(asked.0.load(std::sync::atomic::Ordering::SeqCst) > 50);
+        assert!(
+            told.borrow()[0].contains("DNS does not know its host"),
+            "{told:?}"
+        );
     }
 
     #[tokio::test]

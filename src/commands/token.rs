@@ -30,6 +30,13 @@ pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<
     session.check(&state)?;
     let http = oauth::http_client(&outputs.token_url)?;
     let token = fetch(&session, &http, &outputs, &name, &args.scopes, talk).await?;
+    let missing = missing_scopes(&token, &args.scopes)?;
+    if !missing.is_empty() {
+        talk.say(&format!(
+            "warning: the token has not all that was asked for: {} is missing; a scope that its resource server no longer has is left out",
+            missing.join(", ")
+        ));
+    }
     if talk.is_json() {
         let claims = token.claims()?;
         let document = json!({
@@ -43,6 +50,24 @@ pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<
         talk.data(token.access_token.expose_secret());
     }
     Ok(())
+}
+
+/// The scopes that were asked for and did not come: AWS's pages differ on whether such a request is refused.
+fn missing_scopes<'a>(token: &Token, asked: &'a [String]) -> Result<Vec<&'a str>, Failure> {
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let claims = token.claims()?;
+    let came = claims
+        .get("scope")
+        .and_then(|scope| scope.as_str())
+        .unwrap_or_default();
+    let came: Vec<&str> = came.split(' ').collect();
+    Ok(asked
+        .iter()
+        .map(String::as_str)
+        .filter(|scope| !came.contains(scope))
+        .collect())
 }
 
 /// The outputs that a token needs; a hint where the stack is not complete.
@@ -110,6 +135,28 @@ pub(super) async fn fetch(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_that_did_not_come_is_named() {
+        use base64::Engine as _;
+        let payload = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(r#"{"scope":"orders/read users/read"}"#);
+        let token = Token {
+            access_token: format!("eyJh.{payload}.c2ln").into(),
+            expires_in: 3600,
+            token_type: "Bearer".to_owned(),
+        };
+        let asked = |scopes: &[&str]| scopes.iter().map(|&scope| scope.to_owned()).collect::<Vec<_>>();
+        assert!(
+            missing_scopes(&token, &asked(&["users/read"]))
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(
+            missing_scopes(&token, &asked(&["orders/rea", "orders/read", "users/write"])).unwrap(),
+            ["orders/rea", "users/write"]
+        );
+        assert!(missing_scopes(&token, &[]).unwrap().is_empty());
+    }
 
     #[test]
     fn the_only_one_need_not_be_named() {

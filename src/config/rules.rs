@@ -139,7 +139,7 @@ pub const VARIABLE: Rule = Rule {
 };
 
 /// The variables that Lambda sets itself, from its developer guide; it refuses them in a function's configuration.
-pub const RESERVED_VARIABLES: [&str; 21] = [
+pub const RESERVED_VARIABLES: [&str; 22] = [
     "_HANDLER",
     "_X_AMZN_TRACE_ID",
     "AWS_ACCESS_KEY",
@@ -158,6 +158,8 @@ pub const RESERVED_VARIABLES: [&str; 21] = [
     "AWS_LAMBDA_RUNTIME_API",
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
+    // In older lists.
+    "AWS_SECRET_KEY",
     "AWS_SESSION_TOKEN",
     "LAMBDA_RUNTIME_DIR",
     "LAMBDA_TASK_ROOT",

@@ -51,7 +51,8 @@ fn signed(token: &SecretString, keys: &JwkSet) -> Result<Map<String, Value>, Str
         .ok_or("the key that signed it is not one of the issuer's")?;
     // Whatever the header says: Cognito signs with RS256 only.
     let mut validation = Validation::new(Algorithm::RS256);
-    // An access token names its client in `client_id`, and may have an audience of the client's choice.
+    // An access token of the client-credentials grant names its client in `client_id` and has no `aud`: Cognito binds no
+    // such token to a resource (RFC 8707). A pre-token trigger may add one, which is nobody's here to judge.
     validation.validate_aud = false;
     let decoded = decode(token, &key, &validation).map_err(|error| refused(&error).to_owned())?;
     Ok(decoded.claims)
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn what_cognito_gives_is_good() {
         assert_eq!(with("version", json!(2)), Ok(()));
-        // Bound to a resource: the client chose it.
+        // A trigger of the pool's may add one.
         assert_eq!(with("aud", json!("https://api.example.com")), Ok(()));
     }
 
