@@ -59,8 +59,6 @@ enum On {
     FunctionForApi,
     /// The stack's log groups, by name.
     LogGroup,
-    /// AWS asks for `log-group::log-stream:` whatever prefix is asked for, which no name narrows.
-    LogGroups,
     /// A pool that has no ARN yet: only its tags can be told.
     NewPool,
     /// All of them: for calls that AWS knows no ARN of (`ListUserPools`; of `DescribeUserPoolDomain` it is unverified).
@@ -83,7 +81,7 @@ enum On {
 }
 
 use On::{
-    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Function, FunctionForApi, LogGroup, LogGroups, NewApi,
+    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Function, FunctionForApi, LogGroup, NewApi,
     NewPool, Pool, Role, RoleForLambda,
 };
 
@@ -116,7 +114,8 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("iam:GetRolePolicy", Role, READ_BY_ALL),
     ("iam:PutRolePolicy", Role, UP),
     ("iam:DeleteRolePolicy", Role, DOWN),
-    ("logs:DescribeLogGroups", LogGroups, READ_BY_ALL),
+    // AWS knows no ARN of it, whatever prefix is asked for.
+    ("logs:DescribeLogGroups", Anything, READ_BY_ALL),
     ("logs:ListTagsForResource", LogGroup, READ_BY_ALL),
     ("logs:CreateLogGroup", LogGroup, UP),
     // `down` finishes an interrupted creation before it deletes the group.
@@ -214,9 +213,15 @@ const ALSO: &[(&str, &str, On)] = &[
         "iam:PassRole",
         RoleForLambda,
     ),
+    // Reports differ on whether it is checked on `*` or on a pool that has the tags already.
+    ("cognito-idp:CreateUserPool", "cognito-idp:TagResource", NewPool),
     ("cognito-idp:CreateUserPool", "cognito-idp:TagResource", Pool),
+    ("cognito-idp:UpdateUserPool", "cognito-idp:TagResource", Pool),
+    ("cognito-idp:UpdateUserPool", "cognito-idp:UntagResource", Pool),
     ("apigateway:CreateRestApi", "apigateway:PUT", ApiTags),
     ("apigateway:CreateStage", "apigateway:PUT", ApiTags),
+    ("apigateway:TagResource", "apigateway:PATCH", Api),
+    ("apigateway:UntagResource", "apigateway:PATCH", Api),
 ];
 
 /// The IAM action of an operation: API Gateway has the verbs of HTTP for actions.
@@ -342,7 +347,6 @@ impl Scope {
                 Some(json!({"lambda:Principal": "apigateway.amazonaws.com"})),
             ),
             LogGroup => one(group, None),
-            LogGroups => one(arn("logs", region, account, "log-group:*"), None),
             NewPool => one("*".to_owned(), Some(self.tags("RequestTag"))),
             Anything => one("*".to_owned(), None),
             AnyPool => one(pool("*"), None),

@@ -22,12 +22,8 @@ const COMMANDS: [&str; 6] = ["up", "status", "down", "token", "logs", "secret"];
 /// What a run goes on without.
 const QUOTAS: [&str; 2] = ["iam:GetAccountSummary", "lambda:GetAccountSettings"];
 
-/// What a run asks only where others put something in its way; and what the emulator does not ask for.
-const BEYOND_THE_STORY: [&str; 3] = [
-    "iam:ListAttachedRolePolicies",
-    "iam:ListRolePolicies",
-    "lambda:ListTags",
-];
+/// What a run asks only where others put something in its way.
+const BEYOND_THE_STORY: [&str; 2] = ["iam:ListAttachedRolePolicies", "iam:ListRolePolicies"];
 
 const BEFORE: &str = r#"
 [stack]

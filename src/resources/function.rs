@@ -29,7 +29,7 @@ use crate::aws::pace::Uploads;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{SLOW_VISIBILITY_PATIENCE, unless_gone};
 use crate::aws::{Aws, ids};
-use crate::resource::{Cx, Resource, Result, Shape};
+use crate::resource::{CallError, Class, Cx, Resource, Result, Shape};
 
 /// How long nobody asks for a new function, from the call that makes it.
 const PENDING_AT_LEAST: Duration = Duration::from_millis(600);
@@ -190,12 +190,17 @@ impl Function {
     /// Lambda leaves the tags out where they may not be read: then nobody can tell whose the function is.
     fn check(&self, live: &GetFunctionOutput) -> Result<()> {
         if let Some(error) = live.tags_error() {
-            bail!(
-                "cannot read the tags of function {}, which say whose it is: {}: {}; allow lambda:ListTags on it",
-                self.name,
-                error.error_code(),
-                error.message()
-            );
+            let code = error.error_code();
+            let refusal = CallError {
+                operation: "lambda:ListTags".to_owned(),
+                code: Some(code.to_owned()),
+                message: error.message().to_owned(),
+                request_id: None,
+                class: if code.starts_with("AccessDenied") { Class::Denied } else { Class::Refused },
+                retry_after: None,
+            };
+            let what = format!("cannot read the tags of function {}, which say whose it is", self.name);
+            return Err(anyhow::Error::new(refusal).context(what));
         }
         let what = || format!("Lambda function {}", self.name);
         Ok(tags::check(&self.tags, tags::pairs(live.tags()), what)?)
@@ -493,7 +498,7 @@ mod tests {
     use crate::aws::test_support::{
         always, failed, lambda, ok, on, our_tags, our_tags_and_more, refused, slow_lambda, strangers_tags,
     };
-    use crate::resource::{Class, is_stranger};
+    use crate::resource::is_stranger;
 
     const ARN: &str = "arn:aws:lambda:eu-central-1:111122223333:function:user-api-1a2b3c4d-user";
     const UNASSUMABLE: &str = "The role defined for the function cannot be assumed by Lambda.";

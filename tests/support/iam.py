@@ -2,15 +2,18 @@
 # otherwise than AWS: an action that it does not know, which resource an action is on, tags and other condition keys, and
 # what AWS checks beside the action.
 # The last argument is the sandbox's own main.py.
+import contextvars
 import json
 import sys
 from urllib.parse import quote, unquote
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import tagging
+from ministack.services import lambda_svc, tagging
 
 resource_of, context_of = iam_actions.extract_resource_arn, iam_actions.request_tag_context
 lambda_action = iam_actions._lambda_action
+function = lambda_svc._get_function
+may_not_list = contextvars.ContextVar("may_not_list", default=False)
 enforce, refuse, tags_of = iam_evaluator.enforce, iam_actions.access_denied_response, tagging.resource_tags
 # The request that is being checked; nothing is awaited between the look at it and the check.
 request = {}
@@ -71,6 +74,20 @@ def beside(action):
     }
     if action in tagging_actions:
         yield tagging_actions[action], action.split(":")[0], arn, {}
+    if action == "cognito-idp:CreateUserPool" and sent.get("UserPoolTags"):
+        # Reports differ on which of the two it is.
+        asked = {f"aws:RequestTag/{key}": value for key, value in sent["UserPoolTags"].items()}
+        yield "cognito-idp:TagResource", "cognito-idp", "*", asked
+        had = {f"aws:ResourceTag/{key}": value for key, value in sent["UserPoolTags"].items()}
+        new = f"arn:aws:cognito-idp:{request['region']}:{request['account']}:userpool/new"
+        yield "cognito-idp:TagResource", "cognito-idp", new, had
+    if action == "cognito-idp:UpdateUserPool" and "UserPoolTags" in sent:
+        yield "cognito-idp:TagResource", "cognito-idp", arn, {}
+        yield "cognito-idp:UntagResource", "cognito-idp", arn, {}
+    if request["service"] == "apigateway" and path.startswith("/tags/"):
+        # Of a stage as well, which inherits the API's tags.
+        tagged = unquote(path.removeprefix("/tags/"))
+        yield "apigateway:PATCH", "apigateway", tagged, {}
     if action == "apigateway:POST" and sent.get("tags"):
         made = quote(f"arn:aws:apigateway:{request['region']}::{unquote(path)}/*", safe="*")
         yield "apigateway:PUT", "apigateway", f"arn:aws:apigateway:{request['region']}::/tags/{made}", {}
@@ -81,6 +98,9 @@ def check(key, action, service, region, resource_arn="*", service_context=None):
     denied = enforce(key, action, service, region, resource_arn=resource_arn, service_context=service_context)
     if denied or request.get("arn") != resource_arn:
         return denied
+    if action == "lambda:GetFunction":
+        # The answer leaves out what this one may not read.
+        may_not_list.set(enforce(key, "lambda:ListTags", service, region, resource_arn=resource_arn) is not None)
     for other, of, arn, keys in beside(action):
         denied = enforce(key, other, of, region, resource_arn=arn, service_context=keys)
         if denied:
@@ -89,11 +109,23 @@ def check(key, action, service, region, resource_arn="*", service_context=None):
     return None
 
 
+def get_function(*args):
+    status, headers, body = function(*args)
+    found = json.loads(body)
+    if "Tags" in found and may_not_list.get():
+        del found["Tags"]
+        message = "User is not authorized to perform: lambda:ListTags on this function"
+        found["TagsError"] = {"ErrorCode": "AccessDeniedException", "Message": message}
+        body = json.dumps(found).encode()
+    return status, headers, body
+
+
 def answer(service, action, *rest, **more):
     return refuse(service, denied_beside[0] if denied_beside else action, *rest, **more)
 
 
 iam_actions._lambda_action = action_of_lambda
+lambda_svc._get_function = get_function
 iam_actions.extract_resource_arn, iam_actions.request_tag_context = resource, context
 iam_evaluator.enforce, iam_actions.access_denied_response, tagging.resource_tags = check, answer, tags
 
