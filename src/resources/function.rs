@@ -498,7 +498,7 @@ mod tests {
     use crate::aws::test_support::{
         always, failed, lambda, ok, on, our_tags, our_tags_and_more, refused, slow_lambda, strangers_tags,
     };
-    use crate::resource::is_stranger;
+    use crate::resource::{class, is_stranger};
 
     const ARN: &str = "arn:aws:lambda:eu-central-1:111122223333:function:user-api-1a2b3c4d-user";
     const UNASSUMABLE: &str = "The role defined for the function cannot be assumed by Lambda.";
@@ -633,7 +633,8 @@ mod tests {
             desired().check_owner(&cx, &out()).await.unwrap_err(),
         ] {
             assert!(!is_stranger(&error), "{error:#}");
-            assert!(error.to_string().contains("allow lambda:ListTags"), "{error:#}");
+            assert_eq!(class(&error), Some(Class::Denied), "{error:#}");
+            assert!(format!("{error:#}").contains("lambda:ListTags"), "{error:#}");
         }
     }
 
