@@ -10,7 +10,8 @@
 //! - [`package`] zips code; [`oauth`] gets tokens; [`api`] calls the API; [`verify`] proves who gets in; [`sandbox`] is a
 //!   local AWS.
 //! - [`operator_policy`] is the IAM policy for who runs the commands, from one table of all AWS operations.
-//! - [`untrusted`] makes a server's text fit for a terminal; [`error`] is the one failure that a command ends with.
+//! - [`files`] opens regular files and syncs folders; [`untrusted`] makes a server's text fit for a terminal; [`error`] is
+//!   the one failure that a command ends with.
 
 pub mod api;
 pub mod aws;
@@ -19,6 +20,7 @@ pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod files;
 pub mod graph;
 pub mod oauth;
 pub mod operator_policy;

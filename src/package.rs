@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use sha2::{Digest, Sha256};
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter};
+
+use crate::files::{self, Links};
 
 /// What Lambda takes, in bytes.
 #[derive(Clone, Copy)]
@@ -27,8 +30,16 @@ const LAMBDA: Limits = Limits {
     unzipped: 262_144_000,
 };
 
-/// Names that are never code, wherever they are in the folder.
-const SKIPPED: [&str; 2] = [".git", ".DS_Store"];
+/// The user's own rules of what to leave out, with the syntax of `.gitignore`; in the folder itself.
+const IGNORE: &str = ".provisionignore";
+
+/// Whether something of this name is never code, wherever it is in the folder.
+fn is_never_code(name: &str) -> bool {
+    [".git", ".DS_Store", IGNORE].contains(&name)
+        || name.starts_with(".env")
+        // Where the README hands secrets out to.
+        || Path::new(name).extension().is_some_and(|extension| extension == "secret")
+}
 
 /// A function's code, zipped.
 ///
@@ -39,6 +50,8 @@ pub struct Package {
     pub zip: Vec<u8>,
     /// The zip's SHA-256 in base64, which is how Lambda reports its `CodeSha256`.
     pub sha256: String,
+    /// What of the folder is not in it, sorted; a folder ends with `/`.
+    pub left_out: Vec<String>,
 }
 
 /// Why a folder or a zip cannot become a package. Sizes are in bytes.
@@ -90,6 +103,22 @@ pub enum PackageError {
         /// The entry.
         path: PathBuf,
     },
+    /// Everything in it is either not code or not known to be.
+    #[error("{path} is where this program keeps its own files")]
+    IsApart {
+        /// The folder that was asked for.
+        path: PathBuf,
+    },
+    /// A line of the ignore file is not a pattern.
+    #[error("{path}:{line}: not a pattern of an ignore file")]
+    Ignore {
+        /// The ignore file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: ignore::Error,
+    },
     /// The file has no zip's directory of entries, or one that does not hold together.
     #[error("{path} is not a zip")]
     NotAZip {
@@ -122,12 +151,13 @@ pub enum PackageError {
 }
 
 impl Package {
-    /// The package of everything in this folder but `.git` and `.DS_Store`.
+    /// The package of everything in this folder but what is `apart` (files and folders that exist), what is never code
+    /// (`.git`, `.DS_Store`, `.env*`, `*.secret`), and what the folder's `.provisionignore` names.
     ///
     /// A symbolic link within the folder is followed and packed as what it points to; one that leaves the folder is
     /// an error, as is everything that cannot be packed. Nothing is read before the sizes are known to fit.
-    pub fn from_folder(folder: &Path) -> Result<Self, PackageError> {
-        Self::within(folder, LAMBDA)
+    pub fn from_folder(folder: &Path, apart: &[PathBuf]) -> Result<Self, PackageError> {
+        Self::within(folder, apart, LAMBDA)
     }
 
     /// The package of a zip that something else made, byte by byte as it is.
@@ -149,14 +179,14 @@ impl Package {
         Ok(Self::finished(zip)?)
     }
 
-    fn within(folder: &Path, limits: Limits) -> Result<Self, PackageError> {
+    fn within(folder: &Path, apart: &[PathBuf], limits: Limits) -> Result<Self, PackageError> {
         let too_large = |form, size, limit| PackageError::TooLarge {
             path: folder.to_owned(),
             form,
             size,
             limit,
         };
-        let files = Walk::of(folder)?;
+        let Walk { files, left_out, .. } = Walk::of(folder, apart)?;
         let size = files.iter().map(|file| file.size).sum();
         if size > limits.unzipped {
             return Err(too_large("unzipped", size, limits.unzipped));
@@ -170,7 +200,7 @@ impl Package {
                 source,
             };
             // A file may have grown since its size was asked: one byte more than fits is enough to know.
-            let mut content = std::fs::File::open(&file.path)
+            let mut content = files::open(&file.path, Links::Followed)
                 .map_err(unreadable)?
                 .take(left + 1);
             let read = io::copy(&mut content, &mut zip).map_err(unreadable)?;
@@ -178,7 +208,10 @@ impl Package {
                 .checked_sub(read)
                 .ok_or_else(|| too_large("unzipped", limits.unzipped + 1, limits.unzipped))?;
         }
-        let package = Self::finished(zip)?;
+        let package = Self {
+            left_out,
+            ..Self::finished(zip)?
+        };
         let size = package.zip.len() as u64;
         if size > limits.zipped {
             return Err(too_large("zipped", size, limits.zipped));
@@ -212,7 +245,7 @@ impl Package {
         }
         // One that grew since is cut off here, and is no zip then.
         let mut zip = Vec::new();
-        std::fs::File::open(path)
+        files::open(path, Links::Followed)
             .and_then(|file| file.take(limits.zipped + 1).read_to_end(&mut zip))
             .map_err(unreadable)?;
         let mut archive = ZipArchive::new(io::Cursor::new(&zip)).map_err(not_a_zip)?;
@@ -240,7 +273,11 @@ impl Package {
 
     fn of(zip: Vec<u8>) -> Self {
         let sha256 = BASE64_STANDARD.encode(Sha256::digest(&zip));
-        Self { zip, sha256 }
+        Self {
+            zip,
+            sha256,
+            left_out: Vec::new(),
+        }
     }
 }
 
@@ -263,17 +300,21 @@ struct File {
 }
 
 /// One pass over a folder that reads names and sizes only.
-struct Walk {
+struct Walk<'a> {
+    /// Without symbolic links.
+    apart: &'a [PathBuf],
+    ignored: Gitignore,
     /// The folder itself, without symbolic links.
     root: PathBuf,
     /// The folders that are being walked, outermost first and without symbolic links.
     open: Vec<PathBuf>,
     files: Vec<File>,
+    left_out: Vec<String>,
 }
 
-impl Walk {
+impl<'a> Walk<'a> {
     /// The folder's files, sorted by their names in the zip.
-    fn of(folder: &Path) -> Result<Vec<File>, PackageError> {
+    fn of(folder: &Path, apart: &'a [PathBuf]) -> Result<Self, PackageError> {
         let path = folder.to_owned();
         let root = match folder.canonicalize() {
             Ok(root) if root.is_dir() => root,
@@ -286,17 +327,24 @@ impl Walk {
             }
             Err(source) => return Err(PackageError::Unreadable { path, source }),
         };
+        if apart.contains(&root) {
+            return Err(PackageError::IsApart { path });
+        }
         let mut walk = Self {
+            apart,
+            ignored: ignored(folder)?,
             open: vec![root.clone()],
             root,
             files: Vec::new(),
+            left_out: Vec::new(),
         };
         walk.folder(folder, "")?;
         if walk.files.is_empty() {
             return Err(PackageError::Empty { path });
         }
         walk.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(walk.files)
+        walk.left_out.sort_unstable();
+        Ok(walk)
     }
 
     /// Adds what is in `folder`; its entries' names in the zip begin with `prefix`.
@@ -311,11 +359,30 @@ impl Walk {
             let Ok(name) = entry.file_name().into_string() else {
                 return Err(PackageError::NameNotUtf8 { path });
             };
-            if !SKIPPED.contains(&name.as_str()) {
-                self.entry(path, format!("{prefix}{name}"))?;
+            let is_folder = path.is_dir();
+            let is_code = !is_never_code(&name);
+            let name = format!("{prefix}{name}");
+            if !is_code || self.ignored.matched(&name, is_folder).is_ignore() {
+                self.leave_out(name, is_folder);
+            } else {
+                self.entry(path, name)?;
             }
         }
         Ok(())
+    }
+
+    fn leave_out(&mut self, mut name: String, is_folder: bool) {
+        if is_folder {
+            name.push('/');
+        }
+        self.left_out.push(name);
+    }
+
+    /// Whether this is apart, or by its real name no code: a link may have another.
+    fn is_left_out(&self, real: &Path) -> bool {
+        let is_apart = self.apart.iter().any(|apart| real.starts_with(apart));
+        let inside = real.strip_prefix(&self.root).unwrap_or(real);
+        is_apart || inside.iter().any(|name| name.to_str().is_some_and(is_never_code))
     }
 
     fn entry(&mut self, path: PathBuf, name: String) -> Result<(), PackageError> {
@@ -328,7 +395,9 @@ impl Walk {
             return Err(PackageError::LinkLeaves { path, target: real });
         }
         let about = real.metadata().map_err(unreadable)?;
-        if about.is_dir() {
+        if self.is_left_out(&real) {
+            self.leave_out(name, about.is_dir());
+        } else if about.is_dir() {
             if self.open.contains(&real) {
                 return Err(PackageError::LinkLoops { path });
             }
@@ -348,6 +417,29 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// The rules of the folder's ignore file; none where there is no such file.
+fn ignored(folder: &Path) -> Result<Gitignore, PackageError> {
+    let path = folder.join(IGNORE);
+    // Names are matched as they are in the zip.
+    let mut rules = GitignoreBuilder::new("");
+    let text = match files::open(&path, Links::Followed).and_then(io::read_to_string) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(PackageError::Unreadable { path, source }),
+    };
+    let wrong = |line, source| PackageError::Ignore {
+        path: path.clone(),
+        line,
+        source,
+    };
+    for (index, line) in text.lines().enumerate() {
+        rules
+            .add_line(None, line)
+            .map_err(|error| wrong(index + 1, error))?;
+    }
+    rules.build().map_err(|error| wrong(text.lines().count(), error))
 }
 
 #[cfg(test)]
@@ -398,6 +490,10 @@ mod tests {
         entries(package).into_iter().map(|(name, ..)| name).collect()
     }
 
+    fn pack(folder: &Path) -> Result<Package, PackageError> {
+        Package::from_folder(folder, &[])
+    }
+
     fn error(result: Result<Package, PackageError>) -> PackageError {
         result.err().expect("an error")
     }
@@ -427,7 +523,7 @@ mod tests {
     fn a_folder_and_the_same_files_in_memory_are_the_same_package() {
         let files: [(&str, &[u8]); 3] = [("z.mjs", b"z"), ("a/b.mjs", b"b"), ("a.mjs", b"")];
         let folder = folder_of(&files);
-        let packed = Package::from_folder(folder.path()).unwrap();
+        let packed = pack(folder.path()).unwrap();
         assert_eq!(packed.zip, Package::from_files(&files).unwrap().zip);
         assert_eq!(names(&packed), ["a.mjs", "a/b.mjs", "z.mjs"]);
     }
@@ -444,7 +540,7 @@ mod tests {
         ] {
             put(folder.path(), name, b"", mode);
         }
-        let modes: Vec<u32> = entries(&Package::from_folder(folder.path()).unwrap())
+        let modes: Vec<u32> = entries(&pack(folder.path()).unwrap())
             .iter()
             .map(|(_, mode, _)| *mode)
             .collect();
@@ -469,8 +565,8 @@ mod tests {
                 let file = fs_err::File::options().write(true).open(backward.path().join(name)).unwrap();
                 file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(age)).unwrap();
             }
-            let package = Package::from_folder(forward.path()).unwrap();
-            prop_assert_eq!(&package.zip, &Package::from_folder(backward.path()).unwrap().zip);
+            let package = pack(forward.path()).unwrap();
+            prop_assert_eq!(&package.zip, &pack(backward.path()).unwrap().zip);
             let packed: BTreeMap<String, Vec<u8>> =
                 entries(&package).into_iter().map(|(name, _, content)| (name, content)).collect();
             prop_assert_eq!(&packed, &files);
@@ -483,7 +579,7 @@ mod tests {
         let one = |name, content, mode| {
             let folder = tempfile::tempdir().unwrap();
             put(folder.path(), name, content, mode);
-            Package::from_folder(folder.path()).unwrap().sha256
+            pack(folder.path()).unwrap().sha256
         };
         let hashes = [
             one("a", b"1", 0o644),
@@ -501,13 +597,109 @@ mod tests {
             ("sub/.git", b"gitdir: elsewhere"),
             ("sub/.DS_Store", b""),
             (".env", b""),
+            ("sub/.env.local", b""),
+            ("sub/app.secret", b""),
             (".gitignore", b""),
             ("node_modules/x/index.js", b""),
         ]);
+        let package = pack(folder.path()).unwrap();
+        assert_eq!(names(&package), [".gitignore", "node_modules/x/index.js"]);
         assert_eq!(
-            names(&Package::from_folder(folder.path()).unwrap()),
-            [".env", ".gitignore", "node_modules/x/index.js"]
+            package.left_out,
+            [
+                ".env",
+                ".git/",
+                "sub/.DS_Store",
+                "sub/.env.local",
+                "sub/.git",
+                "sub/app.secret"
+            ]
         );
+    }
+
+    #[test]
+    fn what_is_apart_is_left_out_by_whatever_name() {
+        let folder = folder_of(&[
+            ("index.mjs", b""),
+            ("provision.toml", b""),
+            ("state/user-api.json", b""),
+            ("state/sandbox/emulator/cognito.json", b"secrets"),
+            ("lib/state/mine.mjs", b""),
+            (".env", b""),
+        ]);
+        let real = folder.path().canonicalize().unwrap();
+        symlink("state/user-api.json", folder.path().join("link.json")).unwrap();
+        symlink("state/sandbox", folder.path().join("linked")).unwrap();
+        symlink(".env", folder.path().join("settings")).unwrap();
+        let apart = ["provision.toml", "state", "state/sandbox"].map(|name| real.join(name));
+        let package = Package::from_folder(folder.path(), &apart).unwrap();
+        assert_eq!(names(&package), ["index.mjs", "lib/state/mine.mjs"]);
+        assert_eq!(
+            package.left_out,
+            [
+                ".env",
+                "link.json",
+                "linked/",
+                "provision.toml",
+                "settings",
+                "state/"
+            ]
+        );
+        for name in ["state", "state/sandbox"] {
+            let refused = error(Package::from_folder(&folder.path().join(name), &apart));
+            assert!(matches!(refused, PackageError::IsApart { .. }), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_ignore_file_leaves_out_what_git_would() {
+        let folder = folder_of(&[
+            (
+                ".provisionignore",
+                b"# not code\n*.log\n!keep.log\n/build\ntests/\ndocs/**/*.md\n",
+            ),
+            ("a.log", b""),
+            ("keep.log", b""),
+            ("sub/b.log", b""),
+            ("build/x", b""),
+            ("sub/build/x", b""),
+            ("sub/tests/x", b""),
+            ("tests", b""),
+            ("docs/a/b.md", b""),
+            ("docs/a/b.txt", b""),
+        ]);
+        symlink("/", folder.path().join("elsewhere.log")).unwrap();
+        let package = pack(folder.path()).unwrap();
+        assert_eq!(
+            names(&package),
+            ["docs/a/b.txt", "keep.log", "sub/build/x", "tests"]
+        );
+        assert_eq!(
+            package.left_out,
+            [
+                ".provisionignore",
+                "a.log",
+                "build/",
+                "docs/a/b.md",
+                "elsewhere.log/",
+                "sub/b.log",
+                "sub/tests/",
+            ]
+        );
+        fs_err::write(folder.path().join(".provisionignore"), "*.log\n[z-a]\n").unwrap();
+        let refused = error(pack(folder.path()));
+        assert!(
+            matches!(refused, PackageError::Ignore { line: 2, .. }),
+            "{refused}"
+        );
+        // What is never code cannot be asked for.
+        fs_err::write(folder.path().join(".provisionignore"), "!.env\n").unwrap();
+        fs_err::write(folder.path().join(".env"), "").unwrap();
+        let refused = error(pack(folder.path()));
+        assert!(matches!(refused, PackageError::LinkLeaves { .. }), "{refused}");
+        fs_err::remove_file(folder.path().join("elsewhere.log")).unwrap();
+        let package = pack(folder.path()).unwrap();
+        assert!(package.left_out.contains(&".env".to_owned()));
     }
 
     #[test]
@@ -515,7 +707,7 @@ mod tests {
         let folder = folder_of(&[("real/a.mjs", b"a")]);
         symlink("real", folder.path().join("linked")).unwrap();
         symlink("real/a.mjs", folder.path().join("b.mjs")).unwrap();
-        let packed = Package::from_folder(folder.path()).unwrap();
+        let packed = pack(folder.path()).unwrap();
         assert_eq!(names(&packed), ["b.mjs", "linked/a.mjs", "real/a.mjs"]);
         assert!(
             entries(&packed)
@@ -528,10 +720,7 @@ mod tests {
     fn the_folder_itself_may_be_a_link() {
         let folder = folder_of(&[("code/a", b"a")]);
         symlink("code", folder.path().join("current")).unwrap();
-        assert_eq!(
-            names(&Package::from_folder(&folder.path().join("current")).unwrap()),
-            ["a"]
-        );
+        assert_eq!(names(&pack(&folder.path().join("current")).unwrap()), ["a"]);
     }
 
     #[test]
@@ -541,7 +730,7 @@ mod tests {
         for target in ["../code-secret/key", "../code-secret", ".."] {
             let link = outer.path().join("code/link");
             symlink(target, &link).unwrap();
-            let refused = error(Package::from_folder(&outer.path().join("code")));
+            let refused = error(pack(&outer.path().join("code")));
             assert!(
                 matches!(&refused, PackageError::LinkLeaves { path, .. } if *path == link),
                 "{refused}"
@@ -554,7 +743,7 @@ mod tests {
     fn a_link_to_its_own_folder_ends() {
         let folder = folder_of(&[("a/b/c", b"")]);
         symlink("..", folder.path().join("a/b/up")).unwrap();
-        let refused = error(Package::from_folder(folder.path()));
+        let refused = error(pack(folder.path()));
         assert!(
             matches!(&refused, PackageError::LinkLoops { path } if path.ends_with("a/b/up")),
             "{refused}"
@@ -565,7 +754,7 @@ mod tests {
     fn a_link_to_nothing_is_named() {
         let folder = folder_of(&[("a", b"")]);
         symlink("gone", folder.path().join("dangling")).unwrap();
-        let refused = error(Package::from_folder(folder.path()));
+        let refused = error(pack(folder.path()));
         assert!(
             matches!(&refused, PackageError::Unreadable { path, .. } if path.ends_with("dangling")),
             "{refused}"
@@ -577,12 +766,12 @@ mod tests {
         let folder = folder_of(&[("file", b"")]);
         let path = folder.path().join("gone");
         assert_eq!(
-            error(Package::from_folder(&path)).to_string(),
+            error(pack(&path)).to_string(),
             format!("there is no folder {}", path.display())
         );
         for path in [folder.path().join("file"), folder.path().join("file/below")] {
             assert_eq!(
-                error(Package::from_folder(&path)).to_string(),
+                error(pack(&path)).to_string(),
                 format!("{} is not a folder", path.display())
             );
         }
@@ -592,17 +781,14 @@ mod tests {
     fn an_empty_folder_is_refused() {
         let folder = folder_of(&[(".git/config", b"")]);
         fs_err::create_dir(folder.path().join("empty")).unwrap();
-        assert!(matches!(
-            error(Package::from_folder(folder.path())),
-            PackageError::Empty { .. }
-        ));
+        assert!(matches!(error(pack(folder.path())), PackageError::Empty { .. }));
     }
 
     #[test]
     fn a_socket_is_refused() {
         let folder = folder_of(&[("a", b"")]);
         let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
-        let refused = error(Package::from_folder(folder.path()));
+        let refused = error(pack(folder.path()));
         assert!(
             matches!(&refused, PackageError::NotAFile { path } if path.ends_with("s")),
             "{refused}"
@@ -616,7 +802,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs_err::write(folder.path().join(std::ffi::OsStr::from_bytes(b"\xff")), b"").unwrap();
         assert!(matches!(
-            error(Package::from_folder(folder.path())),
+            error(pack(folder.path())),
             PackageError::NameNotUtf8 { .. }
         ));
     }
@@ -628,7 +814,7 @@ mod tests {
         // Sparse: it takes no space, and reading it would take minutes.
         file.set_len(1 << 40).unwrap();
         assert_eq!(
-            error(Package::from_folder(folder.path())).to_string(),
+            error(pack(folder.path())).to_string(),
             format!(
                 "{} has 1099511627777 bytes unzipped, and Lambda takes at most 262144000",
                 folder.path().display()
@@ -639,7 +825,7 @@ mod tests {
     #[test]
     fn the_limits_themselves_are_allowed() {
         let folder = folder_of(&[("a", &[7; 600]), ("b", &[8; 400])]);
-        let limits = |zipped, unzipped| Package::within(folder.path(), Limits { zipped, unzipped });
+        let limits = |zipped, unzipped| Package::within(folder.path(), &[], Limits { zipped, unzipped });
         let zipped = limits(9_999, 1_000).unwrap().zip.len() as u64;
         assert!(limits(zipped, 1_000).is_ok());
         let refused = error(limits(zipped - 1, 1_000));
@@ -695,7 +881,7 @@ mod tests {
         let embedded: [(&str, &[u8]); 1] = [("index.mjs", include_bytes!("../lambda/index.mjs"))];
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("lambda");
         assert_eq!(
-            Package::from_folder(&checkout).unwrap().sha256,
+            pack(&checkout).unwrap().sha256,
             Package::from_files(&embedded).unwrap().sha256
         );
     }

@@ -310,6 +310,123 @@ fn the_state_is_for_its_owner_only() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+    let lock = fs_err::metadata(place.path().join("state/user-api.lock")).unwrap();
+    assert_eq!(lock.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_pipe_or_a_link_where_a_file_belongs_is_refused_at_once() {
+    let place = Place::new();
+    let path = |name: &str| place.path().join(name);
+    fs_err::create_dir(path("state")).unwrap();
+    let pipe = |name: &str| {
+        let made = Command::new("mkfifo").arg(path(name)).status();
+        assert!(made.unwrap().success());
+    };
+    pipe("piped.toml");
+    pipe("state/piped.json");
+    pipe("run.svg");
+    let text = state("http://127.0.0.1:1").to_string();
+    fs_err::write(path("elsewhere"), &text).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", path("state/linked.json")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", path("linked.svg")).unwrap();
+    for (args, words) in [
+        (
+            &["plan", "--config", "piped.toml"][..],
+            "error: the configuration cannot be read\ncaused by: piped.toml is a pipe, a socket or a device; \
+             expected a regular file\n",
+        ),
+        (
+            &["status", "--stack", "piped"],
+            "error: the state file cannot be used\ncaused by: state/piped.json is a pipe, a socket or a device; \
+             expected a regular file\n",
+        ),
+        (
+            &["down", "--yes", "--stack", "linked"],
+            "error: the state file cannot be used\ncaused by: state/linked.json is a symbolic link; expected a \
+             regular file\n",
+        ),
+        (
+            &["up", "--timeline", "run.svg"],
+            "error: the timeline cannot be written\ncaused by: run.svg is a pipe, a socket or a device; expected a \
+             regular file\n",
+        ),
+        (
+            &["up", "--timeline", "linked.svg"],
+            "error: the timeline cannot be written\ncaused by: linked.svg is a symbolic link; expected a regular file\n",
+        ),
+    ] {
+        let run = place.run_at("http://127.0.0.1:1", args).code(2);
+        assert!(run.stderr.starts_with(words), "{args:?}: {}", run.stderr);
+    }
+    assert_eq!(fs_err::read_to_string(path("elsewhere")).unwrap(), text);
+}
+
+#[test]
+fn code_in_the_folder_of_everything_is_packed_without_what_is_not_code() {
+    const CODE: &[u8] = b"export const handler = async () => ({ statusCode: 200 });";
+    let place = Place::new();
+    // It keeps its clients' secrets in state/sandbox.
+    let endpoint = place.emulator();
+    let config = r#"
+[stack]
+name = "user-api"
+[resource_servers.users.scopes]
+read = "Read users"
+[clients.app]
+scopes = ["users/read"]
+[functions.user]
+source = "."
+runtime = "nodejs22.x"
+handler = "index.handler"
+[routes]
+"GET /user" = { function = "user", scopes = ["users/read"] }
+"#;
+    for (name, text) in [
+        ("provision.toml", config.as_bytes()),
+        ("index.mjs", CODE),
+        (".env", b"KEY=value"),
+        ("app.secret", b"secret"),
+        (".provisionignore", b"*.svg\n"),
+    ] {
+        fs_err::write(place.path().join(name), text).unwrap();
+    }
+    let up = place.run_at(&endpoint, &["up", "--timeline", "run.svg"]).ok();
+    let left_out =
+        "function user: not in its zip: .env, .provisionignore, app.secret, provision.toml, state/\n";
+    assert_eq!(up.stderr.matches(left_out).count(), 1, "{}", up.stderr);
+    let hand = Hand {
+        endpoint: endpoint.clone(),
+        region: "eu-west-1",
+    };
+    let functions = hand.get("lambda", "/2015-03-31/functions");
+    let expected = provision::package::Package::from_files(&[("index.mjs", CODE)]).unwrap();
+    assert_eq!(functions["Functions"][0]["CodeSha256"], expected.sha256);
+    // Neither what the run recorded nor its picture is a change of the code.
+    let check = place.run_at(&endpoint, &["plan", "--check"]).ok();
+    let left_out = "provision.toml, run.svg and 1 more\n";
+    assert!(check.stderr.contains(left_out), "{}", check.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crash_leaves_no_core_dump_with_the_secrets() {
+    use std::os::unix::process::ExitStatusExt;
+    let place = Place::new();
+    // It answers nothing, so the run waits for it.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let up = place.at(&endpoint, &["up"]);
+    let mut child = support::after("ulimit -S -c \"$(ulimit -H -c)\"", &up)
+        .spawn()
+        .unwrap();
+    let _connection = silent.accept().unwrap();
+    let limits = fs_err::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+    assert_eq!(core.unwrap().split_whitespace().nth(4), Some("0"), "{core:?}");
+    let abort = ["-ABRT".to_owned(), child.id().to_string()];
+    assert!(Command::new("kill").args(abort).status().unwrap().success());
+    assert!(!child.wait().unwrap().core_dumped());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use support::proxy::{Act, Moment, Proxy, Request};
-use support::{Hand, Place};
+use support::{Hand, Place, after};
 
 /// The writing calls of an undisturbed `up`, and of a `down`.
 const UP_WRITES: usize = 17;
@@ -1092,9 +1092,9 @@ fn what_aws_accepts_later_is_waited_out_and_told() {
 #[test]
 fn what_cannot_be_recorded_is_not_asked_of_aws() {
     let world = World::new();
-    // In the way of every write of the state, as a full disk would be.
-    fs_err::create_dir_all(world.place.path().join("state/user-api.json.tmp")).unwrap();
-    let output = world.command(&["up", "--no-verify"]).output().unwrap();
+    // A file may have a block or two, as on a disk that is almost full: enough for the lock, too little for the state.
+    let up = world.command(&["up", "--no-verify"]);
+    let output = after("trap '' XFSZ; ulimit -f 2", &up).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
@@ -1105,20 +1105,74 @@ fn what_cannot_be_recorded_is_not_asked_of_aws() {
         stderr.contains("caused by: cannot write the state file\n"),
         "{stderr}"
     );
-    assert!(stderr.contains("user-api.json.tmp"), "{stderr}");
-    assert_eq!(
-        world
-            .proxy
-            .take()
-            .iter()
-            .filter(|request| request.is_write())
-            .count(),
-        0
-    );
+    assert!(stderr.contains("File too large"), "{stderr}");
+    let writes = world.proxy.take();
+    let writes = writes.iter().filter(|request| request.is_write()).count();
+    assert_eq!(writes, 0);
     world.check_nothing("without a record");
-    fs_err::remove_dir(world.place.path().join("state/user-api.json.tmp")).unwrap();
+    let left: Vec<_> = fs_err::read_dir(world.place.path().join("state"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .filter(|name| name.to_string_lossy().contains(".json"))
+        .collect();
+    assert_eq!(left, [] as [std::ffi::OsString; 0]);
     world.run(&["up", "--no-verify"], "with a record");
     world.check_whole("with a record");
+}
+
+/// What is done to the state folder in the middle of an `up`, and a word of what is said of it.
+fn taken_over(meddle: impl Fn(&std::path::Path) + Send + Sync + 'static, word: &str) {
+    let world = World::new();
+    let folder = world.place.path().join("state");
+    let writes = AtomicUsize::new(0);
+    world.proxy.rule(move |request, now| {
+        let is_third =
+            request.is_write() && now == Moment::Before && writes.fetch_add(1, Ordering::SeqCst) == 2;
+        if is_third {
+            meddle(&folder);
+        }
+        Act::Pass
+    });
+    let output = world.command(&["up", "--no-verify"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("this run has lost its lock: "), "{stderr}");
+    assert!(stderr.contains(word), "{stderr}");
+    assert!(stderr.contains(", which is not on record"), "{stderr}");
+    let state = world.state();
+    let steps = state["steps"].as_array().unwrap();
+    let census = world.hand.census();
+    assert!(!census.contains_key("stages"), "it went on: {census:?}");
+    for line in stderr
+        .lines()
+        .filter(|line| line.contains(", which is not on record"))
+    {
+        let step = line
+            .strip_prefix("failed    ")
+            .map(|rest| rest.split(": ").next().unwrap());
+        let is_recorded = |record: &Value| step == record["step"].as_str() && !record["output"].is_null();
+        assert!(!steps.iter().any(is_recorded), "{line}");
+    }
+}
+
+#[test]
+fn a_run_whose_lock_file_was_deleted_stops_with_4() {
+    let delete = |folder: &std::path::Path| fs_err::remove_file(folder.join("user-api.lock")).unwrap();
+    taken_over(delete, "user-api.lock was deleted or replaced");
+}
+
+#[test]
+fn a_run_whose_state_file_another_hand_replaced_stops_with_4_and_leaves_it() {
+    taken_over(
+        |folder| {
+            let path = folder.join("user-api.json");
+            let text = fs_err::read_to_string(&path).unwrap();
+            let mut state: Value = serde_json::from_str(&text).unwrap();
+            state["serial"] = 1000.into();
+            fs_err::write(path, state.to_string()).unwrap();
+        },
+        "got 1000",
+    );
 }
 
 #[test]

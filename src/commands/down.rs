@@ -18,15 +18,15 @@ use crate::state::State;
 /// Runs it.
 pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failure> {
     let stack = session::stack_name(global)?;
-    let mut file = session::state_file(global, &stack);
+    let file = session::state_file(global, &stack);
     let Some(state) = session::load_state(&file)? else {
         nothing(talk, &stack);
         return Ok(());
     };
     confirm(&state, args, talk)?;
     let session = Session::open(global, Some(&state.region), talk).await?;
-    let _lock = session::lock(global, &stack, "down")?;
-    let Some(mut state) = session::load_state(&file)? else {
+    let lock = session::lock(global, &stack, "down", talk)?;
+    let (mut writer, Some(mut state)) = session::open_state(file, lock)? else {
         nothing(talk, &stack);
         return Ok(());
     };
@@ -34,13 +34,13 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
     if !args.unprotect {
         refuse_protected(&session, &state).await?;
     }
-    let result = engine_run::run(&session, &mut state, &mut file, talk, async |engine| {
+    let result = engine_run::run(&session, &mut state, &mut writer, talk, async |engine| {
         engine::down::down(engine, args.unprotect).await
     })
     .await?;
     if result.is_done() {
         // Every step was seen to be gone before it went off the record.
-        file.remove()?;
+        writer.remove().map_err(session::state_failure)?;
     }
     talk.event(&engine_run::ended(engine_run::how(&result), &result, None));
     if result.is_done() {
@@ -64,7 +64,7 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         if strangers.iter().all(|stranger| *stranger) && !strangers.is_empty() {
             failure = failure.hinted(format!(
                 "otherwise delete {}: all else of this stack is deleted",
-                file.path().display()
+                session::state_file(global, &stack).path().display()
             ));
         }
         Err(failure)

@@ -15,13 +15,13 @@ use crate::report::Event;
 use crate::report::event::Ended;
 use crate::resource::{Result, in_the_way, is_stranger};
 use crate::resources;
-use crate::state::{State, StateFile};
+use crate::state::{State, StateWriter};
 
-/// Lets the engine do `work` on `state`, which is kept in `file`, and tells its events.
+/// Lets the engine do `work` on `state`, which is kept by `writer`, and tells its events.
 pub async fn run(
     session: &Session,
     state: &mut State,
-    file: &mut StateFile,
+    writer: &mut StateWriter,
     talk: &Talk,
     work: impl AsyncFnOnce(&mut Engine<'_, Aws>) -> Result<RunResult>,
 ) -> Result<RunResult, Failure> {
@@ -29,11 +29,14 @@ pub async fn run(
         cloud: session.aws.clone(),
         revive: resources::revive,
         state,
-        store: file,
+        store: writer,
         report: &mut |event| talk.event(&event),
         stop: session::stop_signal()?,
+        lost: false,
     };
-    work(&mut engine).await.map_err(session::unusable)
+    let mut result = work(&mut engine).await.map_err(session::unusable)?;
+    result.lost = engine.lost;
+    Ok(result)
 }
 
 /// How a run ended.
@@ -58,6 +61,7 @@ pub fn ended(how: Ended, result: &RunResult, outputs: Option<&Outputs>) -> Event
 
 /// Why a run is not done, and how to go on.
 pub fn failure(result: RunResult, command: &str) -> Failure {
+    let lost = result.lost;
     let held: Vec<&str> = result.held_back.iter().map(|(step, _)| step.as_str()).collect();
     let resume = format!("run `provision {command}` again: it goes on where this run stopped");
     let failed = || result.failed.iter().chain(&result.left);
@@ -95,6 +99,11 @@ pub fn failure(result: RunResult, command: &str) -> Failure {
         return Failure::new(kind, message).hinted(resume);
     };
     let error = error.context(format!("step {step} failed{also}"));
+    if lost {
+        return Failure::new(Kind::Locked, error)
+            .hinted("what is said above to be not on record is in AWS: look for it by its id")
+            .hinted(format!("once no other run is under way, {resume}"));
+    }
     let failure = commands
         .into_iter()
         .fold(session::hinted(Failure::from(error)), Failure::hinted);
@@ -105,8 +114,8 @@ pub fn failure(result: RunResult, command: &str) -> Failure {
     }
 }
 
-impl Store for StateFile {
+impl Store for StateWriter {
     fn save(&mut self, state: &State) -> Result<()> {
-        StateFile::save(self, state).context("the state cannot be recorded")
+        StateWriter::save(self, state).context("the state cannot be recorded")
     }
 }

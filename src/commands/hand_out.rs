@@ -15,6 +15,7 @@ use super::talk::Talk;
 use crate::aws::{Aws, secrets_manager};
 use crate::cli::Destination;
 use crate::error::{Failure, Kind};
+use crate::files;
 use crate::resource::{Class, Cx, class};
 
 /// A place that was seen to be usable, before there is a secret to put there.
@@ -157,9 +158,7 @@ impl NewFile {
         let text = SecretString::from(format!("{}\n", secret.expose_secret()));
         self.file.write_all(text.expose_secret().as_bytes())?;
         self.file.sync_all()?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        fs_err::File::open(folder.unwrap_or(Path::new(".")))?
-            .sync_all()
+        files::sync_folder(files::folder_of(&self.path))
             .context("the file may not outlast a power failure")?;
         self.filled = true;
         Ok(())

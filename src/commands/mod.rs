@@ -31,8 +31,23 @@ use crate::cli::{Cli, Color, Command};
 use crate::error::{Failure, Kind};
 use talk::Talk;
 
+/// Secrets are in memory, so no core dump may have it, nor another process of the user read it. Where the system does not
+/// grant that, the run goes on as it would have.
+fn close_memory() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = Rlimit {
+        current: Some(0),
+        ..getrlimit(Resource::Core)
+    };
+    let _ = setrlimit(Resource::Core, limit);
+    // A program that takes the dumps does not ask for the limit.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
 /// Does what was typed and returns the exit code.
 pub async fn main() -> u8 {
+    close_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -51,7 +51,7 @@ struct Document<'a> {
 /// Runs it.
 pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failure> {
     let config = session::config(global)?;
-    let packages = session::packages(&config)?;
+    let packages = session::packages(global, &config, talk)?;
     let recorded = session::load_state(&session::state_file(global, &config.stack))?;
     let session = Session::open(global, config.region.as_deref(), talk).await?;
     let state = match recorded {

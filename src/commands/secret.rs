@@ -60,7 +60,7 @@ struct Client {
     /// What a command has to end with to mean this client.
     named: String,
     /// Held while its secrets are changed.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl Client {
@@ -75,7 +75,7 @@ impl Client {
         // Where nothing is on record, not even a lock is left behind.
         session::existing_state(global, &stack)?;
         let lock = changes
-            .map(|command| session::lock(global, &stack, command))
+            .map(|command| session::lock(global, &stack, command, talk))
             .transpose()?;
         let state = session::existing_state(global, &stack)?;
         let outputs = stack_outputs(&state)?;
@@ -94,7 +94,7 @@ impl Client {
             pool: outputs.user_pool_id,
             named: format!("{name}{sandbox}{stack}"),
             name,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -109,7 +109,16 @@ impl Client {
         Ok(Secrets::of(listed.map_err(|error| hinted(error.into()))?))
     }
 
+    /// Before each change: two runs at once could delete the secret that is in use.
+    fn check_lock(&self) -> Result<(), Failure> {
+        self.lock
+            .as_ref()
+            .map_or(Ok(()), Lock::check)
+            .map_err(session::lock_lost)
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, secret: &Listed) -> Result<(), Failure> {
+        self.check_lock()?;
         client_secrets::delete(cx, &self.pool, &self.id, &secret.id)
             .await
             .with_context(|| format!("cannot delete secret {} of client {}", secret.id, self.name))
@@ -249,6 +258,7 @@ async fn begin(
         client.delete(&cx, &lost).await?;
         talk.say(&format!("deleted secret {} of {}", lost.id, since(&lost)));
     }
+    client.check_lock()?;
     let added = client_secrets::add(&cx, &client.pool, &client.id)
         .await
         .with_context(|| format!("cannot make a second secret for client {}", client.name))

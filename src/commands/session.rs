@@ -19,10 +19,11 @@ use crate::aws::{Aws, Identity};
 use crate::cli::Global;
 use crate::config::{Config, Problem, Source, check_stack};
 use crate::error::{Failure, Hint, Kind};
+use crate::files::Links;
 use crate::package::Package;
 use crate::resource::{CallError, Class, Cx, Result, class};
-use crate::sandbox;
-use crate::state::{FORMAT, Holder, Lock, LockError, State, StateError, StateFile};
+use crate::state::{FORMAT, Holder, Lock, LockError, State, StateError, StateFile, StateWriter};
+use crate::{files, sandbox};
 
 /// What is looked for where no `--config` is given.
 const FILE: &str = "provision.toml";
@@ -64,10 +65,14 @@ fn given_name(global: &Global) -> Result<Option<&str>, Failure> {
     Ok(stack)
 }
 
+fn config_path(global: &Global) -> PathBuf {
+    global.config.clone().unwrap_or_else(|| PathBuf::from(FILE))
+}
+
 /// The configuration file and its text; `None` where the sample is meant.
 fn file(global: &Global) -> Result<Option<(PathBuf, String)>, Failure> {
-    let path = global.config.clone().unwrap_or_else(|| PathBuf::from(FILE));
-    match fs_err::read_to_string(&path) {
+    let path = config_path(global);
+    match files::open(&path, Links::Followed).and_then(io::read_to_string) {
         Ok(text) => Ok(Some((path, text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound && global.config.is_none() => Ok(None),
         Err(error) => Err(Failure::new(
@@ -107,21 +112,49 @@ pub fn state_file(global: &Global, stack: &str) -> StateFile {
 
 /// What is on record, if anything, checked.
 pub fn load_state(file: &StateFile) -> Result<Option<State>, Failure> {
-    let state = file.load().map_err(|error| {
-        let hint = match &error {
-            StateError::Unusable { path, .. } => {
-                format!("restore {path} from a copy of this stack's; it was left as it is")
-            }
-            StateError::Parse { path, .. } => {
-                format!("restore {path} from a copy; it is the only record of what is in AWS, so it was left as it is")
-            }
-            StateError::Newer { .. } => "use the newer version of provision that wrote it".to_owned(),
-            StateError::Io { .. } => "make it readable and writable for this user".to_owned(),
-        };
-        Failure::new(Kind::Usage, error).hinted(hint)
-    })?;
+    let state = file.load().map_err(state_failure)?;
     state.iter().try_for_each(recorded::check).map_err(unusable)?;
     Ok(state)
+}
+
+/// What is on record, if anything, and the right to change it.
+pub fn open_state(file: StateFile, lock: Lock) -> Result<(StateWriter, Option<State>), Failure> {
+    let (writer, state) = StateWriter::open(file, lock).map_err(state_failure)?;
+    state.iter().try_for_each(recorded::check).map_err(unusable)?;
+    Ok((writer, state))
+}
+
+/// A state file that cannot be used, and what helps.
+pub fn state_failure(error: StateError) -> Failure {
+    let (kind, hint) = match &error {
+        StateError::Unusable { path, .. } => (
+            Kind::Usage,
+            format!("restore {path} from a copy of this stack's; it was left as it is"),
+        ),
+        StateError::Parse { path, .. } => (
+            Kind::Usage,
+            format!(
+                "restore {path} from a copy; it is the only record of what is in AWS, so it was left as it is"
+            ),
+        ),
+        StateError::Newer { .. } => (
+            Kind::Usage,
+            "use the newer version of provision that wrote it".to_owned(),
+        ),
+        StateError::Io { .. } => (
+            Kind::Usage,
+            "make it readable and writable for this user".to_owned(),
+        ),
+        StateError::NotAFile(_) => (
+            Kind::Usage,
+            "put the file itself there, or give the folder that it is in with --state-dir".to_owned(),
+        ),
+        StateError::Lost { .. } => (
+            Kind::Locked,
+            "once no other run is under way, run the same command again".to_owned(),
+        ),
+    };
+    Failure::new(kind, error).hinted(hint)
 }
 
 /// What is on record; an error where nothing is.
@@ -135,9 +168,16 @@ pub fn existing_state(global: &Global, stack: &str) -> Result<State, Failure> {
 }
 
 /// The lock of this stack, for as long as it is held.
-pub fn lock(global: &Global, stack: &str, command: &str) -> Result<Lock, Failure> {
+pub fn lock(global: &Global, stack: &str, command: &str, talk: &Talk) -> Result<Lock, Failure> {
     let folder = state_folder(global);
-    fs_err::create_dir_all(&folder)?;
+    files::make_folder(&folder)?;
+    if !files::sync_folder(&folder)? {
+        talk.say(&format!(
+            "warning: the folder {} cannot be synced to its disk: if the machine crashes, the last change to the state may \
+             be lost",
+            folder.display()
+        ));
+    }
     let host = fs_err::read_to_string("/proc/sys/kernel/hostname").or_else(|_| {
         let name = std::process::Command::new("hostname").output()?.stdout;
         Ok::<_, io::Error>(String::from_utf8_lossy(&name).into_owned())
@@ -152,8 +192,14 @@ pub fn lock(global: &Global, stack: &str, command: &str) -> Result<Lock, Failure
         LockError::Held { .. } => {
             Failure::new(Kind::Locked, error).hinted("wait until that run ends; a killed run holds no lock")
         }
+        LockError::Replaced { .. } => lock_lost(error),
         LockError::Io(_) => error.into(),
     })
+}
+
+/// Another run may be at work by now.
+pub fn lock_lost(error: LockError) -> Failure {
+    Failure::new(Kind::Locked, error).hinted("once no other run is under way, run the same command again")
 }
 
 /// AWS, and whose credentials reach it.
@@ -250,8 +296,22 @@ impl Session {
     }
 }
 
-/// The code of every function of `config`, by the function's name.
-pub fn packages(config: &Config) -> Result<std::collections::BTreeMap<String, Package>, Failure> {
+/// The code of every function of `config`, by the function's name; tells what of a folder is not in it.
+pub fn packages(
+    global: &Global,
+    config: &Config,
+    talk: &Talk,
+) -> Result<std::collections::BTreeMap<String, Package>, Failure> {
+    // With the emulator's content, secrets included; and what changes with every run would never be deployed.
+    let apart = [
+        global.state_dir.clone(),
+        global.state_dir.join("sandbox"),
+        config_path(global),
+        // Also where another file is used: it may have another stack's environment values.
+        PathBuf::from(FILE),
+    ];
+    // What is not there cannot be packed.
+    let apart: Vec<PathBuf> = apart.iter().flat_map(fs_err::canonicalize).collect();
     config
         .functions
         .iter()
@@ -260,16 +320,28 @@ pub fn packages(config: &Config) -> Result<std::collections::BTreeMap<String, Pa
                 Source::Sample => {
                     Package::from_files(&[("index.mjs", include_bytes!("../../lambda/index.mjs").as_slice())])
                 }
-                Source::Folder(folder) => Package::from_folder(folder),
+                Source::Folder(folder) => Package::from_folder(folder, &apart),
                 Source::Zip(file) => Package::from_zip(file),
             };
             let package = package.with_context(|| format!("the code of function {name} cannot be used"));
-            Ok((
-                name.clone(),
-                package.map_err(|error| Failure::new(Kind::Usage, error))?,
-            ))
+            let package = package.map_err(|error| Failure::new(Kind::Usage, error))?;
+            tell_left_out(name, &package.left_out, talk);
+            Ok((name.clone(), package))
         })
         .collect()
+}
+
+fn tell_left_out(function: &str, names: &[String], talk: &Talk) {
+    const SHOWN: usize = 5;
+    if names.is_empty() {
+        return;
+    }
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    let more = match names.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    talk.say(&format!("function {function}: not in its zip: {shown}{more}"));
 }
 
 /// Becomes true at the first Ctrl-C or SIGTERM; the second leaves at once, which is safe: intents are on disk.

@@ -34,7 +34,7 @@ struct Document<'a> {
 pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
     let config = session::config(global)?;
     let state = session::existing_state(global, &config.stack)?;
-    let packages = session::packages(&config)?;
+    let packages = session::packages(global, &config, talk)?;
     let session = Session::open(global, config.region.as_deref(), talk).await?;
     session.check(&state)?;
     let mut lines = status(&session.aws_for_a_survey(), resources::revive, &state)

@@ -2,11 +2,14 @@
 //!
 //! Must not write over anything but a picture.
 
-use std::io::{ErrorKind, Read};
+use std::fs::Permissions;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::talk::Talk;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
+use crate::files::{self, Links};
 
 /// Refuses a file that cannot be what is meant, before the run begins.
 ///
@@ -23,10 +26,13 @@ pub fn check(file: &Path) -> Result<(), Failure> {
         )));
     }
     let mut begin = Vec::new();
-    match fs_err::File::open(file) {
+    match files::open(file, Links::Refused) {
         Ok(open) => open.take(1024).read_to_end(&mut begin)?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let error = anyhow::Error::new(error).context("the timeline cannot be written");
+            return Err(Failure::new(Kind::Usage, error));
+        }
     };
     if begin.is_empty() || String::from_utf8_lossy(&begin).contains("<svg") {
         return Ok(());
@@ -43,7 +49,12 @@ pub fn check(file: &Path) -> Result<(), Failure> {
 /// The file system says no.
 pub fn write(file: &Path, talk: &Talk) -> Result<(), Failure> {
     if let Some(svg) = talk.timeline() {
-        fs_err::write(file, svg)?;
+        // In one piece, and over nothing that came there since it was looked at.
+        let mut temp = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(files::folder_of(file))?;
+        temp.write_all(svg.as_bytes())?;
+        temp.persist(file).map_err(|error| error.error)?;
         talk.say(&format!("timeline: {}", file.display()));
     }
     Ok(())

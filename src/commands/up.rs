@@ -39,13 +39,14 @@ pub async fn run(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Fail
 
 async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> {
     let config = session::config(global)?;
-    let packages = session::packages(&config)?;
-    let mut file = session::state_file(global, &config.stack);
+    let packages = session::packages(global, &config, talk)?;
+    let file = session::state_file(global, &config.stack);
     // Before anything else, so that a state that cannot be used is refused without a call.
     session::load_state(&file)?;
     let session = Session::open(global, config.region.as_deref(), talk).await?;
-    let _lock = session::lock(global, &config.stack, "up")?;
-    let mut state = match session::load_state(&file)? {
+    let lock = session::lock(global, &config.stack, "up", talk)?;
+    let (mut writer, recorded) = session::open_state(file, lock)?;
+    let mut state = match recorded {
         Some(state) => {
             session.check(&state)?;
             state
@@ -74,7 +75,7 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         talk.say(plan::text(&plan, false).trim_end());
     }
     confirm(&plan, &state, args, talk)?;
-    let result = engine_run::run(&session, &mut state, &mut file, talk, async |engine| {
+    let result = engine_run::run(&session, &mut state, &mut writer, talk, async |engine| {
         engine::up::up(engine, &stack, lives, &plan, &wish).await
     })
     .await?;

@@ -251,11 +251,13 @@ fn failure(probes: &[Probe], hints: BTreeSet<String>) -> Failure {
     let mut failure = Failure::from(anyhow!(message));
     failure.details = (wrong.iter())
         .map(|probe| {
+            let likely = probe.likely.map(|why| format!("; likely: {why}"));
             format!(
-                "{}: {} came, {} should have",
+                "{}: {} came, {} should have{}",
                 asked(probe),
                 probe.came,
-                probe.expected
+                probe.expected,
+                likely.unwrap_or_default()
             )
         })
         .collect();

@@ -140,7 +140,8 @@ pub(super) async fn remove<C: 'static>(
         if !engine.stopping() {
             let mut still = Vec::new();
             for step in waiting {
-                if blockers[&step].iter().any(|blocker| left.contains(blocker)) {
+                let is_blocked = blockers[&step].iter().any(|blocker| left.contains(blocker));
+                if is_blocked || engine.stopping() {
                     still.push(step);
                     continue;
                 }

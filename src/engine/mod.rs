@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::report::Event;
 use crate::report::event::{Action, Outcome};
 use crate::resource::{Class, Cx, Erased, Result, class, is_stranger};
-use crate::state::{Phase, Record, State};
+use crate::state::{Phase, Record, State, StateError};
 
 /// How long after an interrupted call the last look for what it may have made is: lists may lag behind a create.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
@@ -97,6 +97,8 @@ pub struct Engine<'a, C> {
     pub report: &'a mut dyn FnMut(Event),
     /// Becomes true when nothing new may begin.
     pub stop: watch::Receiver<bool>,
+    /// Whether another run may be writing the state by now: nothing new may begin.
+    pub lost: bool,
 }
 
 /// How a run ended.
@@ -110,6 +112,8 @@ pub struct RunResult {
     pub left: Vec<(String, anyhow::Error)>,
     /// Whether something was left undone because the run was stopped.
     pub interrupted: bool,
+    /// Whether it was stopped because another run may be writing the state.
+    pub lost: bool,
     /// Steps that changed something in AWS.
     pub changed: usize,
 }
@@ -258,7 +262,7 @@ fn cx<C>(cloud: &Rc<C>, step: &str, notes: mpsc::UnboundedSender<Event>) -> Cx<C
 
 impl<C: 'static> Engine<'_, C> {
     fn stopping(&self) -> bool {
-        *self.stop.borrow()
+        self.lost || *self.stop.borrow()
     }
 
     fn tell(&mut self, event: Event) {
@@ -268,7 +272,14 @@ impl<C: 'static> Engine<'_, C> {
     /// Writes the state as it is now. What follows may rely on it having arrived.
     fn save(&mut self) -> Result<()> {
         self.state.serial += 1;
-        self.store.save(self.state)
+        let saved = self.store.save(self.state);
+        if let Err(error) = &saved {
+            let cause = error.chain().filter_map(|cause| cause.downcast_ref());
+            self.lost |= cause
+                .into_iter()
+                .any(|cause| matches!(cause, StateError::Lost { .. }));
+        }
+        saved
     }
 
     /// Records that a call is about to begin, durably.
@@ -338,7 +349,7 @@ impl<C: 'static> Engine<'_, C> {
         self.state
             .steps
             .retain(|record| record.step != step && !gone_with(record));
-        self.save()?;
+        self.save().context("it is deleted, and still on record")?;
         let id = own.and_then(|record| {
             let output = record.output.as_ref()?;
             self.revive(&record).ok()?.id(output).ok()

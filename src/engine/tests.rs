@@ -592,6 +592,7 @@ impl World {
             store: &mut disk,
             report: &mut report,
             stop,
+            lost: false,
         };
         let run = async {
             match verb {
@@ -1472,6 +1473,7 @@ fn a_stop_is_told_once_also_when_it_comes_while_a_step_is_settled() {
             store: &mut Disk::new(),
             report: &mut report,
             stop: stopped,
+            lost: false,
         };
         let result = {
             let wish = World::new().wish;
@@ -1513,6 +1515,7 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
                 store: &mut Full,
                 report: &mut |_| (),
                 stop: watch::channel(false).1,
+                lost: false,
             },
             &stack(&sample(), "1a2b3c4d"),
             &World::new().wish,
@@ -1521,6 +1524,95 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
         .unwrap();
         assert!(!result.is_done());
         assert_eq!(cloud.calls.get(), 0);
+    });
+}
+
+/// Saves so often, until another run has taken over.
+struct Taken(usize);
+impl Store for Taken {
+    fn save(&mut self, _: &State) -> Result<()> {
+        let why = "taken".to_owned();
+        self.0 = self.0.checked_sub(1).ok_or(StateError::Lost { why })?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_run_that_lost_its_lock_begins_nothing_more_and_names_what_it_made() {
+    block_on(async {
+        let mut saves = 1;
+        loop {
+            let cloud: Rc<Cloud> = Rc::default();
+            let mut events = Vec::new();
+            // With intents that are durable already, and something in every lane.
+            let mut engine = Engine {
+                cloud: cloud.clone(),
+                revive,
+                state: &mut empty_state(),
+                store: &mut Taken(saves),
+                report: &mut |event| events.push(event),
+                stop: watch::channel(false).1,
+                lost: false,
+            };
+            let shape = vec![
+                (0, 7, vec![]),
+                (0, 7, vec![]),
+                (0, 7, vec![]),
+                (1, 1, vec![]),
+                (0, 2, vec![3]),
+            ];
+            let result = up_as_planned(&mut engine, &stack(&shape, "1a2b3c4d"), &World::new().wish)
+                .await
+                .unwrap();
+            let lost = engine.lost;
+            if result.is_done() {
+                assert!(!lost);
+                break;
+            }
+            assert!(lost && !result.failed.is_empty(), "after {saves} saves");
+            let is_failed = |event: &Event| matches!(event, Event::StepFailed { .. });
+            let (before, after) = events.split_at(events.iter().position(is_failed).unwrap());
+            let is_started = |event: &&Event| matches!(event, Event::StepStarted { .. });
+            assert_eq!(after.iter().filter(is_started).count(), 0, "after {saves} saves");
+            let begun = before.iter().filter(is_started).count();
+            assert_eq!(cloud.calls.get(), begun, "what was begun was finished");
+            // Everything that is in the cloud was told to be on record, or told with its id not to be.
+            for id in cloud.things.borrow().keys() {
+                let not_on_record = format!("{id} was created, which is not on record");
+                let told = events.iter().any(|event| match event {
+                    Event::StepFinished { id: Some(told), .. } => *told == id.to_string(),
+                    Event::StepFailed { error, .. } => error.contains(&not_on_record),
+                    _ => false,
+                });
+                assert!(told, "after {saves} saves: {id}: {events:?}");
+            }
+            saves += 1;
+        }
+        assert!(saves > 3, "it was lost at some of the writes");
+    });
+}
+
+#[test]
+fn a_down_that_lost_its_lock_begins_nothing_more() {
+    block_on(async {
+        let mut world = World::new();
+        let shape = vec![(0, 1, vec![]), (1, 1, vec![]), (0, 1, vec![]), (1, 2, vec![0])];
+        assert!(world.up(&stack(&shape, "1a2b3c4d")).await.is_done());
+        let made = world.cloud.calls.get();
+        let mut state = world.disk.saved.borrow().clone().unwrap();
+        let mut engine = Engine {
+            cloud: world.cloud.clone(),
+            revive,
+            state: &mut state,
+            store: &mut Taken(2),
+            report: &mut |_| (),
+            stop: watch::channel(false).1,
+            lost: false,
+        };
+        let result = down::down(&mut engine, false).await.unwrap();
+        assert!(engine.lost && !result.is_done());
+        // Two were intended; the third save was refused, and nothing came after it.
+        assert_eq!(world.cloud.calls.get() - made, 2);
     });
 }
 

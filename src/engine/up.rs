@@ -224,6 +224,18 @@ impl<C> Unsaved<C> {
     fn due(&self) -> Instant {
         self.since + WRITTEN_WITHIN
     }
+
+    /// What is in AWS and the state does not know, if it is not written.
+    fn not_on_record(&self) -> Option<String> {
+        let done = match self.outcome {
+            Outcome::Created => "created",
+            Outcome::Adopted => "adopted",
+            Outcome::Updated => "updated",
+            Outcome::Retired | Outcome::Unchanged | Outcome::Deleted | Outcome::Gone => return None,
+        };
+        let id = self.resource.id(&self.output).ok()?;
+        Some(format!("{id} was {done}, which is not on record"))
+    }
 }
 
 impl<C: 'static> Up<'_, '_, '_, C> {
@@ -265,9 +277,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
     /// Writes what has to be durable, publishes it, and begins every step that can, until none is left that could.
     fn begin_what_can(&mut self) {
         loop {
-            if !self.engine.stopping() {
-                while self.begin_next() {}
-            }
+            while !self.engine.stopping() && self.begin_next() {}
             let is_urgent = |unsaved: &Unsaved<C>| {
                 let lane_is_busy = unsaved
                     .lane
@@ -544,7 +554,11 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         if let Err(error) = saved {
             let causes = chain(&error);
             for unsaved in unsaved {
-                self.fail(unsaved.place, because(&causes));
+                let mut error = because(&causes);
+                if let Some(what) = unsaved.not_on_record() {
+                    error = error.context(what);
+                }
+                self.fail(unsaved.place, error);
             }
             return Err(causes);
         }

@@ -12,6 +12,7 @@ mod process;
 mod token;
 
 use std::fs::Permissions;
+use std::io::BufReader;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::error::{Failure, Hint};
+use crate::files::{self, Links};
 use process::Server;
 
 /// It imports a hundred modules; a slow machine takes its time.
@@ -253,10 +255,10 @@ fn free_port() -> anyhow::Result<u16> {
 
 fn read(folder: &Path) -> Result<Option<Record>, Failure> {
     let path = folder.join("server.json");
-    match fs_err::read(&path) {
-        Ok(text) => {
-            let record =
-                serde_json::from_slice(&text).with_context(|| format!("{} does not parse", path.display()));
+    match files::open(&path, Links::Refused) {
+        Ok(file) => {
+            let record = serde_json::from_reader(BufReader::new(file))
+                .with_context(|| format!("{} does not parse", path.display()));
             Ok(Some(
                 record.hint("stop the emulator if it runs, and delete that file")?,
             ))

@@ -1,11 +1,16 @@
 //! Reads the state file and replaces it in one piece: either the old or the new one is there, whole, at any instant.
 //!
-//! Must not decide what goes into it.
+//! Must not decide what goes into it, and must not replace what another run wrote.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use tempfile::NamedTempFile;
+
+use super::lock::Lock;
 use super::records::{FORMAT, State};
+use crate::files::{self, Links};
 
 /// Why the state file cannot be used as it is. None of these leaves it changed.
 #[derive(Debug, thiserror::Error)]
@@ -13,12 +18,15 @@ pub enum StateError {
     /// The file system said no.
     #[error("cannot {what} the state file")]
     Io {
-        /// `read` or `write`.
+        /// `read`, `write` or `remove`.
         what: &'static str,
         /// The file system's own words, with the path.
         #[source]
         source: std::io::Error,
     },
+    /// A symbolic link, a folder, a pipe: replacing it would not replace what it stands for.
+    #[error("the state file cannot be used")]
+    NotAFile(#[source] std::io::Error),
     /// Not JSON, or not a state file's JSON.
     #[error("the state file {path} does not parse at line {line}, column {column}")]
     Parse {
@@ -48,6 +56,12 @@ pub enum StateError {
         /// Its format number.
         format: u64,
     },
+    /// Another run may be writing: this one must not begin anything any more.
+    #[error("this run has lost its lock: {why}")]
+    Lost {
+        /// What was seen.
+        why: String,
+    },
 }
 
 /// The state file of one stack.
@@ -76,9 +90,12 @@ impl StateFile {
     /// The file cannot be read, does not parse, is of a newer format or of another stack, or contradicts itself. It is never
     /// changed here.
     pub fn load(&self) -> Result<Option<State>, StateError> {
-        let text = match fs_err::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        let text = match self.read() {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                return Err(StateError::NotAFile(error));
+            }
             Err(source) => return Err(StateError::Io { what: "read", source }),
         };
         let parse = |source: serde_json::Error| StateError::Parse {
@@ -105,61 +122,175 @@ impl StateFile {
         }
     }
 
-    /// Replaces the file. When this returns, the new state survives a crash of the machine; until then the old one does.
-    pub fn save(&self, state: &State) -> Result<(), StateError> {
-        self.replace(state).map_err(|source| StateError::Io {
-            what: "write",
-            source,
-        })
-    }
-
-    fn replace(&self, state: &State) -> std::io::Result<()> {
-        // Always the same name: the stack's lock keeps others away, and a crash leaves nothing that piles up.
-        let temp = self.path.with_extension("json.tmp");
-        let mut file = open_private(&temp)?;
-        let mut text = serde_json::to_vec_pretty(state)?;
-        text.push(b'\n');
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs_err::rename(&temp, &self.path)?;
-        // The rename itself is durable only once the folder is.
-        fs_err::File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    }
-
-    /// Removes the file after the stack's last resource is gone.
-    pub fn remove(&self) -> Result<(), StateError> {
-        match fs_err::remove_file(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(StateError::Io {
-                what: "remove",
-                source: error,
-            }),
-            Ok(()) | Err(_) => Ok(()),
+    /// The file's text; `None` if it is absent.
+    fn read(&self) -> std::io::Result<Option<Vec<u8>>> {
+        let mut text = Vec::new();
+        match files::open(&self.path, Links::Refused) {
+            Ok(mut file) => file.read_to_end(&mut text).map(|_| Some(text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
 
-/// An empty file that only its owner may read or write.
-fn open_private(path: &Path) -> std::io::Result<fs_err::File> {
-    use fs_err::os::unix::fs::OpenOptionsExt;
-    let mut options = fs_err::OpenOptions::new();
-    options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
+/// A state file that this run alone may replace, for as long as it holds the lock.
+pub struct StateWriter {
+    file: StateFile,
+    lock: Lock,
+    /// What the file's serial was when this run last read or wrote the file; `None` if there was no file.
+    serial: Option<u64>,
+    /// What was seen when the lock was lost. It is not found again: the other run's results are not in this run's state.
+    lost: Option<String>,
 }
 
-#[derive(serde::Deserialize)]
+impl StateWriter {
+    /// Reads the file under its lock.
+    ///
+    /// # Errors
+    /// As [`StateFile::load`].
+    pub fn open(file: StateFile, lock: Lock) -> Result<(Self, Option<State>), StateError> {
+        let state = file.load()?;
+        let writer = Self {
+            serial: state.as_ref().map(|state| state.serial),
+            file,
+            lock,
+            lost: None,
+        };
+        writer.remove_leftovers();
+        Ok((writer, state))
+    }
+
+    /// Replaces the file. When this returns, the new state survives a crash of the machine, as far as the file system
+    /// can be asked for that; until then the old one does.
+    ///
+    /// # Errors
+    /// [`StateError::Lost`], from then on every time, or [`StateError::Io`]. The file is as it was.
+    pub fn save(&mut self, state: &State) -> Result<(), StateError> {
+        // Before a new file is begun, which fails as a file system does where the folder was deleted with the lock.
+        self.keep(Self::lock_lost)?;
+        let write = |source| StateError::Io {
+            what: "write",
+            source,
+        };
+        let temp = self.write_beside(state).map_err(write)?;
+        self.keep(Self::lock_lost)?;
+        self.keep(Self::file_changed)?;
+        temp.persist(&self.file.path)
+            .map_err(|error| write(error.error))?;
+        self.serial = Some(state.serial);
+        // The rename itself is durable only once the folder is.
+        files::sync_folder(files::folder_of(&self.file.path))
+            .map(drop)
+            .map_err(write)
+    }
+
+    /// Removes the file after the stack's last resource is gone.
+    ///
+    /// # Errors
+    /// As [`StateWriter::save`].
+    pub fn remove(&mut self) -> Result<(), StateError> {
+        self.keep(Self::lock_lost)?;
+        self.keep(Self::file_changed)?;
+        match fs_err::remove_file(&self.file.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(StateError::Io {
+                what: "remove",
+                source: error,
+            }),
+            Ok(()) | Err(_) => {
+                self.serial = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// The whole new file, on the disk, under a name that nobody can know before.
+    fn write_beside(&self, state: &State) -> std::io::Result<NamedTempFile> {
+        let mut temp = tempfile::Builder::new()
+            .prefix(&self.prefix())
+            .suffix(SUFFIX)
+            .tempfile_in(files::folder_of(&self.file.path))?;
+        let mut text = serde_json::to_vec_pretty(state)?;
+        text.push(b'\n');
+        temp.write_all(&text)?;
+        temp.as_file().sync_all()?;
+        Ok(temp)
+    }
+
+    fn keep(&mut self, seen: impl FnOnce(&Self) -> Option<String>) -> Result<(), StateError> {
+        if self.lost.is_none() {
+            self.lost = seen(self);
+        }
+        match &self.lost {
+            Some(why) => Err(StateError::Lost { why: why.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn lock_lost(&self) -> Option<String> {
+        self.lock.check().err().map(|error| error.to_string())
+    }
+
+    /// Why the file is not the one that this run last read or wrote.
+    fn file_changed(&self) -> Option<String> {
+        let path = self.file.path.display();
+        let serial = match self.file.read() {
+            Ok(None) => None,
+            Ok(Some(text)) => match serde_json::from_slice::<Serial>(&text) {
+                Ok(found) => Some(found.serial),
+                Err(error) => return Some(format!("the state file {path} does not parse any more: {error}")),
+            },
+            Err(error) => return Some(format!("the state file cannot be read any more: {error}")),
+        };
+        let named = |serial: Option<u64>| serial.map_or("no file".to_owned(), |serial| serial.to_string());
+        (serial != self.serial).then(|| {
+            format!(
+                "the state file {path} was changed by something else: expected serial {}, got {}",
+                named(self.serial),
+                named(serial)
+            )
+        })
+    }
+
+    fn prefix(&self) -> String {
+        format!(".{}.json.", self.file.stack)
+    }
+
+    /// What killed runs left of their new files. What cannot be removed is in nobody's way.
+    fn remove_leftovers(&self) {
+        let entries = files::folder_of(&self.file.path).read_dir();
+        for entry in entries.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let random = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(&self.prefix())?.strip_suffix(SUFFIX));
+            if random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+                drop(fs_err::remove_file(entry.path()));
+            }
+        }
+    }
+}
+
+/// What ends the name of a state file that is being written.
+const SUFFIX: &str = ".tmp";
+
+#[derive(Deserialize)]
 struct Format {
     format: u64,
 }
 
+#[derive(Deserialize)]
+struct Serial {
+    serial: u64,
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
     use serde_json::json;
 
     use super::*;
+    use crate::state::Holder;
 
     fn state(serial: u64) -> State {
         let state = json!({
@@ -173,37 +304,198 @@ mod tests {
         serde_json::from_value(state).unwrap()
     }
 
-    #[test]
-    fn what_was_saved_is_what_is_loaded() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = StateFile::new(folder.path(), "a");
-        assert_eq!(file.load().unwrap(), None);
-        for serial in [1, 2] {
-            file.save(&state(serial)).unwrap();
-            assert_eq!(file.load().unwrap(), Some(state(serial)));
-        }
-        file.remove().unwrap();
-        assert_eq!(file.load().unwrap(), None);
-        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
-        file.remove().unwrap();
+    fn lock(folder: &Path) -> Lock {
+        let holder = Holder {
+            command: "up".to_owned(),
+            host: "here".to_owned(),
+            process: 1,
+            since: "2026-11-23T00:00:00Z".to_owned(),
+        };
+        Lock::take(folder, "a", &holder).unwrap()
+    }
+
+    fn open(folder: &Path) -> (StateWriter, Option<State>) {
+        StateWriter::open(StateFile::new(folder, "a"), lock(folder)).unwrap()
+    }
+
+    fn load(folder: &Path) -> Option<State> {
+        StateFile::new(folder, "a").load().unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = (fs_err::read_dir(folder).unwrap())
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
     }
 
     #[test]
-    fn a_save_that_fails_or_is_cut_off_leaves_the_one_before() {
+    fn what_was_saved_is_what_is_loaded() {
         let folder = tempfile::tempdir().unwrap();
-        let file = StateFile::new(folder.path(), "a");
-        file.save(&state(1)).unwrap();
-        // What a crash before the rename leaves.
-        fs_err::write(folder.path().join("a.json.tmp"), "{\"format\": 1, \"sta").unwrap();
-        assert_eq!(file.load().unwrap(), Some(state(1)));
-        file.save(&state(2)).unwrap();
-        assert_eq!(file.load().unwrap(), Some(state(2)));
-        // Something in the way of the temporary file, as a full disk or a read-only folder would be.
-        fs_err::create_dir(folder.path().join("a.json.tmp")).unwrap();
+        let path = folder.path();
+        let (mut writer, found) = open(path);
+        assert_eq!(found, None);
+        for serial in [1, 2] {
+            writer.save(&state(serial)).unwrap();
+            assert_eq!(load(path), Some(state(serial)));
+            assert_eq!(names(path), ["a.json", "a.lock"]);
+            let mode = fs_err::metadata(path.join("a.json")).unwrap().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        drop(writer);
+        let (mut writer, found) = open(path);
+        assert_eq!(found, Some(state(2)));
+        writer.save(&state(3)).unwrap();
+        writer.remove().unwrap();
+        assert_eq!(names(path), ["a.lock"]);
+        writer.remove().unwrap();
+    }
+
+    #[test]
+    fn a_save_that_is_cut_off_leaves_the_one_before_and_its_remains_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        open(path).0.save(&state(1)).unwrap();
+        // What a crash before the rename leaves, another stack's, and what is nobody's.
+        for name in [
+            ".a.json.Ab3dEf.tmp",
+            ".a.json.x.y.tmp",
+            ".ab.json.Ab3dEf.tmp",
+            "a.json.tmp",
+        ] {
+            fs_err::write(path.join(name), "{\"format\": 1, \"sta").unwrap();
+        }
+        symlink("a.json.tmp", path.join(".a.json.L1nk00.tmp")).unwrap();
+        let (_writer, found) = open(path);
+        assert_eq!(found, Some(state(1)));
+        let kept = [
+            ".a.json.x.y.tmp",
+            ".ab.json.Ab3dEf.tmp",
+            "a.json",
+            "a.json.tmp",
+            "a.lock",
+        ];
+        assert_eq!(names(path), kept);
+    }
+
+    #[test]
+    fn a_save_that_fails_leaves_the_one_before_and_a_later_one_succeeds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let (mut writer, _) = open(path);
+        writer.save(&state(1)).unwrap();
+        // No file of this name can be made, as on a full disk.
+        let stack = std::mem::replace(&mut writer.file.stack, "x/y".to_owned());
         assert!(matches!(
-            file.save(&state(3)),
+            writer.save(&state(2)),
             Err(StateError::Io { what: "write", .. })
         ));
-        assert_eq!(file.load().unwrap(), Some(state(2)));
+        assert_eq!(load(path), Some(state(1)));
+        writer.file.stack = stack;
+        writer.save(&state(3)).unwrap();
+        assert_eq!(load(path), Some(state(3)));
+    }
+
+    #[test]
+    fn nothing_that_another_hand_put_in_the_way_is_followed_or_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        fs_err::create_dir(path.join("outside")).unwrap();
+        let outside = path.join("outside/file");
+        fs_err::write(&outside, serde_json::to_vec(&state(1)).unwrap()).unwrap();
+        symlink(&outside, path.join("a.json.tmp")).unwrap();
+        let (mut writer, _) = open(path);
+        writer.save(&state(7)).unwrap();
+        drop(writer);
+        fs_err::remove_file(path.join("a.json")).unwrap();
+        symlink(&outside, path.join("a.json")).unwrap();
+        let file = StateFile::new(path, "a");
+        let refused = file.load().unwrap_err();
+        assert!(matches!(&refused, StateError::NotAFile(_)), "{refused}");
+        assert!(StateWriter::open(file, lock(path)).is_err());
+        assert!(path.join("a.json").is_symlink());
+        assert_eq!(
+            fs_err::read(&outside).unwrap(),
+            serde_json::to_vec(&state(1)).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_run_that_has_lost_its_lock_never_writes_again() {
+        let lost = |saved: Result<(), StateError>| match saved {
+            Err(StateError::Lost { why }) => why,
+            other => panic!("{other:?}"),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let (mut first, _) = open(path);
+        first.save(&state(1)).unwrap();
+        fs_err::remove_file(path.join("a.lock")).unwrap();
+        let (mut second, found) = open(path);
+        assert_eq!(found, Some(state(1)));
+        let why = format!(
+            "the lock file {} was deleted or replaced",
+            path.join("a.lock").display()
+        );
+        assert_eq!(lost(first.save(&state(2))), why);
+        assert_eq!(lost(first.remove()), why);
+        second.save(&state(2)).unwrap();
+        assert_eq!(load(path), Some(state(2)));
+        // Also when the other run is over and its lock is free.
+        drop(second);
+        assert_eq!(lost(first.save(&state(3))), why);
+        assert_eq!(load(path), Some(state(2)));
+        assert_eq!(names(path), ["a.json", "a.lock"]);
+    }
+
+    #[test]
+    fn a_file_that_something_else_changed_is_not_replaced() {
+        let changes: [(&str, fn(&Path)); 5] = [
+            ("expected serial 1, got 9", |file| {
+                fs_err::write(file, serde_json::to_vec(&state(9)).unwrap()).unwrap();
+            }),
+            ("expected serial 1, got no file", |file| {
+                fs_err::remove_file(file).unwrap();
+            }),
+            ("does not parse any more", |file| {
+                fs_err::write(file, "{").unwrap()
+            }),
+            ("is a folder", |file| {
+                fs_err::remove_file(file).unwrap();
+                fs_err::create_dir(file).unwrap();
+            }),
+            ("is a symbolic link", |file| {
+                fs_err::rename(file, file.with_extension("moved")).unwrap();
+                symlink("a.moved", file).unwrap();
+            }),
+        ];
+        for (expected, change) in changes {
+            let folder = tempfile::tempdir().unwrap();
+            let (mut writer, _) = open(folder.path());
+            writer.save(&state(1)).unwrap();
+            change(&folder.path().join("a.json"));
+            let before = names(folder.path());
+            let saved = writer.save(&state(2));
+            assert!(
+                matches!(&saved, Err(StateError::Lost { why }) if why.contains(expected)),
+                "{expected}: {saved:?}"
+            );
+            assert_eq!(names(folder.path()), before, "{expected}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, _) = open(folder.path());
+        // It came after this run had found none.
+        fs_err::write(
+            folder.path().join("a.json"),
+            serde_json::to_vec(&state(4)).unwrap(),
+        )
+        .unwrap();
+        let saved = writer.save(&state(1));
+        assert!(
+            matches!(&saved, Err(StateError::Lost { why }) if why.ends_with("expected serial no file, got 4")),
+            "{saved:?}"
+        );
+        assert_eq!(load(folder.path()), Some(state(4)));
     }
 }

@@ -2,11 +2,15 @@
 //!
 //! Must not delete the lock file: a file that is locked while another run replaces it would be two locks.
 
-use std::fs::TryLockError;
+use std::fs::{Permissions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use fs_err::os::unix::fs::OpenOptionsExt;
 use serde::{Deserialize, Serialize};
+
+use crate::files::{self, Links};
 
 /// Who holds a lock. What the next run is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +36,12 @@ pub enum LockError {
         /// Who; `None` if the holder has not written it yet.
         holder: Option<Holder>,
     },
+    /// Whoever opens the path gets another file than the one that is locked.
+    #[error("the lock file {} was deleted or replaced", .path.display())]
+    Replaced {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// The file system said no.
     #[error("cannot lock the state")]
     Io(#[from] std::io::Error),
@@ -54,19 +64,26 @@ fn held(path: &Path, holder: Option<&Holder>) -> String {
 /// The stack's lock, held until dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: fs_err::File,
+    path: PathBuf,
+    file: fs_err::File,
 }
 
 impl Lock {
     /// Takes the lock of `stack` in `folder`, at once or not at all.
     pub fn take(folder: &Path, stack: &str, holder: &Holder) -> Result<Self, LockError> {
         let path = folder.join(format!("{stack}.lock"));
-        let mut file = fs_err::OpenOptions::new()
+        let mut options = fs_err::OpenOptions::new();
+        options
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(&path)?;
+            .mode(0o600);
+        let mut file = files::open_with(&mut options, &path, Links::Refused)?;
+        // Who may only read the file could still hold a lock on it.
+        if file.metadata()?.mode() & 0o777 != 0o600 {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
         match file.file().try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -79,9 +96,84 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        file.write_all(&serde_json::to_vec(holder).expect("a holder is plain JSON"))?;
-        Ok(Self { _file: file })
+        let mut lock = Self { path, file };
+        lock.check()?;
+        lock.file.set_len(0)?;
+        lock.file.rewind()?;
+        lock.file
+            .write_all(&serde_json::to_vec(holder).expect("a holder is plain JSON"))?;
+        Ok(lock)
+    }
+
+    /// Makes sure that no other run can have taken the lock since.
+    ///
+    /// # Errors
+    /// The path does not lead to the locked file any more.
+    pub fn check(&self) -> Result<(), LockError> {
+        let ours = self.file.metadata()?;
+        let there = fs_err::symlink_metadata(&self.path);
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+            return Ok(());
+        }
+        Err(LockError::Replaced {
+            path: self.path.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(folder: &Path) -> Result<Lock, LockError> {
+        let holder = Holder {
+            command: "up".to_owned(),
+            host: "here".to_owned(),
+            process: 1,
+            since: "2026-11-23T00:00:00Z".to_owned(),
+        };
+        Lock::take(folder, "a", &holder)
+    }
+
+    #[test]
+    fn nobody_else_can_open_the_lock_and_an_older_one_is_closed_to_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock");
+        let mode = || fs_err::metadata(&path).unwrap().mode() & 0o777;
+        drop(take(folder.path()).unwrap());
+        assert_eq!(mode(), 0o600);
+        fs_err::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        drop(take(folder.path()).unwrap());
+        assert_eq!(mode(), 0o600);
+    }
+
+    #[test]
+    fn a_lock_that_was_deleted_or_replaced_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock");
+        let lock = take(folder.path()).unwrap();
+        lock.check().unwrap();
+        fs_err::rename(&path, folder.path().join("elsewhere")).unwrap();
+        let replaced = |lock: &Lock| matches!(lock.check(), Err(LockError::Replaced { .. }));
+        assert!(replaced(&lock), "deleted");
+        // The next run's, which does not know of the first.
+        let next = take(folder.path()).unwrap();
+        assert!(replaced(&lock), "replaced");
+        next.check().unwrap();
+        std::os::unix::fs::symlink("elsewhere", folder.path().join("link")).unwrap();
+        fs_err::rename(folder.path().join("link"), &path).unwrap();
+        assert!(
+            replaced(&lock),
+            "a link to the locked file is not the locked file"
+        );
+    }
+
+    #[test]
+    fn a_link_is_not_locked_and_its_target_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::write(folder.path().join("target"), "kept").unwrap();
+        std::os::unix::fs::symlink("target", folder.path().join("a.lock")).unwrap();
+        assert!(matches!(take(folder.path()), Err(LockError::Io(_))));
+        assert_eq!(fs_err::read(folder.path().join("target")).unwrap(), b"kept");
     }
 }

@@ -6,6 +6,6 @@ pub mod file;
 pub mod lock;
 pub mod records;
 
-pub use file::{StateError, StateFile};
+pub use file::{StateError, StateFile, StateWriter};
 pub use lock::{Holder, Lock, LockError};
 pub use records::{FORMAT, Phase, Record, State};

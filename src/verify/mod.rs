@@ -15,7 +15,7 @@ use reqwest::{Client as Http, Method};
 use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::api;
 use crate::error::Failure;
@@ -32,6 +32,9 @@ const KEYS_LIMIT: usize = 64 * 1024;
 
 /// The longest pause between two attempts, in seconds.
 const LONGEST_PAUSE: u64 = 5;
+
+/// How long an answer may take that is asked for right before the deadline.
+const LAST_ANSWER: Duration = Duration::from_secs(10);
 
 /// The live stage, and what it should be.
 #[derive(Clone, Debug)]
@@ -116,9 +119,12 @@ pub struct Probe {
     pub came: String,
     /// Whether that is what should have come.
     pub ok: bool,
+    /// What mostly makes API Gateway answer so by itself; `None` where it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likely: Option<&'static str>,
 }
 
-/// How long a wrong answer may be one that is not right yet.
+/// How long wrong answers may be ones that are not right yet, for all probes together.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// For a refusal of another kind than expected, a failure or no answer.
@@ -140,7 +146,8 @@ enum Answer {
 /// Knocks at every route of `stage`: without a token, with the token of every client that has no scope of it and, with
 /// `call`, at those of verb GET with the token of every client that has one; and once where there is no route.
 ///
-/// What needs no token is asked while the `tokens` are fetched. `tell` gets one line for each kind of wrong answer that is
+/// What needs no token is asked while the `tokens` are fetched. The deadlines of `patience` hold from the beginning for
+/// what needs no token, and for all others from when there are tokens, however many probes there are. `tell` gets one line for each kind of wrong answer that is
 /// waited on.
 pub async fn verify(
     http: &Http,
@@ -157,20 +164,29 @@ pub async fn verify(
         }
     };
     let run = async |knocks: Vec<(usize, Knock<'_>)>, tokens: &Tokens| {
-        let knocking = (knocks.iter())
-            .map(async |(place, knock)| (*place, knock.run(http, stage, tokens, patience, &waits).await));
+        let start = Instant::now();
+        let knocking = (knocks.iter()).map(async |(place, knock)| {
+            (
+                *place,
+                knock.run(http, stage, tokens, patience, start, &waits).await,
+            )
+        });
         let knocking = futures_util::stream::iter(knocking).buffer_unordered(AT_ONCE);
         knocking.collect::<Vec<_>>().await
     };
     let (with_token, without): (Vec<_>, Vec<_>) =
         (knocks(stage, call).into_iter().enumerate()).partition(|(_, knock)| knock.client.is_some());
     let none = Tokens::new();
-    let (tokens, keys, mut knocked) = tokio::join!(
-        tokens,
+    let (keys, mut knocked, (tokens, others)) = tokio::join!(
         keys(http, stage, patience.refused, tell),
-        run(without, &none)
+        run(without, &none),
+        async {
+            let tokens = tokens.await;
+            let knocked = run(with_token, &tokens).await;
+            (tokens, knocked)
+        }
     );
-    knocked.extend(run(with_token, &tokens).await);
+    knocked.extend(others);
     knocked.sort_by_key(|(place, _)| *place);
     let mut probes = check_tokens(stage, &tokens, &keys);
     probes.extend(knocked.into_iter().map(|(_, probe)| probe));
@@ -196,6 +212,7 @@ fn check_tokens(stage: &Stage, tokens: &Tokens, keys: &Result<JwkSet, String>) -
             client: Some(name.clone()),
             expected: "a valid token".to_owned(),
             ok: checked.is_ok(),
+            likely: None,
             came: checked.err().unwrap_or_else(|| "a valid token".to_owned()),
         })
     };
@@ -293,17 +310,20 @@ impl Knock<'_> {
         stage: &Stage,
         tokens: &Tokens,
         patience: Patience,
+        start: Instant,
         waits: &dyn Fn(&str),
     ) -> Probe {
         let token = self.client.map(|client| tokens.get(client));
         let last = match token {
             Some(None | Some(Err(_))) => Answer::Wrong("not asked: there is no token".to_owned()),
             None => {
-                self.until_right(patience, waits, async || self.attempt(http, stage, None).await)
-                    .await
+                self.until_right(patience, start, waits, async || {
+                    self.attempt(http, stage, None).await
+                })
+                .await
             }
             Some(Some(Ok(token))) => {
-                self.until_right(patience, waits, async || {
+                self.until_right(patience, start, waits, async || {
                     self.attempt(http, stage, Some(token)).await
                 })
                 .await
@@ -316,6 +336,7 @@ impl Knock<'_> {
             route: Some(self.route.clone()),
             client: self.client.map(str::to_owned),
             expected: self.expected().to_owned(),
+            likely: if ok { None } else { likely(&came) },
             came,
             ok,
         }
@@ -326,22 +347,29 @@ impl Knock<'_> {
             Check::Token => "a valid token",
             Check::NoRoute => "403 Missing Authentication Token",
             Check::NoToken | Check::ForeignToken => "401 Unauthorized",
-            Check::RightToken => "neither 401 nor 403",
+            Check::RightToken => "an answer of the function, not 401 or 403",
             Check::OpenMethod => "no such method",
         }
     }
 
-    /// Asks again until the answer is right or has been wrong for too long.
+    /// Asks again until the answer is right or is wrong too long after `start`; once where that has passed already, and
+    /// not at all where no answer could come in time.
     async fn until_right(
         &self,
         patience: Patience,
+        start: Instant,
         waits: &dyn Fn(&str),
         mut attempt: impl AsyncFnMut() -> Answer,
     ) -> Answer {
-        let start = Instant::now();
+        let end = start + patience.refused.max(patience.admitted) + LAST_ANSWER;
         let mut pause = 1;
         loop {
-            let answer = attempt().await;
+            if Instant::now() >= end {
+                return Answer::Wrong("not asked: the other probes took all the time".to_owned());
+            }
+            let Ok(answer) = timeout_at(end, attempt()).await else {
+                return Answer::Wrong("no answer in time".to_owned());
+            };
             let (came, patience) = match &answer {
                 Answer::Right(_) => return answer,
                 Answer::Admitted(came) => (came, patience.admitted),
@@ -386,7 +414,12 @@ impl Knock<'_> {
             None => status.to_string(),
         };
         let right = match self.check {
-            Check::RightToken => ![401, 403].contains(&status),
+            // A function that is gone, broken or throttled was not reached, or has not answered.
+            Check::RightToken => match status {
+                401 | 403 => false,
+                429 | 500..=504 => message.is_none(),
+                _ => true,
+            },
             // An answer to HEAD has no body.
             _ if self.verb == "HEAD" => self.expected().starts_with(&format!("{status} ")),
             _ => came == self.expected(),
@@ -400,6 +433,21 @@ impl Knock<'_> {
             (false, _) => Answer::Admitted(came),
         }
     }
+}
+
+/// What mostly makes the gateway answer so by itself. AWS documents the statuses and few of the words.
+fn likely(came: &str) -> Option<&'static str> {
+    let (status, message) = came.split_once(' ')?;
+    Some(match (status, message) {
+        ("403", "Missing Authentication Token") => "the route is not deployed",
+        ("403", _) => "an API key, a resource policy or a firewall that someone added",
+        ("429", _) => "the throttle or the quota of the stage, of a usage plan or of the account",
+        ("500", _) => "the function, or the API's permission to invoke it, is gone",
+        ("502", _) => "the function fails, or does not answer as API Gateway expects",
+        ("503", _) => "API Gateway or Lambda is not available",
+        ("504", _) => "the function takes longer than API Gateway waits",
+        _ => return None,
+    })
 }
 
 /// What the gateway's own answers are: `{"message": "…"}` and nothing else.
@@ -466,6 +514,58 @@ mod tests {
                 right("403 Missing Authentication Token"),
             ),
             (Check::RightToken, "GET", 404, "{}", right("404")),
+            // The function's own words.
+            (Check::RightToken, "GET", 500, "{}", right("500")),
+            (
+                Check::RightToken,
+                "GET",
+                503,
+                r#"{"message":"busy","code":1}"#,
+                right("503"),
+            ),
+            (
+                Check::RightToken,
+                "GET",
+                404,
+                r#"{"message":"none"}"#,
+                right("404 none"),
+            ),
+            // The gateway's.
+            (
+                Check::RightToken,
+                "GET",
+                500,
+                r#"{"message": "Internal server error"}"#,
+                wrong("500 Internal server error"),
+            ),
+            (
+                Check::RightToken,
+                "GET",
+                502,
+                r#"{"message": "Internal server error"}"#,
+                wrong("502 Internal server error"),
+            ),
+            (
+                Check::RightToken,
+                "GET",
+                504,
+                r#"{"message": "Endpoint request timed out"}"#,
+                wrong("504 Endpoint request timed out"),
+            ),
+            (
+                Check::RightToken,
+                "GET",
+                429,
+                r#"{"message":"Too Many Requests"}"#,
+                wrong("429 Too Many Requests"),
+            ),
+            (
+                Check::RightToken,
+                "GET",
+                403,
+                r#"{"message":"Forbidden"}"#,
+                wrong("403 Forbidden"),
+            ),
             (
                 Check::RightToken,
                 "GET",
@@ -535,6 +635,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_gateways_own_errors_have_a_likely_cause() {
+        for (came, cause) in [
+            ("500 Internal server error", Some("permission to invoke it")),
+            ("502 Internal server error", Some("the function fails")),
+            (
+                "504 Endpoint request timed out",
+                Some("longer than API Gateway waits"),
+            ),
+            ("429 Limit Exceeded", Some("throttle")),
+            ("403 Forbidden", Some("an API key")),
+            ("403 Missing Authentication Token", Some("not deployed")),
+            ("401 Unauthorized", None),
+            ("500", None),
+            ("200", None),
+        ] {
+            let found = likely(came);
+            assert_eq!(found.is_some(), cause.is_some(), "{came}");
+            assert!(
+                found.unwrap_or_default().contains(cause.unwrap_or_default()),
+                "{came}"
+            );
+        }
+    }
+
     /// The attempts until the last answer, and the seconds that they took.
     async fn asked(answers: &[Answer]) -> (Answer, usize, u64) {
         let start = Instant::now();
@@ -548,7 +673,7 @@ mod tests {
             answers[attempt.min(answers.len() - 1)].clone()
         };
         let last = knock(Check::NoToken, "GET")
-            .until_right(patience, &|_| {}, attempt)
+            .until_right(patience, start, &|_| {}, attempt)
             .await;
         (last, attempts.get(), start.elapsed().as_secs())
     }
@@ -567,6 +692,39 @@ mod tests {
         // 1 + 2 + 3 + 4 + 5 × 10 s, and 1 + 2 + 3 + 4 s: the last attempt is at the deadline.
         assert_eq!(asked(std::slice::from_ref(&wrong)).await, (wrong, 15, 60));
         assert_eq!(asked(std::slice::from_ref(&open)).await, (open, 5, 10));
+    }
+
+    /// 12 routes, 5 clients and the stage gone: 60 probes with a token, in rounds of 32.
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_is_one_for_all_probes() {
+        let patience = Patience {
+            refused: Duration::from_mins(1),
+            admitted: Duration::from_secs(10),
+        };
+        // As `verify` does it; answers that are wrong at once, and ones that never come.
+        for (answers, asked, seconds) in [(true, 60, 60), (false, 32, 70)] {
+            let start = Instant::now();
+            let attempts = Cell::new(0);
+            let knocking = (0..60).map(async |_| {
+                let begun = Cell::new(false);
+                let attempt = async || {
+                    attempts.set(attempts.get() + usize::from(!begun.replace(true)));
+                    if !answers {
+                        std::future::pending::<()>().await;
+                    }
+                    Answer::Wrong("403 Forbidden".to_owned())
+                };
+                knock(Check::RightToken, "GET")
+                    .until_right(patience, start, &|_| {}, attempt)
+                    .await
+            });
+            let knocked: Vec<Answer> = futures_util::stream::iter(knocking)
+                .buffer_unordered(AT_ONCE)
+                .collect()
+                .await;
+            assert!(knocked.iter().all(|answer| matches!(answer, Answer::Wrong(_))));
+            assert_eq!((attempts.get(), start.elapsed().as_secs()), (asked, seconds));
+        }
     }
 
     #[tokio::test]
@@ -592,6 +750,16 @@ mod tests {
             .respond_with(answer(403, "Missing Authentication Token"))
             .mount(&server)
             .await;
+        // Its function is gone.
+        Mock::given(path("/gone"))
+            .and(header_exists("authorization"))
+            .respond_with(answer(500, "Internal server error"))
+            .mount(&server)
+            .await;
+        Mock::given(path("/gone"))
+            .respond_with(answer(401, "Unauthorized"))
+            .mount(&server)
+            .await;
         let scopes = |scopes: &[&str]| scopes.iter().map(|&scope| scope.to_owned()).collect();
         let route = |verb: &str, path: &str, needs: &[&str]| Route {
             verb: verb.to_owned(),
@@ -610,6 +778,7 @@ mod tests {
             routes: vec![
                 route("POST", "/orders", &["o/write"]),
                 route("ANY", "/orders/{id}", &["o/read", "o/write"]),
+                route("GET", "/gone", &["o/read", "p/read"]),
             ],
             clients: [
                 ("reader".to_owned(), client(&["o/read"])),
@@ -647,8 +816,16 @@ mod tests {
                 "ForeignToken POST /orders stranger not asked: there is no token false".to_owned(),
                 "NoToken ANY /orders/{id} - 401 Unauthorized true".to_owned(),
                 "ForeignToken ANY /orders/{id} stranger not asked: there is no token false".to_owned(),
+                "NoToken GET /gone - 401 Unauthorized true".to_owned(),
+                "RightToken GET /gone reader 500 Internal server error false".to_owned(),
+                "RightToken GET /gone stranger not asked: there is no token false".to_owned(),
                 "NoRoute GET /provision-verify - 403 Missing Authentication Token true".to_owned(),
             ]
+        );
+        let likely: Vec<_> = probes.iter().filter_map(|probe| probe.likely).collect();
+        assert_eq!(
+            likely,
+            ["the function, or the API's permission to invoke it, is gone"]
         );
         let printed = format!("{probes:?}{}", serde_json::to_string(&probes).unwrap());
         assert!(!printed.contains("aa.bb.cc"));

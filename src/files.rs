@@ -1,0 +1,174 @@
+//! Opens regular files and nothing else, and makes new names outlast a crash of the machine.
+//!
+//! Must not wait for the other end of a pipe, and must not know what is in a file.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::Path;
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+use fs_err::{File, OpenOptions};
+use rustix::fs::OFlags;
+
+/// Whether a path may be a symbolic link to the file that is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// A user's file, which may be anywhere.
+    Followed,
+    /// This program's own file, which it never makes as a link.
+    Refused,
+}
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] for everything else: a folder, a pipe, a device, a link that is refused.
+pub fn open(path: &Path, links: Links) -> io::Result<File> {
+    open_with(OpenOptions::new().read(true), path, links)
+}
+
+/// Opens a regular file as `options` say, or makes it where they say that.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<File> {
+    let (about, flag) = match links {
+        Links::Followed => (fs_err::metadata(path), OFlags::empty()),
+        Links::Refused => (fs_err::symlink_metadata(path), OFlags::NOFOLLOW),
+    };
+    // Opening a device may do something; what is not there may be made.
+    if let Ok(about) = about {
+        check(&about, path)?;
+    }
+    let flags = flag | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+    // Another one may have come in between.
+    check(&file.metadata()?, path)?;
+    Ok(file)
+}
+
+fn check(about: &Metadata, path: &Path) -> io::Result<()> {
+    let problem = if about.is_symlink() {
+        "is a symbolic link"
+    } else if about.is_dir() {
+        "is a folder"
+    } else if !about.is_file() {
+        "is a pipe, a socket or a device"
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{} {problem}; expected a regular file", path.display()),
+    ))
+}
+
+/// The folder that a path names something in.
+pub fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Makes new, renamed and removed names in `folder` outlast a crash of the machine; `false` if that cannot be asked of
+/// its file system.
+pub fn sync_folder(folder: &Path) -> io::Result<bool> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Ok(()) => Ok(true),
+        // The kernel's EINVAL and ENOTSUP; and a folder that may be written to may not be readable.
+        Err(error) if matches!(error.kind(), InvalidInput | Unsupported | PermissionDenied) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes `folder`, and those above it that are missing, so that they outlast a crash of the machine where the file
+/// system can be asked for that.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    let changing = changed_by_making(folder);
+    fs_err::create_dir_all(folder)?;
+    changing
+        .into_iter()
+        .try_for_each(|parent| sync_folder(parent).map(drop))
+}
+
+/// The folders that get a new name in them if `folder` is made, the lowest first.
+fn changed_by_making(folder: &Path) -> Vec<&Path> {
+    folder
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .map(folder_of)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_opened_and_nothing_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs_err::write(path("file"), "text").unwrap();
+        symlink("file", path("link")).unwrap();
+        symlink("pipe", path("link-to-pipe")).unwrap();
+        assert!(
+            Command::new("mkfifo")
+                .arg(path("pipe"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        let _socket = UnixListener::bind(path("socket")).unwrap();
+        let mut text = String::new();
+        let mut opened = open(&path("link"), Links::Followed).unwrap();
+        opened.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text");
+        for (name, links, problem) in [
+            ("link", Links::Refused, "is a symbolic link"),
+            (".", Links::Followed, "is a folder"),
+            ("pipe", Links::Followed, "is a pipe, a socket or a device"),
+            ("pipe", Links::Refused, "is a pipe, a socket or a device"),
+            ("link-to-pipe", Links::Followed, "is a pipe, a socket or a device"),
+            ("socket", Links::Followed, "is a pipe, a socket or a device"),
+        ] {
+            let error = open(&path(name), links).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}");
+            let path = path(name);
+            assert_eq!(
+                error.to_string(),
+                format!("{} {problem}; expected a regular file", path.display())
+            );
+        }
+        let gone = open(&path("gone"), Links::Refused).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_folder_of_every_new_folder_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = folder.path().join("a/b");
+        assert_eq!(
+            changed_by_making(&new),
+            [folder.path().join("a"), folder.path().to_owned()]
+        );
+        make_folder(&new).unwrap();
+        assert!(new.is_dir());
+        assert_eq!(changed_by_making(&new), [] as [&Path; 0]);
+        assert_eq!(changed_by_making(Path::new("not-there")), [Path::new(".")]);
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_sync_a_folder_is_told_from_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(sync_folder(folder.path()).unwrap());
+        assert!(sync_folder(&folder.path().join("gone")).is_err());
+        // The kernel answers EINVAL.
+        #[cfg(target_os = "linux")]
+        assert!(!sync_folder(Path::new("/proc")).unwrap());
+    }
+}
