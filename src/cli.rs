@@ -107,6 +107,9 @@ pub struct Changes {
     /// Replace the user pool even if its deletion protection is on
     #[arg(long)]
     pub unprotect: bool,
+    /// Deploy even methods of others that anyone can call
+    #[arg(long)]
+    pub allow_foreign: bool,
 }
 
 /// `plan`.

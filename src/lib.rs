@@ -10,8 +10,8 @@
 //! - [`package`] zips code; [`oauth`] gets tokens; [`api`] calls the API; [`verify`] proves who gets in; [`sandbox`] is a
 //!   local AWS.
 //! - [`operator_policy`] is the IAM policy for who runs the commands, from one table of all AWS operations.
-//! - [`files`] opens regular files and syncs folders; [`untrusted`] makes a server's text fit for a terminal; [`error`] is
-//!   the one failure that a command ends with.
+//! - [`files`] opens regular files and syncs folders; [`foreign`] tells what others have put into what is ours.
+//! - [`untrusted`] makes a server's text fit for a terminal; [`error`] is the one failure that a command ends with.
 
 pub mod api;
 pub mod aws;
@@ -21,6 +21,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod files;
+pub mod foreign;
 pub mod graph;
 pub mod oauth;
 pub mod operator_policy;

@@ -81,8 +81,8 @@ enum On {
 }
 
 use On::{
-    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Function, FunctionForApi, LogGroup, NewApi,
-    NewPool, Pool, Role, RoleForLambda,
+    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Function, FunctionForApi, LogGroup, NewApi, NewPool, Pool,
+    Role, RoleForLambda,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -109,8 +109,8 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("iam:UntagRole", Role, UP),
     ("iam:DeleteRole", Role, DOWN),
     // What others gave the role keeps IAM from deleting it.
-    ("iam:ListAttachedRolePolicies", Role, DOWN),
-    ("iam:ListRolePolicies", Role, DOWN),
+    ("iam:ListAttachedRolePolicies", Role, READ_BY_ALL),
+    ("iam:ListRolePolicies", Role, READ_BY_ALL),
     ("iam:GetRolePolicy", Role, READ_BY_ALL),
     ("iam:PutRolePolicy", Role, UP),
     ("iam:DeleteRolePolicy", Role, DOWN),
@@ -147,11 +147,12 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("cognito-idp:DescribeUserPoolDomain", Anything, READ_BY_ALL),
     ("cognito-idp:CreateUserPoolDomain", Pool, UP),
     ("cognito-idp:DeleteUserPoolDomain", Pool, DOWN),
-    ("cognito-idp:DescribeResourceServer", Pool, READ),
+    ("cognito-idp:DescribeResourceServer", Pool, UP),
+    ("cognito-idp:ListResourceServers", Pool, READ),
     ("cognito-idp:CreateResourceServer", Pool, UP),
     ("cognito-idp:UpdateResourceServer", Pool, UP),
     ("cognito-idp:DeleteResourceServer", Pool, UP),
-    ("cognito-idp:ListUserPoolClients", Pool, UP),
+    ("cognito-idp:ListUserPoolClients", Pool, READ_BY_ALL),
     // Answers the client's secret: never on another pool than the stack's.
     (
         "cognito-idp:DescribeUserPoolClient",
@@ -172,12 +173,12 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("apigateway:DeleteRestApi", Api, DOWN),
     ("apigateway:TagResource", ApiTags, UP),
     ("apigateway:UntagResource", ApiTags, UP),
-    ("apigateway:GetAuthorizers", AnyApi, UP),
-    ("apigateway:GetAuthorizer", AnyApi, READ),
+    ("apigateway:GetAuthorizers", AnyApi, READ),
+    ("apigateway:GetAuthorizer", AnyApi, UP),
     ("apigateway:CreateAuthorizer", Api, UP),
     ("apigateway:UpdateAuthorizer", Api, UP),
     ("apigateway:DeleteAuthorizer", Api, UP),
-    ("apigateway:GetResources", AnyApi, READ),
+    ("apigateway:GetResources", AnyApi, READ_BY_ALL),
     ("apigateway:GetResource", AnyApi, UP),
     ("apigateway:CreateResource", Api, UP),
     ("apigateway:DeleteResource", Api, UP),
@@ -192,9 +193,8 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("apigateway:CreateDeployment", Api, UP),
     ("apigateway:UpdateDeployment", Api, UP),
     ("apigateway:DeleteDeployment", Api, UP),
-    ("apigateway:GetStage", AnyApi, READ),
-    // A stage of somebody else's keeps API Gateway from deleting a deployment.
-    ("apigateway:GetStages", AnyApi, UP),
+    ("apigateway:GetStages", AnyApi, READ_BY_ALL),
+    ("apigateway:GetStage", AnyApi, UP),
     ("apigateway:CreateStage", Api, UP),
     ("apigateway:UpdateStage", Api, UP),
     ("apigateway:DeleteStage", Api, UP),

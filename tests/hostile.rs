@@ -259,6 +259,7 @@ fn use_state(state: &State, seen: usize) {
         .map(|record| (record.step.clone(), live(&record.desired)))
         .collect();
     let wish = Wish {
+        occupied: BTreeMap::new(),
         replace: BTreeSet::new(),
         repair: true,
         unprotect: false,

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use support::proxy::{Act, Moment, Proxy, Request};
 use support::{Hand, Place, Run, get};
@@ -714,4 +716,303 @@ fn a_secret_that_may_not_be_read_is_told_with_the_policy_that_lets_read_it() {
     // Once for both clients.
     let hint = "`provision policy` prints all that an operator needs";
     assert_eq!(verify.stderr.matches(hint).count(), 1, "{}", verify.stderr);
+}
+
+/// What `foreign` lists: step, kind, name, and whether it is a finding.
+fn foreign(document: &Value) -> Vec<(String, String, String, bool)> {
+    let field = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
+    (document["foreign"].as_array().unwrap().iter())
+        .map(|one| {
+            let finding = one["finding"].is_string();
+            (
+                field(one, "step"),
+                field(one, "kind"),
+                field(one, "name"),
+                finding,
+            )
+        })
+        .collect()
+}
+
+impl World {
+    fn recorded(&self, step: &str) -> Value {
+        let state = self.state();
+        let steps = state["steps"].as_array().unwrap();
+        steps
+            .iter()
+            .find(|record| record["step"] == step)
+            .unwrap()
+            .clone()
+    }
+
+    /// API Gateway's path of the API.
+    fn api(&self) -> String {
+        format!(
+            "/restapis/{}",
+            self.recorded("rest-api")["output"]["id"].as_str().unwrap()
+        )
+    }
+
+    /// Makes a path of another hand's with a method, and answers the path's id.
+    fn add_method(&self, parent: &Value, part: &str, method: &Value) -> String {
+        let resources = format!("{}/resources", self.api());
+        let parent = parent.as_str().unwrap();
+        let part = json!({ "pathPart": part });
+        let made = self
+            .hand
+            .write("apigateway", "POST", &format!("{resources}/{parent}"), &part);
+        let id = made["id"].as_str().unwrap().to_owned();
+        self.hand.write(
+            "apigateway",
+            "PUT",
+            &format!("{resources}/{id}/methods/GET"),
+            method,
+        );
+        id
+    }
+}
+
+#[test]
+fn what_others_put_into_the_stack_is_listed_and_what_breaks_its_promises_fails() {
+    let world = World::new(CONFIG);
+    world.run(&["up", "--no-verify"]).ok();
+    for command in ["status", "plan", "verify"] {
+        assert_eq!(
+            foreign(&world.run(&[command, "--json"]).ok().json()),
+            [],
+            "{command}"
+        );
+    }
+
+    let api = world.api();
+    let root = world.recorded("rest-api")["output"]["root"].clone();
+    world.add_method(&root, "admin", &json!({"authorizationType": "NONE"}));
+    let guarded = json!({
+        "authorizationType": "COGNITO_USER_POOLS", "authorizationScopes": ["orders/read"],
+        "authorizerId": world.recorded("authorizer")["output"]["id"],
+    });
+    world.add_method(&root, "guarded", &guarded);
+    let pool = world.recorded("user-pool")["output"].clone();
+    let authorizer = json!({
+        "name": "other", "type": "COGNITO_USER_POOLS", "providerARNs": [pool["arn"]],
+        "identitySource": "method.request.header.Authorization",
+    });
+    world
+        .hand
+        .write("apigateway", "POST", &format!("{api}/authorizers"), &authorizer);
+    let deployment = world.recorded("deployment")["output"]["id"].clone();
+    let stage = json!({"stageName": "other", "deploymentId": deployment});
+    world
+        .hand
+        .write("apigateway", "POST", &format!("{api}/stages"), &stage);
+    let client = json!({
+        "UserPoolId": pool["id"], "ClientName": "other", "GenerateSecret": true,
+        "AllowedOAuthFlowsUserPoolClient": true, "AllowedOAuthFlows": ["client_credentials"],
+        "AllowedOAuthScopes": ["orders/write"],
+    });
+    world.hand.cognito("CreateUserPoolClient", &client);
+    let harmless = json!({"UserPoolId": pool["id"], "ClientName": "harmless"});
+    world.hand.cognito("CreateUserPoolClient", &harmless);
+    let user = json!({"UserPoolId": pool["id"], "Username": "ann"});
+    world.hand.cognito("AdminCreateUser", &user);
+    let function = world.recorded("function:orders")["desired"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let policy = format!("/2015-03-31/functions/{function}/policy");
+    let anyone = json!({"StatementId": "all", "Action": "lambda:InvokeFunction", "Principal": "*"});
+    world.hand.write("lambda", "POST", &policy, &anyone);
+    let role = world.recorded("role:orders")["desired"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let attach = "PolicyArn=arn:aws:iam::aws:policy/AdministratorAccess";
+    world
+        .hand
+        .iam(&format!("Action=AttachRolePolicy&RoleName={role}&{attach}"));
+    let document = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22s3%3A%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
+    let put = format!("Action=PutRolePolicy&RoleName={role}&PolicyName=more&PolicyDocument={document}");
+    world.hand.iam(&put);
+
+    let expected = |judged: bool| -> BTreeSet<_> {
+        [
+            ("rest-api", "path", "/admin", false),
+            ("rest-api", "path", "/guarded", false),
+            ("rest-api", "method", "GET /admin", true),
+            ("rest-api", "method", "GET /guarded", false),
+            ("rest-api", "stage", "other", false),
+            ("rest-api", "authorizer", "other", false),
+            ("user-pool", "users", "about 1", false),
+            // Only `verify` reads which scopes it has.
+            ("user-pool", "client", "other", judged),
+            ("user-pool", "client", "harmless", false),
+            ("function:orders", "statement", "all", true),
+            ("role:orders", "inline-policy", "more", true),
+            (
+                "role:orders",
+                "managed-policy",
+                "arn:aws:iam::aws:policy/AdministratorAccess",
+                true,
+            ),
+        ]
+        .map(|(step, kind, name, finding)| (step.to_owned(), kind.to_owned(), name.to_owned(), finding))
+        .into()
+    };
+    let listed = |run: Run| BTreeSet::from_iter(foreign(&run.json()));
+    assert_eq!(listed(world.run(&["status", "--json"]).code(3)), expected(false));
+    assert_eq!(
+        listed(world.run(&["plan", "--json", "--check"]).ok()),
+        expected(false)
+    );
+    let verify = world.run(&["verify", "--json"]).code(1);
+    assert_eq!(verify.json()["ok"], false);
+    for part in [
+        "foreign: method GET /admin in rest-api: it has no authorization",
+        "foreign: client other in user-pool: its tokens are let in: it has the scopes orders/write",
+        "foreign: statement all in function:orders: it lets anyone invoke the function",
+        "0 of 8 probes failed",
+    ] {
+        assert!(verify.stderr.contains(part), "{part} is not in {}", verify.stderr);
+    }
+    assert_eq!(listed(verify), expected(true));
+    let status = world.run(&["status"]).code(3);
+    let line = "foreign: method GET /admin in rest-api: it has no authorization: anyone can call it";
+    assert!(
+        status.stdout.lines().any(|shown| shown == line),
+        "{}",
+        status.stdout
+    );
+
+    // What deploys nothing goes on, and tells.
+    let up = world.run(&["up"]).ok();
+    assert!(
+        up.stderr.contains("foreign   method GET /admin in rest-api"),
+        "{}",
+        up.stderr
+    );
+    let more = CONFIG.replace("\"POST /orders\"", "\"PUT /orders\"");
+    fs_err::write(world.place.path().join("provision.toml"), more).unwrap();
+    world.proxy.take();
+    let plan = world.run(&["plan"]).code(2);
+    assert!(
+        plan.stdout.contains("foreign: method GET /admin"),
+        "{}",
+        plan.stdout
+    );
+    let up = world.run(&["up", "--no-verify"]).code(2);
+    assert!(
+        up.stderr.contains("GET /admin") && up.stderr.contains("--allow-foreign"),
+        "{}",
+        up.stderr
+    );
+    assert!(!up.stderr.contains("GET /guarded"), "{}", up.stderr);
+    assert!(world.proxy.take().iter().all(|request| !request.is_write()));
+    world.run(&["plan", "--allow-foreign"]).ok();
+    world.run(&["up", "--no-verify", "--allow-foreign"]).ok();
+
+    // AWS deletes no role that has others' policies.
+    world
+        .hand
+        .iam(&format!("Action=DetachRolePolicy&RoleName={role}&{attach}"));
+    world.hand.iam(&format!(
+        "Action=DeleteRolePolicy&RoleName={role}&PolicyName=more"
+    ));
+    world.hand.delete("apigateway", &format!("{api}/stages/other"));
+    let down = world.run(&["down", "--yes", "--json"]).ok();
+    assert!(
+        down.stderr.contains("foreign   users: about 1 in user-pool"),
+        "{}",
+        down.stderr
+    );
+    let events = down.events();
+    let told = events.iter().take_while(|event| event["event"] == "foreign");
+    let told: BTreeSet<(&str, &str)> = told
+        .map(|event| (event["kind"].as_str().unwrap(), event["name"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("path", "/admin"),
+            ("path", "/guarded"),
+            ("method", "GET /admin"),
+            ("method", "GET /guarded"),
+            ("users", "about 1"),
+            ("client", "other"),
+            ("client", "harmless"),
+        ]
+        .into()
+    );
+    assert_eq!(events[told.len()]["event"], "started");
+}
+
+#[test]
+fn another_pool_in_our_authorizer_is_told_by_all_three() {
+    let world = World::new(CONFIG);
+    world.run(&["up", "--no-verify"]).ok();
+    let id = world.recorded("authorizer")["output"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let arn = "arn:aws:cognito-idp:eu-west-1:000000000000:userpool/eu-west-1_Theirs000";
+    world.hand.patch(
+        &format!("{}/authorizers/{id}", world.api()),
+        &[("add", "/providerARNs", arn)],
+    );
+    for (command, code) in [("status", 3), ("plan", 0), ("verify", 1)] {
+        let run = world.run(&[command, "--json"]).code(code);
+        let pool = ("rest-api".to_owned(), "pool".to_owned(), arn.to_owned(), true);
+        assert_eq!(foreign(&run.json()), [pool], "{command}");
+    }
+    world.run(&["up", "--no-verify"]).ok();
+    world.run(&["verify"]).ok();
+}
+
+#[test]
+fn a_path_that_others_have_routes_below_stays_when_ours_leave_it() {
+    let config = CONFIG.replace("{id}/{rest+}", "{id}");
+    let world = World::new(&config);
+    world.run(&["up", "--no-verify"]).ok();
+    let theirs = json!({
+        "authorizationType": "COGNITO_USER_POOLS", "authorizationScopes": ["orders/read"],
+        "authorizerId": world.recorded("authorizer")["output"]["id"],
+    });
+    let path = world.recorded("path:/orders/{id}")["output"]["id"].clone();
+    let id = world.add_method(&path, "theirs", &theirs);
+    let renamed = config
+        .replace("/orders\" ", "/things\" ")
+        .replace("/orders/{id}", "/things/{id}");
+    fs_err::write(world.place.path().join("provision.toml"), renamed).unwrap();
+
+    let plan = world.run(&["plan"]).ok();
+    let line = "- leave   path:/orders/{id}  (it stays, as others have put there: path /orders/{id}/theirs, \
+                method GET /orders/{id}/theirs)";
+    assert!(plan.stdout.lines().any(|shown| shown == line), "{}", plan.stdout);
+    let up = world.run(&["up", "--yes"]).ok();
+    assert!(up.stderr.contains("left      path:/orders/{id}"), "{}", up.stderr);
+    let method = format!("{}/resources/{id}/methods/GET", world.api());
+    assert_eq!(world.hand.get("apigateway", &method)["httpMethod"], "GET");
+    let names: Vec<String> = (foreign(&world.run(&["status", "--json"]).ok().json()).into_iter())
+        .map(|(_, kind, name, _)| format!("{kind} {name}"))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "path /orders",
+            "path /orders/{id}",
+            "path /orders/{id}/theirs",
+            "method GET /orders/{id}/theirs"
+        ]
+    );
+
+    // Back again: the paths are taken up as they are.
+    fs_err::write(world.place.path().join("provision.toml"), &config).unwrap();
+    world.run(&["up", "--yes"]).ok();
+    assert_eq!(foreign(&world.run(&["status", "--json"]).ok().json()).len(), 2);
+    let plan = world.run(&["plan", "--replace", "path:/orders/{id}"]).code(2);
+    assert!(
+        plan.stderr.contains("method GET /orders/{id}/theirs"),
+        "{}",
+        plan.stderr
+    );
+    assert_eq!(world.hand.get("apigateway", &method)["httpMethod"], "GET");
 }

@@ -255,7 +255,7 @@ impl Bench {
             None,
             proof.len() as f64,
         );
-        self.row(GROUP, "unchanged `up`", "calls", 16.0, again.len() as f64);
+        self.row(GROUP, "unchanged `up`", "calls", 18.0, again.len() as f64);
         self.row(
             GROUP,
             "unchanged `up`: that are no reads",
@@ -270,7 +270,7 @@ impl Bench {
             0.0,
             repeated(&again),
         );
-        self.row(GROUP, "`status`", "calls", 16.0, status.len() as f64);
+        self.row(GROUP, "`status`", "calls", 18.0, status.len() as f64);
         self.row(GROUP, "`status`: made before", "calls", 0.0, repeated(&status));
         self.row(GROUP, "`down`: deletes", "calls", 7.0, deletes as f64);
         self.row(GROUP, "`down`: all", "calls", None, down.len() as f64);

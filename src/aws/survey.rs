@@ -1,32 +1,52 @@
-//! What many resources are read from with one call: the paths and methods of a REST API.
+//! What many resources are read from with one call, such as the paths and methods of a REST API; and what else is in
+//! what is ours.
 //!
 //! Must not outlive one survey: what is written later is not in it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use aws_sdk_apigateway::types::Resource as Path;
+use aws_sdk_apigateway::operation::get_authorizer::GetAuthorizerOutput;
+use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
+use aws_sdk_apigateway::types::{Authorizer, Resource as Path, Stage};
+use aws_sdk_cognitoidentityprovider::operation::describe_user_pool::DescribeUserPoolOutput;
+use aws_sdk_cognitoidentityprovider::types::{ResourceServerType, UserPoolType};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::clients::Aws;
 use super::pages::Pages;
 use super::wait::unless_gone;
+use crate::foreign::{Item, Kind, is_open, method_finding};
 use crate::resource::{CallError, Cx, Result};
 
 /// By id; none where the API is gone.
 type Paths = HashMap<String, Path>;
-/// Made by the first who asks; all others wait for it.
-type Shared = Rc<OnceCell<Result<Paths, CallError>>>;
 
-/// The APIs that were read so far, by id.
+/// Each made by the first who asks for it; all others wait for it.
+struct Shared<T>(RefCell<HashMap<String, Cell<T>>>);
+type Cell<T> = Rc<OnceCell<Result<Rc<T>, CallError>>>;
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+/// What was read so far, by the id or name of what it is in.
 #[derive(Default)]
 pub struct Survey {
-    apis: RefCell<HashMap<String, Shared>>,
+    paths: Shared<Paths>,
+    authorizers: Shared<Vec<Authorizer>>,
+    stages: Shared<Vec<Stage>>,
+    pools: Shared<Option<DescribeUserPoolOutput>>,
+    servers: Shared<Vec<ResourceServerType>>,
+    policies: Shared<Option<String>>,
 }
 
 impl Aws {
-    /// The same clients for one survey: each API is read once for all of its paths and methods.
+    /// The same clients for one survey: what many are read from is read once.
     #[must_use]
     pub fn for_a_survey(&self) -> Self {
         Self {
@@ -42,56 +62,593 @@ impl Aws {
             paces: self.paces.clone(),
             new_secrets: self.new_secrets.clone(),
             survey: Some(Survey::default()),
-            slow: self.slow.clone(),
         }
     }
 }
 
 impl Cx<Aws> {
+    /// Reads it; in a survey only where nobody did before.
+    async fn shared<T>(
+        &self,
+        of: fn(&Survey) -> &Shared<T>,
+        key: &str,
+        read: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<Rc<T>, CallError> {
+        let Some(survey) = &self.cloud().survey else {
+            return read.await.map(Rc::new);
+        };
+        let cell = of(survey)
+            .0
+            .borrow_mut()
+            .entry(key.to_owned())
+            .or_default()
+            .clone();
+        cell.get_or_init(|| async { read.await.map(Rc::new) })
+            .await
+            .clone()
+    }
+
     /// A path of a REST API with its methods and integrations, from the one read that the survey makes; `None` outside of
     /// a survey.
     pub async fn surveyed_path(&self, api: &str, path: &str) -> Option<Result<Option<Path>, CallError>> {
-        let survey = self.cloud().survey.as_ref()?;
-        let shared = survey
-            .apis
-            .borrow_mut()
-            .entry(api.to_owned())
-            .or_default()
-            .clone();
-        let paths = shared.get_or_init(|| self.paths(api)).await;
-        Some(match paths {
-            Ok(paths) => Ok(paths.get(path).cloned()),
-            Err(error) => Err(error.clone()),
-        })
+        self.cloud().survey.as_ref()?;
+        Some(self.paths(api).await.map(|paths| paths.get(path).cloned()))
     }
 
-    async fn paths(&self, api: &str) -> Result<Paths, CallError> {
-        let mut paths = Paths::new();
-        let mut pages = Pages::of("apigateway:GetResources");
-        loop {
-            let list = || {
-                self.cloud()
-                    .apigateway
-                    .get_resources()
-                    .rest_api_id(api)
-                    .embed("methods")
-                    // The most that one page holds.
-                    .limit(500)
-                    .set_position(pages.token())
-                    .send()
-            };
-            let Some(page) = unless_gone(self.call("apigateway:GetResources", list).await)? else {
-                return Ok(paths);
-            };
-            let items = page.items.unwrap_or_default();
-            paths.extend(
-                items
-                    .into_iter()
-                    .filter_map(|path| Some((path.id.clone()?, path))),
-            );
-            if !pages.turn(page.position)? {
-                return Ok(paths);
+    /// An authorizer of a REST API, from the one read that the survey makes; `None` outside of a survey.
+    pub async fn surveyed_authorizer(
+        &self,
+        api: &str,
+        id: &str,
+    ) -> Option<Result<Option<GetAuthorizerOutput>, CallError>> {
+        self.cloud().survey.as_ref()?;
+        let read = self.authorizers(api).await;
+        Some(read.map(|all| {
+            let one = all.iter().find(|authorizer| authorizer.id() == Some(id))?.clone();
+            let got = GetAuthorizerOutput::builder()
+                .set_id(one.id)
+                .set_name(one.name)
+                .set_type(one.r#type)
+                .set_provider_arns(one.provider_arns)
+                .set_auth_type(one.auth_type)
+                .set_authorizer_uri(one.authorizer_uri)
+                .set_authorizer_credentials(one.authorizer_credentials)
+                .set_identity_source(one.identity_source)
+                .set_identity_validation_expression(one.identity_validation_expression)
+                .set_authorizer_result_ttl_in_seconds(one.authorizer_result_ttl_in_seconds);
+            Some(got.build())
+        }))
+    }
+
+    /// A stage of a REST API, from the one read that the survey makes; `None` outside of a survey.
+    pub async fn surveyed_stage(
+        &self,
+        api: &str,
+        name: &str,
+    ) -> Option<Result<Option<GetStageOutput>, CallError>> {
+        self.cloud().survey.as_ref()?;
+        let read = self.stages(api).await;
+        Some(read.map(|all| {
+            let one = all.iter().find(|stage| stage.stage_name() == Some(name))?.clone();
+            let got = GetStageOutput::builder()
+                .set_stage_name(one.stage_name)
+                .set_deployment_id(one.deployment_id)
+                .set_canary_settings(one.canary_settings)
+                .set_method_settings(one.method_settings)
+                .set_variables(one.variables)
+                .set_tags(one.tags);
+            Some(got.build())
+        }))
+    }
+
+    /// A resource server of a user pool, from the one read that the survey makes; `None` outside of a survey.
+    pub async fn surveyed_server(
+        &self,
+        pool: &str,
+        identifier: &str,
+    ) -> Option<Result<Option<ResourceServerType>, CallError>> {
+        self.cloud().survey.as_ref()?;
+        let read = self.servers(pool).await;
+        Some(read.map(|all| (all.iter().find(|server| server.identifier() == Some(identifier))).cloned()))
+    }
+
+    /// A user pool; in a survey it is read once.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn user_pool(&self, id: &str) -> Result<Rc<Option<DescribeUserPoolOutput>>, CallError> {
+        self.shared(|survey| &survey.pools, id, read_pool(self, id)).await
+    }
+
+    /// A function's policy; `None` where it has none. In a survey it is read once.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn function_policy(&self, name: &str) -> Result<Rc<Option<String>>, CallError> {
+        self.shared(|survey| &survey.policies, name, read_policy(self, name))
+            .await
+    }
+
+    async fn paths(&self, api: &str) -> Result<Rc<Paths>, CallError> {
+        self.shared(|survey| &survey.paths, api, read_paths(self, api))
+            .await
+    }
+
+    async fn authorizers(&self, api: &str) -> Result<Rc<Vec<Authorizer>>, CallError> {
+        self.shared(|survey| &survey.authorizers, api, read_authorizers(self, api))
+            .await
+    }
+
+    async fn stages(&self, api: &str) -> Result<Rc<Vec<Stage>>, CallError> {
+        self.shared(|survey| &survey.stages, api, read_stages(self, api))
+            .await
+    }
+
+    async fn servers(&self, pool: &str) -> Result<Rc<Vec<ResourceServerType>>, CallError> {
+        self.shared(|survey| &survey.servers, pool, read_servers(self, pool))
+            .await
+    }
+
+    /// The paths and methods of a REST API; its root is the API's own. `authorizers` are ours.
+    ///
+    /// # Errors
+    /// The call failed; so for all that follow.
+    pub async fn methods_in(
+        &self,
+        api: &str,
+        authorizers: &BTreeSet<String>,
+    ) -> Result<Vec<Item>, CallError> {
+        let paths = self.paths(api).await?;
+        let mut items = Vec::new();
+        for path in paths.values() {
+            let (id, name) = (path.id().unwrap_or_default(), path.path().unwrap_or_default());
+            let above = lineage(&paths, path);
+            if path.parent_id().is_some() {
+                items.push(Item {
+                    alias: place(path),
+                    paths: above.clone(),
+                    ..Item::new(Kind::Path, id, name)
+                });
+            }
+            for (verb, method) in path.resource_methods().into_iter().flatten() {
+                let finding =
+                    method_finding(method.authorization_type(), method.authorizer_id(), authorizers);
+                items.push(Item {
+                    paths: above.clone(),
+                    finding,
+                    ..Item::new(Kind::Method, &format!("{id}/{verb}"), &format!("{verb} {name}"))
+                });
             }
         }
+        items.sort_by(|a, b| (a.kind, &a.name, &a.id).cmp(&(b.kind, &b.name, &b.id)));
+        Ok(items)
+    }
+
+    /// The stages of a REST API.
+    pub async fn stages_in(&self, api: &str) -> Result<Vec<Item>, CallError> {
+        let all = self.stages(api).await?;
+        let names = all.iter().filter_map(Stage::stage_name);
+        Ok(names.map(|name| Item::new(Kind::Stage, name, name)).collect())
+    }
+
+    /// The authorizers of a REST API, and the pools whose tokens `ours` of them take.
+    pub async fn authorizers_in(&self, api: &str, ours: &BTreeSet<String>) -> Result<Vec<Item>, CallError> {
+        let mut items = Vec::new();
+        for one in self.authorizers(api).await?.iter() {
+            let (id, name) = (one.id().unwrap_or_default(), one.name().unwrap_or_default());
+            items.push(Item {
+                alias: name.to_owned(),
+                ..Item::new(Kind::Authorizer, id, name)
+            });
+            if ours.contains(id) {
+                let pools = one.provider_arns().iter();
+                let finding = "the stack's authorizer takes its tokens";
+                items.extend(pools.map(|arn| Item::new(Kind::Pool, arn, arn).breaking(finding)));
+            }
+        }
+        Ok(items)
+    }
+
+    /// The users of a user pool, if there are any.
+    pub async fn users_in(&self, pool: &str) -> Result<Vec<Item>, CallError> {
+        let live = self.user_pool(pool).await?;
+        let pool_type = live.as_ref().as_ref().and_then(DescribeUserPoolOutput::user_pool);
+        let number = pool_type.map_or(0, UserPoolType::estimated_number_of_users);
+        let users = (number > 0).then(|| Item::new(Kind::Users, pool, &format!("about {number}")));
+        Ok(users.into_iter().collect())
+    }
+
+    /// The clients of a user pool.
+    pub async fn clients_in(&self, pool: &str) -> Result<Vec<Item>, CallError> {
+        let cx = self;
+        let mut items = Vec::new();
+        let mut pages = Pages::of("cognito-idp:ListUserPoolClients");
+        loop {
+            let list = || {
+                cx.cloud()
+                    .cognito
+                    .list_user_pool_clients()
+                    .user_pool_id(pool)
+                    .max_results(60)
+                    .set_next_token(pages.token())
+                    .send()
+            };
+            let Some(page) = unless_gone(cx.call("cognito-idp:ListUserPoolClients", list).await)? else {
+                return Ok(items);
+            };
+            for client in page.user_pool_clients() {
+                let name = client.client_name().unwrap_or_default();
+                items.push(Item {
+                    alias: name.to_owned(),
+                    ..Item::new(Kind::Client, client.client_id().unwrap_or_default(), name)
+                });
+            }
+            if !pages.turn(page.next_token)? {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// The resource servers of a user pool.
+    pub async fn servers_in(&self, pool: &str) -> Result<Vec<Item>, CallError> {
+        let all = self.servers(pool).await?;
+        let names = all.iter().filter_map(ResourceServerType::identifier);
+        Ok(names
+            .map(|name| Item::new(Kind::ResourceServer, name, name))
+            .collect())
+    }
+
+    /// The statements of a function's policy. One that cannot be read as a policy has none: whoever owns the statement that
+    /// is looked for there says so.
+    pub async fn statements_in(&self, function: &str) -> Result<Vec<Item>, CallError> {
+        let policy = self.function_policy(function).await?;
+        let policy = policy.as_ref().as_deref().unwrap_or_default();
+        let policy: Value = serde_json::from_str(policy).unwrap_or_default();
+        let statements = policy["Statement"].as_array().into_iter().flatten();
+        let items = statements.map(|statement| {
+            let sid = statement["Sid"].as_str().unwrap_or_default();
+            let item = Item::new(Kind::Statement, sid, sid);
+            if is_open(statement) {
+                item.breaking("it lets anyone invoke the function")
+            } else {
+                item
+            }
+        });
+        Ok(items.collect())
+    }
+
+    /// The policies of a role, both its own and those attached to it.
+    pub async fn policies_in(&self, role: &str) -> Result<Vec<Item>, CallError> {
+        let (own, attached) = tokio::try_join!(read_own(self, role), read_attached(self, role))?;
+        let own = own
+            .into_iter()
+            .map(|name| Item::new(Kind::InlinePolicy, &name, &name));
+        let attached = attached
+            .into_iter()
+            .map(|arn| Item::new(Kind::ManagedPolicy, &arn, &arn));
+        let finding = "the function can do more than write to its log group";
+        Ok(own.chain(attached).map(|item| item.breaking(finding)).collect())
+    }
+}
+
+async fn read_own(cx: &Cx<Aws>, role: &str) -> Result<Vec<String>, CallError> {
+    let iam = &cx.cloud().iam;
+    let mut names = Vec::new();
+    let mut pages = Pages::of("iam:ListRolePolicies");
+    loop {
+        let list = || {
+            iam.list_role_policies()
+                .role_name(role)
+                .set_marker(pages.token())
+                .send()
+        };
+        let Some(page) = unless_gone(cx.call("iam:ListRolePolicies", list).await)? else {
+            return Ok(names);
+        };
+        names.extend(page.policy_names);
+        if !pages.turn(page.marker)? {
+            return Ok(names);
+        }
+    }
+}
+
+async fn read_attached(cx: &Cx<Aws>, role: &str) -> Result<Vec<String>, CallError> {
+    let iam = &cx.cloud().iam;
+    let mut arns = Vec::new();
+    let mut pages = Pages::of("iam:ListAttachedRolePolicies");
+    loop {
+        let list = || {
+            iam.list_attached_role_policies()
+                .role_name(role)
+                .set_marker(pages.token())
+                .send()
+        };
+        let Some(page) = unless_gone(cx.call("iam:ListAttachedRolePolicies", list).await)? else {
+            return Ok(arns);
+        };
+        let policies = page.attached_policies.into_iter().flatten();
+        arns.extend(policies.filter_map(|policy| policy.policy_arn));
+        if !pages.turn(page.marker)? {
+            return Ok(arns);
+        }
+    }
+}
+
+/// The ids of a path and of all above it, and the place of each.
+fn lineage(paths: &Paths, path: &Path) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut next = Some(path);
+    while let Some(path) = next {
+        let id = path.id().unwrap_or_default();
+        // A server that answers a circle must not keep this running.
+        if all.iter().any(|known| known == id) {
+            break;
+        }
+        all.push(id.to_owned());
+        all.extend(path.parent_id().map(|_| place(path)));
+        next = path.parent_id().and_then(|parent| paths.get(parent));
+    }
+    all
+}
+
+/// What tells a path from others before it has an id.
+fn place(path: &Path) -> String {
+    format!(
+        "{}/{}",
+        path.parent_id().unwrap_or_default(),
+        path.path_part().unwrap_or_default()
+    )
+}
+
+async fn read_paths(cx: &Cx<Aws>, api: &str) -> Result<Paths, CallError> {
+    let mut paths = Paths::new();
+    let mut pages = Pages::of("apigateway:GetResources");
+    loop {
+        let list = || {
+            cx.cloud()
+                .apigateway
+                .get_resources()
+                .rest_api_id(api)
+                .embed("methods")
+                // The most that one page holds.
+                .limit(500)
+                .set_position(pages.token())
+                .send()
+        };
+        let Some(page) = unless_gone(cx.call("apigateway:GetResources", list).await)? else {
+            return Ok(paths);
+        };
+        let items = page.items.unwrap_or_default();
+        paths.extend(
+            items
+                .into_iter()
+                .filter_map(|path| Some((path.id.clone()?, path))),
+        );
+        if !pages.turn(page.position)? {
+            return Ok(paths);
+        }
+    }
+}
+
+async fn read_authorizers(cx: &Cx<Aws>, api: &str) -> Result<Vec<Authorizer>, CallError> {
+    // An API has at most 10 authorizers, a page 500.
+    let list = || {
+        cx.cloud()
+            .apigateway
+            .get_authorizers()
+            .rest_api_id(api)
+            .limit(500)
+            .send()
+    };
+    let page = unless_gone(cx.call("apigateway:GetAuthorizers", list).await)?;
+    Ok(page.and_then(|page| page.items).unwrap_or_default())
+}
+
+async fn read_stages(cx: &Cx<Aws>, api: &str) -> Result<Vec<Stage>, CallError> {
+    let list = || cx.cloud().apigateway.get_stages().rest_api_id(api).send();
+    let page = unless_gone(cx.call("apigateway:GetStages", list).await)?;
+    Ok(page.and_then(|page| page.item).unwrap_or_default())
+}
+
+async fn read_pool(cx: &Cx<Aws>, id: &str) -> Result<Option<DescribeUserPoolOutput>, CallError> {
+    let describe = || cx.cloud().cognito.describe_user_pool().user_pool_id(id).send();
+    unless_gone(cx.call("cognito-idp:DescribeUserPool", describe).await)
+}
+
+async fn read_servers(cx: &Cx<Aws>, pool: &str) -> Result<Vec<ResourceServerType>, CallError> {
+    let mut servers = Vec::new();
+    let mut pages = Pages::of("cognito-idp:ListResourceServers");
+    loop {
+        let list = || {
+            cx.cloud()
+                .cognito
+                .list_resource_servers()
+                .user_pool_id(pool)
+                // The most that one page holds.
+                .max_results(50)
+                .set_next_token(pages.token())
+                .send()
+        };
+        let Some(page) = unless_gone(cx.call("cognito-idp:ListResourceServers", list).await)? else {
+            return Ok(servers);
+        };
+        servers.extend(page.resource_servers);
+        if !pages.turn(page.next_token)? {
+            return Ok(servers);
+        }
+    }
+}
+
+async fn read_policy(cx: &Cx<Aws>, function: &str) -> Result<Option<String>, CallError> {
+    let get = || cx.cloud().lambda.get_policy().function_name(function).send();
+    let answer = unless_gone(cx.call("lambda:GetPolicy", get).await)?;
+    Ok(answer.and_then(|answer| answer.policy))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_apigateway::Client as Apigateway;
+    use aws_sdk_cognitoidentityprovider::Client as Cognito;
+    use aws_sdk_iam::Client as Iam;
+    use serde_json::json;
+
+    use super::*;
+    use crate::aws::test_support::{World, apigateway, cognito, iam, iam_ok, iam_refused, ok, on, refused};
+
+    fn survey(world: &World) -> Cx<Aws> {
+        Cx::new(Rc::new(world.cloud().for_a_survey()), Rc::new(|_| ()))
+    }
+
+    fn ids(items: &[Item]) -> Vec<(Kind, &str)> {
+        items.iter().map(|item| (item.kind, item.id.as_str())).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn methods_are_listed_with_all_paths_above_them_and_those_that_we_do_not_guard_are_findings() {
+        let ours = json!({"authorizationType": "COGNITO_USER_POOLS", "authorizerId": "z1"});
+        let page = json!({"item": [
+            {"id": "r0", "path": "/", "resourceMethods": {"GET": {"authorizationType": "NONE"}}},
+            {"id": "r1", "parentId": "r0", "pathPart": "user", "path": "/user", "resourceMethods": {"GET": ours}},
+            {"id": "r2", "parentId": "r1", "pathPart": "x", "path": "/user/x", "resourceMethods": {"PUT": {}}},
+        ]});
+        let world = apigateway([on!(Apigateway::get_resources, ok(page.clone()))]);
+        let items = survey(&world)
+            .methods_in("a1", &["z1".to_owned()].into())
+            .await
+            .unwrap();
+        assert_eq!(
+            ids(&items),
+            [
+                (Kind::Path, "r1"),
+                (Kind::Path, "r2"),
+                (Kind::Method, "r0/GET"),
+                (Kind::Method, "r1/GET"),
+                (Kind::Method, "r2/PUT"),
+            ]
+        );
+        let found: Vec<bool> = items.iter().map(|item| item.finding.is_some()).collect();
+        assert_eq!(found, [false, false, true, false, true]);
+        assert_eq!(items[4].name, "PUT /user/x");
+        assert_eq!(items[4].paths, ["r2", "r1/x", "r1", "r0/user", "r0"]);
+        assert_eq!(items[1].alias, "r1/x");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn paths_that_are_answered_in_a_circle_end() {
+        let page = json!({"item": [
+            {"id": "r1", "parentId": "r2", "pathPart": "a"}, {"id": "r2", "parentId": "r1", "pathPart": "b"},
+        ]});
+        let world = apigateway([on!(Apigateway::get_resources, ok(page.clone()))]);
+        let items = survey(&world).methods_in("a1", &BTreeSet::new()).await.unwrap();
+        assert_eq!(items.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn authorizers_and_stages_are_read_once_for_what_is_ours_and_for_what_is_not() {
+        let authorizers = json!({"item": [
+            {"id": "z1", "name": "users", "type": "COGNITO_USER_POOLS", "providerARNs": ["arn:ours", "arn:other"]},
+            {"id": "z2", "name": "other", "type": "TOKEN"},
+        ]});
+        let stages = json!({"item": [{"stageName": "dev", "deploymentId": "d1"}, {"stageName": "other"}]});
+        let world = apigateway([
+            on!(
+                Apigateway::get_authorizers,
+                |i| { assert_eq!(i.rest_api_id(), Some("a1")) },
+                ok(authorizers.clone())
+            ),
+            on!(
+                Apigateway::get_stages,
+                |i| { assert_eq!(i.rest_api_id(), Some("a1")) },
+                ok(stages.clone())
+            ),
+        ]);
+        let cx = survey(&world);
+        let one = cx
+            .surveyed_authorizer("a1", "z1")
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert_eq!((one.name(), one.provider_arns().len()), (Some("users"), 2));
+        assert!(
+            cx.surveyed_authorizer("a1", "z9")
+                .await
+                .unwrap()
+                .unwrap()
+                .is_none()
+        );
+        let items = cx.authorizers_in("a1", &["z1".to_owned()].into()).await.unwrap();
+        let expected = [
+            (Kind::Authorizer, "z1"),
+            (Kind::Pool, "arn:ours"),
+            (Kind::Pool, "arn:other"),
+            (Kind::Authorizer, "z2"),
+        ];
+        assert_eq!(ids(&items), expected);
+        let one = cx.surveyed_stage("a1", "dev").await.unwrap().unwrap().unwrap();
+        assert_eq!(one.deployment_id(), Some("d1"));
+        assert_eq!(
+            ids(&cx.stages_in("a1").await.unwrap()),
+            [(Kind::Stage, "dev"), (Kind::Stage, "other")]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_are_read_to_the_last_page_and_users_are_counted_from_the_read_of_the_pool() {
+        let pool = json!({"UserPool": {"Id": "p1", "EstimatedNumberOfUsers": 3}});
+        let gone = || refused(400, "ResourceNotFoundException", "User pool p9 does not exist.");
+        let world = cognito([
+            on!(
+                Cognito::list_user_pool_clients,
+                |i| { assert_eq!((i.user_pool_id(), i.next_token()), (Some("p1"), None)) },
+                ok(json!({"UserPoolClients": [], "NextToken": "n"}))
+            ),
+            on!(
+                Cognito::list_user_pool_clients,
+                |i| { assert_eq!(i.next_token(), Some("n")) },
+                ok(json!({"UserPoolClients": [{"ClientId": "c1", "ClientName": "app"}]}))
+            ),
+            on!(Cognito::describe_user_pool, ok(pool.clone())),
+            on!(Cognito::list_user_pool_clients, gone()),
+            on!(Cognito::list_resource_servers, gone()),
+        ]);
+        let cx = survey(&world);
+        let clients = cx.clients_in("p1").await.unwrap();
+        assert_eq!(ids(&clients), [(Kind::Client, "c1")]);
+        assert_eq!(clients[0].alias, "app");
+        assert!(cx.user_pool("p1").await.unwrap().is_some());
+        assert_eq!(cx.users_in("p1").await.unwrap()[0].name, "about 3");
+        assert_eq!(cx.clients_in("p9").await.unwrap(), []);
+        assert_eq!(cx.servers_in("p9").await.unwrap(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn policies_of_a_role_are_its_own_and_those_attached_to_it() {
+        let own = "<PolicyNames><member>logs</member></PolicyNames><IsTruncated>false</IsTruncated>";
+        let more = "<PolicyNames></PolicyNames><IsTruncated>true</IsTruncated><Marker>m</Marker>";
+        let attached = "<AttachedPolicies><member><PolicyName>Admin</PolicyName><PolicyArn>arn:admin</PolicyArn></member>\
+                        </AttachedPolicies><IsTruncated>false</IsTruncated>";
+        let gone = || iam_refused(404, "NoSuchEntity", "The role with name r9 cannot be found.");
+        let world = iam([
+            on!(Iam::list_role_policies, iam_ok("ListRolePolicies", more)),
+            on!(
+                Iam::list_role_policies,
+                |i| { assert_eq!((i.role_name(), i.marker()), (Some("r1"), Some("m"))) },
+                iam_ok("ListRolePolicies", own)
+            ),
+            on!(
+                Iam::list_attached_role_policies,
+                |i| { assert_eq!((i.role_name(), i.marker()), (Some("r1"), None)) },
+                iam_ok("ListAttachedRolePolicies", attached)
+            ),
+            on!(Iam::list_role_policies, gone()),
+            on!(Iam::list_attached_role_policies, gone()),
+        ]);
+        let cx = survey(&world);
+        // One after another, as the mock knows one order only.
+        assert_eq!(read_own(&cx, "r1").await.unwrap(), ["logs"]);
+        assert_eq!(read_attached(&cx, "r1").await.unwrap(), ["arn:admin"]);
+        assert_eq!(read_own(&cx, "r9").await.unwrap(), [""; 0]);
+        assert_eq!(read_attached(&cx, "r9").await.unwrap(), [""; 0]);
     }
 }

@@ -3,12 +3,14 @@
 //! Must not need the configuration: the state file says what there is.
 
 use super::engine_run;
+use super::foreign::{self, Extent};
 use super::plan::{self, UNPROTECT};
 use super::session::{self, Session};
 use super::talk::Talk;
 use crate::cli::{Down, Global};
 use crate::engine::{self, RunResult};
 use crate::error::Failure;
+use crate::foreign::Foreign;
 use crate::report::Event;
 use crate::report::event::Ended;
 use crate::resource::is_stranger;
@@ -23,7 +25,12 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         nothing(talk, &stack);
         return Ok(());
     };
-    confirm(&state, args, talk)?;
+    if !args.yes && !Talk::can_ask() {
+        return Err(
+            Failure::usage("there is no terminal to ask on: nothing was deleted")
+                .hinted("pass --yes to delete without a question"),
+        );
+    }
     let session = Session::open(global, Some(&state.region), talk).await?;
     let lock = session::lock(global, &stack, "down", talk)?;
     let (mut writer, Some(mut state)) = session::open_state(file, lock)? else {
@@ -31,9 +38,20 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         return Ok(());
     };
     session.check(&state)?;
-    if !args.unprotect {
-        refuse_protected(&session, &state).await?;
-    }
+    let aws = session.aws_for_a_survey();
+    let (protected, foreign) = tokio::try_join!(
+        async {
+            if args.unprotect {
+                return Ok(Vec::new());
+            }
+            engine::down::protected(&aws, resources::revive, &state).await
+        },
+        foreign::look(&aws, &state, Extent::GoesAlong)
+    )
+    .map_err(|error| session::hinted(error.into()))?;
+    refuse_protected(&protected)?;
+    foreign::tell(&foreign, talk);
+    confirm(&state, &foreign, args, talk)?;
     let result = engine_run::run(&session, &mut state, &mut writer, talk, async |engine| {
         engine::down::down(engine, args.unprotect).await
     })
@@ -72,10 +90,7 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
 }
 
 /// Before anything is deleted: a stack without its clients and its API would be all that is left.
-async fn refuse_protected(session: &Session, state: &State) -> Result<(), Failure> {
-    let protected = engine::down::protected(&session.aws, resources::revive, state)
-        .await
-        .map_err(|error| session::hinted(error.into()))?;
+fn refuse_protected(protected: &[(String, String)]) -> Result<(), Failure> {
     if protected.is_empty() {
         return Ok(());
     }
@@ -100,14 +115,15 @@ fn nothing(talk: &Talk, stack: &str) {
     }
 }
 
-fn confirm(state: &State, args: &Down, talk: &Talk) -> Result<(), Failure> {
+fn confirm(state: &State, foreign: &[Foreign], args: &Down, talk: &Talk) -> Result<(), Failure> {
     if args.yes {
         return Ok(());
     }
     let question = format!(
-        "Delete stack {} with {} steps in account {}, region {}{}?",
+        "Delete stack {} with {} steps{} in account {}, region {}{}?",
         state.stack,
         state.steps.len(),
+        foreign::and_with_them(foreign.len()),
         state.account,
         state.region,
         state
@@ -118,10 +134,6 @@ fn confirm(state: &State, args: &Down, talk: &Talk) -> Result<(), Failure> {
     );
     match talk.ask(&question) {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::usage("not confirmed: nothing was deleted")),
-        None => Err(
-            Failure::usage("there is no terminal to ask on: nothing was deleted")
-                .hinted("pass --yes to delete without a question"),
-        ),
+        Some(false) | None => Err(Failure::usage("not confirmed: nothing was deleted")),
     }
 }

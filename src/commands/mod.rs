@@ -5,6 +5,7 @@
 mod call;
 mod down;
 mod engine_run;
+mod foreign;
 mod hand_out;
 mod logs;
 mod outputs;

@@ -2,12 +2,13 @@
 //!
 //! Must not change anything, neither in AWS nor on disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::foreign::{self, Extent};
 use super::recorded;
 use super::session::{self, Session, hinted};
 use super::talk::Talk;
@@ -16,6 +17,7 @@ use crate::cli::{Changes, Global, Plan as Args};
 use crate::engine::plan::{self, Change, Field, Plan, Planned, Wish};
 use crate::engine::status::survey;
 use crate::error::{Failure, Kind};
+use crate::foreign::Foreign;
 use crate::graph::Stack;
 use crate::resource::Resource as _;
 use crate::resources::Path;
@@ -46,6 +48,7 @@ struct Document<'a> {
     region: &'a str,
     #[serde(flatten)]
     plan: &'a Plan,
+    foreign: &'a [Foreign],
 }
 
 /// Runs it.
@@ -69,17 +72,22 @@ pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failur
         &packages,
     );
     warn(&stack, talk);
-    let wish = wish(&args.changes, &stack)?;
-    let lives = survey(&session.aws_for_a_survey(), resources::revive, &state)
-        .await
-        .map_err(|error| hinted(error.into()))?;
+    let mut wish = wish(&args.changes, &stack)?;
+    let aws = session.aws_for_a_survey();
+    let (lives, foreign) = tokio::try_join!(
+        survey(&aws, resources::revive, &state),
+        foreign::look(&aws, &state, Extent::All)
+    )
+    .map_err(|error| hinted(error.into()))?;
+    wish.occupied = foreign::occupied(&state, &foreign);
     let plan = plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(session::unusable)?;
     if talk.is_json() {
-        talk.data(&document(&state, &plan)?);
+        talk.data(&document(&state, &plan, &foreign)?);
     } else {
-        talk.data(text(&plan, true).trim_end());
+        talk.data(&(text(&plan, true).trim_end().to_owned() + &foreign::text(&foreign)));
     }
     refuse(&plan)?;
+    foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
     if args.check && !plan.is_empty() {
         return Err(Failure::silent(Kind::Differs));
     }
@@ -101,6 +109,7 @@ pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Wish, Failure> {
         replace: changes.replace.iter().cloned().collect(),
         repair: !changes.no_repair,
         unprotect: changes.unprotect,
+        occupied: BTreeMap::new(),
     })
 }
 
@@ -138,6 +147,11 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
         .map(|planned| format!("{}: {}", planned.step, planned.why.as_deref().unwrap_or_default()))
         .collect();
     let mut failure = Failure::usage(reasons.join("\n"));
+    // A path loses nothing of ours: it is refused only for what others have put there.
+    let occupied = |planned: &&Planned| planned.action == Change::Refused && planned.kind == Path::KIND;
+    if refused.iter().any(occupied) {
+        failure = failure.hinted("delete by hand what others have put there, then run the same command");
+    }
     if refused.iter().any(theirs) {
         failure = failure
             .hinted(NOT_OURS)
@@ -147,7 +161,8 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
         failure = failure.hinted(hint);
     }
     let loses = |planned: &&&Planned| {
-        planned.action == Change::Refused && planned.protection.is_none() && planned.hint.is_none()
+        let loses = planned.action == Change::Refused && planned.kind != Path::KIND;
+        loses && planned.protection.is_none() && planned.hint.is_none()
     };
     if let Some(first) = refused.iter().find(loses) {
         failure = failure
@@ -160,13 +175,14 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
     Err(failure)
 }
 
-fn document(state: &State, plan: &Plan) -> serde_json::Result<String> {
+fn document(state: &State, plan: &Plan, foreign: &[Foreign]) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&Document {
         format: FORMAT,
         stack: &state.stack,
         account: &state.account,
         region: &state.region,
         plan,
+        foreign,
     })
 }
 
@@ -182,6 +198,7 @@ pub fn text(plan: &Plan, all: bool) -> String {
         (Change::Update, "to update"),
         (Change::Replace, "to replace"),
         (Change::Delete, "to delete"),
+        (Change::Leave, "to leave"),
         (Change::Refused, "refused"),
         (Change::NotOurs, "not ours"),
     ]
@@ -212,6 +229,7 @@ fn step(text: &mut String, planned: &Planned, all: bool) -> fmt::Result {
         Change::Update => "~ update ",
         Change::Replace => "± replace",
         Change::Delete => "- delete ",
+        Change::Leave => "- leave  ",
         Change::Refused => "! refused",
         Change::NotOurs => "! not ours",
     };

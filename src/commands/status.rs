@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::foreign::{self, Extent};
 use super::outputs::{Outputs, outputs};
 use super::recorded;
 use super::session::{self, Session, hinted};
@@ -13,6 +14,7 @@ use super::talk::Talk;
 use crate::cli::Global;
 use crate::engine::status::{Drifted, Line, StepState, status};
 use crate::error::{Failure, Kind};
+use crate::foreign::Foreign;
 use crate::state::State;
 use crate::untrusted::cell;
 use crate::{resources, stack};
@@ -28,6 +30,7 @@ struct Document<'a> {
     region: &'a str,
     outputs: Option<Outputs>,
     resources: &'a [Line],
+    foreign: &'a [Foreign],
 }
 
 /// Runs it.
@@ -37,9 +40,12 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
     let packages = session::packages(global, &config, talk)?;
     let session = Session::open(global, config.region.as_deref(), talk).await?;
     session.check(&state)?;
-    let mut lines = status(&session.aws_for_a_survey(), resources::revive, &state)
-        .await
-        .map_err(|error| hinted(error.into()))?;
+    let aws = session.aws_for_a_survey();
+    let (mut lines, foreign) = tokio::try_join!(
+        status(&aws, resources::revive, &state),
+        foreign::look(&aws, &state, Extent::All)
+    )
+    .map_err(|error| hinted(error.into()))?;
     // A run that stopped early has not begun these.
     let declared = stack::stack(
         &config,
@@ -63,17 +69,26 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
         });
     }
     if talk.is_json() {
-        talk.data(&document(&state, &lines)?);
+        talk.data(&document(&state, &lines, &foreign)?);
     } else {
-        talk.data(table(&lines).trim_end());
+        talk.data(&(table(&lines).trim_end().to_owned() + &foreign::text(&foreign)));
     }
-    if lines.iter().all(|line| line.state == StepState::Ok) {
-        return Ok(());
+    let mut failure = Failure::silent(Kind::Differs);
+    if lines.iter().any(|line| line.state != StepState::Ok) {
+        failure = failure.hinted("run `provision plan` to see what `provision up` would mend");
     }
-    Err(Failure::silent(Kind::Differs).hinted("run `provision plan` to see what `provision up` would mend"))
+    if foreign.iter().any(|one| one.finding.is_some()) {
+        failure = failure
+            .hinted("what is foreign stays until it is deleted by hand: `up` changes only what is on record");
+    }
+    if failure.hints.is_empty() {
+        Ok(())
+    } else {
+        Err(failure)
+    }
 }
 
-fn document(state: &State, lines: &[Line]) -> serde_json::Result<String> {
+fn document(state: &State, lines: &[Line], foreign: &[Foreign]) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&Document {
         format: FORMAT,
         stack: &state.stack,
@@ -81,6 +96,7 @@ fn document(state: &State, lines: &[Line]) -> serde_json::Result<String> {
         region: &state.region,
         outputs: outputs(state),
         resources: lines,
+        foreign,
     })
 }
 

@@ -190,10 +190,15 @@ impl Talk {
             .then(|| CallLog(Arc::new(|line| stderr(&message(&format!("aws       {line}"))))))
     }
 
+    /// Whether there is a terminal to ask on.
+    pub fn can_ask() -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
     #[expect(clippy::unused_self, reason = "all words go through the voice")]
     /// Asks on the terminal; `None` where there is none.
     pub fn ask(&self, question: &str) -> Option<bool> {
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if !Self::can_ask() {
             return None;
         }
         drop(write!(io::stderr(), "{question} [y/N] "));

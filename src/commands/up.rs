@@ -8,6 +8,7 @@ use std::rc::Rc;
 use anyhow::anyhow;
 
 use super::engine_run;
+use super::foreign::{self, Extent};
 use super::outputs::{Outputs, complete};
 use super::plan;
 use super::preflight;
@@ -20,6 +21,7 @@ use crate::cli::{Global, Up};
 use crate::engine::plan::{Change, Plan};
 use crate::engine::{self, status};
 use crate::error::{Failure, Kind};
+use crate::foreign::Foreign;
 use crate::report::event::Ended;
 use crate::state::State;
 use crate::{resources, stack};
@@ -64,17 +66,23 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         &packages,
     );
     plan::warn(&stack, talk);
-    let wish = plan::wish(&args.changes, &stack)?;
-    let lives = status::survey(&session.aws_for_a_survey(), resources::revive, &state)
-        .await
-        .map_err(|error| session::hinted(error.into()))?;
+    let mut wish = plan::wish(&args.changes, &stack)?;
+    let aws = session.aws_for_a_survey();
+    let (lives, foreign) = tokio::try_join!(
+        status::survey(&aws, resources::revive, &state),
+        foreign::look(&aws, &state, Extent::All)
+    )
+    .map_err(|error| session::hinted(error.into()))?;
+    wish.occupied = foreign::occupied(&state, &foreign);
     let plan =
         engine::plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(session::unusable)?;
     plan::refuse(&plan)?;
+    foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
     if !plan.is_empty() {
         talk.say(plan::text(&plan, false).trim_end());
     }
-    confirm(&plan, &state, args, talk)?;
+    foreign::tell(&foreign, talk);
+    confirm(&plan, &state, &foreign, args, talk)?;
     let result = engine_run::run(&session, &mut state, &mut writer, talk, async |engine| {
         engine::up::up(engine, &stack, lives, &plan, &wish).await
     })
@@ -121,15 +129,18 @@ fn owner() -> Result<String, Failure> {
 }
 
 /// Asks, where there is somebody to ask, before anything is deleted.
-fn confirm(plan: &Plan, state: &State, args: &Up, talk: &Talk) -> Result<(), Failure> {
+fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, talk: &Talk) -> Result<(), Failure> {
     let count = |change| plan.with(change).count();
     let (deleted, replaced) = (count(Change::Delete), count(Change::Replace));
     if args.yes || deleted + replaced == 0 {
         return Ok(());
     }
     let question = format!(
-        "Delete {deleted} and replace {replaced} of the steps of stack {} in account {}, region {}?",
-        state.stack, state.account, state.region
+        "Delete {deleted} and replace {replaced} of the steps of stack {}{} in account {}, region {}?",
+        state.stack,
+        foreign::and_with_them(foreign::goes_along(plan, foreign).len()),
+        state.account,
+        state.region
     );
     match talk.ask(&question) {
         Some(true) | None => Ok(()),

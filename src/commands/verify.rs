@@ -12,6 +12,7 @@ use anyhow::{Context, anyhow};
 use futures_util::StreamExt;
 use serde::Serialize;
 
+use super::foreign::{self, Extent};
 use super::outputs::{Outputs, complete};
 use super::session::{self, Session};
 use super::talk::Talk;
@@ -19,6 +20,7 @@ use super::token::{fetch, stack_outputs};
 use crate::aws::hosts;
 use crate::cli::{self, Global};
 use crate::error::{Failure, Kind};
+use crate::foreign::Foreign;
 use crate::oauth;
 use crate::resource::Resource;
 use crate::resources::{self, Deployment};
@@ -38,6 +40,7 @@ struct Document<'a> {
     stack: &'a str,
     ok: bool,
     probes: &'a [Probe],
+    foreign: &'a [Foreign],
 }
 
 /// Runs it.
@@ -54,24 +57,36 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
     let stage = stage(&state, &outputs)?;
     let session = Session::open(global, Some(&state.region), talk).await?;
     session.check(&state)?;
+    let aws = session.aws_for_a_survey();
+    let mut foreign = foreign::look(&aws, &state, Extent::All)
+        .await
+        .map_err(|error| session::hinted(error.into()))?;
+    foreign::judge_clients(&aws, &state, &mut foreign)
+        .await
+        .map_err(|error| session::hinted(error.into()))?;
     let patience = Patience {
         refused: DEADLINE,
         admitted: OPEN,
     };
     let (mut probes, hints) = prove(&session, &outputs, &stage, args.call, patience, talk).await?;
     probes.extend(open_methods(&session, &state, &stage, talk).await?);
-    let ok = probes.iter().all(|probe| probe.ok);
+    let ok = probes.iter().all(|probe| probe.ok) && foreign.iter().all(|one| one.finding.is_none());
     if talk.is_json() {
         talk.data(&serde_json::to_string_pretty(&Document {
             format: FORMAT,
             stack: &state.stack,
             ok,
             probes: &probes,
+            foreign: &foreign,
         })?);
     } else {
-        talk.data(table(&probes).trim_end());
+        talk.data(&(table(&probes).trim_end().to_owned() + &foreign::text(&foreign)));
     }
-    if ok { Ok(()) } else { Err(failure(&probes, hints)) }
+    if ok {
+        Ok(())
+    } else {
+        Err(failure(&probes, &foreign, hints))
+    }
 }
 
 /// What an `up` that changed something ends with. On a Ctrl-C it stops: nothing is under way that would be lost.
@@ -95,7 +110,7 @@ pub(super) async fn after_up(session: &Session, state: &State, talk: &Rc<Talk>) 
         talk.say(&format!("verified  {} of {0} probes", probes.len()));
         return Ok(());
     }
-    let failure = failure(&probes, hints);
+    let failure = failure(&probes, &[], hints);
     Err(failure.hinted("the stack is complete and on record; run `provision verify` to look again"))
 }
 
@@ -241,10 +256,18 @@ fn asked(probe: &Probe) -> String {
     }
 }
 
-fn failure(probes: &[Probe], hints: BTreeSet<String>) -> Failure {
+fn failure(probes: &[Probe], foreign: &[Foreign], hints: BTreeSet<String>) -> Failure {
     let wrong: Vec<&Probe> = probes.iter().filter(|probe| !probe.ok).collect();
+    let opened: Vec<String> = (foreign.iter())
+        .filter(|one| one.finding.is_some())
+        .map(|one| format!("foreign: {}", one.line()))
+        .collect();
+    let also = match opened.len() {
+        0 => String::new(),
+        number => format!(", and what others have put there breaks its promises: {number} findings"),
+    };
     let message = format!(
-        "the live API is not as it should be: {} of {} probes failed",
+        "the live API is not as it should be: {} of {} probes failed{also}",
         wrong.len(),
         probes.len()
     );
@@ -261,6 +284,7 @@ fn failure(probes: &[Probe], hints: BTreeSet<String>) -> Failure {
             )
         })
         .collect();
+    failure.details.extend(opened);
     let failure = hints.into_iter().fold(failure, Failure::hinted);
     failure.hinted("run `provision plan` to see what others changed, and `provision up` to mend it")
 }

@@ -335,6 +335,31 @@ impl<C: 'static> Engine<'_, C> {
         Ok(children)
     }
 
+    /// Takes the records of these steps off the state, durably, and leaves what they are of as it is.
+    fn leave(&mut self, steps: &HashSet<&str>) -> Result<()> {
+        let is_left = |record: &Record| steps.contains(record.step.as_str());
+        let left: Vec<Record> = self
+            .state
+            .steps
+            .extract_if(.., |record| is_left(record))
+            .collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        self.save()?;
+        for record in left {
+            let id = (record.output.as_ref()).and_then(|output| self.revive(&record).ok()?.id(output).ok());
+            self.tell(Event::StepFinished {
+                step: record.step,
+                outcome: Outcome::Left,
+                with: None,
+                id,
+                millis: 0,
+            });
+        }
+        Ok(())
+    }
+
     /// Takes the record of a step that is gone, and of all that went with it, off the state, durably.
     fn record_gone(&mut self, step: &str, children: &HashMap<String, String>, began: Instant) -> Result<()> {
         let gone_with = |record: &Record| children.get(&record.step).is_some_and(|parent| parent == step);

@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no async. What depends on a call that is not made yet is told as known only after its step.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -25,6 +25,8 @@ pub struct Wish {
     pub repair: bool,
     /// Whether what is protected from deletion is deleted all the same.
     pub unprotect: bool,
+    /// The steps whose deletion would take along what others have put there, and what that is.
+    pub occupied: BTreeMap<String, String>,
 }
 
 /// All that `up` would do.
@@ -75,6 +77,8 @@ pub enum Change {
     Replace,
     /// Deleted.
     Delete,
+    /// Left in AWS with what others have put into it, and taken off the record.
+    Leave,
     /// Nothing.
     Unchanged,
     /// Nothing, and with it nothing of the whole plan: AWS cannot change it in place, and replacing it has a price; or it
@@ -212,6 +216,10 @@ pub fn plan<C: 'static>(
         if !wish.unprotect {
             planned.refuse_protected(&*resource, Some(record), lives.get(&record.step))?;
         }
+        if let Some(what) = wish.occupied.get(&record.step) {
+            planned.action = Change::Leave;
+            planned.why = Some(format!("it stays, as others have put there: {what}"));
+        }
         steps.push(planned);
     }
     Ok(Plan { steps })
@@ -272,6 +280,9 @@ impl Planning<'_> {
             && action != Change::NotOurs
         {
             (action, why) = (Change::Replace, Some(format!("it goes with {parent}")));
+        } else if let (Change::Replace, Some(what)) = (action, self.wish.occupied.get(&step.name)) {
+            let lost = format!("replacing it would delete what others have put there: {what}");
+            (action, why) = (Change::Refused, Some(lost));
         }
         let present = match live {
             Some(Live::Present(live)) => Some(live),
@@ -366,7 +377,8 @@ impl Planning<'_> {
         let output = match (action, recorded) {
             (Change::Update, Some(output)) => resource.output_after_update(&output)?,
             (Change::Unchanged | Change::Refused | Change::NotOurs, output) => output,
-            (Change::Create | Change::Replace | Change::Delete, _) | (Change::Update, None) => None,
+            (Change::Create | Change::Replace | Change::Delete | Change::Leave, _)
+            | (Change::Update, None) => None,
         };
         if action == Change::Replace {
             self.replaced.insert(step.name.clone());
@@ -449,7 +461,7 @@ fn fields(
     after: &[String],
 ) -> Vec<Field> {
     let before = match (decision, action) {
-        (_, Change::Unchanged | Change::Delete | Change::NotOurs) => return Vec::new(),
+        (_, Change::Unchanged | Change::Delete | Change::Leave | Change::NotOurs) => return Vec::new(),
         (Decision::Update { before, .. }, Change::Update) => before.clone(),
         (_, Change::Replace | Change::Refused) => live.cloned().unwrap_or_default(),
         _ => Value::Null,

@@ -555,6 +555,7 @@ impl World {
     fn new() -> Self {
         Self {
             wish: Wish {
+                occupied: BTreeMap::new(),
                 replace: [].into(),
                 repair: true,
                 unprotect: false,
@@ -1417,6 +1418,44 @@ fn a_plan_says_what_is_known_only_later_and_after_which_step() {
             ]
         );
         assert_eq!(planned.steps[2].fields[0].known_after, ["snapshot1"]);
+    });
+}
+
+#[test]
+fn what_others_have_put_something_into_stays_and_goes_off_the_record() {
+    block_on(async {
+        let mut world = World::new();
+        let shape = vec![(0, 1, vec![]), (0, 1, vec![0])];
+        assert!(world.up(&stack(&shape, "1a2b3c4d")).await.is_done());
+        world.wish.occupied = [("plain1".to_owned(), "method GET /theirs".to_owned())].into();
+        let less = stack(&vec![shape[0].clone()], "1a2b3c4d");
+        let plan = world.plan(&less).await;
+        let planned = plan.with(Change::Leave).next().unwrap();
+        assert_eq!(planned.step, "plain1");
+        assert!(planned.why.as_ref().unwrap().contains("method GET /theirs"));
+        let result = world.up(&less).await;
+        assert!(result.is_done() && result.changed == 0, "{result:?}");
+        assert_eq!((world.cloud.names(), world.recorded()), (names(&shape), 1));
+        let left = |event: &Event| matches!(event, Event::StepFinished { step, outcome: Outcome::Left, .. } if step == "plain1");
+        assert!(world.events.borrow().iter().any(left));
+    });
+}
+
+#[test]
+fn what_others_have_put_something_into_is_not_replaced() {
+    block_on(async {
+        let mut world = World::new();
+        let shape = vec![(0, 1, vec![]), (0, 1, vec![0])];
+        let declared = stack(&shape, "1a2b3c4d");
+        assert!(world.up(&declared).await.is_done());
+        world.wish.occupied = [("plain1".to_owned(), "method GET /theirs".to_owned())].into();
+        world.wish.replace = ["plain1".to_owned()].into();
+        let plan = world.plan(&declared).await;
+        let refused: Vec<_> = plan
+            .with(Change::Refused)
+            .map(|planned| planned.step.as_str())
+            .collect();
+        assert_eq!(refused, ["plain1"]);
     });
 }
 

@@ -66,6 +66,9 @@ pub async fn up<C: 'static>(
     if !result.is_done() {
         return Ok(result);
     }
+    // Nothing on record needs them any more.
+    let left = plan.with(Change::Leave).map(|planned| planned.step.as_str());
+    engine.leave(&left.collect())?;
     let places: HashMap<&str, usize> = stack
         .steps()
         .iter()

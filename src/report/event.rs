@@ -5,13 +5,18 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::foreign::Foreign;
+
 /// Something that happened in `up` or `down`.
 ///
-/// The first is always [`Event::Started`] with every step; the last is always [`Event::Ended`], and no event comes after
+/// The first is always [`Event::Started`] with every step, but for an [`Event::Foreign`] of each thing that others have put
+/// into the stack, which come before it; the last is always [`Event::Ended`], and no event comes after
 /// it. Every step that began ends in exactly one `StepFinished` or `StepFailed`, unless the process is killed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// Others have put this into what is ours; a `down` takes it along.
+    Foreign(Foreign),
     /// The run began.
     Started {
         /// `up` or `down`.
@@ -121,6 +126,8 @@ pub enum Outcome {
     Retired,
     /// As it should be; no call was made to change it.
     Unchanged,
+    /// Left in AWS with what others have put into it, and off the record.
+    Left,
     /// Deleted, and seen to be gone.
     Deleted,
     /// Gone with the deletion of another step.

@@ -20,6 +20,7 @@ impl Lines {
     /// The line for this event, if it is worth one. Control characters are escaped: some text is a server's.
     pub fn line(&mut self, event: &Event) -> Option<String> {
         let line = match event {
+            Event::Foreign(one) => return Some(format!("foreign   {}", one.line())),
             Event::Started {
                 command,
                 stack,
@@ -88,6 +89,7 @@ fn finished(step: &str, outcome: Outcome, id: Option<&str>, millis: u64) -> Stri
         Outcome::Updated => "updated",
         Outcome::Retired => "retired",
         Outcome::Unchanged => "unchanged",
+        Outcome::Left => "left",
         Outcome::Deleted => "deleted",
         Outcome::Gone => "gone",
     };

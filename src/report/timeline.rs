@@ -113,7 +113,7 @@ impl Timeline {
             }
             Event::StepFailed { step, .. } => self.close(at, step, true),
             Event::HeldBack { .. } => self.held_back += 1,
-            Event::Stopping { .. } | Event::Ended { .. } => {}
+            Event::Foreign(_) | Event::Stopping { .. } | Event::Ended { .. } => {}
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
 use aws_sdk_apigateway::config::retry::RetryConfig;
+use aws_sdk_apigateway::operation::get_authorizer::GetAuthorizerOutput;
 use aws_sdk_apigateway::types::{AuthorizerType, Op, PatchOperation};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -57,6 +58,12 @@ impl Authorizer {
             id,
             digest: URL_SAFE_NO_PAD.encode(Sha256::digest(out.digest + &digest)),
         }
+    }
+
+    async fn get(&self, cx: &Cx<Aws>, id: &str) -> Result<Option<GetAuthorizerOutput>> {
+        let get =
+            || cx.cloud().apigateway.get_authorizer().rest_api_id(&self.api).authorizer_id(id).send();
+        Ok(unless_gone(cx.call("apigateway:GetAuthorizer", get).await)?)
     }
 
     async fn api_is_gone(&self, cx: &Cx<Aws>) -> Result<bool> {
@@ -141,15 +148,11 @@ impl Resource for Authorizer {
     }
 
     async fn read(&self, cx: &Cx<Aws>, out: &Output) -> Result<Option<Self>> {
-        let get = || {
-            cx.cloud()
-                .apigateway
-                .get_authorizer()
-                .rest_api_id(&self.api)
-                .authorizer_id(&out.id)
-                .send()
+        let live = match cx.surveyed_authorizer(&self.api, &out.id).await {
+            Some(surveyed) => surveyed?,
+            None => self.get(cx, &out.id).await?,
         };
-        let Some(live) = unless_gone(cx.call("apigateway:GetAuthorizer", get).await)? else {
+        let Some(live) = live else {
             return Ok(None);
         };
         Ok(Some(Self {

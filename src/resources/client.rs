@@ -71,6 +71,15 @@ pub async fn secret(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<SecretS
     Ok(SecretString::from(secret))
 }
 
+/// The scopes that a client's tokens may have, whatever grant it gets them with; none of a client that is gone.
+///
+/// # Errors
+/// The call is refused.
+pub async fn scopes(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<BTreeSet<String>> {
+    let client = describe(cx, pool, client_id).await?;
+    Ok(client.map(|client| client.allowed_o_auth_scopes().iter().cloned().collect()).unwrap_or_default())
+}
+
 fn not_there(pool: &str, client_id: &str) -> String {
     format!("client {client_id} is not in user pool {pool} any more")
 }

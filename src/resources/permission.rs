@@ -81,17 +81,11 @@ impl Resource for Permission {
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
-        let get = || {
-            cx.cloud()
-                .lambda
-                .get_policy()
-                .function_name(&self.function)
-                .send()
-        };
-        let Some(answer) = unless_gone(cx.call("lambda:GetPolicy", get).await)? else {
+        let answer = cx.function_policy(&self.function).await?;
+        let Some(policy) = answer.as_ref() else {
             return Ok(None);
         };
-        let policy: Value = serde_json::from_str(answer.policy().unwrap_or_default())
+        let policy: Value = serde_json::from_str(policy)
             .with_context(|| format!("the policy of function {} is not JSON", self.function))?;
         let statements = policy["Statement"].as_array().map_or(&[][..], Vec::as_slice);
         let Some(statement) = statements

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use aws_sdk_cognitoidentityprovider::types::ResourceServerScopeType;
+use aws_sdk_cognitoidentityprovider::types::{ResourceServerScopeType, ResourceServerType};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::wait::unless_gone;
@@ -42,6 +42,23 @@ fn sdk_scopes(scopes: &BTreeMap<String, String>) -> Result<Vec<ResourceServerSco
 }
 
 impl ResourceServer {
+    async fn describe(&self, cx: &Cx<Aws>) -> Result<Option<ResourceServerType>> {
+        let describe = || {
+            cx.cloud()
+                .cognito
+                .describe_resource_server()
+                .user_pool_id(&self.pool)
+                .identifier(&self.identifier)
+                .send()
+        };
+        let answer = unless_gone(cx.call("cognito-idp:DescribeResourceServer", describe).await)?;
+        answer
+            .map(|answer| {
+                answer.resource_server.context("cognito-idp:DescribeResourceServer answered no resource server")
+            })
+            .transpose()
+    }
+
     /// All of `scopes` and no other: Cognito replaces the list as a whole.
     async fn replace(&self, cx: &Cx<Aws>, scopes: &BTreeMap<String, String>) -> Result<()> {
         let scopes = sdk_scopes(scopes)?;
@@ -96,19 +113,13 @@ impl Resource for ResourceServer {
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
-        let describe = || {
-            cx.cloud()
-                .cognito
-                .describe_resource_server()
-                .user_pool_id(&self.pool)
-                .identifier(&self.identifier)
-                .send()
+        let live = match cx.surveyed_server(&self.pool, &self.identifier).await {
+            Some(surveyed) => surveyed?,
+            None => self.describe(cx).await?,
         };
-        let Some(answer) = unless_gone(cx.call("cognito-idp:DescribeResourceServer", describe).await)? else {
+        let Some(server) = live else {
             return Ok(None);
         };
-        let server =
-            answer.resource_server.context("cognito-idp:DescribeResourceServer answered no resource server")?;
         Ok(Some(Self {
             pool: self.pool.clone(),
             identifier: self.identifier.clone(),

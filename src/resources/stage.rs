@@ -2,6 +2,7 @@
 //!
 //! Must not decide when another deployment is due.
 
+use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
 use aws_sdk_apigateway::types::{MethodSetting, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,12 @@ fn replace(path: &str, value: &str) -> PatchOperation {
 pub struct Output {}
 
 impl Stage {
+    async fn get(&self, cx: &Cx<Aws>) -> Result<Option<GetStageOutput>> {
+        let get =
+            || cx.cloud().apigateway.get_stage().rest_api_id(&self.api).stage_name(&self.name).send();
+        Ok(unless_gone(cx.call("apigateway:GetStage", get).await)?)
+    }
+
     async fn patch(&self, cx: &Cx<Aws>, patches: Vec<PatchOperation>) -> Result<()> {
         if patches.is_empty() {
             return Ok(());
@@ -162,15 +169,11 @@ impl Resource for Stage {
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
-        let get = || {
-            cx.cloud()
-                .apigateway
-                .get_stage()
-                .rest_api_id(&self.api)
-                .stage_name(&self.name)
-                .send()
+        let live = match cx.surveyed_stage(&self.api, &self.name).await {
+            Some(surveyed) => surveyed?,
+            None => self.get(cx).await?,
         };
-        let Some(live) = unless_gone(cx.call("apigateway:GetStage", get).await)? else {
+        let Some(live) = live else {
             return Ok(None);
         };
         tags::check(&self.tags, tags::pairs(live.tags()), || {

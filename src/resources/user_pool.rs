@@ -6,6 +6,7 @@ use anyhow::Context;
 use aws_sdk_cognitoidentityprovider::config::Config;
 use aws_sdk_cognitoidentityprovider::config::retry::RetryConfig;
 use aws_sdk_cognitoidentityprovider::config::http::HttpRequest;
+use aws_sdk_cognitoidentityprovider::operation::describe_user_pool::DescribeUserPoolOutput;
 use aws_sdk_cognitoidentityprovider::operation::update_user_pool::builders::UpdateUserPoolFluentBuilder;
 use aws_sdk_cognitoidentityprovider::types::{
     AccountRecoverySettingType, AdminCreateUserConfigType, DeletionProtectionType, EmailConfigurationType,
@@ -51,10 +52,10 @@ pub struct Output {
 
 impl UserPool {
     async fn describe(&self, cx: &Cx<Aws>, id: &str) -> Result<Option<UserPoolType>> {
-        let describe = || cx.cloud().cognito.describe_user_pool().user_pool_id(id).send();
-        let answer = unless_gone(cx.call("cognito-idp:DescribeUserPool", describe).await)?;
-        answer
-            .map(|answer| answer.user_pool.context("cognito-idp:DescribeUserPool answered no pool"))
+        let answer = cx.user_pool(id).await?;
+        let pool = |answer: &DescribeUserPoolOutput| answer.user_pool().cloned();
+        (answer.as_ref().as_ref())
+            .map(|answer| pool(answer).context("cognito-idp:DescribeUserPool answered no pool"))
             .transpose()
     }
 
