@@ -857,7 +857,7 @@ mod tests {
             scopes: &[],
         };
         let began = Instant::now();
-        let told = std::cell::RefCell::new(Vec::new());
+        let told = RefCell::new(Vec::new());
         let error = token_when_ready(&client, &request, Duration::from_mins(1), &|line| {
             told.borrow_mut().push(line.to_owned());
         })

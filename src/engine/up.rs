@@ -234,7 +234,9 @@ impl<C> Unsaved<C> {
             Outcome::Created => "created",
             Outcome::Adopted => "adopted",
             Outcome::Updated => "updated",
-            Outcome::Retired | Outcome::Unchanged | Outcome::Deleted | Outcome::Gone => return None,
+            Outcome::Retired | Outcome::Unchanged | Outcome::Left | Outcome::Deleted | Outcome::Gone => {
+                return None;
+            }
         };
         let id = self.resource.id(&self.output).ok()?;
         Some(format!("{id} was {done}, which is not on record"))

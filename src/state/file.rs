@@ -451,7 +451,8 @@ mod tests {
 
     #[test]
     fn a_file_that_something_else_changed_is_not_replaced() {
-        let changes: [(&str, fn(&Path)); 5] = [
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 5] = [
             ("expected serial 1, got 9", |file| {
                 fs_err::write(file, serde_json::to_vec(&state(9)).unwrap()).unwrap();
             }),
@@ -459,7 +460,7 @@ mod tests {
                 fs_err::remove_file(file).unwrap();
             }),
             ("does not parse any more", |file| {
-                fs_err::write(file, "{").unwrap()
+                fs_err::write(file, "{").unwrap();
             }),
             ("is a folder", |file| {
                 fs_err::remove_file(file).unwrap();
