@@ -187,6 +187,7 @@ async fn open_methods(
             client: None,
             expected: "no such method".to_owned(),
             came: "open to everybody".to_owned(),
+            likely: Some("someone deployed it: run `provision up`, which replaces the deployment"),
             ok: false,
         })
         .collect())
