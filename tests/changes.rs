@@ -348,6 +348,7 @@ fn scopes_and_clients() {
                 "UpdateResourceServer",
                 "UpdateResourceServer",
                 "UpdateUserPoolClient",
+                "UpdateUserPoolClient",
             ],
             seen: |world| {
                 let token = world.token(&["--scope", "orders/view"]);

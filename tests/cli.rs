@@ -460,7 +460,7 @@ fn what_is_a_strangers_is_named_and_left_as_it_is() {
         region: "eu-west-1",
     };
     // Under the names that this owner's stack will want: a role without tags, and the prefix for another pool.
-    hand.iam("Action=CreateRole&RoleName=user-api-1a2b3c4d-user&AssumeRolePolicyDocument=%7B%7D");
+    hand.iam("Action=CreateRole&RoleName=user-api_1a2b3c4d_user&AssumeRolePolicyDocument=%7B%7D");
     let pool = hand.cognito("CreateUserPool", &json!({"PoolName": "user-api"}));
     let pool = pool["UserPool"]["Id"].as_str().unwrap();
     hand.cognito(
@@ -479,7 +479,7 @@ fn what_is_a_strangers_is_named_and_left_as_it_is() {
     assert!(
         errors
             .iter()
-            .any(|error| error.contains("IAM role user-api-1a2b3c4d-user exists")),
+            .any(|error| error.contains("IAM role user-api_1a2b3c4d_user exists")),
         "{errors:?}"
     );
     assert!(

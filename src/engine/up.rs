@@ -754,7 +754,13 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             Ok(Brought::Made {
                 output,
                 adopted: false,
-            }) => (output, Outcome::Created, Phase::Ready),
+            }) => {
+                // A run with another copy of the state may have left one that this one takes the place of.
+                let may_follow = !self.looked_for.contains(&place);
+                let retires = may_follow && resource.retires(&desired).unwrap_or_default();
+                let phase = if retires { Phase::Retiring } else { Phase::Ready };
+                (output, Outcome::Created, phase)
+            }
             Ok(
                 Brought::Made {
                     output,
