@@ -54,6 +54,14 @@ pub fn managed<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str
         .collect()
 }
 
+/// As [`managed`], where AWS takes keys that differ only in case for one key, as IAM does.
+pub fn managed_in_any_case<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str)>) -> Tags {
+    live.into_iter()
+        .filter(|(key, _)| ours.keys().any(|ours| ours.eq_ignore_ascii_case(key)))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
 /// The tags that have to be set to get from `before` to `now`.
 pub fn changed(before: &Tags, now: &Tags) -> Tags {
     let mut changed = now.clone();

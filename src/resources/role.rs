@@ -154,7 +154,7 @@ impl Resource for Role {
         Ok(Some(Self {
             name: self.name.clone(),
             trust: policy::parse(trust)?,
-            tags: tags::managed(&self.tags, pairs(&role)),
+            tags: tags::managed_in_any_case(&self.tags, pairs(&role)),
         }))
     }
 
@@ -167,16 +167,17 @@ impl Resource for Role {
             };
             cx.call("iam:UpdateAssumeRolePolicy", update).await?;
         }
-        let changed = sdk_tags(&tags::changed(&before.tags, &self.tags))?;
-        if !changed.is_empty() {
-            let tag = || iam.tag_role().role_name(&self.name).set_tags(Some(changed.clone())).send();
-            cx.call("iam:TagRole", tag).await?;
-        }
+        // First what goes: IAM takes `team` for `TEAM`, so that later it would take away what was just set.
         let removed = tags::removed(&before.tags, &self.tags);
         if !removed.is_empty() {
             let untag =
                 || iam.untag_role().role_name(&self.name).set_tag_keys(Some(removed.clone())).send();
             cx.call("iam:UntagRole", untag).await?;
+        }
+        let changed = sdk_tags(&tags::changed(&before.tags, &self.tags))?;
+        if !changed.is_empty() {
+            let tag = || iam.tag_role().role_name(&self.name).set_tags(Some(changed.clone())).send();
+            cx.call("iam:TagRole", tag).await?;
         }
         Ok(out)
     }
@@ -538,6 +539,27 @@ mod tests {
         tagged("team", "b").update(&cx, &tagged("team", "a"), out()).await.unwrap();
         desired().update(&cx, &tagged("team", "b"), out()).await.unwrap();
         desired().update(&cx, &desired(), out()).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_changes_only_in_case_is_taken_away_before_it_is_set() {
+        let cx = iam([
+            // As IAM answers a key that was set once more in another case.
+            on!(Sdk::get_role, live("GetRole", ARN, &tagged("team", "a").tags)),
+            on!(Sdk::untag_role, |i| { assert_eq!(i.tag_keys(), ["team"]) }, iam_ok("UntagRole", "")),
+            on!(
+                Sdk::tag_role,
+                |i| {
+                    let tags: Vec<_> = i.tags().iter().map(|tag| (tag.key(), tag.value())).collect();
+                    assert_eq!(tags, [("TEAM", "a")]);
+                },
+                iam_ok("TagRole", "")
+            ),
+        ]);
+        let wanted = tagged("TEAM", "a");
+        let before = wanted.read(&cx, &out()).await.unwrap().unwrap();
+        assert_eq!(before, tagged("team", "a"));
+        wanted.update(&cx, &before, out()).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
