@@ -399,6 +399,7 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("route without a slash", end(&route("GET x"))),
         ("route that ends with a slash", end(&route("GET /x/"))),
         ("route with two slashes", end(&route("GET /x//y"))),
+        ("route with dots", end(&routes(&["GET /./x", "GET /x/.."]))),
         ("route with a bad part", end(&route("GET /x y"))),
         ("route with half a variable", end(&route("GET /x{id}"))),
         ("route with a greedy part first", end(&route("GET /{all+}/x"))),

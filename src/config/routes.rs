@@ -127,6 +127,12 @@ fn path_problem(path: &str) -> Option<String> {
         if part.is_empty() {
             return Some("a path has no two `/` in a row".to_owned());
         }
+        if [".", ".."].contains(&part) {
+            return Some(format!(
+                "the path part {} is taken out of a path before a request is sent, so that nobody could call the route",
+                quoted(part)
+            ));
+        }
         if !is_part(part) {
             return Some(format!(
                 "the path part {} must be letters, digits and `_-.,:`, or as a whole {{name}} or {{name+}}",
