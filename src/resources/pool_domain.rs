@@ -61,6 +61,28 @@ impl PoolDomain {
         Ok(answer.and_then(|answer| answer.domain_description).filter(|domain| domain.status().is_some()))
     }
 
+    async fn is_the_pools(&self, cx: &Cx<Aws>) -> Result<bool> {
+        let domain = self.describe(cx).await?;
+        Ok(domain.is_some_and(|domain| {
+            domain.user_pool_id() == Some(&self.pool) && domain.status() != Some(&DomainStatusType::Deleting)
+        }))
+    }
+
+    /// Another prefix that the pool has and keeps.
+    async fn other_of_the_pool(&self, cx: &Cx<Aws>) -> Result<Option<String>> {
+        let describe = || cx.cloud().cognito.describe_user_pool().user_pool_id(&self.pool).send();
+        let answer = cx.call("cognito-idp:DescribeUserPool", describe).await?;
+        let prefix = answer.user_pool.and_then(|pool| pool.domain).filter(|prefix| *prefix != self.prefix);
+        let Some(prefix) = prefix else {
+            return Ok(None);
+        };
+        let other = Self {
+            pool: self.pool.clone(),
+            prefix,
+        };
+        Ok(other.is_the_pools(cx).await?.then_some(other.prefix))
+    }
+
     async fn wait_until_active(&self, cx: &Cx<Aws>) -> Result<Output> {
         cx.wait_for("the domain to become ACTIVE", ACTIVE_DEADLINE, || async {
             match self.describe(cx).await?.and_then(|domain| domain.status) {
@@ -116,13 +138,20 @@ impl Resource for PoolDomain {
             match once("cognito-idp:CreateUserPoolDomain", create()).await {
                 Ok(_) => Ok(()),
                 // The pool has a domain already. One that is still being deleted makes room; this one may be it, made by a
-                // call whose answer was lost.
+                // call whose answer was lost; any other stays.
                 Err(error) if error.class == Class::NotReady => {
-                    let made = self.describe(cx).await?.is_some_and(|domain| {
-                        domain.user_pool_id() == Some(&self.pool)
-                            && domain.status() != Some(&DomainStatusType::Deleting)
-                    });
-                    if made { Ok(()) } else { Err(error.into()) }
+                    if self.is_the_pools(cx).await? {
+                        return Ok(());
+                    }
+                    if let Some(prefix) = self.other_of_the_pool(cx).await? {
+                        bail!(
+                            "user pool {pool} has the domain {prefix} already, which this stack did not make: keep it with \
+                             `domain_prefix = \"{prefix}\"` in [user_pool], or delete it with `aws cognito-idp \
+                             delete-user-pool-domain --user-pool-id {pool} --domain {prefix}` and run `provision up` again",
+                            pool = self.pool
+                        );
+                    }
+                    Err(error.into())
                 }
                 Err(error) => Err(error.into()),
             }
@@ -152,6 +181,7 @@ impl Resource for PoolDomain {
 #[cfg(test)]
 mod tests {
     use aws_sdk_cognitoidentityprovider::Client as Sdk;
+    use aws_smithy_mocks::Rule;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use serde_json::{Value, json};
 
@@ -307,18 +337,33 @@ mod tests {
         refused(400, "InvalidParameterException", "User pool already has a domain configured.")
     }
 
+    fn described(prefix: &'static str, answer: Value) -> Rule {
+        on!(
+            Sdk::describe_user_pool_domain,
+            |i| { assert_eq!(i.domain(), Some(prefix)) },
+            ok(answer.clone())
+        )
+    }
+
+    fn pool_with(prefix: &'static str) -> Rule {
+        on!(
+            Sdk::describe_user_pool,
+            |i| { assert_eq!(i.user_pool_id(), Some("eu-central-1_ours")) },
+            ok(json!({"UserPool": {"Domain": prefix}}))
+        )
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_domain_that_is_still_being_deleted_is_waited_out() {
         let cx = cognito([
             // Another prefix, then this one, each on its way out.
             on!(Sdk::create_user_pool_domain, another_domain()),
-            on!(
-                Sdk::describe_user_pool_domain,
-                |i| { assert_eq!(i.domain(), Some("user-api-1a2b3c4d")) },
-                ok(json!({"DomainDescription": {}}))
-            ),
+            described("user-api-1a2b3c4d", json!({"DomainDescription": {}})),
+            pool_with("other"),
+            described("other", live("eu-central-1_ours", "DELETING")),
             on!(Sdk::create_user_pool_domain, another_domain()),
-            on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "DELETING"))),
+            described("user-api-1a2b3c4d", live("eu-central-1_ours", "DELETING")),
+            pool_with("user-api-1a2b3c4d"),
             on!(Sdk::create_user_pool_domain, ok(json!({}))),
             on!(Sdk::describe_user_pool_domain, ok(live("eu-central-1_ours", "ACTIVE"))),
         ]);
@@ -328,11 +373,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_domain_that_stays_is_not_waited_out_for_ever() {
+    async fn another_domain_of_the_pool_is_named_at_once_with_what_to_do() {
+        let cx = cognito([
+            on!(Sdk::create_user_pool_domain, another_domain()),
+            described("user-api-1a2b3c4d", json!({"DomainDescription": {}})),
+            pool_with("other"),
+            described("other", live("eu-central-1_ours", "ACTIVE")),
+        ]);
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!((class, cx.waits().len()), (None, 0));
+        for words in [
+            "user pool eu-central-1_ours has the domain other already",
+            "domain_prefix = \"other\"",
+            "delete-user-pool-domain --user-pool-id eu-central-1_ours --domain other",
+        ] {
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_domain_that_stays_and_that_nobody_names_is_not_waited_out_for_ever() {
         let began = tokio::time::Instant::now();
         let cx = cognito((0..27).flat_map(|_| {
             let create = on!(Sdk::create_user_pool_domain, another_domain());
-            [create, on!(Sdk::describe_user_pool_domain, ok(json!({"DomainDescription": {}})))]
+            let pool = on!(Sdk::describe_user_pool, ok(json!({"UserPool": {}})));
+            [create, described("user-api-1a2b3c4d", json!({"DomainDescription": {}})), pool]
         }));
         let (class, text) = failed(desired().create(&cx).await);
         assert_eq!(class, Some(Class::NotReady));
