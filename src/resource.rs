@@ -95,7 +95,8 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     /// What a person would look for in the AWS console: an id or a name.
     fn id(&self, out: &Self::Output) -> String;
 
-    /// Finds what an interrupted run may have made, and finishes it where making takes more than one call. A stranger's
+    /// Finds what an interrupted run may have made, and changes nothing. It need not be as `self` says: it may be half made,
+    /// or somebody else's in something of ours. The caller reads it, and updates it, before it counts as made. A stranger's
     /// resource under our name is a [`Stranger`] error.
     fn find(&self, cx: &Cx<Self::Cloud>) -> impl Future<Output = Result<Option<Self::Output>>>;
 

@@ -216,6 +216,8 @@ pub fn stack(
         name: "cognito".to_owned(),
         pool_arns: [pool.arn].into(),
         identity_source: "method.request.header.Authorization".to_owned(),
+        other_type: None,
+        validation: None,
     });
 
     let mut paths: BTreeMap<String, Handle<Path>> = BTreeMap::new();
@@ -254,6 +256,7 @@ pub fn stack(
                 authorizer: authorizer.id,
                 scopes: scopes.clone(),
                 uri: uri.clone(),
+                api_key_required: false,
             }
         }));
     }

@@ -202,7 +202,7 @@ handler = "index.handler"
 const AFTER: &str = r#"
 [stack]
 name = "orders"
-tags = { team = "sales" }
+tags = { team = "sales", env = "live" }
 [user_pool]
 domain_prefix = "our-orders"
 [resource_servers.orders.scopes]

@@ -5,6 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use support::proxy::{Act, Moment, Proxy};
 use support::{Hand, Place};
 
 /// What is on record of a stack, to find what is to be changed.
@@ -504,4 +505,112 @@ fn a_field_that_aws_does_not_answer_is_told_as_not_compared() {
     assert_eq!(group["not_compared"], json!(["tags"]));
     let table = place.run_at(&endpoint, &["status"]).ok().stdout;
     assert!(table.contains("ok  (not compared: tags)"), "{table}");
+}
+
+const BEFORE: &str = r#"
+[stack]
+name = "orders"
+[resource_servers.orders.scopes]
+read = "Read orders"
+[clients.billing]
+scopes = ["orders/read"]
+[functions.orders]
+source = "lambda"
+runtime = "nodejs22.x"
+handler = "index.handler"
+[api]
+stage = "prod"
+[routes]
+"GET /orders" = { function = "orders", scopes = ["orders/read"] }
+"#;
+const MORE: &str = r#"
+"POST /orders" = { function = "orders", scopes = ["stock/write"] }
+[resource_servers.stock.scopes]
+write = "Write stock"
+"#;
+
+#[test]
+fn what_somebody_else_made_is_brought_to_what_the_file_says_or_refused_by_its_name() {
+    let place = Place::new();
+    let hand = Hand {
+        endpoint: place.emulator(),
+        region: "eu-west-1",
+    };
+    let proxy = Proxy::start(&hand.endpoint);
+    // As AWS answers, where the emulator overwrites.
+    proxy.rule(|request, now| {
+        let operation = request.operation();
+        let is_put = operation.starts_with("PUT ") && operation.ends_with("/methods/POST");
+        let is_taken =
+            is_put || operation.ends_with("/stages") && request.body.windows(4).any(|part| part == b"beta");
+        if now == Moment::Before && request.is_write() && is_taken {
+            let kind = vec![("x-amzn-errortype", "ConflictException")];
+            return Act::Answer(409, kind, r#"{"message":"it exists already"}"#.to_owned());
+        }
+        Act::Pass
+    });
+    fs_err::create_dir(place.path().join("lambda")).unwrap();
+    let code = "export const handler = async () => ({ statusCode: 200 });";
+    fs_err::write(place.path().join("lambda/index.mjs"), code).unwrap();
+    let file = |text: &str| fs_err::write(place.path().join("provision.toml"), text).unwrap();
+    let recorded = || {
+        let state = fs_err::read_to_string(place.path().join("state/orders.json")).unwrap();
+        Recorded(serde_json::from_str(&state).unwrap())
+    };
+    file(BEFORE);
+    place.run_at(&proxy.endpoint, &["up"]).ok();
+
+    let first = recorded();
+    let pool = first.pool();
+    let orders = first.output("path:/orders", "id");
+    let method = format!("{}/resources/{orders}/methods/POST", first.api());
+    let open = json!({"authorizationType": "NONE"});
+    hand.write("apigateway", "PUT", &method, &open);
+    let admin = json!([{"ScopeName": "admin", "ScopeDescription": "All"}]);
+    let server = json!({"Identifier": "stock", "Name": "Stock", "Scopes": admin});
+    hand.cognito("CreateResourceServer", &with(pool.clone(), &server));
+
+    file(&format!("{BEFORE}{MORE}"));
+    let events = place
+        .run_at(&proxy.endpoint, &["up", "--no-verify", "--json"])
+        .ok()
+        .events();
+    let adopted: Vec<&str> = (events.iter())
+        .filter(|event| event["outcome"] == "adopted")
+        .map(|event| event["step"].as_str().unwrap())
+        .collect();
+    assert_eq!(adopted, ["resource-server:stock", "route:POST /orders"]);
+    let requests = proxy.take();
+    let position = |verb: &str, end: &str| {
+        let is_it = |operation: String| operation.starts_with(verb) && operation.ends_with(end);
+        requests.iter().position(|request| is_it(request.operation()))
+    };
+    let guarded = position("PATCH ", "/methods/POST").unwrap();
+    assert!(position("PUT ", "/methods/POST/integration").unwrap() > guarded);
+    place.run_at(&proxy.endpoint, &["status"]).ok();
+    place.run_at(&proxy.endpoint, &["plan", "--check"]).ok();
+    let live = hand.get("apigateway", &method);
+    let guard = (&live["authorizationType"], &live["authorizationScopes"]);
+    assert_eq!(guard, (&json!("COGNITO_USER_POOLS"), &json!(["stock/write"])));
+    let server = json!({"Identifier": "stock"});
+    let server = &hand.cognito("DescribeResourceServer", &with(pool, &server))["ResourceServer"];
+    let write = json!([{"ScopeName": "write", "ScopeDescription": "Write stock"}]);
+    assert_eq!(server["Scopes"], write);
+
+    let deployment = recorded().output("deployment", "id").to_owned();
+    let stages = format!("{}/stages", first.api());
+    let theirs = json!({"stageName": "beta", "deploymentId": deployment, "description": "theirs"});
+    hand.write("apigateway", "POST", &stages, &theirs);
+    file(&BEFORE.replace("prod", "beta"));
+    let refused = place
+        .run_at(&proxy.endpoint, &["up", "--no-verify"])
+        .code(1)
+        .stderr;
+    let words = format!("stage beta of REST API {}", first.output("rest-api", "id"));
+    assert!(refused.contains(&words), "{refused}");
+    let live = hand.get("apigateway", &format!("{stages}/beta"));
+    assert_eq!(live["description"], "theirs");
+    assert_eq!(live["tags"].get("provision:owner"), None);
+    place.run_at(&proxy.endpoint, &["down", "--yes"]).ok();
+    hand.assert_nothing("after down");
 }

@@ -179,6 +179,8 @@ async fn all_of_a_rest_api() {
         name: "old".to_owned(),
         pool_arns: set(&["arn:a", "arn:b"]),
         identity_source: "method.request.header.Old".to_owned(),
+        other_type: None,
+        validation: None,
     };
     let after = Authorizer {
         name: "cognito".to_owned(),
@@ -204,6 +206,7 @@ async fn all_of_a_rest_api() {
         authorizer: "old".to_owned(),
         scopes: set(&["s/a", "s/b"]),
         uri: uri("arn:aws:lambda:us-east-1:000000000000:function:old"),
+        api_key_required: false,
     };
     let after = Route {
         authorizer: authorizer.id,

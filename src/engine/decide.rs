@@ -114,6 +114,25 @@ fn before(record: &Record, live: &Value, wanted: Wanted<'_>) -> Value {
     Value::Object(fields.collect())
 }
 
+/// What is on record while it is being changed to `wanted`: as it was, with every key of `wanted` in the fields that are maps.
+/// A resource reads only the keys that are on record, such as its tags', so that a later run sees those that an interrupted
+/// change may have set.
+pub fn with_keys_of(recorded: &Value, wanted: &Value) -> Value {
+    let (Value::Object(recorded), Value::Object(wanted)) = (recorded, wanted) else {
+        return recorded.clone();
+    };
+    let fields = recorded.iter().map(|(name, value)| {
+        let mut value = value.clone();
+        if let (Value::Object(keys), Some(Value::Object(wanted))) = (&mut value, wanted.get(name)) {
+            for (key, value) in wanted {
+                keys.entry(key).or_insert_with(|| value.clone());
+            }
+        }
+        (name.clone(), value)
+    });
+    Value::Object(fields.collect())
+}
+
 /// Whether the live value could not be read, so that it cannot be compared.
 pub fn is_unseen(recorded: &Value, live: &Value) -> bool {
     live.is_null() && !recorded.is_null()
@@ -319,6 +338,16 @@ mod tests {
                 fields: Vec::new(),
                 not_compared: fields(&["tags"])
             }
+        );
+    }
+
+    #[test]
+    fn while_it_is_changed_the_keys_of_both_are_on_record() {
+        let recorded = json!({"tags": {"a": "1", "b": "1"}, "size": 1, "map": null});
+        let wanted = json!({"tags": {"b": "2", "c": "2"}, "size": 2, "map": {"x": 1}});
+        assert_eq!(
+            with_keys_of(&recorded, &wanted),
+            json!({"tags": {"a": "1", "b": "1", "c": "2"}, "size": 1, "map": null})
         );
     }
 

@@ -142,11 +142,11 @@ impl RunResult {
 /// What a finished call brought.
 enum Brought {
     /// A new resource.
-    Made { output: Value, adopted: bool },
-    /// What the search for an interrupted create found.
-    Found(Option<Value>),
-    /// One of the same name was there before anything was made, in the terms of its desired state.
-    Known { output: Value, live: Value },
+    Made(Value),
+    /// What was there already, made by an interrupted run or by somebody else.
+    Found { output: Value, live: Value },
+    /// What was looked for is not there.
+    Missing,
     /// A resource that was changed, and whether something of what it was before is to be retired.
     Changed { output: Value, retires: bool },
     /// What an update left is taken away.
@@ -422,13 +422,29 @@ async fn look<C>(resource: &dyn Erased<C>, cx: &Cx<C>, ended: Instant) -> Result
     resource.find(cx).await
 }
 
+/// Reads what was found, which need not be as it would have been made: somebody else may have made or changed it.
+async fn meet<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Value) -> Result<Brought> {
+    let mut live = resource.read(cx, &output).await?;
+    if live.is_none() {
+        cx.waiting("a second look at what was found");
+        tokio::time::sleep(SECOND_LOOK).await;
+        live = resource.read(cx, &output).await?;
+    }
+    let live = live.with_context(|| {
+        let id = resource.id(&output).unwrap_or_default();
+        format!("{} {id} was found, but cannot be read", resource.kind())
+    })?;
+    Ok(Brought::Found { output, live })
+}
+
 /// Looks for one that another copy of the state knows of, in whatever condition it is.
 async fn known<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Option<Brought>> {
     let Some(output) = resource.find(cx).await? else {
         return Ok(None);
     };
+    // A list may show one that is gone.
     let live = resource.read(cx, &output).await?;
-    Ok(live.map(|live| Brought::Known { output, live }))
+    Ok(live.map(|live| Brought::Found { output, live }))
 }
 
 /// Creates it, exactly once, whatever happens to the answers.
@@ -436,28 +452,18 @@ async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Brought> {
     let mut attempt = 1;
     loop {
         let error = match resource.create(cx).await {
-            Ok(output) => {
-                return Ok(Brought::Made {
-                    output,
-                    adopted: false,
-                });
-            }
+            Ok(output) => return Ok(Brought::Made(output)),
             Err(error) => error,
         };
         let found = match class(&error) {
             // The answer was lost, not necessarily the request.
-            Some(Class::Ambiguous) => look(resource, cx, Instant::now()).await.map(|found| {
-                found.map(|output| Brought::Made {
-                    output,
-                    adopted: true,
-                })
-            }),
+            Some(Class::Ambiguous) => look(resource, cx, Instant::now()).await,
             // Ours, if an attempt whose answer was lost had made it, or a run with another copy of the state.
-            Some(Class::Taken) => known(resource, cx).await,
+            Some(Class::Taken) => resource.find(cx).await,
             _ => return Err(error),
         };
         match found {
-            Ok(Some(found)) => return Ok(found),
+            Ok(Some(output)) => return meet(resource, cx, output).await,
             Ok(None) if class(&error) == Some(Class::Ambiguous) && attempt < CREATE_ATTEMPTS => attempt += 1,
             Ok(None) => return Err(error),
             Err(found) if is_stranger(&found) => return Err(found.context(error.to_string())),

@@ -147,6 +147,31 @@ impl Cloud {
             .is_some_and(|thing| thing.desired["locked"] == true)
     }
 
+    fn tags(&self, id: u64) -> BTreeMap<String, String> {
+        let things = self.things.borrow();
+        let tags = things.get(&id).map(|thing| thing.desired["tags"].clone());
+        tags.map(|tags| serde_json::from_value(tags).expect("texts"))
+            .unwrap_or_default()
+    }
+
+    /// What somebody else made: nothing of a stack hangs on it yet.
+    fn plant(&self, kind: &'static str, name: &str, size: u32, color: u32) {
+        let desired = serde_json::json!({
+            "name": name, "owner": "1a2b3c4d", "needs": [], "parent": null, "size": size, "color": color,
+            "locked": false, "tags": {},
+        });
+        let thing = Thing {
+            kind,
+            name: name.to_owned(),
+            owner: "1a2b3c4d".to_owned(),
+            needs: Vec::new(),
+            parent: None,
+            desired,
+            made: Instant::now(),
+        };
+        self.things.borrow_mut().insert(1000, thing);
+    }
+
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self
             .things
@@ -185,6 +210,8 @@ struct Fake {
     color: u32,
     /// While it is on, what is `plain` is not deleted.
     locked: bool,
+    /// Of those that are live, only the keys that it has itself are read.
+    tags: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -275,20 +302,18 @@ macro_rules! kind {
             async fn read(&self, cx: &Cx<Cloud>, out: &Out) -> Result<Option<Self>> {
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 let things = cx.cloud().things.borrow();
+                let Some(thing) = things.get(&out.id) else {
+                    return Ok(None);
+                };
                 // What lives in another has no tags.
                 let has_tags = ["plain", "unique"].contains(&$kind);
-                if has_tags
-                    && things
-                        .get(&out.id)
-                        .is_some_and(|thing| thing.owner != self.0.owner)
-                {
+                if has_tags && thing.owner != self.0.owner {
                     let what = format!("fake {}", self.0.name);
                     return Err(Stranger { what }.into());
                 }
-                Ok(things
-                    .get(&out.id)
-                    .map(|thing| serde_json::from_value(thing.desired.clone()))
-                    .transpose()?)
+                let mut live: Self = serde_json::from_value(thing.desired.clone())?;
+                live.0.tags.retain(|key, _| self.0.tags.contains_key(key));
+                Ok(Some(live))
             }
 
             fn is_open(&self) -> bool {
@@ -299,13 +324,18 @@ macro_rules! kind {
                 (!$snapshot).then_some(out)
             }
 
-            async fn update(&self, cx: &Cx<Cloud>, _: &Self, out: Out) -> Result<Out> {
+            async fn update(&self, cx: &Cx<Cloud>, before: &Self, out: Out) -> Result<Out> {
                 if $snapshot {
                     return Resource::create(self, cx).await;
                 }
-                cx.cloud()
-                    .write(Effect::Update(out.id, serde_json::to_value(self)?))
-                    .await?;
+                let mut desired = serde_json::to_value(self)?;
+                let live = cx.cloud().tags(out.id);
+                let others = live
+                    .into_iter()
+                    .filter(|(key, _)| !before.0.tags.contains_key(key));
+                let tags: BTreeMap<_, _> = others.chain(self.0.tags.clone()).collect();
+                desired["tags"] = serde_json::to_value(tags)?;
+                cx.cloud().write(Effect::Update(out.id, desired)).await?;
                 Ok(out)
             }
 
@@ -463,6 +493,10 @@ fn stack(shape: &Shape, owner: &str) -> Stack<Cloud> {
                 size,
                 color: size / 8,
                 locked: false,
+                tags: (size == 5)
+                    .then(|| ("env".to_owned(), "live".to_owned()))
+                    .into_iter()
+                    .collect(),
             }
         };
         let needs = ((plains, uniques), (children, snapshots));
@@ -1173,6 +1207,107 @@ fn all_that_a_killed_run_intended_has_one_pause_in_common() {
 }
 
 #[test]
+fn what_is_found_in_place_is_brought_to_what_is_declared_before_anything_uses_it() {
+    let shape: Shape = vec![(1, 1, vec![]), (0, 1, vec![0])];
+    // As it is to be; of another size; of another color, which cannot be changed in place.
+    for (size, color, outcome) in [
+        (1, 0, Outcome::Adopted),
+        (3, 0, Outcome::Adopted),
+        (1, 2, Outcome::Created),
+    ] {
+        let assert_brought = |world: &World| {
+            world.assert_whole(&shape);
+            let things = world.cloud.things.borrow();
+            assert!(things.values().all(|thing| thing.desired["color"] == 0));
+        };
+        block_on(async {
+            let mut world = World::new();
+            world.cloud.plant("unique", "unique0", size, color);
+            let stack = stack(&shape, "1a2b3c4d");
+            let result = world.up(&stack).await;
+            assert!(result.is_done(), "{result:?}");
+            assert_brought(&world);
+            assert_eq!(result.changed, 2, "each step counts once");
+            let events = world.events.borrow();
+            let is_told = |event: &Event| match event {
+                Event::StepFinished {
+                    step, outcome: told, ..
+                } => step == "unique0" && *told == outcome,
+                _ => false,
+            };
+            let told = events.iter().position(is_told).expect("it is told");
+            let is_used =
+                |event: &Event| matches!(event, Event::StepStarted { step, .. } if step == "plain1");
+            assert!(events.iter().position(is_used).unwrap() > told, "{events:?}");
+        });
+        let mut kills = 0;
+        for (write, arrives, lands) in (0..12).flat_map(|write| {
+            [
+                (write, false, false),
+                (write, false, true),
+                (write, true, false),
+                (write, true, true),
+            ]
+        }) {
+            block_on(async {
+                let mut world = World::new();
+                world.cloud.plant("unique", "unique0", size, color);
+                let stack = stack(&shape, "1a2b3c4d");
+                let died = world
+                    .run(Verb::Up(&stack), Some((write, arrives)))
+                    .await
+                    .is_none();
+                kills += u32::from(died);
+                world.cloud.land(|_| lands);
+                for record in world.disk.saved.borrow().iter().flat_map(|state| &state.steps) {
+                    let things = world.cloud.things.borrow();
+                    let is_right = things.values().any(|thing| {
+                        thing.name == record.step && thing.desired["size"] == 1 && thing.desired["color"] == 0
+                    });
+                    assert!(record.phase != Phase::Ready || is_right, "{record:?}");
+                }
+                assert!(world.up(&stack).await.is_done());
+                assert_brought(&world);
+            });
+        }
+        assert!(kills >= 8, "{kills}");
+    }
+}
+
+#[test]
+fn what_a_killed_change_may_have_set_is_taken_away_on_the_way_back() {
+    let (plain, tagged): (Shape, Shape) = (vec![(0, 1, vec![])], vec![(0, 5, vec![])]);
+    let other: Shape = vec![(0, 2, vec![])];
+    let mut set = 0;
+    for back in [&plain, &other] {
+        for (write, arrives, lands) in [
+            (0, true, false),
+            (0, true, true),
+            (1, false, true),
+            (1, true, true),
+        ] {
+            block_on(async {
+                let mut world = World::new();
+                assert!(world.up(&stack(&plain, "1a2b3c4d")).await.is_done());
+                let forth = stack(&tagged, "1a2b3c4d");
+                world.run(Verb::Up(&forth), Some((write, arrives))).await;
+                world.cloud.land(|_| lands);
+                set += world.cloud.tags(0).len();
+                let result = world.up(&stack(back, "1a2b3c4d")).await;
+                assert!(result.is_done(), "{result:?}");
+                assert_eq!(world.cloud.tags(0), BTreeMap::new(), "{write} {arrives} {lands}");
+                let saved = world.disk.saved.borrow();
+                assert_eq!(
+                    saved.as_ref().unwrap().steps[0].desired["tags"],
+                    serde_json::json!({})
+                );
+            });
+        }
+    }
+    assert!(set >= 4, "{set}");
+}
+
+#[test]
 fn what_somebody_else_deleted_is_made_again_with_what_hangs_on_it() {
     for victim in 0..sample().len() {
         block_on(async {
@@ -1286,6 +1421,7 @@ fn what_follows_is_changed_after_and_made_before() {
                 size,
                 color: 0,
                 locked: false,
+                tags: BTreeMap::new(),
             };
             let last = stack.add("last", (), move |()| Unique(fake("unique2")));
             stack.follow(&last, ["plain0".to_owned(), "plain1".to_owned()]);

@@ -10,12 +10,13 @@ use anyhow::anyhow;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::decide::{Decision, Wanted, decide};
+use super::decide::{Decision, Wanted, decide, drift, with_keys_of};
 use super::down::remove;
 use super::plan::{Change, Plan, Wish};
 use super::status::{Live, Lives};
 use super::{
-    Brought, Engine, Finished, Next, RunResult, Running, chain, change, known, look, make, millis, unmake,
+    Brought, Engine, Finished, Next, RunResult, Running, chain, change, known, look, make, meet, millis,
+    unmake,
 };
 use crate::graph::{Outputs, Stack, Step};
 use crate::report::Event;
@@ -98,6 +99,7 @@ pub async fn up<C: 'static>(
         ready: BTreeMap::new(),
         unsaved: Vec::new(),
         ended: HashSet::new(),
+        adopted: HashSet::new(),
         running: Running::new(),
         result: RunResult::default(),
     };
@@ -183,6 +185,8 @@ struct Up<'e, 'a, 's, C> {
     unsaved: Vec<Unsaved<C>>,
     /// Steps that ended, in any way.
     ended: HashSet<usize>,
+    /// Steps whose resource was there already and is being brought to what is declared.
+    adopted: HashSet<usize>,
     running: Running<C>,
     result: RunResult,
 }
@@ -371,8 +375,13 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             Work::Update { .. } => Phase::Updating,
             Work::Delete(_) => Phase::Deleting,
         };
+        let desired = ready.resource.desired();
         let name = &self.stack.steps()[place].name;
-        self.engine.state.record_mut(name).expect("it is on record").phase = phase;
+        let record = self.engine.state.record_mut(name).expect("it is on record");
+        record.phase = phase;
+        if phase == Phase::Updating {
+            record.desired = with_keys_of(&record.desired, &desired);
+        }
     }
 
     /// Takes back the intents of what does not begin any more.
@@ -419,7 +428,10 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                         Some(known) => Ok(known),
                         None => make(&*resource, &cx).await,
                     },
-                    Work::Resume => Ok(Brought::Found(look(&*resource, &cx, began).await?)),
+                    Work::Resume => match look(&*resource, &cx, began).await? {
+                        Some(output) => meet(&*resource, &cx, output).await,
+                        None => Ok(Brought::Missing),
+                    },
                     Work::Delete(output) => {
                         if let Some(output) = &output {
                             resource.check_owner(&cx, output).await?;
@@ -744,36 +756,34 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             brought,
         } = finished;
         let place = self.places[step.as_str()];
-        let mut desired = resource.desired();
+        let desired = resource.desired();
         let (output, outcome, phase) = match brought {
             Err(error) => return self.fail(place, error),
-            Ok(Brought::Known { output, live }) => {
-                desired = as_found(live, &desired);
-                (output, Outcome::Adopted, Phase::Ready)
-            }
-            Ok(Brought::Made {
-                output,
-                adopted: false,
-            }) => {
+            Ok(Brought::Made(output)) => {
                 // A run with another copy of the state may have left one that this one takes the place of.
                 let may_follow = !self.looked_for.contains(&place);
                 let retires = may_follow && resource.retires(&desired).unwrap_or_default();
                 let phase = if retires { Phase::Retiring } else { Phase::Ready };
                 (output, Outcome::Created, phase)
             }
-            Ok(
-                Brought::Made {
-                    output,
-                    adopted: true,
+            Ok(Brought::Found { output, live }) => {
+                let is_wanted = drift(&desired, &live).fields.is_empty();
+                if !is_wanted || self.differs(place, &desired) {
+                    return self.adopt(place, desired, output, live);
                 }
-                | Brought::Found(Some(output)),
-            ) => (output, Outcome::Adopted, Phase::Ready),
+                (output, Outcome::Adopted, Phase::Ready)
+            }
             Ok(Brought::Changed { output, retires }) => {
+                let outcome = if self.adopted.remove(&place) {
+                    Outcome::Adopted
+                } else {
+                    Outcome::Updated
+                };
                 let phase = if retires { Phase::Retiring } else { Phase::Ready };
-                (output, Outcome::Updated, phase)
+                (output, outcome, phase)
             }
             // Nothing of it is left, so it starts over.
-            Ok(Brought::Found(None)) => {
+            Ok(Brought::Missing) => {
                 self.looked_for.insert(place);
                 self.engine.state.steps.retain(|record| record.step != step);
                 self.lives.remove(&step);
@@ -783,6 +793,7 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                 // A list may go on showing the one that was deleted.
                 self.looked_for.insert(place);
                 self.lives.remove(&step);
+                self.adopted.remove(&place);
                 return match self.forget_deleted(&step, began) {
                     Ok(()) => self.prepare(place),
                     Err(error) => self.fail(place, error),
@@ -797,15 +808,9 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             .record_mut(&step)
             .expect("a begun step is on record");
         record.phase = phase;
-        record.desired = desired.clone();
+        record.desired = desired;
         record.needs.clone_from(&self.stack.steps()[place].needs);
         record.output = Some(output.clone());
-        if outcome == Outcome::Adopted && self.differs(place, &desired) {
-            // What was found is what the interrupted run, or another copy of the state, wanted; what is wanted now is
-            // decided on that.
-            self.lives.insert(step, Live::Present(desired));
-            return self.prepare(place);
-        }
         self.wait_for_save(Unsaved {
             place,
             lane: resource.lane(),
@@ -816,6 +821,21 @@ impl<C: 'static> Up<'_, '_, '_, C> {
             since: Instant::now(),
             unblocks: false,
         });
+    }
+
+    /// Puts on record what was found and is not as it is declared, and goes on as after an interrupted update: it is not
+    /// published, nor on record as ready, before it is.
+    fn adopt(&mut self, place: usize, desired: Value, output: Value, live: Value) {
+        let step = &self.stack.steps()[place];
+        let record = self.engine.state.record_mut(&step.name);
+        let record = record.expect("a begun step is on record");
+        record.phase = Phase::Updating;
+        record.desired = desired;
+        record.needs.clone_from(&step.needs);
+        record.output = Some(output);
+        self.lives.insert(step.name.clone(), Live::Present(live));
+        self.adopted.insert(place);
+        self.prepare(place);
     }
 
     fn differs(&self, place: usize, recorded: &Value) -> bool {
@@ -851,16 +871,6 @@ impl<C: 'static> Up<'_, '_, '_, C> {
         self.ended.insert(place);
         self.hold_back_dependents(place);
     }
-}
-
-/// What is live, and what is wanted in the fields that AWS does not answer.
-fn as_found(mut live: Value, wanted: &Value) -> Value {
-    if let Value::Object(fields) = &mut live {
-        for (name, value) in fields.iter_mut().filter(|(_, value)| value.is_null()) {
-            value.clone_from(&wanted[name.as_str()]);
-        }
-    }
-    live
 }
 
 /// An error of these messages, each the cause of the one before.

@@ -118,7 +118,7 @@ pub enum Action {
 pub enum Outcome {
     /// Made.
     Created,
-    /// An interrupted call had made it; now it is on record.
+    /// It was there already, made by an interrupted call or by somebody else; now it is as declared, and on record.
     Adopted,
     /// Changed in place.
     Updated,

@@ -30,6 +30,12 @@ pub struct Authorizer {
     pub pool_arns: BTreeSet<String>,
     /// Where the token is: `method.request.header.Authorization`.
     pub identity_source: String,
+    /// The type of an authorizer that somebody else made and that is not for Cognito; always `None` where it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_type: Option<String>,
+    /// What somebody else wants `aud` to match; always `None` where it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<String>,
 }
 
 /// What API Gateway answered.
@@ -81,7 +87,7 @@ impl Resource for Authorizer {
         ("desired.pool_arns", ids::ARN),
         ("output.id", ids::API),
     ];
-    const FIXED: &'static [&'static str] = &["api"];
+    const FIXED: &'static [&'static str] = &["api", "other_type", "validation"];
     const DIES_WITH: Option<&'static str> = Some("rest-api");
     const SHARES_NAMES: bool = true;
 
@@ -160,6 +166,14 @@ impl Resource for Authorizer {
             name: live.name().unwrap_or_default().to_owned(),
             pool_arns: live.provider_arns().iter().cloned().collect(),
             identity_source: live.identity_source().unwrap_or_default().to_owned(),
+            other_type: live
+                .r#type()
+                .filter(|live| **live != AuthorizerType::CognitoUserPools)
+                .map(|live| live.as_str().to_owned()),
+            validation: live
+                .identity_validation_expression()
+                .filter(|expression| !expression.is_empty())
+                .map(ToOwned::to_owned),
         }))
     }
 
@@ -240,6 +254,8 @@ mod tests {
             name: "pool".to_owned(),
             pool_arns: pools.iter().map(|&arn| arn.to_owned()).collect(),
             identity_source: "method.request.header.Authorization".to_owned(),
+            other_type: None,
+            validation: None,
         }
     }
 
@@ -460,6 +476,26 @@ mod tests {
         let (class, text) = failed(with(&["arn:b"]).update(&cx, &with(&["arn:a"]), out()).await);
         assert_eq!((class, cx.waits().len()), (Some(Class::Gone), 1));
         assert!(text.contains("Invalid Authorizer identifier"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_another_type_or_with_an_expression_is_found_and_is_to_be_replaced() {
+        let mut lets_all_in = live();
+        lets_all_in["type"] = json!("TOKEN");
+        let mut lets_none_in = live();
+        lets_none_in["identityValidationExpression"] = json!("x");
+        for (theirs, field) in [(lets_all_in, "other_type"), (lets_none_in, "validation")] {
+            let listed = json!({"item": [theirs.clone()]});
+            let cx = apigateway([
+                on!(Sdk::get_authorizers, ok(listed.clone())),
+                on!(Sdk::get_authorizer, ok(theirs.clone())),
+            ]);
+            let desired = with(&["arn:a", "arn:b"]);
+            let found = desired.find(&cx).await.unwrap().unwrap();
+            let live = desired.read(&cx, &found).await.unwrap().unwrap();
+            assert!(live != desired && json!(live)[field].is_string(), "{live:?}");
+            assert!(Authorizer::FIXED.contains(&field));
+        }
     }
 
     #[tokio::test(start_paused = true)]

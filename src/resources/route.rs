@@ -35,6 +35,9 @@ pub struct Route {
     pub scopes: BTreeSet<String>,
     /// The integration's URI, which names the function.
     pub uri: String,
+    /// Whether callers need an API key beside their token: what somebody else demanded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub api_key_required: bool,
 }
 
 /// What the deployment has to know.
@@ -119,6 +122,7 @@ fn method(path: Path, verb: &str) -> Option<GetMethodOutput> {
         .set_authorization_type(live.authorization_type)
         .set_authorizer_id(live.authorizer_id)
         .set_authorization_scopes(live.authorization_scopes)
+        .set_api_key_required(live.api_key_required)
         .set_method_integration(live.method_integration);
     Some(method.build())
 }
@@ -160,14 +164,10 @@ impl Resource for Route {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        let Some(live) = self.get(cx).await? else {
-            return Ok(None);
-        };
-        // The interrupted run may not have come to the second call.
-        if uri(&live) != Some(&self.uri) {
-            self.put_integration(cx).await?;
+        match self.get(cx).await? {
+            Some(_) => self.first_output().map(Some),
+            None => Ok(None),
         }
-        Ok(Some(self.first_output()?))
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
@@ -209,6 +209,7 @@ impl Resource for Route {
                 .to_owned(),
             scopes: live.authorization_scopes().iter().cloned().collect(),
             uri: uri(&live).unwrap_or_default().to_owned(),
+            api_key_required: live.api_key_required().unwrap_or_default(),
         }))
     }
 
@@ -220,6 +221,7 @@ impl Resource for Route {
         Some(self.next_output(&out))
     }
 
+    /// Guards the method before the function is put behind it.
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
         let mut patches = Vec::new();
         if before.authorizer.is_empty() {
@@ -240,6 +242,13 @@ impl Resource for Route {
                 .difference(&self.scopes)
                 .map(|s| patch(Op::Remove, "/authorizationScopes", s)),
         );
+        if self.api_key_required != before.api_key_required {
+            patches.push(patch(
+                Op::Replace,
+                "/apiKeyRequired",
+                &self.api_key_required.to_string(),
+            ));
+        }
         if !patches.is_empty() {
             let update = || {
                 cx.cloud()
@@ -301,6 +310,7 @@ mod tests {
             authorizer: "z1".to_owned(),
             scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
             uri: URI.to_owned(),
+            api_key_required: false,
         }
     }
 
@@ -416,16 +426,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_found_and_an_interrupted_one_gets_its_integration() {
-        let mut half = live();
-        half["methodIntegration"].take();
+    async fn an_open_method_is_found_left_as_it_is_and_guarded_before_the_function_is_put_behind_it() {
+        let open = || ok(json!({"httpMethod": "GET", "authorizationType": "NONE", "apiKeyRequired": false}));
         let cx = apigateway([
-            on!(Sdk::get_method, ok(live())),
-            on!(Sdk::get_method, ok(half.clone())),
+            on!(Sdk::get_method, open()),
+            on!(Sdk::get_method, open()),
+            patched(&[
+                ("replace", "/authorizationType", "COGNITO_USER_POOLS"),
+                ("replace", "/authorizerId", "z1"),
+                ("add", "/authorizationScopes", "user-api/read"),
+                ("add", "/authorizationScopes", "user-api/write"),
+            ]),
             put_integration(),
         ]);
-        assert!(desired().find(&cx).await.unwrap().is_some());
-        assert!(desired().find(&cx).await.unwrap().is_some());
+        let found = desired().find(&cx).await.unwrap().unwrap();
+        let live = desired().read(&cx, &found).await.unwrap().unwrap();
+        desired().update(&cx, &live, found).await.unwrap();
+    }
+
+    #[test]
+    fn the_record_of_a_route_and_its_digest_do_not_name_an_api_key_that_nobody_demanded() {
+        let record = serde_json::to_value(desired()).unwrap();
+        assert_eq!(record.get("api_key_required"), None);
+        assert_eq!(serde_json::from_value::<Route>(record).unwrap(), desired());
     }
 
     #[tokio::test(start_paused = true)]
@@ -481,6 +504,14 @@ mod tests {
                 },
             ),
             ("/authorizationScopes", json!([]), with(&[])),
+            (
+                "/apiKeyRequired",
+                json!(true),
+                Route {
+                    api_key_required: true,
+                    ..desired()
+                },
+            ),
             ("/methodIntegration/type", json!("MOCK"), bent_to("")),
             ("/methodIntegration/httpMethod", json!("GET"), bent_to("")),
             ("/methodIntegration/uri", json!("arn:other"), bent_to("arn:other")),
@@ -518,6 +549,13 @@ mod tests {
                     ("add", "/authorizationScopes", "user-api/write"),
                     ("remove", "/authorizationScopes", "user-api/admin"),
                 ]),
+            ),
+            (
+                Route {
+                    api_key_required: true,
+                    ..desired()
+                },
+                patched(&[("replace", "/apiKeyRequired", "false")]),
             ),
         ] {
             let told = desired().output_after_update(out()).unwrap();

@@ -60,7 +60,8 @@ pub enum Phase {
     Creating,
     /// It exists as `desired` says.
     Ready,
-    /// It exists, as `desired` says or as a later configuration wanted it.
+    /// It exists, as `desired` says, as a later configuration wanted it, or as somebody else made it. The fields of `desired`
+    /// that are maps have the keys of both configurations.
     Updating,
     /// It exists as `desired` says, and something that it had before is still to be taken away.
     Retiring,
