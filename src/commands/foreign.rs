@@ -240,8 +240,14 @@ pub fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), Failure
         let acts = [Change::Create, Change::Update, Change::Replace].contains(&step.action);
         step.kind == crate::resources::Deployment::KIND && acts
     });
+    // One in place of a route that is to be made is guarded before it is deployed.
+    let made: BTreeSet<&str> = plan
+        .with(Change::Create)
+        .filter(|step| step.kind == Route::KIND)
+        .filter_map(|step| step.step.strip_prefix("route:"))
+        .collect();
     let open: Vec<&Foreign> = (found.iter())
-        .filter(|one| one.kind == Kind::Method && one.finding.is_some())
+        .filter(|one| one.kind == Kind::Method && one.finding.is_some() && !made.contains(one.name.as_str()))
         .collect();
     if allow || !deploys || open.is_empty() {
         return Ok(());
