@@ -575,10 +575,11 @@ fn what_somebody_else_made_is_brought_to_what_the_file_says_or_refused_by_its_na
         .run_at(&proxy.endpoint, &["up", "--no-verify", "--json"])
         .ok()
         .events();
-    let adopted: Vec<&str> = (events.iter())
+    let mut adopted: Vec<&str> = (events.iter())
         .filter(|event| event["outcome"] == "adopted")
         .map(|event| event["step"].as_str().unwrap())
         .collect();
+    adopted.sort_unstable();
     assert_eq!(adopted, ["resource-server:stock", "route:POST /orders"]);
     let requests = proxy.take();
     let position = |verb: &str, end: &str| {
