@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/matrix.rs"]
+mod matrix;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use matrix::{At, Case, End, Kind, run_all};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use provision::aws::Identity;
@@ -655,4 +659,212 @@ fn what_a_server_sends_steers_no_terminal() {
     }
     proxy.rule(|_, _| Act::Pass);
     at(&["down", "--yes"]).ok();
+}
+
+/// Every command that asks AWS something.
+const COMMANDS: [&[&str]; 11] = [
+    &["status"],
+    &["plan"],
+    &["up", "--yes", "--no-verify"],
+    &["down", "--yes"],
+    &["logs"],
+    &["verify"],
+    &["token"],
+    &["call", "GET", "/orders/1"],
+    &["secret", "show", "--yes"],
+    &["secret", "rotate", "begin"],
+    &["secret", "rotate", "status"],
+];
+
+/// A place with the configuration of the record.
+fn of_the_record() -> Place {
+    let place = Place::new();
+    fs_err::write(place.path().join("provision.toml"), CONFIG).unwrap();
+    fs_err::create_dir(place.path().join("lambda")).unwrap();
+    fs_err::write(place.path().join("lambda/index.mjs"), "").unwrap();
+    place
+}
+
+/// A record of one step, so that it is this one's error that is told, and this one's deletion that is asked for.
+fn of_one_log_group() -> Value {
+    let mut state = recorded();
+    let steps = state["steps"].as_array_mut().unwrap();
+    steps.retain(|record| record["kind"] == "log-group");
+    state
+}
+
+/// Whether the run ended as it should have, in words.
+fn wrong(end: &End) -> Option<&'static str> {
+    let Case { at, args, kind } = end.case;
+    let says = |words: &str| end.stderr.contains(words);
+    let is_list = at == At::Aws
+        && ["logs", "rotate"].iter().any(|list| args.contains(list))
+        && !args.contains(&"begin");
+    let steers = end
+        .stderr
+        .chars()
+        .any(|c| c != '\n' && c != '\t' && !is_plain(&c.to_string()));
+    [
+        (end.hung, "it hung"),
+        (
+            !end.hung && !matches!(end.code, Some(0..=3)),
+            "it did not end with one of its codes",
+        ),
+        (says("panicked"), "it panicked"),
+        (end.memory > 100_000_000, "it took more than 100 MB"),
+        (
+            matches!(end.code, Some(1 | 2)) && !end.stderr.lines().any(|line| line.starts_with("error: ")),
+            "it told no error",
+        ),
+        (steers, "it steers the terminal"),
+        (
+            kind == Kind::Silence && !says("waiting for "),
+            "it does not say what it waits for",
+        ),
+        (
+            at == At::Sts
+                && kind == Kind::Silence
+                && !says("waiting for the answer to sts:GetCallerIdentity"),
+            "it does not say what it waits for",
+        ),
+        (
+            at == At::Sts && end.code != Some(1),
+            "it went on without knowing whose credentials it has",
+        ),
+        (
+            is_list && kind == Kind::SamePage && !says("the same paging token"),
+            "it does not say that pages repeat",
+        ),
+        (
+            at == At::Aws && kind == Kind::EndlessBody && !says("larger than 8 MiB"),
+            "it does not say that the answer is too large",
+        ),
+        (
+            at == At::Api && kind == Kind::EndlessBody && args[0] == "call" && !says("larger than 64 MiB"),
+            "it does not say that the answer is too large",
+        ),
+        (
+            matches!(at, At::Token | At::Keys) && end.code != Some(1),
+            "it took a broken answer for a good one",
+        ),
+    ]
+    .into_iter()
+    .find_map(|(is_wrong, what)| is_wrong.then_some(what))
+}
+
+/// Runs the cases and fails with all that are wrong.
+fn hold_out(state: &Value, cases: Vec<Case>, together: usize) -> Vec<End> {
+    let ends = run_all(&of_the_record(), cases, state, together);
+    let count = |is: fn(&End) -> bool| ends.iter().filter(|end| is(end)).count();
+    let summary = format!(
+        "{} cases, {} hung, {} panics, at most {} MB and {} s",
+        ends.len(),
+        count(|end| end.hung),
+        count(|end| end.stderr.contains("panicked") || (!end.hung && !matches!(end.code, Some(0..=3)))),
+        ends.iter().map(|end| end.memory).max().unwrap_or_default() / 1_000_000,
+        ends.iter().map(|end| end.seconds).max().unwrap_or_default(),
+    );
+    drop(writeln!(std::io::stderr(), "{summary}"));
+    let wrong: Vec<String> = (ends.iter())
+        .filter_map(|end| {
+            let what = wrong(end)?;
+            let End {
+                case,
+                code,
+                seconds,
+                memory,
+                stderr,
+                ..
+            } = end;
+            Some(format!(
+                "{what}: {case:?}, code {code:?}, {seconds} s, {memory} bytes\n{stderr}"
+            ))
+        })
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{summary}; {} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    ends
+}
+
+#[test]
+fn broken_answers_end_in_an_error() {
+    let kinds = [
+        Kind::CutHead,
+        Kind::Html,
+        Kind::EndlessBody,
+        Kind::Deep,
+        Kind::LengthTooSmall,
+        Kind::Escapes,
+    ];
+    let mut cases = Vec::new();
+    for args in [COMMANDS[0], COMMANDS[3], COMMANDS[7]] {
+        cases.extend(kinds.map(|kind| Case {
+            at: At::Sts,
+            args,
+            kind,
+        }));
+    }
+    for (args, kind) in [
+        (COMMANDS[0], Kind::EndlessBody),
+        (COMMANDS[4], Kind::SamePage),
+        (COMMANDS[10], Kind::SamePage),
+    ] {
+        cases.push(Case {
+            at: At::Aws,
+            args,
+            kind,
+        });
+    }
+    hold_out(&recorded(), cases, 8);
+    let ends = hold_out(
+        &of_one_log_group(),
+        vec![Case {
+            at: At::Aws,
+            args: COMMANDS[0],
+            kind: Kind::SamePage,
+        }],
+        1,
+    );
+    assert!(
+        ends[0]
+            .stderr
+            .contains("logs:DescribeLogGroups: the answer has the same paging token"),
+        "{}",
+        ends[0].stderr
+    );
+}
+
+#[test]
+#[ignore = "most of its runs wait for a minute"]
+fn no_broken_answer_hangs_any_command() {
+    let api: [&[&str]; 3] = [COMMANDS[5], COMMANDS[6], COMMANDS[7]];
+    let places: [(At, &[&[&str]]); 5] = [
+        (At::Sts, &COMMANDS),
+        (At::Aws, &COMMANDS),
+        (At::Token, &api),
+        (At::Api, &[api[0], api[2]]),
+        (At::Keys, &[api[0]]),
+    ];
+    let mut cases = Vec::new();
+    for (at, commands) in places {
+        for args in commands {
+            cases.extend(Kind::ALL.iter().map(|&kind| Case { at, args, kind }));
+        }
+    }
+    hold_out(&recorded(), cases, 130);
+}
+
+#[test]
+#[ignore = "most of its runs wait for five minutes"]
+fn no_broken_answer_hangs_a_deletion() {
+    let cases = Kind::ALL.iter().map(|&kind| Case {
+        at: At::Deletes,
+        args: COMMANDS[3],
+        kind,
+    });
+    hold_out(&of_one_log_group(), cases.collect(), 24);
 }

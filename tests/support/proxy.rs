@@ -238,7 +238,7 @@ fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
 }
 
 /// The head of a message, and its body by Content-Length.
-fn message(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+pub fn message(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 * 1024];
     let end = loop {
