@@ -106,12 +106,23 @@ fn before(record: &Record, live: &Value, wanted: Wanted<'_>) -> Value {
             desireds.get(name)?
         } else if settled && is_unseen(recorded, &live[name]) {
             recorded
+        } else if is_unseen(recorded, &live[name]) {
+            return Some((name.clone(), unknown(recorded)));
         } else {
             &live[name]
         };
         Some((name.clone(), value.clone()))
     });
     Value::Object(fields.collect())
+}
+
+/// What an interrupted update may have left of a field that AWS does not answer: of a map any of the keys on record, each
+/// with a value that is not wanted, as no tag and no fingerprint is `?`.
+fn unknown(recorded: &Value) -> Value {
+    match recorded {
+        Value::Object(keys) => keys.keys().map(|key| (key.clone(), Value::from("?"))).collect(),
+        _ => Value::Null,
+    }
 }
 
 /// What is on record while it is being changed to `wanted`: as it was, with every key of `wanted` in the fields that are maps.
@@ -328,7 +339,7 @@ mod tests {
         assert_eq!(
             decide(Some(&updating), Some(&live), wanted(&desired)),
             Decision::Update {
-                before: json!({"tags": null}),
+                before: json!({"tags": {"a": "?"}}),
                 fields: fields(&["tags"])
             }
         );
