@@ -12,7 +12,7 @@ use crate::aws::pages::Pages;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
-use crate::resource::{Cx, Resource, Result, Shape};
+use crate::resource::{Class, Cx, InTheWay, Resource, Result, Shape};
 
 /// A REST API with a Regional endpoint. Its name is not unique; the owner in its tags tells it from others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -170,8 +170,22 @@ impl Resource for RestApi {
                 .rest_api_id(&out.id)
                 .send()
         };
-        unless_gone(cx.call("apigateway:DeleteRestApi", delete).await)?;
-        Ok(())
+        match unless_gone(cx.call("apigateway:DeleteRestApi", delete).await) {
+            Ok(_) => Ok(()),
+            // AWS names the domains in its message.
+            Err(refusal) if refusal.class == Class::Refused && refusal.message.contains("base path mapping") => {
+                Err(InTheWay {
+                    what: format!(
+                        "API Gateway does not delete REST API {} while custom domains, which this stack did not make, point to it",
+                        out.id
+                    ),
+                    command: "aws apigateway delete-base-path-mapping --domain-name DOMAIN --base-path PATH".to_owned(),
+                    refusal,
+                }
+                .into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -188,7 +202,7 @@ mod tests {
     use crate::aws::test_support::{
         always, apigateway, attempts, failed, ok, on, our_tags, our_tags_and_more, refused, strangers_tags,
     };
-    use crate::resource::{Class, is_stranger};
+    use crate::resource::{Class, in_the_way, is_stranger};
 
     fn desired() -> RestApi {
         RestApi {
@@ -431,6 +445,27 @@ mod tests {
         assert_eq!((class, create.num_calls()), (Some(Class::Credentials), 2), "{text}");
         let clock = "the clock of this machine is 15 min ";
         assert!(text.contains(clock) && text.contains(" s behind the clock of AWS"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_domain_that_points_to_it_is_named_at_once_with_the_way_out() {
+        let cx = apigateway([on!(
+            Sdk::delete_rest_api,
+            refused(
+                400,
+                "BadRequestException",
+                "Deleting RestApi a1b2c3 failed. Please remove all base path mappings related to the RestApi in your \
+                 domains: api.example.com.",
+            )
+        )]);
+        let error = desired().delete(&cx, &out()).await.unwrap_err();
+        let way = in_the_way(&error).expect("it says what is in the way");
+        assert!(way.command.contains("delete-base-path-mapping"), "{error:#}");
+        assert!(format!("{error:#}").contains("api.example.com"), "{error:#}");
+        // Another refusal is none of that.
+        let cx = apigateway([on!(Sdk::delete_rest_api, refused(400, "BadRequestException", "no"))]);
+        let error = desired().delete(&cx, &out()).await.unwrap_err();
+        assert!(in_the_way(&error).is_none());
     }
 
     fn patched(path: &'static str, value: &'static str) -> Rule {
