@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::package::Package;
 use crate::resource::{Cx, Result};
+use crate::resources::pool_domain::Prefix;
 use crate::resources::{function, pool_domain};
 use crate::untrusted::printable;
 
@@ -43,7 +44,7 @@ pub async fn check(
     }
     let cx = session.cx(talk);
     let (taken, full) = tokio::join!(
-        taken_prefix(session, config, &cx),
+        taken_prefix(session, config, &cx, talk),
         full_quotas(session, config, packages, &cx, talk),
     );
     let mut problems = Vec::new();
@@ -66,13 +67,26 @@ pub async fn check(
 }
 
 /// Who has the configured prefix, if anybody.
-async fn taken_prefix(session: &Session, config: &Config, cx: &Cx<Aws>) -> Result<Option<String>> {
+async fn taken_prefix(
+    session: &Session,
+    config: &Config,
+    cx: &Cx<Aws>,
+    talk: &Talk,
+) -> Result<Option<String>> {
     // Without a fixed prefix the domain has the owner in its name.
     let Some(prefix) = &config.user_pool.domain_prefix else {
         return Ok(None);
     };
-    let Some(holder) = pool_domain::holder(cx, prefix).await? else {
-        return Ok(None);
+    let holder = match pool_domain::look_up(cx, prefix).await? {
+        Prefix::Free => return Ok(None),
+        Prefix::Taken(holder) => holder,
+        Prefix::Hidden => {
+            talk.say(&format!(
+                "warning: Cognito does not show the domain prefix {prefix}: another account probably has it, and step \
+                 pool-domain will fail then"
+            ));
+            return Ok(None);
+        }
     };
     let whose = if holder.account.as_deref() == Some(&session.identity.account) {
         format!("user pool {} of this account", holder.pool)

@@ -39,17 +39,31 @@ pub struct Holder {
     pub pool: String,
 }
 
-/// Who has this prefix in the region; `None` if nobody has, or if its deletion is under way.
-pub async fn holder(cx: &Cx<Aws>, prefix: &str) -> Result<Option<Holder>> {
-    let domain = PoolDomain {
-        pool: String::new(),
-        prefix: prefix.to_owned(),
+/// Whether a prefix can be had in the region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// Nobody has it, or its deletion is under way.
+    Free,
+    /// This pool has it.
+    Taken(Holder),
+    /// Cognito answers "not found" instead of an empty description: probably another account has it. Unverified.
+    Hidden,
+}
+
+/// Who has this prefix in the region.
+pub async fn look_up(cx: &Cx<Aws>, prefix: &str) -> Result<Prefix> {
+    let describe = || cx.cloud().cognito.describe_user_pool_domain().domain(prefix).send();
+    let Some(answer) = unless_gone(cx.call("cognito-idp:DescribeUserPoolDomain", describe).await)? else {
+        return Ok(Prefix::Hidden);
     };
-    let domain = domain.describe(cx).await?;
-    let domain = domain.filter(|domain| domain.status() != Some(&DomainStatusType::Deleting));
-    Ok(domain.map(|domain| Holder {
-        account: domain.aws_account_id,
-        pool: domain.user_pool_id.unwrap_or_default(),
+    let domain = answer.domain_description;
+    let domain = domain
+        .filter(|domain| !matches!(domain.status(), None | Some(&DomainStatusType::Deleting)));
+    Ok(domain.map_or(Prefix::Free, |domain| {
+        Prefix::Taken(Holder {
+            account: domain.aws_account_id,
+            pool: domain.user_pool_id.unwrap_or_default(),
+        })
     }))
 }
 
@@ -198,6 +212,28 @@ mod tests {
 
     fn live(pool: &str, status: &str) -> Value {
         json!({"DomainDescription": {"Domain": "user-api-1a2b3c4d", "UserPoolId": pool, "Status": status}})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_prefix_that_cognito_does_not_show_is_not_called_free() {
+        let holder = Holder {
+            account: Some("999988887777".to_owned()),
+            pool: "p9".to_owned(),
+        };
+        let taken = json!({"DomainDescription": {
+            "Domain": "orders", "UserPoolId": "p9", "AWSAccountId": "999988887777", "Status": "ACTIVE",
+        }});
+        let cx = cognito([
+            on!(Sdk::describe_user_pool_domain, ok(json!({"DomainDescription": {}}))),
+            on!(Sdk::describe_user_pool_domain, ok(taken.clone())),
+            on!(
+                Sdk::describe_user_pool_domain,
+                refused(400, "ResourceNotFoundException", "Domain does not exist.")
+            ),
+        ]);
+        for expected in [Prefix::Free, Prefix::Taken(holder), Prefix::Hidden] {
+            assert_eq!(look_up(&cx, "orders").await.unwrap(), expected);
+        }
     }
 
     #[tokio::test(start_paused = true)]
