@@ -665,6 +665,8 @@ fn a_stranger_who_takes_the_port_before_the_emulator_is_told_nothing() {
         "{}",
         run.stderr
     );
+    let second = fs_err::read_to_string(place.path().join("port")).unwrap();
+    assert_ne!(second, port, "another free port is tried");
     let token = fs_err::read_to_string(place.path().join("state/sandbox/token")).unwrap();
     for request in std::iter::once(first).chain(heard.try_iter()) {
         assert!(request.starts_with("GET /_provision/proof "), "{request}");

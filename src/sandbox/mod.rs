@@ -32,6 +32,8 @@ const START_DEADLINE: Duration = Duration::from_mins(2);
 /// It writes its content on SIGTERM.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
+/// How many free ports are tried.
+const PORTS: u32 = 3;
 
 /// Which sandbox.
 #[derive(Clone, Debug)]
@@ -95,26 +97,35 @@ pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, 
         .await
         .hint("install Node.js 18 or newer: the emulator runs the function with it")?;
     let python = install::python(tell).await?;
-    let port = settings
-        .port
-        .or(recorded.map(|record| record.port))
-        .map_or_else(free_port, Ok)?;
-    if TcpListener::bind(("127.0.0.1", port)).is_err() {
-        return Err(
-            Failure::from(anyhow!("port {port} of 127.0.0.1 is in use by another program"))
-                .hinted("stop that program, as the stacks in this sandbox are on record under that port")
-                .hinted("or, if there are none: provision sandbox start --port PORT"),
-        );
+    let fixed = settings.port.or(recorded.map(|record| record.port));
+    let mut tries = 1;
+    loop {
+        let port = fixed.map_or_else(free_port, Ok)?;
+        if is_taken(port) {
+            return Err(
+                Failure::from(anyhow!("port {port} of 127.0.0.1 is in use by another program"))
+                    .hinted("stop that program, as the stacks in this sandbox are on record under that port")
+                    .hinted("or, if there are none: provision sandbox start --port PORT"),
+            );
+        }
+        tell(&format!("starting the sandbox on 127.0.0.1:{port}"));
+        write(&folder, &Record { port, process: None })?;
+        let server = process::spawn(&python, &node, &folder, port).context("cannot start the emulator")?;
+        let record = Record {
+            port,
+            process: Some(server.id()),
+        };
+        write(&folder, &record)?;
+        match wait_until_healthy(&folder, port, &token, server).await {
+            // Another program took the free port before the emulator did.
+            Err(_) if fixed.is_none() && tries < PORTS && is_taken(port) => tries += 1,
+            started => return started,
+        }
     }
-    tell(&format!("starting the sandbox on 127.0.0.1:{port}"));
-    write(&folder, &Record { port, process: None })?;
-    let server = process::spawn(&python, &node, &folder, port).context("cannot start the emulator")?;
-    let record = Record {
-        port,
-        process: Some(server.id()),
-    };
-    write(&folder, &record)?;
-    wait_until_healthy(&folder, port, &token, server).await
+}
+
+fn is_taken(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_err()
 }
 
 /// The folder of the sandbox, made unless it is there, that nobody but its owner can enter: the emulator keeps its
@@ -246,7 +257,7 @@ fn free_port() -> anyhow::Result<u16> {
     for _ in 0..100 {
         let random = u16::try_from(getrandom::u32()? % 10_000).expect("it is below 10,000");
         let port = 20_000 + random;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if !is_taken(port) {
             return Ok(port);
         }
     }
