@@ -123,7 +123,7 @@ pub(super) async fn remove<C: 'static>(
     let mut running = Running::new();
     let mut result = RunResult::default();
     let began = Instant::now();
-    let not_ours = not_ours(engine, going).await;
+    let not_ours = not_ours(engine, going, &children).await;
     let passed = pass_over(engine, &mut result, going, &not_ours, &mut left);
     waiting.retain(|step| !passed.contains(step));
     for (step, error) in not_ours {
@@ -210,12 +210,16 @@ pub(super) async fn remove<C: 'static>(
 async fn not_ours<C: 'static>(
     engine: &Engine<'_, C>,
     going: &HashSet<String>,
+    children: &HashMap<String, String>,
 ) -> HashMap<String, anyhow::Error> {
     let state = &*engine.state;
     let mut asked: HashSet<&str> = HashSet::new();
     for record in state.steps.iter().filter(|record| going.contains(&record.step)) {
         let resource = engine.revive(record).expect("`children` revived it");
-        asked.insert(&record.step);
+        // What dies with another one goes whoever's it is.
+        if !children.contains_key(&record.step) {
+            asked.insert(&record.step);
+        }
         asked.extend(homes(&*resource, record, state));
     }
     let reads = (state.steps.iter())
