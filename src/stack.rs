@@ -216,6 +216,7 @@ pub fn stack(
         name: "cognito".to_owned(),
         pool_arns: [pool.arn].into(),
         identity_source: "method.request.header.Authorization".to_owned(),
+        result_ttl_seconds: 0,
         other_type: None,
         validation: None,
     });

@@ -72,6 +72,10 @@ struct Case {
 
 impl World {
     fn new() -> Self {
+        Self::of(BASE, CODE)
+    }
+
+    fn of(file: &str, code: &str) -> Self {
         let place = Place::new();
         let hand = Hand {
             endpoint: place.emulator(),
@@ -80,8 +84,8 @@ impl World {
         let proxy = Proxy::start(&hand.endpoint);
         fs_err::create_dir(place.path().join("lambda")).unwrap();
         let world = Self { place, proxy, hand };
-        world.code(CODE);
-        world.file(BASE);
+        world.code(code);
+        world.file(file);
         world.run(&["up"]);
         world.proxy.take();
         world
@@ -719,4 +723,95 @@ fn a_zip_in_place_of_a_folder_and_another_stack_beside_it() {
     stock(&["down", "--yes"]);
     world.run(&["down", "--yes"]);
     world.hand.assert_nothing("after down of both");
+}
+
+/// What the last version of format 1 recorded of `format-1.toml`, with the names and ids of this run in place of its own.
+fn of_format_1(run: &str) -> String {
+    let mut text = include_str!("support/format-1.json").to_owned();
+    let state = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let (first, run) = (state(&text), state(run));
+    let mut exchanged = vec![
+        (&first["owner"], &run["owner"]),
+        (&first["endpoint"], &run["endpoint"]),
+    ];
+    let steps = |state: &Value| state["steps"].as_array().unwrap().clone();
+    let (old, new) = (steps(&first), steps(&run));
+    assert_eq!(old.len(), new.len());
+    for (old, new) in old.iter().zip(&new) {
+        assert_eq!(old["step"], new["step"]);
+        // Fingerprints and the hash in a deployment's description are made of names and ids.
+        for place in ["/output", "/desired/environment"] {
+            let fields = old.pointer(place).and_then(Value::as_object);
+            for (field, value) in fields.into_iter().flatten() {
+                exchanged.push((value, &new.pointer(place).unwrap()[field]));
+            }
+        }
+        if old["kind"] == "deployment" {
+            exchanged.push((&old["desired"]["description"], &new["desired"]["description"]));
+        }
+    }
+    for (old, new) in exchanged {
+        text = text.replace(old.as_str().unwrap(), new.as_str().unwrap());
+    }
+    text
+}
+
+#[test]
+fn a_state_of_format_1_is_read_planned_brought_up_to_date_and_deleted() {
+    const CODE: &str = "export const handler = async () => ({ statusCode: 200, body: \"orders\" });\n";
+    let world = World::of(include_str!("support/format-1.toml"), CODE);
+    let file = world.place.path().join("state/orders.json");
+    let read = || fs_err::read_to_string(&file).unwrap();
+    // As that version left it.
+    let state: Value = serde_json::from_str(&read()).unwrap();
+    let output = |step: &str| {
+        let mut steps = state["steps"].as_array().unwrap().iter();
+        steps.find(|record| record["step"] == step).unwrap()["output"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let authorizer = format!(
+        "/restapis/{}/authorizers/{}",
+        output("rest-api"),
+        output("authorizer")
+    );
+    world.hand.patch(
+        &authorizer,
+        &[("replace", "/authorizerResultTtlInSeconds", "300")],
+    );
+    let first = of_format_1(&read());
+    fs_err::write(&file, &first).unwrap();
+
+    world.run(&["status"]);
+    assert_eq!(
+        world.plan(),
+        [
+            "update authorizer: result_ttl_seconds",
+            "update deployment: description",
+            "update stage: deployment"
+        ]
+    );
+    assert_eq!(read(), first, "what only reads leaves it as it is");
+    assert_eq!(world.writes(), Vec::<String>::new());
+
+    world.run(&["up"]);
+    assert_eq!(
+        world.writes(),
+        [
+            "DELETE restapis/deployments",
+            "PATCH restapis/authorizers",
+            "PATCH restapis/stages",
+            "POST restapis/deployments"
+        ]
+    );
+    world.is_settled("brought up to date");
+    let live = world.hand.get("apigateway", &authorizer);
+    assert_eq!(live["authorizerResultTtlInSeconds"], 0);
+    let state: Value = serde_json::from_str(&read()).unwrap();
+    assert_eq!(state["format"], provision::state::FORMAT);
+
+    fs_err::write(&file, of_format_1(&read())).unwrap();
+    world.run(&["down", "--yes"]);
+    world.hand.assert_nothing("after down");
 }

@@ -303,6 +303,14 @@ const EDITS: &[(&str, &str, Edit)] = &[
             &[("replace", "/identitySource", "method.request.header.Token")],
         );
     }),
+    ("authorizer", "result_ttl_seconds", |hand, recorded| {
+        let path = format!(
+            "{}/authorizers/{}",
+            recorded.api(),
+            recorded.output("authorizer", "id")
+        );
+        hand.patch(&path, &[("replace", "/authorizerResultTtlInSeconds", "300")]);
+    }),
     ("path:/user", "part", |hand, recorded| {
         let path = format!(
             "{}/resources/{}",

@@ -16,6 +16,7 @@ use matrix::{At, Case, End, Kind, run_all};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use provision::aws::Identity;
+use provision::commands::upgrade::upgrade;
 use provision::config::{Config, Problem};
 use provision::engine::plan::{Wish, plan};
 use provision::engine::status::{Live, Lives};
@@ -232,7 +233,9 @@ thread_local! {
 }
 
 /// Does to a state what `plan` and `down` do before any call.
-fn use_state(state: &State, seen: usize) {
+fn use_state(mut state: State, seen: usize) {
+    upgrade(&mut state);
+    let state = &state;
     let identity = Identity {
         account: state.account.clone(),
         partition: state.partition.clone(),
@@ -273,14 +276,15 @@ fn use_state(state: &State, seen: usize) {
 
 #[test]
 fn the_record_is_one_that_can_be_used() {
-    let state: State = serde_json::from_value(recorded()).unwrap();
+    let mut state: State = serde_json::from_value(recorded()).unwrap();
+    upgrade(&mut state);
     assert_eq!(state.steps.len(), 16);
     for record in &state.steps {
         let resource = revive(&record.kind, &record.desired).unwrap();
         resource.id(record.output.as_ref().unwrap()).unwrap();
     }
     for seen in 0..4 {
-        use_state(&state, seen);
+        use_state(state.clone(), seen);
     }
 }
 
@@ -298,7 +302,7 @@ proptest! {
             state
         });
         match state {
-            Ok(Some(state)) => use_state(&state, seen),
+            Ok(Some(state)) => use_state(state, seen),
             Ok(None) => prop_assert!(false, "the file is there"),
             Err(error) => prop_assert!(error.to_string().contains("orders.json")),
         }

@@ -179,6 +179,7 @@ async fn all_of_a_rest_api() {
         name: "old".to_owned(),
         pool_arns: set(&["arn:a", "arn:b"]),
         identity_source: "method.request.header.Old".to_owned(),
+        result_ttl_seconds: 300,
         other_type: None,
         validation: None,
     };
@@ -186,6 +187,7 @@ async fn all_of_a_rest_api() {
         name: "cognito".to_owned(),
         pool_arns: set(&["arn:b", "arn:c"]),
         identity_source: "method.request.header.Authorization".to_owned(),
+        result_ttl_seconds: 0,
         ..before.clone()
     };
     let authorizer = make_and_change(&cx, &before, &after).await;

@@ -21,6 +21,7 @@ mod talk;
 mod timeline;
 mod token;
 mod up;
+pub mod upgrade;
 mod verify;
 
 use std::io;

@@ -89,6 +89,7 @@ fn is_here(state: &State, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::upgrade::upgrade;
 
     fn state(text: &str) -> State {
         serde_json::from_str(text).unwrap()
@@ -98,9 +99,10 @@ mod tests {
     fn names_on_record_stay_as_they_are() {
         let earlier = include_str!("../../tests/support/state.json");
         assert_eq!(separator(&state(earlier)), '-');
-        let now = earlier.replace("orders-a9c7bee1-", "orders_a9c7bee1_");
-        assert_eq!(separator(&state(&now)), '_');
-        check(&state(&now)).unwrap();
+        let mut now = state(&earlier.replace("orders-a9c7bee1-", "orders_a9c7bee1_"));
+        assert_eq!(separator(&now), '_');
+        upgrade(&mut now);
+        check(&now).unwrap();
         // One of them is enough, whichever is left.
         let mut state = state(earlier);
         state.steps.retain(|record| record.kind == "log-group");

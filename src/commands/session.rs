@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::recorded;
 use super::talk::Talk;
+use super::upgrade::upgrade;
 use crate::aws::clients::{Access, identify, load};
 use crate::aws::errors::is_signature_refusal;
 use crate::aws::wait::told_if_slow;
@@ -113,15 +114,22 @@ pub fn state_file(global: &Global, stack: &str) -> StateFile {
 /// What is on record, if anything, checked.
 pub fn load_state(file: &StateFile) -> Result<Option<State>, Failure> {
     let state = file.load().map_err(state_failure)?;
-    state.iter().try_for_each(recorded::check).map_err(unusable)?;
-    Ok(state)
+    usable(state)
 }
 
 /// What is on record, if anything, and the right to change it.
 pub fn open_state(file: StateFile, lock: Lock) -> Result<(StateWriter, Option<State>), Failure> {
     let (writer, state) = StateWriter::open(file, lock).map_err(state_failure)?;
-    state.iter().try_for_each(recorded::check).map_err(unusable)?;
-    Ok((writer, state))
+    Ok((writer, usable(state)?))
+}
+
+/// In today's shape, and checked.
+fn usable(mut state: Option<State>) -> Result<Option<State>, Failure> {
+    if let Some(state) = &mut state {
+        upgrade(state);
+        recorded::check(state).map_err(unusable)?;
+    }
+    Ok(state)
 }
 
 /// A state file that cannot be used, and what helps.

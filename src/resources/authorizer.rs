@@ -30,6 +30,9 @@ pub struct Authorizer {
     pub pool_arns: BTreeSet<String>,
     /// Where the token is: `method.request.header.Authorization`.
     pub identity_source: String,
+    /// How long API Gateway may reuse the verdict on a token; wanted: 0, as nobody documents that it checks the scopes of a
+    /// route again for a verdict that it has.
+    pub result_ttl_seconds: i32,
     /// The type of an authorizer that somebody else made and that is not for Cognito; always `None` where it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_type: Option<String>,
@@ -37,6 +40,9 @@ pub struct Authorizer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<String>,
 }
+
+/// What API Gateway takes, and leaves out of its answers, where no TTL was sent.
+const DEFAULT_TTL_SECONDS: i32 = 300;
 
 /// What API Gateway answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -131,6 +137,7 @@ impl Resource for Authorizer {
                 .r#type(AuthorizerType::CognitoUserPools)
                 .set_provider_arns(Some(self.pool_arns.iter().cloned().collect()))
                 .identity_source(&self.identity_source)
+                .authorizer_result_ttl_in_seconds(self.result_ttl_seconds)
                 .customize()
                 // That names are unique is seen in AWS's errors, not in its documents.
                 .config_override(Config::builder().retry_config(RetryConfig::disabled()))
@@ -166,6 +173,7 @@ impl Resource for Authorizer {
             name: live.name().unwrap_or_default().to_owned(),
             pool_arns: live.provider_arns().iter().cloned().collect(),
             identity_source: live.identity_source().unwrap_or_default().to_owned(),
+            result_ttl_seconds: live.authorizer_result_ttl_in_seconds().unwrap_or(DEFAULT_TTL_SECONDS),
             other_type: live
                 .r#type()
                 .filter(|live| **live != AuthorizerType::CognitoUserPools)
@@ -182,9 +190,11 @@ impl Resource for Authorizer {
     }
 
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+        let (ttl, ttl_before) = (self.result_ttl_seconds.to_string(), before.result_ttl_seconds.to_string());
         let replaced = [
             ("/name", &self.name, &before.name),
             ("/identitySource", &self.identity_source, &before.identity_source),
+            ("/authorizerResultTtlInSeconds", &ttl, &ttl_before),
         ]
         .into_iter()
         .filter(|(_, after, before)| after != before)
@@ -254,6 +264,7 @@ mod tests {
             name: "pool".to_owned(),
             pool_arns: pools.iter().map(|&arn| arn.to_owned()).collect(),
             identity_source: "method.request.header.Authorization".to_owned(),
+            result_ttl_seconds: 0,
             other_type: None,
             validation: None,
         }
@@ -267,6 +278,7 @@ mod tests {
         json!({
             "id": "z1", "name": "pool", "type": "COGNITO_USER_POOLS", "providerARNs": ["arn:b", "arn:a"],
             "authType": "cognito_user_pools", "identitySource": "method.request.header.Authorization",
+            "authorizerResultTtlInSeconds": 0,
         })
     }
 
@@ -324,6 +336,7 @@ mod tests {
                 assert_eq!(i.provider_arns(), ["arn:a", "arn:b"]);
                 assert_eq!(i.identity_source(), Some("method.request.header.Authorization"));
                 assert_eq!(i.identity_validation_expression(), None);
+                assert_eq!(i.authorizer_result_ttl_in_seconds(), Some(0));
             },
             ok(live())
         )]);
@@ -426,6 +439,13 @@ mod tests {
                 )]),
             ),
             (
+                Authorizer {
+                    result_ttl_seconds: 300,
+                    ..desired.clone()
+                },
+                patched(&[("replace", "/authorizerResultTtlInSeconds", "0")]),
+            ),
+            (
                 with(&["arn:a", "arn:b"]),
                 patched(&[
                     ("add", "/providerARNs", "arn:c"),
@@ -516,6 +536,23 @@ mod tests {
                 json!("x"),
                 Authorizer {
                     identity_source: "x".to_owned(),
+                    ..desired.clone()
+                },
+            ),
+            (
+                "/authorizerResultTtlInSeconds",
+                json!(60),
+                Authorizer {
+                    result_ttl_seconds: 60,
+                    ..desired.clone()
+                },
+            ),
+            // What AWS answers of one that was made without.
+            (
+                "/authorizerResultTtlInSeconds",
+                Value::Null,
+                Authorizer {
+                    result_ttl_seconds: 300,
                     ..desired.clone()
                 },
             ),

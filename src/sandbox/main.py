@@ -33,7 +33,9 @@ def patch_lists(resource, patches):
         elif isinstance(place, list) and last.isdigit() and int(last) < len(place):
             place[int(last)] = value
         else:
-            patch_all(resource, [patch])
+            # A patch has only texts; of this AWS makes a number, and answers one.
+            is_number = last == "authorizerResultTtlInSeconds" and str(value).isdigit()
+            patch_all(resource, [patch | {"value": int(value)}] if is_number else [patch])
     return resource
 
 

@@ -449,7 +449,12 @@ impl Hand {
                 let pools = authorizer["providerARNs"].as_array().unwrap().len();
                 add(
                     "authorizer",
-                    json!([authorizer["name"], pools, authorizer["identitySource"]]),
+                    json!([
+                        authorizer["name"],
+                        pools,
+                        authorizer["identitySource"],
+                        authorizer["authorizerResultTtlInSeconds"]
+                    ]),
                 );
             }
             let paths = self.get("apigateway", &format!("{path}/resources?embed=methods"));

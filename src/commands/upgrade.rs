@@ -1,0 +1,103 @@
+//! Brings the records of an earlier format to today's shape, right after the state is loaded.
+//!
+//! Must not ask AWS, nor write the state: the next run that writes it writes today's format.
+
+use serde_json::{Value, json};
+
+use crate::resource::Resource as _;
+use crate::resources::Authorizer;
+use crate::state::{FORMAT, Record, State};
+
+/// A field that the desired state of a kind got later.
+struct Added {
+    /// The first format that has it.
+    since: u32,
+    kind: &'static str,
+    field: &'static str,
+    /// What the resource of this record had before the field existed.
+    value: fn(&State, &Record) -> Value,
+}
+
+/// Every field that was added after format 1. CONTRIBUTING.md has the rule.
+const ADDED: &[Added] = &[Added {
+    since: 2,
+    kind: Authorizer::KIND,
+    field: "result_ttl_seconds",
+    // What API Gateway takes where none is sent.
+    value: |_, _| json!(300),
+}];
+
+/// Gives every record the fields that its format does not have yet.
+pub fn upgrade(state: &mut State) {
+    for added in ADDED.iter().filter(|added| added.since > state.format) {
+        for place in 0..state.steps.len() {
+            let record = &state.steps[place];
+            if record.kind != added.kind {
+                continue;
+            }
+            let value = (added.value)(state, record);
+            if let Value::Object(desired) = &mut state.steps[place].desired {
+                desired.entry(added.field).or_insert(value);
+            }
+        }
+    }
+    state.format = FORMAT;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::revive;
+
+    /// Written by the last version of format 1.
+    const FIRST: &str = include_str!("../../tests/support/format-1.json");
+
+    fn upgraded(text: &str) -> State {
+        let mut state = serde_json::from_str(text).unwrap();
+        upgrade(&mut state);
+        state
+    }
+
+    #[test]
+    fn every_record_of_format_1_is_of_todays_shape_once_it_is_loaded() {
+        let state = upgraded(FIRST);
+        assert_eq!(state.format, FORMAT);
+        assert_eq!(state.steps.len(), 23);
+        for record in &state.steps {
+            let resource = revive(&record.kind, &record.desired).unwrap();
+            assert_eq!(resource.desired(), record.desired, "{}", record.step);
+            resource.checked_ids(record.output.as_ref()).unwrap();
+        }
+    }
+
+    #[test]
+    fn each_added_field_has_the_value_of_before_and_nothing_else_changes() {
+        let before: State = serde_json::from_str(FIRST).unwrap();
+        let state = upgraded(FIRST);
+        assert_eq!(
+            state.record("authorizer").unwrap().desired["result_ttl_seconds"],
+            300
+        );
+        for (record, earlier) in state.steps.iter().zip(&before.steps) {
+            let mut record = record.clone();
+            for added in ADDED.iter().filter(|added| added.kind == record.kind) {
+                record
+                    .desired
+                    .as_object_mut()
+                    .unwrap()
+                    .remove(added.field)
+                    .unwrap();
+            }
+            assert_eq!(&record, earlier);
+        }
+    }
+
+    #[test]
+    fn a_record_of_todays_format_that_lacks_a_field_stays_as_it_is() {
+        let mut state: State = serde_json::from_str(FIRST).unwrap();
+        state.format = FORMAT;
+        let before = state.clone();
+        upgrade(&mut state);
+        assert_eq!(state, before);
+    }
+}
