@@ -9,8 +9,8 @@ use aws_sdk_cognitoidentityprovider::config::Config;
 use aws_sdk_cognitoidentityprovider::config::retry::RetryConfig;
 use aws_sdk_cognitoidentityprovider::operation::update_user_pool_client::builders::UpdateUserPoolClientFluentBuilder;
 use aws_sdk_cognitoidentityprovider::types::{
-    ExplicitAuthFlowsType, OAuthFlowType, PreventUserExistenceErrorTypes, TimeUnitsType, TokenValidityUnitsType,
-    UserPoolClientType,
+    ExplicitAuthFlowsType, FeatureType, OAuthFlowType, PreventUserExistenceErrorTypes, RefreshTokenRotationType,
+    TimeUnitsType, TokenValidityUnitsType, UserPoolClientType,
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -167,6 +167,11 @@ impl Client {
         }
         if self.explicit_auth_flows != before.explicit_auth_flows {
             live.explicit_auth_flows = Some(self.sdk_explicit_auth_flows());
+            if rotates(live) && self.explicit_auth_flows.contains("ALLOW_REFRESH_TOKEN_AUTH") {
+                // Cognito refuses one beside the other.
+                let off = RefreshTokenRotationType::builder().feature(FeatureType::Disabled);
+                live.refresh_token_rotation = off.build().ok();
+            }
         }
         if self.token_revocation != before.token_revocation {
             live.enable_token_revocation = Some(self.token_revocation);
@@ -177,11 +182,18 @@ impl Client {
     }
 }
 
+/// Whether every use of a refresh token makes a new one, which `ALLOW_REFRESH_TOKEN_AUTH` excludes.
+fn rotates(live: &UserPoolClientType) -> bool {
+    live.refresh_token_rotation().is_some_and(|rotation| *rotation.feature() == FeatureType::Enabled)
+}
+
 /// All of a live client that UpdateUserPoolClient takes: what it is not told, it resets.
 fn all_of(
     live: UserPoolClientType,
     update: UpdateUserPoolClientFluentBuilder,
 ) -> UpdateUserPoolClientFluentBuilder {
+    // Where nothing is sent Cognito takes its default flows, one of which the rotation excludes.
+    let no_flows = rotates(&live).then(Vec::new);
     update
         .set_client_name(live.client_name)
         .refresh_token_validity(live.refresh_token_validity)
@@ -190,7 +202,7 @@ fn all_of(
         .set_token_validity_units(live.token_validity_units)
         .set_read_attributes(live.read_attributes)
         .set_write_attributes(live.write_attributes)
-        .set_explicit_auth_flows(live.explicit_auth_flows)
+        .set_explicit_auth_flows(live.explicit_auth_flows.or(no_flows))
         .set_supported_identity_providers(live.supported_identity_providers)
         .set_callback_urls(live.callback_urls)
         .set_logout_urls(live.logout_urls)
@@ -688,6 +700,68 @@ mod tests {
             let (cx, wire) = cognito_wire([ok(crowded()), ok(crowded())]);
             now.update(&cx, &before, out()).await.unwrap();
             assert_eq!(wire.sent(), [described(), updated(fields)]);
+        }
+    }
+
+    /// The client after someone else has switched on the rotation of refresh tokens, for which the flow that excludes it went.
+    fn rotating(flows: Value) -> Value {
+        let rotation = json!({"RefreshTokenRotation": {"Feature": "ENABLED", "RetryGracePeriodSeconds": 10}});
+        let mut rotating = crowded();
+        rotating["UserPoolClient"] = with(with(rotating["UserPoolClient"].take(), rotation), flows);
+        rotating
+    }
+
+    /// As Cognito judges an update: without flows it takes its defaults, one of which is the excluded one.
+    fn rotation_beside_the_flow_is_refused(input: &UpdateUserPoolClientInput) {
+        let excluded = ExplicitAuthFlowsType::AllowRefreshTokenAuth;
+        let has_the_flow = input.explicit_auth_flows.as_ref().is_none_or(|flows| flows.contains(&excluded));
+        let rotates = input.refresh_token_rotation().is_some_and(|rotation| *rotation.feature() == FeatureType::Enabled);
+        assert!(!(has_the_flow && rotates), "InvalidParameterException: ALLOW_REFRESH_TOKEN_AUTH and rotation");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refresh_token_rotation_of_others_ends_where_the_flow_that_excludes_it_is_set_again() {
+        for flows in [json!({"ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH"]}), json!({"ExplicitAuthFlows": null})] {
+            let live = rotating(flows);
+            let (cx, wire) = cognito_wire([ok(live.clone()), ok(live), ok(crowded())]);
+            let before = desired().read(&cx, &out()).await.unwrap().unwrap();
+            assert_eq!(differing(&desired(), &before), ["explicit_auth_flows"]);
+            desired().update(&cx, &before, out()).await.unwrap();
+            assert_eq!(wire.sent()[2], updated(json!({"RefreshTokenRotation": {"Feature": "DISABLED"}})));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refresh_token_rotation_of_others_stays_where_the_flows_do() {
+        for flows in [json!({"ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH"]}), json!({"ExplicitAuthFlows": null})] {
+            let before = read(rotating(flows.clone())).await;
+            // As with --no-repair, and while scopes are taken away.
+            let now = Client { name: "renamed".to_owned(), ..before.clone() };
+            let live = rotating(flows);
+            let answer = || ok(live.clone());
+            let (cx, wire) = cognito_wire([answer(), answer(), answer(), answer()]);
+            now.update(&cx, &before, out()).await.unwrap();
+            now.retire(&cx, &out()).await.unwrap();
+            for (_, request) in [&wire.sent()[1], &wire.sent()[3]] {
+                let rotation = json!({"Feature": "ENABLED", "RetryGracePeriodSeconds": 10});
+                assert_eq!(request["RefreshTokenRotation"], rotation);
+                assert_eq!(request["ExplicitAuthFlows"], json!(before.explicit_auth_flows));
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_update_of_a_rotating_client_is_one_that_cognito_refuses() {
+        for flows in [json!({"ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH"]}), json!({"ExplicitAuthFlows": null})] {
+            let before = read(rotating(flows.clone())).await;
+            for now in [desired(), renamed(), Client { name: "renamed".to_owned(), ..before.clone() }] {
+                let describe = rotating(flows.clone());
+                let cx = cognito([
+                    on!(Sdk::describe_user_pool_client, ok(describe.clone())),
+                    on!(Sdk::update_user_pool_client, |i| { rotation_beside_the_flow_is_refused(i) }, ok(crowded())),
+                ]);
+                now.update(&cx, &before, out()).await.unwrap();
+            }
         }
     }
 

@@ -9,9 +9,10 @@ use aws_sdk_cognitoidentityprovider::config::http::HttpRequest;
 use aws_sdk_cognitoidentityprovider::operation::describe_user_pool::DescribeUserPoolOutput;
 use aws_sdk_cognitoidentityprovider::operation::update_user_pool::builders::UpdateUserPoolFluentBuilder;
 use aws_sdk_cognitoidentityprovider::types::{
-    AccountRecoverySettingType, AdminCreateUserConfigType, DeletionProtectionType, EmailConfigurationType,
-    IssuerConfigurationType, IssuerType, KeyConfigurationType, LambdaConfigType,
-    UserPoolMfaType, UserPoolPolicyType, UserPoolTierType, UserPoolType, VerificationMessageTemplateType,
+    AccountRecoverySettingType, AdminCreateUserConfigType, DefaultEmailOptionType, DeletionProtectionType,
+    EmailConfigurationType, EumsSmsConfigurationType, IssuerConfigurationType, IssuerType, KeyConfigurationType,
+    LambdaConfigType, SmsConfigurationType, UserPoolMfaType, UserPoolPolicyType, UserPoolTierType, UserPoolType,
+    VerificationMessageTemplateType,
 };
 use serde::{Deserialize, Serialize};
 
@@ -159,13 +160,23 @@ fn all_of(live: UserPoolType, update: UpdateUserPoolFluentBuilder) -> UpdateUser
         .set_acr_configuration(live.acr_configuration.filter(|levels| !levels.is_empty()))
 }
 
-/// The three older fields in their newer place: Cognito answers both and takes one of them.
+/// The three older fields in their newer place: Cognito answers both and takes one of them. It also refuses the message
+/// with a code beside the message with a link: then only the message that users get is kept.
 fn verification_message_template(live: &UserPoolType) -> Option<VerificationMessageTemplateType> {
     let empty = VerificationMessageTemplateType::builder().build();
     let mut template = live.verification_message_template.clone().unwrap_or_else(|| empty.clone());
     template.sms_message = template.sms_message.or_else(|| live.sms_verification_message.clone());
     template.email_message = template.email_message.or_else(|| live.email_verification_message.clone());
     template.email_subject = template.email_subject.or_else(|| live.email_verification_subject.clone());
+    if template.email_message.is_some() && template.email_message_by_link.is_some() {
+        if template.default_email_option == Some(DefaultEmailOptionType::ConfirmWithLink) {
+            template.email_message = None;
+            template.email_subject = None;
+        } else {
+            template.email_message_by_link = None;
+            template.email_subject_by_link = None;
+        }
+    }
     filled(Some(template), &empty)
 }
 
@@ -173,16 +184,24 @@ fn filled<T: PartialEq>(block: Option<T>, empty: &T) -> Option<T> {
     block.filter(|block| block != empty)
 }
 
-/// Takes out the zero that the SDK writes for a field that is not set: Cognito refuses `UnusedAccountValidityDays`
-/// where `TemporaryPasswordValidityDays` has taken its place.
-fn leave_out_unset_days(request: &mut HttpRequest) {
+/// Takes out what the SDK writes for a field that is not set and that Cognito refuses: `UnusedAccountValidityDays`, where
+/// `TemporaryPasswordValidityDays` has taken its place, and `SnsCallerArn`, where `EumsSms` has.
+fn leave_out_unset(request: &mut HttpRequest) {
     let body = request.body().bytes().map(serde_json::from_slice::<serde_json::Value>);
     let Some(Ok(mut body)) = body else { return };
-    let Some(admin) = body.get_mut("AdminCreateUserConfig").and_then(serde_json::Value::as_object_mut) else {
-        return;
-    };
-    if admin.get("UnusedAccountValidityDays").is_some_and(|days| days == 0) {
-        admin.remove("UnusedAccountValidityDays");
+    let mut is_changed = false;
+    for (block, field, unset) in [
+        ("AdminCreateUserConfig", "UnusedAccountValidityDays", serde_json::json!(0)),
+        ("SmsConfiguration", "SnsCallerArn", serde_json::json!("")),
+    ] {
+        if let Some(block) = body.get_mut(block).and_then(serde_json::Value::as_object_mut)
+            && block.get(field) == Some(&unset)
+        {
+            block.remove(field);
+            is_changed = true;
+        }
+    }
+    if is_changed {
         let body = body.to_string();
         request.headers_mut().insert("content-length", body.len().to_string());
         *request.body_mut() = body.into();
@@ -199,10 +218,31 @@ fn is_protected(pool: &UserPoolType) -> bool {
 
 /// Makes a pool that was described a moment ago what `pool` is.
 async fn put(cx: &Cx<Aws>, id: &str, pool: UserPoolType) -> Result<()> {
+    let sms_role = pool.sms_configuration().and_then(sms_role).map(str::to_owned);
     let update = all_of(pool, cx.cloud().cognito.update_user_pool().user_pool_id(id));
-    let sent = update.customize().mutate_request(leave_out_unset_days).send();
-    once("cognito-idp:UpdateUserPool", sent).await?;
-    Ok(())
+    let sent = update.customize().mutate_request(leave_out_unset).send();
+    match (once("cognito-idp:UpdateUserPool", sent).await, sms_role) {
+        (Err(error), Some(role)) if is_about_the_sms_role(&error) => Err(anyhow::Error::new(error).context(format!(
+            "an update of user pool {id} must send back its SMS configuration, which someone else set: that needs the \
+             permission iam:PassRole on the role {role}, and a role that Cognito accepts"
+        ))),
+        (answer, _) => answer.map(drop).map_err(Into::into),
+    }
+}
+
+/// The role with which Cognito sends text messages.
+fn sms_role(sms: &SmsConfigurationType) -> Option<&str> {
+    let sns = Some(sms.sns_caller_arn()).filter(|role| !role.is_empty());
+    sns.or_else(|| sms.eums_sms().map(EumsSmsConfigurationType::caller_arn))
+}
+
+/// Whether Cognito refused an update of a pool that has such a role because of the role. A refusal that names an action of
+/// Cognito's own has another reason.
+fn is_about_the_sms_role(error: &CallError) -> bool {
+    match error.class {
+        Class::Denied => !error.message.contains("to perform: cognito-idp:"),
+        _ => error.code.as_deref().is_some_and(|code| code.starts_with("InvalidSmsRole")),
+    }
 }
 
 fn output(pool: UserPoolType) -> Result<Output> {
@@ -267,7 +307,7 @@ impl Resource for UserPool {
                 .set_user_pool_tags(Some(tags::map(&self.tags)))
                 .customize()
                 .config_override(Config::builder().retry_config(RetryConfig::disabled()))
-                .mutate_request(leave_out_unset_days)
+                .mutate_request(leave_out_unset)
                 .send()
         };
         let answer = cx.call("cognito-idp:CreateUserPool", create).await?;
@@ -769,6 +809,107 @@ mod tests {
             },
         });
         assert_eq!(wire.sent()[1], ("UpdateUserPool".to_owned(), request));
+    }
+
+    fn renamed() -> UserPool {
+        UserPool { name: "renamed".to_owned(), ..desired() }
+    }
+
+    /// As Cognito answers an update with both messages.
+    fn one_message_only(input: &UpdateUserPoolInput) {
+        let template = input.verification_message_template().unwrap();
+        assert!(
+            template.email_message().is_none() || template.email_message_by_link().is_none(),
+            "InvalidParameterException: EmailMessage and EmailMessageByLink"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_message_with_a_code_and_one_with_a_link_the_one_that_users_get_is_kept() {
+        let both = json!({
+            "SmsMessage": "{####}", "EmailMessage": "code {####}", "EmailSubject": "your code",
+            "EmailMessageByLink": "{##click##}", "EmailSubjectByLink": "your link",
+        });
+        let code = json!({"EmailMessage": "code {####}", "EmailSubject": "your code"});
+        let link = json!({"EmailMessageByLink": "{##click##}", "EmailSubjectByLink": "your link"});
+        for (option, kept) in [("CONFIRM_WITH_LINK", link), ("CONFIRM_WITH_CODE", code.clone()), ("", code)] {
+            let option = if option.is_empty() { json!({}) } else { json!({"DefaultEmailOption": option}) };
+            let mut answer = crowded();
+            answer["UserPool"]["VerificationMessageTemplate"] = with(both.clone(), option.clone());
+            let kept = with(with(json!({"SmsMessage": "{####}"}), kept), option);
+            let (cx, wire) = cognito_wire([ok(answer.clone()), done()]);
+            renamed().update(&cx, &desired(), out()).await.unwrap();
+            let update = updated(json!({"PoolName": "renamed", "VerificationMessageTemplate": kept}));
+            assert_eq!(wire.sent()[1], update);
+
+            // And while the protection is switched off. The older fields are not taken for the other message.
+            let pool = &mut answer["UserPool"];
+            pool["DeletionProtection"] = json!("ACTIVE");
+            pool["VerificationMessageTemplate"].as_object_mut().unwrap().remove("EmailMessage");
+            let cx = cognito([
+                on!(Sdk::describe_user_pool, ok(answer.clone())),
+                on!(Sdk::update_user_pool, |i| { one_message_only(i) }, done()),
+            ]);
+            desired().unprotect(&cx, &out()).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_someones_sms_role_names_the_role_and_the_permission() {
+        let role = "arn:aws:iam::111122223333:role/sms";
+        let denied = "User: arn:aws:iam::111122223333:user/ci is not authorized to perform: iam:PassRole on resource: \
+                      arn:aws:iam::111122223333:role/sms because no identity-based policy allows the iam:PassRole action";
+        for (code, reason) in [
+            ("AccessDeniedException", denied),
+            ("AccessDeniedException", "the service gave no action"),
+            ("InvalidSmsRoleTrustRelationshipException", "Role does not have a trust relationship"),
+            ("InvalidSmsRoleAccessPolicyException", "Role does not have permission to publish with SNS"),
+        ] {
+            for eums in [false, true] {
+                let mut answer = crowded();
+                answer["UserPool"]["DeletionProtection"] = json!("ACTIVE");
+                if eums {
+                    answer["UserPool"]["SmsConfiguration"] = json!({"EumsSms": {"CallerArn": role}});
+                }
+                let answers = || [ok(answer.clone()), refused(400, code, reason)];
+                let (cx, wire) = cognito_wire(answers().into_iter().chain(answers()));
+                let updated = renamed().update(&cx, &desired(), out()).await.map(drop);
+                let unprotected = desired().unprotect(&cx, &out()).await;
+                assert_eq!(wire.sent().len(), 4, "neither is repeated");
+                let class = if code == "AccessDeniedException" { Class::Denied } else { Class::Refused };
+                for result in [updated, unprotected] {
+                    let (is, text) = failed(result);
+                    assert_eq!(is, Some(class));
+                    assert!(text.contains(&format!("iam:PassRole on the role {role},")), "{text}");
+                    assert!(text.contains("user pool eu-central-1_ours") && text.contains(reason), "{text}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_the_update_itself_does_not_blame_the_sms_role() {
+        let reason = "User: u is not authorized to perform: cognito-idp:UpdateUserPool on resource: r";
+        let refusal = || refused(400, "AccessDeniedException", reason);
+        let mut without = crowded();
+        without["UserPool"].as_object_mut().unwrap().remove("SmsConfiguration");
+        let other = refused(400, "AccessDeniedException", "no reason");
+        let (cx, _) = cognito_wire([ok(crowded()), refusal(), ok(without), other]);
+        for reason in [reason, "no reason"] {
+            let (class, text) = failed(renamed().update(&cx, &desired(), out()).await);
+            assert_eq!(class, Some(Class::Denied));
+            assert!(text.contains(reason) && !text.contains("SMS"), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn text_messages_of_the_newer_service_are_kept_without_an_empty_role() {
+        let sms = json!({"EumsSms": {"CallerArn": "arn:aws:iam::111122223333:role/sms"}});
+        let mut answer = crowded();
+        answer["UserPool"]["SmsConfiguration"] = sms.clone();
+        let (cx, wire) = cognito_wire([ok(answer), done()]);
+        renamed().update(&cx, &desired(), out()).await.unwrap();
+        assert_eq!(wire.sent()[1], updated(json!({"PoolName": "renamed", "SmsConfiguration": sms})));
     }
 
     #[tokio::test(start_paused = true)]
