@@ -847,6 +847,21 @@ fn a_partition_whose_token_host_is_not_known_is_refused() {
 }
 
 #[test]
+fn a_region_whose_token_host_is_not_known_is_refused_before_any_call() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place.emulator());
+    for region in ["cn-north-1", "eusc-de-east-1"] {
+        let run = place.run_at(&proxy.endpoint, &["up", "--region", region]).code(2);
+        let error = format!(
+            "error: the host name of Cognito's token endpoint in region {region} is not known to this program\n\
+             hint: use a region of the aws partition or of GovCloud\n"
+        );
+        assert_eq!(run.stderr, error);
+    }
+    assert_eq!(proxy.take().len(), 0, "nothing was asked");
+}
+
+#[test]
 fn logs_are_followed_until_ctrl_c() {
     let place = Place::new();
     let endpoint = place.emulator();

@@ -401,6 +401,7 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("route with two slashes", end(&route("GET /x//y"))),
         ("route with dots", end(&routes(&["GET /./x", "GET /x/.."]))),
         ("route with a bad part", end(&route("GET /x y"))),
+        ("route with a comma", end(&routes(&["GET /x,y", "GET /{x,y}"]))),
         ("route with half a variable", end(&route("GET /x{id}"))),
         ("route with a greedy part first", end(&route("GET /{all+}/x"))),
         ("route with a variable twice", end(&route("GET /{id}/x/{id}"))),
@@ -465,7 +466,7 @@ fn what_looks_like_a_problem_and_is_none() {
         &[
             route("GET /ping/x"),
             route("GET /a/ping"),
-            route("GET /a_b-c.d,e:f"),
+            route("GET /a_b-c.d:e"),
         ],
         &["[user_pool]\ndomain_prefix = \"a\"\n".to_owned()],
         &["[api]\nthrottle = { rate = 0.5, burst = 0 }\n".to_owned()],
@@ -563,6 +564,33 @@ fn place_of(text: &str) -> Place {
     put_code(place.path());
     fs_err::write(place.path().join("provision.toml"), text).unwrap();
     place
+}
+
+#[test]
+fn names_that_aws_may_refuse_and_quotas_that_may_be_exceeded_are_warned_of() {
+    let place = place_of(SMALL);
+    let endpoint = place.emulator();
+    let warnings = |paths: &[String]| {
+        let route =
+            |path| format!("\"GET {path}\" = {{ function = \"orders\", scopes = [\"orders/read\"] }}\n");
+        let text = SMALL.to_owned() + &paths.iter().map(route).collect::<String>();
+        fs_err::write(place.path().join("provision.toml"), text).unwrap();
+        let run = place.run_at(&endpoint, &["plan"]).ok();
+        let lines = run.stderr.lines().filter(|line| line.starts_with("warning"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // With /orders there are 299.
+    let mut paths: Vec<String> = (0..298).map(|n| format!("/p{n}")).collect();
+    assert_eq!(warnings(&paths), Vec::<String>::new());
+    paths.push("/p0/a:b/c".to_owned());
+    let [colon, quota] = &warnings(&paths)[..] else {
+        panic!("expected two warnings");
+    };
+    assert!(
+        colon.ends_with("rename \"a:b\" if `up` fails with BadRequestException"),
+        "{colon}"
+    );
+    assert!(quota.contains("the API has 301 paths"), "{quota}");
 }
 
 #[test]

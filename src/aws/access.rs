@@ -17,7 +17,7 @@ use aws_types::os_shim_internal::{Env, Fs};
 use aws_types::service_config::ServiceConfigKey;
 use reqwest::Url;
 
-use super::ids;
+use super::{hosts, ids};
 use crate::error::{Failure, Kind};
 
 /// The services that are called, by the names that their own endpoints are set under.
@@ -30,6 +30,9 @@ const SERVICES: [&str; 7] = [
     "CloudWatch Logs",
     "Secrets Manager",
 ];
+
+/// What to do where the host names are not known.
+pub(super) const KNOWN_REGIONS: &str = "use a region of the aws partition or of GovCloud";
 
 /// The variable that sets the endpoint of all services; that of one has the service's name at its end.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
@@ -122,15 +125,21 @@ pub(super) fn region_beside_an_empty_one() -> Option<Result<String, ()>> {
     Some(text.ok_or(()))
 }
 
-/// Refuses what is not a region: it goes into host names.
+/// Refuses what is not a region, as it goes into host names, and a region whose host names are not known.
 pub(super) fn check_region(region: &str) -> Result<(), Failure> {
-    if (ids::REGION.holds)(region) {
-        return Ok(());
+    if !(ids::REGION.holds)(region) {
+        return Err(Failure::usage(format!(
+            "invalid region {region:?}: expected {}",
+            ids::REGION.what
+        )));
     }
-    Err(Failure::usage(format!(
-        "invalid region {region:?}: expected {}",
-        ids::REGION.what
-    )))
+    if !hosts::is_known_region(region) {
+        return Err(Failure::usage(format!(
+            "the host name of Cognito's token endpoint in region {region} is not known to this program"
+        ))
+        .hinted(KNOWN_REGIONS));
+    }
+    Ok(())
 }
 
 /// Refuses a profile that is in no file.
@@ -220,6 +229,9 @@ mod tests {
             "-west-1",
             "EU-WEST-1",
             "eu-1",
+            // Regions, but with token hosts that nobody documents.
+            "cn-north-1",
+            "eusc-de-east-1",
         ] {
             assert_eq!(check_region(bad).unwrap_err().kind.exit_code(), 2, "{bad}");
         }

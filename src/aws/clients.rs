@@ -245,7 +245,7 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
         return Err(Failure::usage(format!(
             "the host name of Cognito's token endpoint in partition {partition} is not known to this program"
         ))
-        .hinted("use a region of the aws partition"));
+        .hinted(access::KNOWN_REGIONS));
     }
     let region = config.region().context("no region is configured")?.to_string();
     let endpoint = config

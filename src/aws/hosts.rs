@@ -6,10 +6,16 @@ use reqwest::Url;
 
 /// Whether the host names in this partition are known to this program.
 ///
-/// Only the `aws` partition's token host, `<prefix>.auth.<region>.amazoncognito.com`, is documented for sure; guessing
-/// another would send a client's secret to a host that somebody else may own.
+/// Only the token hosts of AWS's own regions and of GovCloud ([`token_domain`]) are documented for sure; guessing another
+/// would send a client's secret to a host that somebody else may own.
 pub fn is_known_partition(partition: &str) -> bool {
-    partition == "aws"
+    ["aws", "aws-us-gov"].contains(&partition)
+}
+
+/// Whether this region may be in such a partition: it is not in China, the EU sovereign cloud or an isolated partition.
+pub fn is_known_region(region: &str) -> bool {
+    let others = ["cn-", "eusc-", "us-iso", "eu-iso"];
+    !others.iter().any(|prefix| region.starts_with(prefix))
 }
 
 /// Whether a request to this URL goes to one host below `domain`, encrypted and to nobody in between.
@@ -38,9 +44,19 @@ pub fn api_url(api: &str, region: &str, stage: &str) -> String {
     format!("https://{api}.execute-api.{region}.amazonaws.com/{stage}")
 }
 
+/// What the hosts of all prefix domains in a region are below.
+pub fn token_domain(region: &str) -> String {
+    let auth = if region.starts_with("us-gov-") {
+        "auth-fips"
+    } else {
+        "auth"
+    };
+    format!("{auth}.{region}.amazoncognito.com")
+}
+
 /// The token endpoint of a user pool's prefix domain.
 pub fn token_url(domain_prefix: &str, region: &str) -> String {
-    format!("https://{domain_prefix}.auth.{region}.amazoncognito.com/oauth2/token")
+    format!("https://{domain_prefix}.{}/oauth2/token", token_domain(region))
 }
 
 /// The `iss` of the pool's tokens with issuer type ORIGINAL.
@@ -56,6 +72,46 @@ pub fn jwks_url(issuer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_token_host_is_the_documented_one_of_its_partition_and_no_other_is_guessed() {
+        for (region, url) in [
+            (
+                "eu-west-1",
+                "https://p.auth.eu-west-1.amazoncognito.com/oauth2/token",
+            ),
+            (
+                "us-gov-west-1",
+                "https://p.auth-fips.us-gov-west-1.amazoncognito.com/oauth2/token",
+            ),
+            (
+                "us-gov-east-1",
+                "https://p.auth-fips.us-gov-east-1.amazoncognito.com/oauth2/token",
+            ),
+        ] {
+            assert_eq!(token_url("p", region), url);
+            assert!(is_below(url, &token_domain(region)) && is_known_region(region));
+        }
+        for region in [
+            "cn-north-1",
+            "cn-northwest-1",
+            "eusc-de-east-1",
+            "us-iso-east-1",
+            "us-isob-east-1",
+            "eu-isoe-west-1",
+        ] {
+            assert!(!is_known_region(region), "{region}");
+        }
+        for (partition, is_known) in [
+            ("aws", true),
+            ("aws-us-gov", true),
+            ("aws-cn", false),
+            ("aws-eusc", false),
+            ("aws-iso", false),
+        ] {
+            assert_eq!(is_known_partition(partition), is_known, "{partition}");
+        }
+    }
 
     #[test]
     fn a_url_is_below_its_domain_or_it_is_not_called() {

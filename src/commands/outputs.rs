@@ -77,7 +77,7 @@ pub fn complete(state: &State) -> anyhow::Result<Outputs> {
     let region = &state.region;
     for (url, domain) in [
         (&outputs.api_url, format!("execute-api.{region}.amazonaws.com")),
-        (&outputs.token_url, format!("auth.{region}.amazoncognito.com")),
+        (&outputs.token_url, hosts::token_domain(region)),
     ] {
         let is_expected = match &state.endpoint {
             None => hosts::is_below(url, &domain),
@@ -150,6 +150,21 @@ mod tests {
             "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc"
         );
         assert_eq!(outputs.clients["app"].client_id, "c1");
+    }
+
+    #[test]
+    fn in_govcloud_secrets_go_to_its_token_host() {
+        let mut state = state(None);
+        state.region = "us-gov-west-1".to_owned();
+        let outputs = complete(&state).unwrap();
+        assert_eq!(
+            outputs.token_url,
+            "https://user-api-1a2b3c4d.auth-fips.us-gov-west-1.amazoncognito.com/oauth2/token"
+        );
+        assert_eq!(
+            outputs.api_url,
+            "https://a1.execute-api.us-gov-west-1.amazonaws.com/prod"
+        );
     }
 
     #[test]

@@ -117,13 +117,20 @@ pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Wish, Failure> {
 /// is not documented.
 const PATHS: usize = 299;
 
-/// Warns of a quota that this stack may exceed, which a service tells only once it is met.
+/// Warns of a quota that this stack may exceed, which a service tells only once it is met, and of names that it may refuse.
 pub fn warn(stack: &Stack<Aws>, talk: &Talk) {
-    let paths = stack
-        .steps()
-        .iter()
-        .filter(|step| step.kind == Path::KIND)
-        .count();
+    let paths = || stack.steps().iter().filter(|step| step.kind == Path::KIND);
+    let doubtful = |part: &&str| part.contains(':');
+    for part in paths()
+        .filter_map(|step| step.name.rsplit('/').next())
+        .filter(doubtful)
+    {
+        talk.say(&format!(
+            "warning: AWS's documents do not agree whether API Gateway accepts `:` in a path part: rename {part:?} if `up` \
+             fails with BadRequestException"
+        ));
+    }
+    let paths = paths().count();
     if paths > PATHS {
         talk.say(&format!(
             "warning: the API has {paths} paths; API Gateway's default quota is 300 resources an API, and may count the root: \

@@ -135,7 +135,7 @@ fn path_problem(path: &str) -> Option<String> {
         }
         if !is_part(part) {
             return Some(format!(
-                "the path part {} must be letters, digits and `_-.,:`, or as a whole {{name}} or {{name+}}",
+                "the path part {} must be letters, digits and `_-.:`, or as a whole {{name}} or {{name+}}",
                 quoted(part)
             ));
         }
@@ -190,7 +190,7 @@ fn check_variables(mut routes: Vec<At<&str>>, problems: &mut Problems) {
 /// Whether API Gateway takes it as a path part.
 fn is_part(part: &str) -> bool {
     every(variable(part).unwrap_or(part), |c| {
-        c.is_ascii_alphanumeric() || "_-.,:".contains(c)
+        c.is_ascii_alphanumeric() || "_-.:".contains(c)
     })
 }
 
