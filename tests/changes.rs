@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::Value;
-use support::proxy::{Proxy, Request};
+use support::proxy::{Act, Moment, Proxy, Request};
 use support::{Hand, Place, get};
 
 const BASE: &str = r#"
@@ -813,5 +813,90 @@ fn a_state_of_format_1_is_read_planned_brought_up_to_date_and_deleted() {
 
     fs_err::write(&file, of_format_1(&read())).unwrap();
     world.run(&["down", "--yes"]);
+    world.hand.assert_nothing("after down");
+}
+
+#[test]
+fn a_stage_of_others_keeps_its_deployment_and_fails_nothing() {
+    let world = World::new();
+    let recorded = |step: &str, field: &str| {
+        let state = fs_err::read_to_string(world.place.path().join("state/orders.json")).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        let mut steps = state["steps"].as_array().unwrap().iter();
+        let record = steps.find(|record| record["step"] == step).unwrap().clone();
+        record[field].clone()
+    };
+    let api = format!(
+        "/restapis/{}",
+        recorded("rest-api", "output")["id"].as_str().unwrap()
+    );
+    let old = recorded("deployment", "output")["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let beta = serde_json::json!({"stageName": "beta", "deploymentId": old});
+    world
+        .hand
+        .write("apigateway", "POST", &format!("{api}/stages"), &beta);
+    // As AWS answers, where the emulator deletes.
+    let deployment = format!("DELETE {api}/deployments/{old}");
+    let refused = deployment.clone();
+    world.proxy.rule(move |request, now| {
+        if now == Moment::Before && request.operation() == refused {
+            let text = r#"{"message":"Active stages pointing to this deployment must be moved or deleted"}"#;
+            return Act::Answer(
+                400,
+                vec![("x-amzn-errortype", "BadRequestException")],
+                text.to_owned(),
+            );
+        }
+        Act::Pass
+    });
+    world.file(&BASE.replace("[\"orders/read\"] }", "[\"orders/write\"] }"));
+
+    for (made, last) in [(1, "done: "), (0, "nothing changed: ")] {
+        let up = world.run(&["up", "--no-verify"]);
+        for words in [
+            "kept      deployment  ",
+            "warning: step deployment is done, and what is out of use stays: ",
+            &format!("does not delete deployment {old} of REST API "),
+            "while stage beta, which this stack did not make, serves it",
+            "hint: if it may go, run `aws apigateway delete-stage --rest-api-id ",
+            "--stage-name beta`, then `provision up` again",
+            last,
+        ] {
+            assert!(up.stderr.contains(words), "{words:?} is not in {}", up.stderr);
+        }
+        let operations: Vec<String> = world.proxy.take().iter().map(Request::operation).collect();
+        let count = |operation: &str| operations.iter().filter(|one| *one == operation).count();
+        assert_eq!(count(&deployment), 1, "{operations:?}");
+        assert_eq!(count(&format!("POST {api}/deployments")), made, "{operations:?}");
+        assert_eq!(recorded("deployment", "phase"), "retiring");
+    }
+    let quiet = world.run(&["up", "-q"]).stderr;
+    assert!(quiet.starts_with("warning: step deployment"), "{quiet}");
+    let status = world
+        .place
+        .run_at(&world.proxy.endpoint, &["status"])
+        .code(3)
+        .stdout;
+    assert!(
+        status.contains("unfinished") && status.contains("foreign: stage beta in rest-api"),
+        "{status}"
+    );
+    assert_eq!(world.plan(), ["update deployment"]);
+
+    world.proxy.rule(|_, _| Act::Pass);
+    world.hand.delete("apigateway", &format!("{api}/stages/beta"));
+    world.proxy.take();
+    world.run(&["up"]);
+    assert_eq!(world.writes(), ["DELETE restapis/deployments"]);
+    world.is_settled("the stage of others is gone");
+
+    world
+        .hand
+        .write("apigateway", "POST", &format!("{api}/stages"), &beta);
+    let down = world.run(&["down", "--yes"]).stderr;
+    assert!(down.contains("foreign   stage beta in rest-api"), "{down}");
     world.hand.assert_nothing("after down");
 }

@@ -13,7 +13,7 @@ use crate::engine::{Engine, RunResult, Store};
 use crate::error::{Failure, Kind};
 use crate::report::Event;
 use crate::report::event::Ended;
-use crate::resource::{Result, in_the_way, is_stranger};
+use crate::resource::{InTheWay, Result, in_the_way, is_stranger};
 use crate::resources;
 use crate::state::{State, StateWriter};
 
@@ -59,21 +59,34 @@ pub fn ended(how: Ended, result: &RunResult, outputs: Option<&Outputs>) -> Event
     }
 }
 
+/// Warns of what stays because others use it: of each, what uses it and what to do.
+pub fn warn(result: &RunResult, talk: &Talk) {
+    for (step, error) in &result.left {
+        let foreign = in_the_way(error).expect("only what is in the way keeps what an update left");
+        talk.warn(
+            &format!("step {step} is done, and what is out of use stays: {error:#}"),
+            &if_it_may_go(foreign, "up"),
+        );
+    }
+}
+
+fn if_it_may_go(foreign: &InTheWay, command: &str) -> String {
+    format!(
+        "if it may go, run `{}`, then `provision {command}` again",
+        foreign.command
+    )
+}
+
 /// Why a run is not done, and how to go on.
 pub fn failure(result: RunResult, command: &str) -> Failure {
     let lost = result.lost;
     let held: Vec<&str> = result.held_back.iter().map(|(step, _)| step.as_str()).collect();
     let resume = format!("run `provision {command}` again: it goes on where this run stopped");
-    let failed = || result.failed.iter().chain(&result.left);
+    let failed = || result.failed.iter();
     // To run it again is of no use before that.
     let commands: Vec<String> = failed()
         .filter_map(|(_, error)| in_the_way(error))
-        .map(|foreign| {
-            format!(
-                "if it may go, run `{}`, then `provision {command}` again",
-                foreign.command
-            )
-        })
+        .map(|foreign| if_it_may_go(foreign, command))
         .collect();
     let is_settled_elsewhere = failed().next().is_some()
         && failed().all(|(_, error)| in_the_way(error).is_some() || is_stranger(error) && command != "up");
@@ -85,7 +98,7 @@ pub fn failure(result: RunResult, command: &str) -> Failure {
     if !held.is_empty() {
         also = format!("{also}; held back: {}", held.join(", "));
     }
-    let Some((step, error)) = result.failed.into_iter().chain(result.left).next() else {
+    let Some((step, error)) = result.failed.into_iter().next() else {
         let message = if result.interrupted {
             anyhow!("interrupted; what was running is done and on record")
         } else {

@@ -119,6 +119,13 @@ impl Talk {
         }
     }
 
+    /// Prints what is no failure and has to be known, progress wanted or not, and what to do.
+    #[expect(clippy::unused_self, reason = "all words go through the voice")]
+    pub fn warn(&self, warning: &str, hint: &str) {
+        stderr(&format!("{CAUSE}warning:{CAUSE:#} {}", message(warning)));
+        stderr(&format!("{HINT}hint:{HINT:#} {}", message(hint)));
+    }
+
     /// Tells an event to whoever listens.
     pub fn event(&self, event: &Event) {
         if let Some(timeline) = &mut *self.timeline.borrow_mut() {

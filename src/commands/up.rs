@@ -87,7 +87,7 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         engine::up::up(engine, &stack, lives, &plan, &wish).await
     })
     .await?;
-    let proof = if result.is_in_place() && result.changed > 0 && !args.no_verify {
+    let proof = if result.is_done() && result.changed > 0 && !args.no_verify {
         verify::after_up(&session, &state, talk).await
     } else {
         Ok(())
@@ -98,6 +98,7 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         Err(failure) if failure.kind == Kind::Interrupted => (Ended::Interrupted, None),
         Err(_) => (Ended::Failed, None),
     };
+    engine_run::warn(&result, talk);
     talk.event(&engine_run::ended(how, &result, outputs.as_ref()));
     proof?;
     let Some(outputs) = outputs else {

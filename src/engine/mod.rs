@@ -108,7 +108,8 @@ pub struct RunResult {
     pub failed: Vec<(String, anyhow::Error)>,
     /// The steps that did not begin for that, and the step that held each back.
     pub held_back: Vec<(String, String)>,
-    /// The steps that are as they should be, and of which somebody else's keeps from going what an update left.
+    /// The steps that are as they should be, and of which what an update left stays for as long as somebody else uses it.
+    /// They are done, and stay on record as retiring.
     pub left: Vec<(String, anyhow::Error)>,
     /// Whether something was left undone because the run was stopped.
     pub interrupted: bool,
@@ -121,11 +122,6 @@ pub struct RunResult {
 impl RunResult {
     /// Whether everything is as it should be.
     pub fn is_done(&self) -> bool {
-        self.is_in_place() && self.left.is_empty()
-    }
-
-    /// Whether all that is declared is as it should be, whatever is left of what was before.
-    pub fn is_in_place(&self) -> bool {
         self.failed.is_empty() && self.held_back.is_empty() && !self.interrupted
     }
 

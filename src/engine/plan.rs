@@ -288,6 +288,8 @@ impl Planning<'_> {
             Some(Live::Present(live)) => Some(live),
             _ => None,
         };
+        // What only has to be retired has its output already.
+        self.publish(step, &*resource, record, action)?;
         match (action, record) {
             (Change::Create, Some(record)) if record.phase == Phase::Creating => {
                 why = Some("an interrupted run may have made it".to_owned());
@@ -296,7 +298,7 @@ impl Planning<'_> {
             (Change::Unchanged, Some(record)) if record.phase == Phase::Retiring => {
                 (action, why) = (
                     Change::Update,
-                    Some("an interrupted update left something behind".to_owned()),
+                    Some("an earlier update left something behind".to_owned()),
                 );
             }
             _ => {}
@@ -305,7 +307,6 @@ impl Planning<'_> {
         let drift = record
             .zip(present)
             .map(|(record, live)| drift(&record.desired, live));
-        self.publish(step, &*resource, record, action)?;
         let mut planned = Planned {
             step: step.name.clone(),
             kind: step.kind.to_owned(),
@@ -461,7 +462,8 @@ fn fields(
     after: &[String],
 ) -> Vec<Field> {
     let before = match (decision, action) {
-        (_, Change::Unchanged | Change::Delete | Change::Leave | Change::NotOurs) => return Vec::new(),
+        (_, Change::Unchanged | Change::Delete | Change::Leave | Change::NotOurs)
+        | (Decision::Keep, Change::Update) => return Vec::new(),
         (Decision::Update { before, .. }, Change::Update) => before.clone(),
         (_, Change::Replace | Change::Refused) => live.cloned().unwrap_or_default(),
         _ => Value::Null,

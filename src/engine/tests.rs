@@ -1158,19 +1158,29 @@ fn an_older_copy_of_the_state_doubles_nothing() {
 }
 
 #[test]
-fn what_others_keep_from_retiring_is_told_and_all_that_is_declared_is_in_place() {
+fn what_others_keep_from_retiring_stays_on_record_is_told_every_time_and_fails_nothing() {
     block_on(async {
         let mut world = World::new();
         let mut shape: Shape = vec![(0, 1, vec![]), (3, 1, vec![0])];
         assert!(world.up(&stack(&shape, "1a2b3c4d")).await.is_done());
         world.cloud.in_use.set(true);
         shape[1].1 = 2;
-        let result = world.up(&stack(&shape, "1a2b3c4d")).await;
-        assert!(result.is_in_place() && !result.is_done(), "{result:?}");
-        assert_eq!(in_the_way(&result.left[0].1).unwrap().command, "fake delete");
-        assert_eq!(world.cloud.names(), ["plain0", "snapshot1", "snapshot1"]);
+        for changed in [1, 0] {
+            let result = world.up(&stack(&shape, "1a2b3c4d")).await;
+            assert!(result.is_done() && result.failed.is_empty(), "{result:?}");
+            assert_eq!(result.changed, changed);
+            let [(step, error)] = &result.left[..] else {
+                panic!("{result:?}")
+            };
+            assert_eq!(step, "snapshot1");
+            assert_eq!(in_the_way(error).unwrap().command, "fake delete");
+            assert_eq!(world.cloud.names(), ["plain0", "snapshot1", "snapshot1"]);
+            let state = world.disk.saved.borrow().clone().unwrap();
+            assert_eq!(state.record("snapshot1").unwrap().phase, Phase::Retiring);
+        }
         world.cloud.in_use.set(false);
-        assert!(world.up(&stack(&shape, "1a2b3c4d")).await.is_done());
+        let result = world.up(&stack(&shape, "1a2b3c4d")).await;
+        assert!(result.is_done() && result.left.is_empty(), "{result:?}");
         world.assert_whole(&shape);
     });
 }

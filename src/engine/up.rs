@@ -238,7 +238,12 @@ impl<C> Unsaved<C> {
             Outcome::Created => "created",
             Outcome::Adopted => "adopted",
             Outcome::Updated => "updated",
-            Outcome::Retired | Outcome::Unchanged | Outcome::Left | Outcome::Deleted | Outcome::Gone => {
+            Outcome::Retired
+            | Outcome::Kept
+            | Outcome::Unchanged
+            | Outcome::Left
+            | Outcome::Deleted
+            | Outcome::Gone => {
                 return None;
             }
         };
@@ -714,10 +719,14 @@ impl<C: 'static> Up<'_, '_, '_, C> {
                     millis: millis(finished.began),
                 });
             }
+            // It stays on record as retiring, so that a later run tries again.
             Err(error) if in_the_way(&error).is_some() => {
-                self.engine.tell(Event::StepFailed {
+                self.engine.tell(Event::StepFinished {
+                    id: finished.resource.id(&self.outputs[&step]).ok(),
                     step: step.clone(),
-                    error: chain(&error),
+                    outcome: Outcome::Kept,
+                    with: None,
+                    millis: millis(finished.began),
                 });
                 self.result.left.push((step, error));
             }

@@ -124,6 +124,8 @@ pub enum Outcome {
     Updated,
     /// What an update left of an earlier state is taken away.
     Retired,
+    /// It is as declared, and what an update left of an earlier state stays, as somebody else uses it.
+    Kept,
     /// As it should be; no call was made to change it.
     Unchanged,
     /// Left in AWS with what others have put into it, and off the record.

@@ -88,6 +88,7 @@ fn finished(step: &str, outcome: Outcome, id: Option<&str>, millis: u64) -> Stri
         Outcome::Adopted => "adopted",
         Outcome::Updated => "updated",
         Outcome::Retired => "retired",
+        Outcome::Kept => "kept",
         Outcome::Unchanged => "unchanged",
         Outcome::Left => "left",
         Outcome::Deleted => "deleted",

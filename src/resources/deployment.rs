@@ -8,7 +8,7 @@ use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
 use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::operation::get_deployment::GetDeploymentOutput;
-use aws_sdk_apigateway::types::{Deployment as Live, Op, PatchOperation};
+use aws_sdk_apigateway::types::{Deployment as Live, Op, PatchOperation, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::pages::Pages;
@@ -88,7 +88,8 @@ impl Deployment {
             || cx.cloud().apigateway.get_stages().rest_api_id(&self.api).deployment_id(&old.id).send();
         let stages = unless_gone(cx.call("apigateway:GetStages", list).await)?;
         let stages = stages.and_then(|answer| answer.item).unwrap_or_default();
-        let stage = stages.iter().find_map(|stage| stage.stage_name());
+        let serves = |stage: &&Stage| stage.deployment_id() == Some(&old.id);
+        let stage = stages.iter().find(serves).and_then(Stage::stage_name);
         Ok(stage.map(|stage| InTheWay {
             what: format!(
                 "API Gateway does not delete deployment {} of REST API {}, which is out of use, while stage {stage}, which this \
@@ -494,8 +495,10 @@ mod tests {
             )
         };
         let refusal = || on!(Sdk::delete_deployment, refused(400, "BadRequestException", text));
+        let ours = json!({"stageName": "prod", "deploymentId": "d2"});
+        let theirs = json!({"stageName": "beta", "deploymentId": "d1"});
         // The others go all the same.
-        let others = [refusal(), stages(json!({"item": [{"stageName": "beta"}]})), deleted("d0", || ok(json!({})))];
+        let others = [refusal(), stages(json!({"item": [ours, theirs]})), deleted("d0", || ok(json!({})))];
         let cx = apigateway(listed(&[live("d0", "provision 0")]).into_iter().chain(others));
         let error = desired().retire(&cx, &out("d2")).await.unwrap_err();
         assert_eq!(
