@@ -129,6 +129,7 @@ pub fn stack(
             move |(role, _)| Function {
                 name: full.clone(),
                 role: role.arn,
+                role_id: Some(role.id),
                 runtime: function.runtime.clone(),
                 handler: function.handler.clone(),
                 architecture: function.architecture.clone(),

@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
-use support::proxy::{Act, Moment, Proxy};
+use support::proxy::{Act, Moment, Proxy, Request};
 use support::{Hand, Place};
 
 /// What is on record of a stack, to find what is to be changed.
@@ -375,6 +377,8 @@ const FOUND_BY: &[&str] = &[
     "role-policy:user/name",
     "log-group:user/name",
     "function:user/name",
+    // With its role: see `a_role_that_was_made_again_is_told_and_its_function_made_again`.
+    "function:user/role_id",
     "permission:user/function",
     "permission:user/statement",
     "pool-domain/pool",
@@ -621,5 +625,145 @@ fn what_somebody_else_made_is_brought_to_what_the_file_says_or_refused_by_its_na
     assert_eq!(live["description"], "theirs");
     assert_eq!(live["tags"].get("provision:owner"), None);
     place.run_at(&proxy.endpoint, &["down", "--yes"]).ok();
+    hand.assert_nothing("after down");
+}
+
+#[test]
+fn a_role_that_was_made_again_is_told_and_its_function_made_again() {
+    let place = Place::new();
+    let hand = Hand {
+        endpoint: place.emulator(),
+        region: "eu-west-1",
+    };
+    let proxy = Proxy::start(&hand.endpoint);
+    let run = |args: &[&str]| place.run_at(&proxy.endpoint, args);
+    fs_err::create_dir(place.path().join("lambda")).unwrap();
+    let code = "export const handler = async () => ({ statusCode: 200 });";
+    fs_err::write(place.path().join("lambda/index.mjs"), code).unwrap();
+    let variables = "environment = { TABLE = \"orders\" }\nhandler = ";
+    let file = BEFORE.replace("handler = ", variables);
+    fs_err::write(place.path().join("provision.toml"), file).unwrap();
+    run(&["up"]).ok();
+    proxy.take();
+
+    let recorded = || {
+        let state = fs_err::read_to_string(place.path().join("state/orders.json")).unwrap();
+        Recorded(serde_json::from_str(&state).unwrap())
+    };
+    let not_ok = || {
+        let status = run(&["status", "--json"]).code(3).json();
+        let lines = status["resources"].as_array().unwrap().clone();
+        let lines = lines.iter().filter(|line| line["state"] != "ok");
+        let told = lines.map(|line| {
+            let field = line["drifted"][0]["field"].as_str().unwrap_or_default();
+            format!(
+                "{} {} {field}",
+                line["step"].as_str().unwrap(),
+                line["state"].as_str().unwrap()
+            )
+        });
+        told.collect::<Vec<_>>()
+    };
+    let name = recorded().desired("role:orders", "name").to_owned();
+    let function = format!("/2015-03-31/functions/{name}");
+    let delete_role = || {
+        hand.iam(&format!(
+            "Action=DeleteRolePolicy&RoleName={name}&PolicyName=logs"
+        ));
+        hand.iam(&format!("Action=DeleteRole&RoleName={name}"));
+    };
+    let is_mended = |before: &str| {
+        let operations: Vec<String> = proxy.take().iter().map(Request::operation).collect();
+        let position = |operation: &str| operations.iter().position(|one| one == operation);
+        let deleted = position(&format!("DELETE {function}"));
+        let created = position("POST /2015-03-31/functions");
+        assert!(deleted.is_some() && deleted < created, "{operations:?}");
+        let after = recorded();
+        let role = after.output("role:orders", "id");
+        assert_ne!(role, before);
+        assert_eq!(after.desired("function:orders", "role_id"), role);
+        run(&["status"]).ok();
+        run(&["plan", "--check"]).ok();
+        let live = hand.get("lambda", &function);
+        assert_eq!(
+            live["Configuration"]["Environment"]["Variables"]["TABLE"],
+            "orders"
+        );
+        proxy.take();
+    };
+
+    let before = recorded().output("role:orders", "id").to_owned();
+    delete_role();
+    let missing = ["role:orders missing ", "role-policy:orders missing "];
+    assert_eq!(not_ok(), missing);
+    run(&["plan", "--check", "--no-repair"]).code(3);
+    run(&["up", "--no-verify"]).ok();
+    is_mended(&before);
+
+    // One that IAM does not show for a moment is no other role.
+    let is_hidden = AtomicBool::new(true);
+    proxy.rule(move |request, now| {
+        let hides = now == Moment::Before && request.operation() == "GetRole";
+        if hides && is_hidden.swap(false, Ordering::SeqCst) {
+            let text = "<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>not found</Message></Error></ErrorResponse>";
+            return Act::Answer(404, vec![("content-type", "text/xml")], text.to_owned());
+        }
+        Act::Pass
+    });
+    let up = run(&["up", "--no-verify"]).ok();
+    assert!(up.stderr.contains("adopted   role:orders"), "{}", up.stderr);
+    let writes = proxy.take().into_iter().filter(Request::is_write);
+    assert_eq!(
+        writes.map(|request| request.operation()).collect::<Vec<_>>(),
+        ["CreateRole"]
+    );
+
+    // By somebody who gave it our tags; and a run that comes no further than the role.
+    let state = recorded();
+    let before = state.output("role:orders", "id").to_owned();
+    let trust = state.step("role:orders")["desired"]["trust"].to_string();
+    let trust = percent_encoding::utf8_percent_encode(&trust, percent_encoding::NON_ALPHANUMERIC);
+    let owner = state.0["owner"].as_str().unwrap();
+    delete_role();
+    hand.iam(&format!(
+        "Action=CreateRole&RoleName={name}&AssumeRolePolicyDocument={trust}&Tags.member.1.Key=provision%3Aowner\
+         &Tags.member.1.Value={owner}&Tags.member.2.Key=provision%3Astack&Tags.member.2.Value=orders"
+    ));
+    assert_eq!(
+        not_ok(),
+        [&missing[..], &["function:orders drifted role_id"]].concat()
+    );
+    let refused = format!("DELETE {function}");
+    proxy.rule(move |request, now| {
+        if now == Moment::Before && request.operation() == refused {
+            let kind = vec![("x-amzn-errortype", "AccessDeniedException")];
+            return Act::Answer(403, kind, r#"{"message":"not now"}"#.to_owned());
+        }
+        Act::Pass
+    });
+    run(&["up", "--no-verify"]).code(1);
+    proxy.rule(|_, _| Act::Pass);
+    assert_ne!(recorded().output("role:orders", "id"), before);
+    run(&["up", "--no-verify"]).ok();
+    is_mended(&before);
+
+    let before = recorded().output("role:orders", "id").to_owned();
+    let plan = run(&["plan", "--json", "--replace", "role:orders"]).ok().json();
+    let replaced = plan["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|step| step["action"] == "replace");
+    let replaced: Vec<&str> = replaced.map(|step| step["step"].as_str().unwrap()).collect();
+    let with_it = [
+        "role:orders",
+        "role-policy:orders",
+        "function:orders",
+        "permission:orders",
+    ];
+    assert_eq!(replaced, with_it);
+    run(&["up", "--no-verify", "--replace", "role:orders"]).ok();
+    is_mended(&before);
+    run(&["down", "--yes"]).ok();
     hand.assert_nothing("after down");
 }

@@ -71,6 +71,7 @@ fn function(role: &str, code: &[u8], environment: &[(&str, &str)]) -> Function {
     Function {
         name: name.to_owned(),
         role: role.to_owned(),
+        role_id: Some("AROA1".to_owned()),
         runtime: "nodejs20.x".to_owned(),
         handler: "index.old".to_owned(),
         architecture: "x86_64".to_owned(),

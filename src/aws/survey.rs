@@ -12,6 +12,7 @@ use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
 use aws_sdk_apigateway::types::{Authorizer, Resource as Path, Stage};
 use aws_sdk_cognitoidentityprovider::operation::describe_user_pool::DescribeUserPoolOutput;
 use aws_sdk_cognitoidentityprovider::types::{ResourceServerType, UserPoolType};
+use aws_sdk_iam::operation::get_role::GetRoleOutput;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -43,6 +44,7 @@ pub struct Survey {
     pools: Shared<Option<DescribeUserPoolOutput>>,
     servers: Shared<Vec<ResourceServerType>>,
     policies: Shared<Option<String>>,
+    roles: Shared<Option<GetRoleOutput>>,
 }
 
 impl Aws {
@@ -167,6 +169,15 @@ impl Cx<Aws> {
     /// The call failed.
     pub async fn function_policy(&self, name: &str) -> Result<Rc<Option<String>>, CallError> {
         self.shared(|survey| &survey.policies, name, read_policy(self, name))
+            .await
+    }
+
+    /// A role; `None` where there is none. In a survey it is read once, for itself and for the function that runs as it.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn role(&self, name: &str) -> Result<Rc<Option<GetRoleOutput>>, CallError> {
+        self.shared(|survey| &survey.roles, name, read_role(self, name))
             .await
     }
 
@@ -454,6 +465,11 @@ async fn read_stages(cx: &Cx<Aws>, api: &str) -> Result<Vec<Stage>, CallError> {
 async fn read_pool(cx: &Cx<Aws>, id: &str) -> Result<Option<DescribeUserPoolOutput>, CallError> {
     let describe = || cx.cloud().cognito.describe_user_pool().user_pool_id(id).send();
     unless_gone(cx.call("cognito-idp:DescribeUserPool", describe).await)
+}
+
+async fn read_role(cx: &Cx<Aws>, name: &str) -> Result<Option<GetRoleOutput>, CallError> {
+    let get = || cx.cloud().iam.get_role().role_name(name).send();
+    unless_gone(cx.call("iam:GetRole", get).await)
 }
 
 async fn read_servers(cx: &Cx<Aws>, pool: &str) -> Result<Vec<ResourceServerType>, CallError> {

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::resource::Resource as _;
-use crate::resources::Authorizer;
+use crate::resources::{Authorizer, Function, Role};
 use crate::state::{FORMAT, Record, State};
 
 /// A field that the desired state of a kind got later.
@@ -19,13 +19,30 @@ struct Added {
 }
 
 /// Every field that was added after format 1. CONTRIBUTING.md has the rule.
-const ADDED: &[Added] = &[Added {
-    since: 2,
-    kind: Authorizer::KIND,
-    field: "result_ttl_seconds",
-    // What API Gateway takes where none is sent.
-    value: |_, _| json!(300),
-}];
+const ADDED: &[Added] = &[
+    Added {
+        since: 2,
+        kind: Authorizer::KIND,
+        field: "result_ttl_seconds",
+        // What API Gateway takes where none is sent.
+        value: |_, _| json!(300),
+    },
+    Added {
+        since: 2,
+        kind: Function::KIND,
+        field: "role_id",
+        value: |state, record| json!(id_of_role(state, record)),
+    },
+];
+
+/// The id of the role on record that a function needs; empty where that role was deleted and is not made again yet.
+fn id_of_role<'a>(state: &'a State, function: &Record) -> &'a str {
+    let needs = function.needs.iter().filter_map(|need| state.record(need));
+    let role = needs
+        .filter(|need| need.kind == Role::KIND)
+        .find_map(|role| role.output.as_ref());
+    role.and_then(|output| output["id"].as_str()).unwrap_or_default()
+}
 
 /// Gives every record the fields that its format does not have yet.
 pub fn upgrade(state: &mut State) {
@@ -78,6 +95,11 @@ mod tests {
             state.record("authorizer").unwrap().desired["result_ttl_seconds"],
             300
         );
+        for name in ["orders", "other"] {
+            let role = before.record(&format!("role:{name}")).unwrap().output.clone();
+            let function = state.record(&format!("function:{name}")).unwrap();
+            assert_eq!(function.desired["role_id"], role.unwrap()["id"]);
+        }
         for (record, earlier) in state.steps.iter().zip(&before.steps) {
             let mut record = record.clone();
             for added in ADDED.iter().filter(|added| added.kind == record.kind) {

@@ -44,6 +44,10 @@ pub struct Function {
     pub name: String,
     /// The ARN of the role that it runs as.
     pub role: String,
+    /// The id (`AROA…`) of the role that it was made with: Lambda's grant to decrypt the environment belongs to it, and not to
+    /// the ARN. Which update of a function gives the grant to another role of the same ARN is not documented, so the
+    /// function is made again. What is live is empty where another role has the name, and `None` where no role has.
+    pub role_id: Option<String>,
     /// Such as `nodejs22.x`.
     pub runtime: String,
     /// Such as `index.handler`.
@@ -206,6 +210,21 @@ impl Function {
         Ok(tags::check(&self.tags, tags::pairs(live.tags()), what)?)
     }
 
+    /// Whether the role that it was made with is still there. Lambda does not answer its id; a survey reads the role anyway.
+    async fn live_role_id(&self, cx: &Cx<Aws>) -> Result<Option<String>> {
+        if cx.cloud().survey.is_none() {
+            return Ok(self.role_id.clone());
+        }
+        let name = self.role.rsplit('/').next().unwrap_or_default();
+        let answer = cx.role(name).await?;
+        let live = answer.as_ref().as_ref().and_then(|answer| answer.role());
+        // IAM may not show a role that was made a moment ago: whether it is another one is known once it is found.
+        Ok(live.map(|role| match &self.role_id {
+            Some(id) if id == role.role_id() => id.clone(),
+            _ => String::new(),
+        }))
+    }
+
     /// A function cannot be invoked, nor changed, while it is Pending.
     async fn wait_until_active(&self, cx: &Cx<Aws>) -> Result<Output> {
         let began = Instant::now();
@@ -360,7 +379,7 @@ impl Resource for Function {
         ("desired.role", ids::ARN),
         ("output.arn", ids::ARN),
     ];
-    const FIXED: &'static [&'static str] = &["name"];
+    const FIXED: &'static [&'static str] = &["name", "role_id"];
 
     fn id(&self, _: &Output) -> String {
         self.name.clone()
@@ -437,6 +456,7 @@ impl Resource for Function {
         Ok(Some(Self {
             name: self.name.clone(),
             role: live.role().unwrap_or_default().to_owned(),
+            role_id: self.live_role_id(cx).await?,
             runtime: live.runtime().map_or("", Runtime::as_str).to_owned(),
             handler: live.handler().unwrap_or_default().to_owned(),
             architecture: live
@@ -496,7 +516,8 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{
-        always, failed, lambda, ok, on, our_tags, our_tags_and_more, refused, slow_lambda, strangers_tags,
+        always, differing, failed, iam, iam_ok, iam_refused, lambda, ok, on, our_tags, our_tags_and_more, refused,
+        slow_lambda, strangers_tags,
     };
     use crate::resource::{class, is_stranger};
 
@@ -507,6 +528,7 @@ mod tests {
         Function {
             name: "user-api-1a2b3c4d-user".to_owned(),
             role: "arn:aws:iam::111122223333:role/r".to_owned(),
+            role_id: Some("AROA1".to_owned()),
             runtime: "nodejs22.x".to_owned(),
             handler: "index.handler".to_owned(),
             architecture: "arm64".to_owned(),
@@ -960,6 +982,45 @@ mod tests {
             assert_eq!(read_with(pointer, other).await, expected, "{pointer}");
             assert_ne!(expected, desired(), "{pointer}");
         }
+    }
+
+    /// What a survey reads of a function whose role IAM answers so.
+    async fn surveyed(role: fn() -> HttpResponse) -> Function {
+        let answer = live("Active", &our_tags());
+        let lambda = lambda([on!(Sdk::get_function, ok(answer.clone()))]);
+        let iam = iam([on!(
+            aws_sdk_iam::Client::get_role,
+            |i| { assert_eq!(i.role_name(), Some("r")) },
+            role()
+        )]);
+        let mut aws = lambda.cloud().for_a_survey();
+        aws.iam = iam.cloud().iam.clone();
+        let cx = Cx::new(Rc::new(aws), Rc::new(|_| ()));
+        desired().read(&cx, &out()).await.unwrap().unwrap()
+    }
+
+    fn role(id: &str) -> HttpResponse {
+        iam_ok(
+            "GetRole",
+            &format!(
+                "<Role><Path>/</Path><RoleName>r</RoleName><RoleId>{id}</RoleId><Arn>arn:aws:iam::111122223333:role/r</Arn>\
+                 <CreateDate>2026-11-22T10:00:00Z</CreateDate></Role>"
+            ),
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_role_under_the_name_of_its_own_is_drift_and_the_function_is_made_again() {
+        assert_eq!(surveyed(|| role("AROA1")).await, desired());
+        let other: fn() -> HttpResponse = || role("AROA2");
+        let gone: fn() -> HttpResponse =
+            || iam_refused(404, "NoSuchEntity", "The role with name r cannot be found.");
+        for (answer, told) in [(other, Some("")), (gone, None)] {
+            let live = surveyed(answer).await;
+            assert_eq!(live.role_id.as_deref(), told);
+            assert_eq!(differing(&live, &desired()), ["role_id"]);
+        }
+        assert!(Function::FIXED.contains(&"role_id"));
     }
 
     #[tokio::test(start_paused = true)]

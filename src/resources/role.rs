@@ -35,9 +35,9 @@ pub struct Output {
 
 impl Role {
     async fn get(&self, cx: &Cx<Aws>) -> Result<Option<aws_sdk_iam::types::Role>> {
-        let get = || cx.cloud().iam.get_role().role_name(&self.name).send();
-        let answer = unless_gone(cx.call("iam:GetRole", get).await)?;
-        answer.map(|answer| answer.role.context("iam:GetRole answered no role")).transpose()
+        let answer = cx.role(&self.name).await?;
+        let answer = answer.as_ref().as_ref();
+        answer.map(|answer| answer.role.clone().context("iam:GetRole answered no role")).transpose()
     }
 
     fn check(&self, role: &aws_sdk_iam::types::Role) -> Result<(), Stranger> {
