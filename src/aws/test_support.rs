@@ -392,6 +392,10 @@ pub fn iam_refused(status: u16, code: &str, message: &str) -> HttpResponse {
     )
 }
 
+/// Answers that AWS has given, as `cargo test --test aws` writes them down: `docs/first-hour.md`.
+#[path = "../../tests/aws/replay.rs"]
+pub mod replay;
+
 /// The tags of the stack under test.
 pub fn our_tags() -> Tags {
     tags::tags("user-api", "1a2b3c4d")
@@ -420,6 +424,27 @@ mod tests {
     use aws_sdk_iam::Client as Sdk;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_recorded_answer_is_what_a_mock_answers() {
+        // A line of aws-calls.jsonl.
+        let call = json!({
+            "service": "IAM", "operation": "GetRole", "millis": 31,
+            "request": {"method": "POST", "path": "/", "body": "Action=GetRole&Version=2010-05-08&RoleName=r"},
+            "answer": {
+                "status": 404, "x-amzn-errortype": null, "retry-after": null,
+                "body": "<ErrorResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><Error><Type>Sender</Type>\
+                         <Code>NoSuchEntity</Code><Message>not found</Message></Error><RequestId>r</RequestId></ErrorResponse>",
+            },
+        });
+        let cx = iam([on!(Sdk::get_role, replay::answer(&call).unwrap())]);
+        let get = || cx.cloud().iam.get_role().role_name("r").send();
+        let error = cx.call("iam:GetRole", get).await.unwrap_err();
+        assert_eq!(
+            (error.class, error.code.as_deref()),
+            (Class::Gone, Some("NoSuchEntity"))
+        );
+    }
 
     #[tokio::test]
     #[should_panic(expected = "no rules matched or all rules were exhausted")]

@@ -13,9 +13,11 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-/// A temporary folder to run the binary in; what was started there is stopped at the end, however the test ends.
+/// A folder to run the binary in; what was started there is stopped at the end, however the test ends.
 pub struct Place {
-    folder: tempfile::TempDir,
+    path: PathBuf,
+    /// Deletes the folder at the end; `None` where it stays.
+    temporary: Option<tempfile::TempDir>,
     /// Stops the emulator once its input is closed: at the end of the test, or when the test's process was killed.
     guard: Child,
 }
@@ -28,15 +30,23 @@ pub struct Run {
 }
 
 impl Place {
+    /// A temporary folder.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let mut place = Self::in_folder(folder.path());
+        place.temporary = Some(folder);
+        place
+    }
+
+    /// A folder that stays, with all that is in it.
+    pub fn in_folder(path: &Path) -> Self {
         let guard = Command::new("sh")
             .args([
                 "-c",
                 r#"read -r end; "$0" sandbox stop"#,
                 env!("CARGO_BIN_EXE_provision"),
             ])
-            .current_dir(folder.path())
+            .current_dir(path)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -44,11 +54,15 @@ impl Place {
             .process_group(0)
             .spawn()
             .unwrap();
-        Self { folder, guard }
+        Self {
+            path: path.to_owned(),
+            temporary: None,
+            guard,
+        }
     }
 
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 
     /// The binary in this folder, without anything of AWS that the tester may have set.
