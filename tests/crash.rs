@@ -807,11 +807,18 @@ fn a_denied_call_is_named_its_siblings_finish_and_up_goes_on() {
         "error: step role:user failed; held back: role-policy:user, function:user, permission:user",
         "caused by: iam:CreateRole: AccessDenied: User: u is not authorized to perform: iam:CreateRole (request id r-1)",
         "hint: the credentials lack the permission that AWS names above",
+        "hint: if a policy was attached in the last minutes, run the same command again: AWS needs time to apply it",
         "hint: run `provision up` again: it goes on where this run stopped",
     ] {
         assert!(stderr.contains(words), "{words:?} is not in {stderr}");
     }
-    world.proxy.take();
+    // An emulator has rights at once.
+    assert!(!stderr.contains("new permissions to take effect"), "{stderr}");
+    let requests = world.proxy.take();
+    let denied = requests
+        .iter()
+        .filter(|request| request.operation() == "CreateRole");
+    assert_eq!(denied.count(), 1);
     let census = world.hand.census();
     assert_eq!(
         (census["stages"], census["clients"], census.get("functions")),

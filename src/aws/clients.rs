@@ -24,7 +24,7 @@ use super::access;
 use super::call_log::CallLog;
 use super::errors::{call_error, is_signature_refusal};
 use super::http::{self, READ_DEADLINE, ReadsGiveUp};
-use super::pace::Paces;
+use super::pace::{Paces, Rights};
 use super::survey::Survey;
 use crate::error::Failure;
 use crate::oauth::is_loopback;
@@ -98,8 +98,8 @@ pub struct Aws {
     pub new_secrets: Rc<RefCell<HashMap<String, SecretString>>>,
     /// What was read so far, while everything is read at once.
     pub survey: Option<Survey>,
-    /// Is told of an operation, `service:Operation`, whose answer takes long.
-    pub slow: Rc<dyn Fn(&str)>,
+    /// Is told what calls wait for that belong to no step, as a fragment that reads after "waiting for".
+    pub waits: Rc<dyn Fn(&str)>,
 }
 
 /// How the SDK repeats calls of its own accord.
@@ -286,10 +286,10 @@ impl Aws {
             lambda: client!(aws_sdk_lambda),
             logs: client!(aws_sdk_cloudwatchlogs),
             secretsmanager: client!(aws_sdk_secretsmanager),
-            paces: Rc::default(),
+            paces: Rc::new(Paces::new(Rights::new(identity.endpoint.is_none()))),
             new_secrets: Rc::default(),
             survey: None,
-            slow: Rc::new(|_| ()),
+            waits: Rc::new(|_| ()),
         }
     }
 }
@@ -321,5 +321,26 @@ impl ClassifyRetry for ThrottlesArePaced {
     fn priority(&self) -> RetryClassifierPriority {
         // The last of the SDK's own.
         RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn denied_calls_are_repeated_at_aws_and_not_at_an_endpoint_which_has_rights_at_once() {
+        let config = SdkConfig::builder().behavior_version(BehaviorVersion::v2026_01_12());
+        let config = config.build();
+        for (endpoint, seconds) in [(None, 60), (Some("http://127.0.0.1:4566"), 0)] {
+            let identity = Identity {
+                account: "111122223333".to_owned(),
+                partition: "aws".to_owned(),
+                region: "eu-central-1".to_owned(),
+                endpoint: endpoint.map(str::to_owned),
+            };
+            let (left, _) = Aws::new(&config, &identity, None).paces.rights.left();
+            assert_eq!(left, Duration::from_secs(seconds), "{endpoint:?}");
+        }
     }
 }

@@ -36,6 +36,41 @@ pub struct Paces {
     pub spreading: Spreading,
     /// Room for code that is being sent.
     pub uploads: Uploads,
+    /// How long denied calls are repeated.
+    pub rights: Rights,
+}
+
+/// For about a minute after a policy was attached, AWS allows and denies the same call in turn. So a run has one period in
+/// which denied calls are repeated. The first denied call begins it, and all share it: a right that is really missing costs
+/// a run no more than this period, however many calls need it.
+#[derive(Default)]
+pub struct Rights {
+    /// Whether new rights take time to spread. They do in AWS; an emulator has them at once.
+    spread: bool,
+    /// When the period began.
+    since: Cell<Option<Instant>>,
+}
+
+/// How long denied calls are repeated, in all of a run.
+pub const RIGHTS_PATIENCE: Duration = Duration::from_mins(1);
+
+impl Rights {
+    /// Of AWS, or of an emulator.
+    pub fn new(spread: bool) -> Self {
+        let since = Cell::new(None);
+        Self { spread, since }
+    }
+
+    /// What is left of the period for a call that was denied, and whether this call begins the period.
+    pub fn left(&self) -> (Duration, bool) {
+        if !self.spread {
+            return (Duration::ZERO, false);
+        }
+        let is_first = self.since.get().is_none();
+        let since = self.since.get().unwrap_or_else(Instant::now);
+        self.since.set(Some(since));
+        (RIGHTS_PATIENCE.saturating_sub(since.elapsed()), is_first)
+    }
 }
 
 /// While IAM spreads roles, one call at a time asks whether Lambda accepts its role: all roles of a run are of about the
@@ -95,6 +130,14 @@ impl Uploads {
 }
 
 impl Paces {
+    /// Of a run that has made no call yet.
+    pub fn new(rights: Rights) -> Self {
+        Self {
+            rights,
+            ..Self::default()
+        }
+    }
+
     /// The pace of an operation, `service:Operation`.
     pub fn of(&self, operation: &str) -> Rc<Pace> {
         if let Some(pace) = self.operations.borrow().get(operation) {

@@ -64,7 +64,7 @@ impl Aws {
             paces: self.paces.clone(),
             new_secrets: self.new_secrets.clone(),
             survey: Some(Survey::default()),
-            slow: self.slow.clone(),
+            waits: self.waits.clone(),
         }
     }
 }

@@ -107,7 +107,7 @@ fn no_calls() -> Aws {
         paces: Rc::default(),
         new_secrets: Rc::default(),
         survey: None,
-        slow: Rc::new(|_| ()),
+        waits: Rc::new(|_| ()),
     }
 }
 
@@ -185,7 +185,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         paces: Rc::default(),
         new_secrets: Rc::default(),
         survey: None,
-        slow: Rc::new(|_| ()),
+        waits: Rc::new(|_| ()),
     };
     (World::new(aws, Vec::new()), requests)
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::clients::Aws;
 use super::errors::{call_error, call_error_of_values, is_signature_refusal};
 use super::http::{READ_DEADLINE, is_read};
+use super::pace::RIGHTS_PATIENCE;
 use crate::resource::{CallError, Class, Cx, Result, in_the_way};
 
 /// IAM publishes no figure for the spreading of a role; Terraform waits 2 minutes for IAM and 15 for a function.
@@ -64,6 +65,12 @@ fn is_role_spreading(error: &CallError) -> bool {
     error.class == Class::NotReady && error.code.as_deref() == Some("InvalidParameterValueException")
 }
 
+/// Whether the call may be allowed in a moment. A policy that denies it in words, such as one of the organization, is no matter
+/// of time.
+fn is_denied_for_now(error: &CallError) -> bool {
+    error.class == Class::Denied && !error.message.contains("with an explicit deny")
+}
+
 /// 1 s, 2 s, … up to [`LONGEST_PAUSE`].
 fn pauses() -> impl Iterator<Item = Duration> {
     (1..).map(|seconds| LONGEST_PAUSE.min(Duration::from_secs(seconds)))
@@ -81,7 +88,8 @@ fn pause_after(error: &CallError, tries: usize, took: Duration) -> Duration {
 }
 
 impl Cx<Aws> {
-    /// Makes one AWS call; waits, and tells so, while AWS says that it will accept it later.
+    /// Makes one AWS call; waits, and tells so, while AWS says that it will accept it later, or denies it for the first minute
+    /// ([`Rights`](super::pace::Rights)). A read whose denial is no error is made with [`once`], which does not wait.
     ///
     /// `operation` is `service:Operation`; `send` builds and sends the request.
     ///
@@ -95,7 +103,9 @@ impl Cx<Aws> {
         // On the heap: the SDK makes futures of many kilobytes.
         let attempt = || {
             let sent = Box::pin(send());
-            told_if_slow(once(operation, sent), || (self.cloud().slow)(operation))
+            told_if_slow(once(operation, sent), || {
+                (self.cloud().waits)(&format!("the answer to {operation}"));
+            })
         };
         self.patiently(operation, attempt, |error| Some(error)).await
     }
@@ -183,15 +193,22 @@ impl Cx<Aws> {
                 is_signed_again = true;
                 continue;
             }
+            if is_denied_for_now(error) {
+                let (left, is_first) = self.cloud().paces.rights.left();
+                if left.is_zero() {
+                    return Err(failed);
+                }
+                if is_first {
+                    self.tell_denied(error);
+                }
+                tokio::time::sleep(left.min(pause_after(error, tries, sent.elapsed()))).await;
+                continue;
+            }
             let later = is_throttled || error.class == Class::NotReady;
             if !later || since.elapsed() >= patience(error) {
                 return Err(failed);
             }
-            let code = error.code.as_deref().unwrap_or_default();
-            self.waiting(&format!(
-                "{} to be accepted ({code}: {})",
-                error.operation, error.message
-            ));
+            self.waiting(&to_be_accepted(error));
             if is_throttled {
                 continue;
             }
@@ -205,6 +222,16 @@ impl Cx<Aws> {
             tokio::time::sleep(pause_after(error, tries, took)).await;
         }
         unreachable!("tries never end")
+    }
+
+    /// Once a run. No step is told where the call belongs to none.
+    fn tell_denied(&self, error: &CallError) {
+        self.waiting(&to_be_accepted(error));
+        (self.cloud().waits)(&format!(
+            "new permissions to take effect: AWS denies {}, and this run repeats denied calls for {} seconds",
+            error.operation,
+            RIGHTS_PATIENCE.as_secs()
+        ));
     }
 
     /// Asks until `ready` has an answer. `what` reads after "waiting for".
@@ -235,6 +262,12 @@ impl Cx<Aws> {
         }
         unreachable!("pauses never end")
     }
+}
+
+/// Reads after "waiting for".
+fn to_be_accepted(error: &CallError) -> String {
+    let code = error.code.as_deref().unwrap_or_default();
+    format!("{} to be accepted ({code}: {})", error.operation, error.message)
 }
 
 /// The answer that `asked` comes to; `tell` is called once if that takes more than five seconds.
@@ -281,5 +314,159 @@ pub fn unless_gone<T>(answer: Result<T, CallError>) -> std::result::Result<Optio
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.class == Class::Gone => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use aws_sdk_iam::Client as Sdk;
+    use aws_smithy_mocks::Rule;
+    use futures_util::future::join_all;
+
+    use super::super::pace::{Paces, Rights};
+    use super::super::quotas;
+    use super::super::test_support::{World, always, iam, iam_ok, iam_refused, on};
+    use super::*;
+
+    const REASON: &str = "User: u is not authorized to perform: iam:DeleteRole on resource: r because no identity-based \
+                          policy allows the iam:DeleteRole action";
+
+    fn denied(reason: &str) -> HttpResponse {
+        iam_refused(403, "AccessDenied", reason)
+    }
+
+    /// The rights of AWS, and all that was told.
+    struct OfAws {
+        _world: World,
+        cx: Cx<Aws>,
+        steps: Rc<RefCell<Vec<String>>>,
+        run: Rc<RefCell<Vec<String>>>,
+    }
+
+    fn of_aws(rules: impl IntoIterator<Item = Rule>) -> OfAws {
+        let world = iam(rules);
+        let lines = || Rc::new(RefCell::new(Vec::new()));
+        let (steps, run) = (lines(), lines());
+        let listener = |lines: &Rc<RefCell<Vec<String>>>| -> Rc<dyn Fn(&str)> {
+            let lines = lines.clone();
+            Rc::new(move |what| lines.borrow_mut().push(what.to_owned()))
+        };
+        let aws = Aws {
+            paces: Rc::new(Paces::new(Rights::new(true))),
+            waits: listener(&run),
+            ..world.cloud().for_a_survey()
+        };
+        OfAws {
+            cx: Cx::new(Rc::new(aws), listener(&steps)),
+            _world: world,
+            steps,
+            run,
+        }
+    }
+
+    async fn delete(cx: &Cx<Aws>) -> Result<(), CallError> {
+        let delete = || cx.cloud().iam.delete_role().role_name("r").send();
+        cx.call("iam:DeleteRole", delete).await.map(drop)
+    }
+
+    /// What a call that was made now comes to, and after how many seconds.
+    async fn timed(cx: &Cx<Aws>) -> (Option<Class>, u64) {
+        let began = Instant::now();
+        let ended = delete(cx).await;
+        (ended.err().map(|error| error.class), began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_denied_until_a_policy_has_spread_succeeds_and_is_told_once() {
+        let began = Instant::now();
+        let aws = of_aws([always!(
+            Sdk::delete_role,
+            if began.elapsed() < Duration::from_secs(30) {
+                denied(REASON)
+            } else {
+                iam_ok("DeleteRole", "")
+            }
+        )]);
+        assert_eq!(timed(&aws.cx).await, (None, 30));
+        let step = format!("iam:DeleteRole to be accepted (AccessDenied: {REASON})");
+        assert_eq!(*aws.steps.borrow(), [step]);
+        assert_eq!(
+            *aws.run.borrow(),
+            [
+                "new permissions to take effect: AWS denies iam:DeleteRole, and this run repeats denied calls for 60 seconds"
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_are_denied_for_ever_share_one_minute_of_the_run() {
+        let aws = of_aws([always!(Sdk::delete_role, denied(REASON))]);
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            timed(&aws.cx).await
+        };
+        let (ends, late) = tokio::join!(join_all((0..32).map(|_| timed(&aws.cx))), late);
+        assert!(
+            ends.iter().all(|end| *end == (Some(Class::Denied), 60)),
+            "{ends:?}"
+        );
+        assert_eq!(late, (Some(Class::Denied), 20), "it shares what is left");
+        assert_eq!(
+            timed(&aws.cx).await,
+            (Some(Class::Denied), 0),
+            "the minute is over"
+        );
+        assert_eq!((aws.steps.borrow().len(), aws.run.borrow().len()), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_made_of_several_shares_the_minute_as_well() {
+        let aws = of_aws([always!(Sdk::delete_role, denied(REASON))]);
+        let began = Instant::now();
+        let ended = aws
+            .cx
+            .repeat("iam:UpdateRole", || async { Ok(delete(&aws.cx).await?) })
+            .await;
+        let error = ended.unwrap_err();
+        assert!(error.to_string().contains(REASON), "{error:#}");
+        assert_eq!(began.elapsed(), RIGHTS_PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_are_not_accepted_and_a_denial_in_words_are_final_at_once() {
+        let refused = |code, reason| iam_refused(403, code, reason);
+        let in_words = "User: u is not authorized to perform: iam:DeleteRole on resource: r with an explicit deny in a service \
+                        control policy";
+        for (code, reason, class) in [
+            ("ExpiredToken", "expired", Class::Credentials),
+            ("InvalidClientTokenId", "invalid", Class::Credentials),
+            ("AccessDenied", in_words, Class::Denied),
+        ] {
+            let aws = of_aws([always!(Sdk::delete_role, refused(code, reason))]);
+            assert_eq!(timed(&aws.cx).await, (Some(class), 0), "{code}");
+            assert_eq!((aws.steps.borrow().len(), aws.run.borrow().len()), (0, 0));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_rights_hold_at_once_a_denied_call_is_final_at_once() {
+        let world = iam([always!(Sdk::delete_role, denied(REASON))]);
+        assert_eq!(timed(&world).await, (Some(Class::Denied), 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_whose_denial_is_no_error_neither_waits_nor_begins_the_minute() {
+        let aws = of_aws([
+            on!(Sdk::get_account_summary, denied(REASON)),
+            always!(Sdk::delete_role, denied(REASON)),
+        ]);
+        let began = Instant::now();
+        quotas::roles(&aws.cx).await.unwrap_err();
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        assert_eq!(timed(&aws.cx).await, (Some(Class::Denied), 60));
     }
 }

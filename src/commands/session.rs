@@ -241,11 +241,11 @@ impl Session {
         }
         let config = load(&access).await?;
         let log = talk.call_log();
-        let slow = talk.slow();
+        let waits = talk.waits();
         let identified = identify(&config, log.as_ref());
-        let identity = told_if_slow(identified, || slow("sts:GetCallerIdentity")).await?;
+        let identity = told_if_slow(identified, || waits("the answer to sts:GetCallerIdentity")).await?;
         let mut aws = Aws::new(&config, &identity, log.as_ref());
-        aws.slow = slow;
+        aws.waits = waits;
         Ok(Self {
             aws: Rc::new(aws),
             identity,
@@ -405,9 +405,11 @@ fn credentials_hint(failure: Failure) -> Failure {
 pub fn hinted(failure: Failure) -> Failure {
     match failure.error.as_ref().and_then(class) {
         Some(Class::Credentials) => credentials_hint(failure),
-        Some(Class::Denied) => failure.hinted(
-            "the credentials lack the permission that AWS names above: `provision policy` prints all that an operator needs",
-        ),
+        Some(Class::Denied) => failure
+            .hinted(
+                "the credentials lack the permission that AWS names above: `provision policy` prints all that an operator needs",
+            )
+            .hinted("if a policy was attached in the last minutes, run the same command again: AWS needs time to apply it"),
         _ => failure,
     }
 }

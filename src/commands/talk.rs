@@ -180,13 +180,13 @@ impl Talk {
         }
     }
 
-    /// The listener for AWS calls whose answers take long: each operation is told once.
-    pub fn slow(&self) -> Rc<dyn Fn(&str)> {
+    /// The listener for what AWS calls wait for that belong to no step: each is told once.
+    pub fn waits(&self) -> Rc<dyn Fn(&str)> {
         let quiet = self.quiet;
         let told = RefCell::new(HashSet::new());
-        Rc::new(move |operation| {
-            if !quiet && told.borrow_mut().insert(operation.to_owned()) {
-                stderr(&printable(&format!("waiting for the answer to {operation}")));
+        Rc::new(move |what| {
+            if !quiet && told.borrow_mut().insert(what.to_owned()) {
+                stderr(&printable(&format!("waiting for {what}")));
             }
         })
     }
