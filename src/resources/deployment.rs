@@ -77,20 +77,20 @@ impl Deployment {
         }
     }
 
-    /// The stage that keeps API Gateway from deleting a deployment which ours does not serve any more.
-    async fn foreign_stage(
+    /// The stages that keep API Gateway from deleting a deployment which ours does not serve any more.
+    async fn foreign_stages(
         &self,
         cx: &Cx<Aws>,
         old: &Output,
         refusal: &CallError,
-    ) -> Result<Option<InTheWay>> {
+    ) -> Result<Vec<InTheWay>> {
         let list =
             || cx.cloud().apigateway.get_stages().rest_api_id(&self.api).deployment_id(&old.id).send();
         let stages = unless_gone(cx.call("apigateway:GetStages", list).await)?;
         let stages = stages.and_then(|answer| answer.item).unwrap_or_default();
         let serves = |stage: &&Stage| stage.deployment_id() == Some(&old.id);
-        let stage = stages.iter().find(serves).and_then(Stage::stage_name);
-        Ok(stage.map(|stage| InTheWay {
+        let names = stages.iter().filter(serves).filter_map(Stage::stage_name);
+        let in_the_way = names.map(|stage| InTheWay {
             what: format!(
                 "API Gateway does not delete deployment {} of REST API {}, which is out of use, while stage {stage}, which this \
                  stack did not make, serves it",
@@ -98,7 +98,8 @@ impl Deployment {
             ),
             command: format!("aws apigateway delete-stage --rest-api-id {} --stage-name {stage}", self.api),
             refusal: refusal.clone(),
-        }))
+        });
+        Ok(in_the_way.collect())
     }
 
     /// Makes one of ours known as such again, after another hand described it otherwise, so that it is retired.
@@ -209,7 +210,7 @@ impl Resource for Deployment {
 
     /// Deletes all of ours but this one, so that what killed runs left goes as well.
     async fn retire(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
-        let mut in_the_way = None;
+        let mut in_the_way = Vec::new();
         for live in self.list(cx).await? {
             let ours = live
                 .description()
@@ -221,20 +222,25 @@ impl Resource for Deployment {
                 };
                 let refusal = error.downcast_ref().filter(|error: &&CallError| error.class == Class::Refused);
                 let foreign = match refusal {
-                    Some(refusal) => self.foreign_stage(cx, &old, refusal).await?,
-                    None => None,
+                    Some(refusal) => self.foreign_stages(cx, &old, refusal).await?,
+                    None => Vec::new(),
                 };
-                if foreign.is_none() {
+                if foreign.is_empty() {
                     return Err(error.context(format!(
                         "deployment {} of REST API {}, which is out of use, stays",
                         old.id, self.api
                     )));
                 }
                 // The others go all the same.
-                in_the_way = foreign;
+                in_the_way.extend(foreign);
             }
         }
-        in_the_way.map_or(Ok(()), |foreign| Err(foreign.into()))
+        let all = in_the_way.into_iter().reduce(|one, other| InTheWay {
+            what: format!("{}; {}", one.what, other.what),
+            command: format!("{} && {}", one.command, other.command),
+            ..one
+        });
+        all.map_or(Ok(()), |foreign| Err(foreign.into()))
     }
 
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
@@ -514,6 +520,27 @@ mod tests {
                 "{told}"
             );
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_stage_that_serves_an_old_deployment_is_told() {
+        let text = "Active stages pointing to this deployment must be moved or deleted";
+        let refusal = || on!(Sdk::delete_deployment, refused(400, "BadRequestException", text));
+        let serving = |stages: &[&str], deployment: &str| {
+            let stages = stages.iter().map(|stage| json!({"stageName": stage, "deploymentId": deployment}));
+            let answer = json!({"item": stages.collect::<Vec<_>>()});
+            on!(Sdk::get_stages, ok(answer.clone()))
+        };
+        let others = [refusal(), serving(&["a", "b"], "d1"), refusal(), serving(&["c"], "d0")];
+        let cx = apigateway(listed(&[live("d0", "provision 0")]).into_iter().chain(others));
+        let error = desired().retire(&cx, &out("d2")).await.unwrap_err();
+        let told = in_the_way(&error).unwrap();
+        for (stage, deployment) in [("a", "d1"), ("b", "d1"), ("c", "d0")] {
+            assert!(told.what.contains(&format!("deployment {deployment} of")), "{}", told.what);
+            assert!(told.what.contains(&format!("stage {stage}, which")), "{}", told.what);
+        }
+        let delete = |stage| format!("aws apigateway delete-stage --rest-api-id a1b2c3 --stage-name {stage}");
+        assert_eq!(told.command, [delete("a"), delete("b"), delete("c")].join(" && "));
     }
 
     #[tokio::test(start_paused = true)]
