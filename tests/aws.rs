@@ -45,17 +45,14 @@ use report::{Part, Report};
 use serde_json::{Value, json};
 use support::{Hand, Place};
 
-/// How much is run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    Whole,
-    /// A sample for `cargo test`.
-    Sample,
-}
-
-/// Runs everything and deletes what it made, however it goes; the report is in `folder`.
-async fn first_hour(target: Target, folder: &Path, extent: Extent) -> Result<Report> {
-    let hour = Hour::open(target, folder, extent == Extent::Whole).await?;
+/// Runs `parts` and deletes what they made, however they end; the report is in `folder`.
+async fn first_hour(
+    target: Target,
+    folder: &Path,
+    aloud: bool,
+    parts: impl AsyncFnOnce(&Hour, &mut Report) -> Result<()>,
+) -> Result<Report> {
+    let hour = Hour::open(target, folder, aloud).await?;
     let mut report = Report::default();
     for run in hour.runs()? {
         hour.tell(&format!(
@@ -70,62 +67,15 @@ async fn first_hour(target: Target, folder: &Path, extent: Extent) -> Result<Rep
         .collect();
     hour.tell(&format!("first-hour run {}", hour.stack));
     hour.begin()?;
-    let whole = extent == Extent::Whole;
-    macro_rules! part {
-        ($name:literal, $run:expr) => {{
-            if hour::check().is_ok() {
-                hour.tell(concat!("== ", $name));
-                let began = Instant::now();
-                // What panics is a failure as well: it must not keep anything from being deleted.
-                let done = AssertUnwindSafe(async { $run }).catch_unwind().await;
-                let done: Result<()> = done.unwrap_or_else(|_| Err(anyhow!("it panicked; see above")));
-                let failed = done
-                    .err()
-                    .map(|error| hour.recorder.redactor.text(&format!("{error:#}")));
-                if let Some(error) = &failed {
-                    hour.tell(&format!("FAILED: {error}"));
-                }
-                let seconds = began.elapsed().as_secs_f64();
-                report.parts.push(Part {
-                    name: $name,
-                    seconds,
-                    failed,
-                });
-            }
-        }};
-    }
-    part!("the story", story::story(&hour).await);
-    let sampled = story::EDITS
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| whole || index % 8 == 4);
-    part!(
-        "a change of every key",
-        story::changes(&hour, sampled.map(|(_, edit)| edit))
-    );
-    part!("down", story::down(&hour).await);
-    let kills: &[usize] = if whole { &[1, 4, 2, 6, 3] } else { &[3, 2] };
-    part!("killed and resumed", story::killed(&hour, kills).await);
-    part!(
-        "the operator's policy with an assumed role",
-        story::policy(&hour).await
-    );
-    part!("the questions", {
-        let chosen = questions::OF_AWS
-            .iter()
-            .chain(questions::OF_ITSELF)
-            .filter(|question| whole || question.quick);
-        ask(&hour, chosen, &mut report.asked).await
-    });
+    part(&hour, &mut report, "all of it", async |hour, report| {
+        parts(hour, report).await
+    })
+    .await;
     report.interrupted = hour::check().is_err();
     hour.tell("== deleting everything");
     for run in hour.runs()? {
-        report.left.extend(
-            clear::clear(&hour, &run)
-                .await
-                .err()
-                .map(|error| format!("{error:#}")),
-        );
+        let left = clear::clear(&hour, &run).await.err();
+        report.left.extend(left.map(|error| format!("{error:#}")));
     }
     for path in report.write(&hour)? {
         hour.tell(&format!("written: {}", path.display()));
@@ -136,6 +86,79 @@ async fn first_hour(target: Target, folder: &Path, extent: Extent) -> Result<Rep
         "NOT everything is deleted"
     });
     Ok(report)
+}
+
+/// Runs one part and notes how it ended.
+async fn part(
+    hour: &Hour,
+    report: &mut Report,
+    name: &'static str,
+    run: impl AsyncFnOnce(&Hour, &mut Report) -> Result<()>,
+) {
+    if hour::check().is_err() {
+        return;
+    }
+    hour.tell(&format!("== {name}"));
+    let began = Instant::now();
+    // What panics is a failure as well: it must not keep anything from being deleted.
+    let done = AssertUnwindSafe(run(hour, report)).catch_unwind().await;
+    let done = done.unwrap_or_else(|_| Err(anyhow!("it panicked; see above")));
+    let failed = done
+        .err()
+        .map(|error| hour.recorder.redactor.text(&format!("{error:#}")));
+    if let Some(error) = &failed {
+        hour.tell(&format!("FAILED: {error}"));
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    report.parts.push(Part {
+        name,
+        seconds,
+        failed,
+    });
+}
+
+/// All parts, or a sample of them for `cargo test`.
+async fn parts(hour: &Hour, report: &mut Report, whole: bool) -> Result<()> {
+    part(hour, report, "the story", async |hour, _| {
+        story::story(hour).await
+    })
+    .await;
+    part(hour, report, "a change of every key", async |hour, _| {
+        let sampled = story::EDITS
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| whole || index % 8 == 4);
+        story::changes(hour, sampled.map(|(_, edit)| edit))
+    })
+    .await;
+    part(hour, report, "down", async |hour, _| story::down(hour).await).await;
+    let kills: &[usize] = if whole { &[1, 4, 2, 6, 3] } else { &[3, 2] };
+    part(hour, report, "killed and resumed", async |hour, _| {
+        story::killed(hour, kills).await
+    })
+    .await;
+    part(
+        hour,
+        report,
+        "the operator's policy with an assumed role",
+        async |hour, _| story::policy(hour).await,
+    )
+    .await;
+    part(hour, report, "the questions", async |hour, report| {
+        let all = questions::OF_AWS.iter().chain(questions::OF_ITSELF);
+        ask(
+            hour,
+            all.filter(|question| whole || question.quick),
+            &mut report.asked,
+        )
+        .await
+    })
+    .await;
+    part(hour, report, "nothing of the stack came back", async |hour, _| {
+        story::gone(hour).await
+    })
+    .await;
+    Ok(())
 }
 
 async fn ask(
@@ -169,16 +192,17 @@ async fn the_first_hour() {
     } else {
         "aws"
     };
-    let report = first_hour(target, &folder(&variables).join(kind), Extent::Whole)
-        .await
-        .unwrap();
+    let folder = folder(&variables).join(kind);
+    let all = async |hour: &Hour, report: &mut Report| parts(hour, report, true).await;
+    let report = first_hour(target, &folder, true, all).await.unwrap();
     assert!(report.is_good(), "see the report");
 }
 
 #[tokio::test]
 async fn a_sample_of_it_in_the_sandbox() {
     let folder = tempfile::tempdir().unwrap();
-    let report = first_hour(Target::Sandbox, folder.path(), Extent::Sample)
+    let sample = async |hour: &Hour, report: &mut Report| parts(hour, report, false).await;
+    let report = first_hour(Target::Sandbox, folder.path(), false, sample)
         .await
         .unwrap();
     let read = |name: &str| fs_err::read_to_string(folder.path().join(name)).unwrap();
@@ -237,6 +261,71 @@ async fn a_sample_of_it_in_the_sandbox() {
 }
 
 #[test]
+fn what_a_part_that_panics_has_made_is_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let panics = async |hour: &Hour, report: &mut Report| {
+        part(hour, report, "one that panics", async |hour, _| {
+            hour.ok(&["up", "--no-verify"])?;
+            questions::OF_AWS[0].ask(hour).await;
+            panic!("in the middle");
+        })
+        .await;
+        part(hour, report, "the next", async |_, _| Ok(())).await;
+        Ok(())
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let run = first_hour(Target::Sandbox, folder.path(), false, panics);
+    let report = runtime.block_on(run).unwrap();
+    assert!(!report.is_good() && report.left.is_empty());
+    let failed: Vec<bool> = report.parts.iter().map(|part| part.failed.is_some()).collect();
+    assert_eq!(failed, [true, false, false], "each of them, and all of it");
+    let left = Place::in_folder(folder.path());
+    let hand = Hand {
+        endpoint: left.emulator(),
+        region: "eu-west-1",
+    };
+    hand.assert_nothing("after the panic");
+}
+
+#[test]
+fn every_key_of_the_configuration_is_changed() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs_err::read_to_string(readme).unwrap();
+    let table = readme
+        .split("| key | means |")
+        .nth(1)
+        .unwrap()
+        .split("\n\n")
+        .next()
+        .unwrap();
+    // Another stack, and another place.
+    let (mut section, mut missing, mut keys) = ("", Vec::new(), 0);
+    for row in table.lines() {
+        if let Some(name) = row.strip_prefix("| **`[") {
+            section = name.split(['.', ']']).next().unwrap();
+        } else if let Some(key) = row.strip_prefix("| `").and_then(|row| row.split('`').next())
+            && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        {
+            keys += 1;
+            let key = format!("{section}.{key}");
+            let is_changed = story::EDITS
+                .iter()
+                .any(|(name, _)| name.split(", ").any(|name| name == key));
+            if !is_changed && !["stack.name", "stack.region"].contains(&&*key) {
+                missing.push(key);
+            }
+        }
+    }
+    assert!(
+        keys > 18 && missing.is_empty(),
+        "of {keys} keys, tests/aws/story.rs changes all but {missing:?}"
+    );
+}
+
+#[test]
 fn nothing_is_run_that_was_not_asked_for() {
     let target = |set: &[(&str, &str)]| {
         let owned = set
@@ -279,6 +368,9 @@ fn run_until(folder: &Path, line: &str) -> (Child, Vec<String>, Lines<BufReader<
         .args(["--ignored", "--exact", "the_first_hour"])
         .env("PROVISION_AWS_TEST", "sandbox")
         .env("PROVISION_AWS_FOLDER", folder)
+        // What the tester may have set does not lead anything out of the sandbox.
+        .env("AWS_ENDPOINT_URL_IAM", "http://127.0.0.1:1")
+        .env("AWS_ACCESS_KEY_ID", "somebody")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .process_group(0)

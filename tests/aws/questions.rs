@@ -126,7 +126,7 @@ pub const OF_AWS: &[Question] = questions! {
         => "any of two; then the new one or none", ask_cognito::secret_described;
     true "secret-dates" "§7" "Does ListUserPoolClientSecrets tell the older secret?" => "by its date", ask_cognito::secret_dates;
     true "secret-accepted" "§16" "How long until a second secret is accepted?" => "3 minutes", ask_cognito::secret_accepted;
-    false "secret-refused" "§16" "How long until a deleted secret is refused?" => "150 s", ask_cognito::secret_refused;
+    true "secret-refused" "§16" "How long until a deleted secret is refused?" => "150 s", ask_cognito::secret_refused;
     true "wrong-secret" "§9.1" "What does the token endpoint answer to a wrong secret?" => "invalid_client", ask_cognito::wrong_secret;
     true "other-scope-asked" "§9.1, §16" "What does a client get that asks for a scope it may not have?"
         => "invalid_scope, or a token without it", ask_cognito::foreign_scope;
@@ -136,17 +136,17 @@ pub const OF_AWS: &[Question] = questions! {
     true "empty-flows" "§7a, §15" "What does an empty list of ExplicitAuthFlows mean?"
         => "nothing: one flow is sent", ask_cognito::empty_flows;
     true "one-flow" "§7a" "Does a client keep ALLOW_REFRESH_TOKEN_AUTH as its only flow?" => "yes", ask_cognito::kept_flows;
-    false "tier-lite" "§4" "Do client credentials work in the tier LITE?" => "yes", ask_cognito::lite_tier;
-    false "free-prefix" "§5b" "What does DescribeUserPoolDomain answer for a free prefix?"
+    true "tier-lite" "§4" "Do client credentials work in the tier LITE?" => "yes", ask_cognito::lite_tier;
+    true "free-prefix" "§5b" "What does DescribeUserPoolDomain answer for a free prefix?"
         => "a description without a status", ask_cognito::free_prefix;
-    false "foreign-prefix" "§16" "What does DescribeUserPoolDomain answer for another account's prefix?"
+    true "foreign-prefix" "§16" "What does DescribeUserPoolDomain answer for another account's prefix?"
         => "ResourceNotFoundException, or a description", ask_cognito::foreign_prefix;
-    false "prefix-reuse" "§5d, §15" "How long until a prefix can be had again after DeleteUserPoolDomain?"
+    true "prefix-reuse" "§5d, §15" "How long until a prefix can be had again after DeleteUserPoolDomain?"
         => "2 minutes", ask_cognito::prefix_reuse;
-    false "same-server" "§0.1, §6a" "What does a second CreateResourceServer of the same identifier answer?"
+    true "same-server" "§0.1, §6a" "What does a second CreateResourceServer of the same identifier answer?"
         => "something of class Taken", ask_cognito::same_server;
-    false "scope-lag" "§6e" "How long until a client can name a new scope?" => "20 s", ask_cognito::scope_lag;
-    false "pool-tags" "§4c, §15" "Does UpdateUserPool without tags keep the tags?" => "yes", ask_cognito::pool_tags;
+    true "scope-lag" "§6e" "How long until a client can name a new scope?" => "20 s", ask_cognito::scope_lag;
+    true "pool-tags" "§4c, §15" "Does UpdateUserPool without tags keep the tags?" => "yes", ask_cognito::pool_tags;
     true "lists-cognito" "§4e, §15" "How long until the lists of Cognito have what was made?"
         => "3 s, the pause before the second look", ask_cognito::lists;
     true "new-stage" "§8.6e" "How long until a new stage answers?" => "as long as `verify` waits", ask_gateway::new_stage;
@@ -160,26 +160,28 @@ pub const OF_AWS: &[Question] = questions! {
         => "not known, so 0 is sent", ask_gateway::authorizer_cache;
     false "root-counts" "§16" "Does the root count in the quota of 300 resources, and what is the refusal?"
         => "warned of above 299", ask_gateway::root_counts;
-    false "path-characters" "§8.1, §16" "Which of - _ . , : may a part of a path have?" => "all", ask_gateway::path_characters;
-    false "delete-rate" "§8d, §16" "What does a second DeleteRestApi within 30 s answer?"
+    true "path-characters" "§8.1, §16" "Which of - _ . , : may a part of a path have?" => "all", ask_gateway::path_characters;
+    true "delete-rate" "§8d, §16" "What does a second DeleteRestApi within 30 s answer?"
         => "a throttle, with or without Retry-After", ask_gateway::delete_rate;
-    false "lists-gateway" "§8b, §15" "How long until the lists of API Gateway have what was made?"
+    true "lists-gateway" "§8b, §15" "How long until the lists of API Gateway have what was made?"
         => "3 s, the pause before the second look", ask_gateway::lists;
-    false "new-role" "§3e" "How long until CreateFunction takes a new role, and what is said before?"
+    true "new-role" "§3e" "How long until CreateFunction takes a new role, and what is said before?"
         => "10 minutes, in class NotReady", ask_lambda::new_role;
-    false "pending" "§3e, §15, §16" "Are AddPermission and GetFunction accepted right after CreateFunction?"
+    true "role-read" "§1b" "How long until GetRole has a new role with its ARN and its tags?"
+        => "2 minutes", ask_lambda::role_read;
+    true "pending" "§3e, §15, §16" "Are AddPermission and GetFunction accepted right after CreateFunction?"
         => "yes, or within 2 minutes", ask_lambda::pending;
-    false "same-function" "§3a" "What does a second CreateFunction of the same name answer?"
+    true "same-function" "§3a" "What does a second CreateFunction of the same name answer?"
         => "something of class Taken", ask_lambda::same_function;
     true "new-permission" "§3b" "How long until API Gateway may invoke a function?" => "1 minute", ask_lambda::new_permission;
-    false "function-gone" "§3d" "How long until a deleted function is not found?" => "10 minutes", ask_lambda::function_gone;
+    true "function-gone" "§3d" "How long until a deleted function is not found?" => "10 minutes", ask_lambda::function_gone;
     false "role-again" "§16" "Does a function with variables run after its role was made again?"
-        => "no, and a configuration update cures it", ask_lambda::role_again;
-    false "hidden-tags" "§16" "What does GetFunction answer without the right lambda:ListTags?"
+        => "no: `up` replaces the function", ask_lambda::role_again;
+    true "hidden-tags" "§16" "What does GetFunction answer without the right lambda:ListTags?"
         => "no tags, and an error beside", ask_lambda::hidden_tags;
-    false "policy-flaps" "§16" "How long is a new right of a role denied, and does it flap?"
+    true "policy-flaps" "§16" "How long is a new right of a role denied, and does it flap?"
         => "60 s", ask_lambda::policy_flaps;
-    false "lists-logs" "§2e" "How long until DescribeLogGroups has a new group?" => "3 s", ask_lambda::log_group;
+    true "lists-logs" "§2e" "How long until DescribeLogGroups has a new group?" => "3 s", ask_lambda::log_group;
 };
 
 /// What this program alone answers.

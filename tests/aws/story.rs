@@ -214,6 +214,24 @@ pub async fn down(hour: &Hour) -> Result<()> {
     count(hour, &[("roles", 0)]).await
 }
 
+/// Long after the last `down` nothing of the stack is there again: no log group that a late call of a function made.
+pub async fn gone(hour: &Hour) -> Result<()> {
+    // What the questions make begins with the stack's name and a hyphen.
+    let (name, group) = (format!("{}_", hour.stack), format!("/aws/lambda/{}_", hour.stack));
+    let things = clear::left(hour, &hour.stack).await?;
+    let back: Vec<&Thing> = things
+        .iter()
+        .filter(|thing| match thing {
+            Thing::Function(found) | Thing::Role(found) => found.starts_with(&name),
+            Thing::LogGroup(found) => found.starts_with(&group),
+            Thing::Api { .. } => false,
+            Thing::Pool { name, .. } => *name == hour.stack,
+        })
+        .collect();
+    ensure!(back.is_empty(), "expected nothing, got {back:?}");
+    Ok(())
+}
+
 /// `up` is killed again and again after its answers, and goes on each time; so is `down`.
 pub async fn killed(hour: &Hour, up: &[usize]) -> Result<()> {
     hour.configure(&[])?;
