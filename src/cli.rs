@@ -2,6 +2,7 @@
 //!
 //! Must not know what it means: types for clap and nothing else.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -146,6 +147,10 @@ pub struct Verify {
     /// Also call the GET routes with every token that they should admit; this runs the functions
     #[arg(long)]
     pub call: bool,
+    /// Read a client's secret from file:PATH, env:NAME or secretsmanager:NAME; repeatable [default: secret_from of the
+    /// configuration, or else Cognito]
+    #[arg(long, value_name = "[CLIENT=]SOURCE")]
+    pub secret_from: Vec<ClientSource>,
 }
 
 /// `token`.
@@ -156,6 +161,10 @@ pub struct Token {
     /// A full scope, such as OauthResourceServer/user.read; repeatable [default: all of the client's]
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<String>,
+    /// Read the client's secret from file:PATH, env:NAME or secretsmanager:NAME [default: secret_from of the
+    /// configuration, or else Cognito]
+    #[arg(long, value_name = "SOURCE")]
+    pub secret_from: Option<SecretSource>,
 }
 
 /// A scope as OAuth has them: a space would make two of it, and none would ask for all.
@@ -189,6 +198,10 @@ pub struct Call {
     /// Print the status line and the headers before the body
     #[arg(short = 'i', long)]
     pub include: bool,
+    /// Read the client's secret from file:PATH, env:NAME or secretsmanager:NAME [default: secret_from of the
+    /// configuration, or else Cognito]
+    #[arg(long, value_name = "SOURCE")]
+    pub secret_from: Option<SecretSource>,
 }
 
 /// `logs`.
@@ -292,11 +305,76 @@ impl FromStr for Destination {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("secretsmanager", name)) if !name.is_empty() => Ok(Self::SecretsManager(name.to_owned())),
+        match place(text) {
+            Some(("file", path)) => Ok(Self::File(path.into())),
+            Some(("secretsmanager", name)) => Ok(Self::SecretsManager(name.to_owned())),
             _ => Err("it is file:PATH or secretsmanager:NAME"),
         }
+    }
+}
+
+/// What kind of place a text names, and which one.
+fn place(text: &str) -> Option<(&str, &str)> {
+    text.split_once(':').filter(|(_, which)| !which.is_empty())
+}
+
+/// Where a client's secret is read from instead of from Cognito.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// The name or ARN of a secret of Secrets Manager.
+    SecretsManager(String),
+}
+
+impl FromStr for SecretSource {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match place(text) {
+            Some(("file", path)) => Ok(Self::File(path.into())),
+            Some(("env", name)) => Ok(Self::Env(name.to_owned())),
+            Some(("secretsmanager", name)) => Ok(Self::SecretsManager(name.to_owned())),
+            _ => Err("it is file:PATH, env:NAME or secretsmanager:NAME"),
+        }
+    }
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::SecretsManager(name) => write!(f, "secretsmanager:{name}"),
+        }
+    }
+}
+
+/// Where the secret of one of several clients is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSource {
+    /// The client's name; `None`: the only client.
+    pub client: Option<String>,
+    /// Where its secret is.
+    pub source: SecretSource,
+}
+
+impl FromStr for ClientSource {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A client's name may have `=` and has no `:`.
+        let kind = text.split(':').next().unwrap_or_default();
+        let (client, source) = match kind.rfind('=') {
+            Some(end) => (Some(text[..end].to_owned()), &text[end + 1..]),
+            None => (None, text),
+        };
+        Ok(Self {
+            client,
+            source: source.parse()?,
+        })
     }
 }
 
@@ -353,4 +431,46 @@ pub enum SandboxAction {
     /// Prints the environment variables with which other AWS tools reach it. AWS_ACCESS_KEY_ID is a secret: whoever has
     /// it can run code as you.
     Status,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_may_be_of_a_client_of_any_name() {
+        let file = || SecretSource::File("a=b:c".into());
+        for (text, client, source) in [
+            ("file:a=b:c", None, file()),
+            ("app=file:a=b:c", Some("app"), file()),
+            ("a=b, c@d=file:a=b:c", Some("a=b, c@d"), file()),
+            ("file=env:X", Some("file"), SecretSource::Env("X".to_owned())),
+            (
+                "secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:app-AbCdEf",
+                None,
+                SecretSource::SecretsManager(
+                    "arn:aws:secretsmanager:eu-west-1:111122223333:secret:app-AbCdEf".to_owned(),
+                ),
+            ),
+        ] {
+            let client = client.map(str::to_owned);
+            let parsed: ClientSource = text.parse().unwrap();
+            assert_eq!(parsed, ClientSource { client, source }, "{text}");
+            assert!(text.ends_with(&parsed.source.to_string()), "{text}");
+        }
+        for text in [
+            "",
+            "app",
+            "file:",
+            "app=file:",
+            "env:",
+            "secretsmanager:",
+            "s3:b",
+            "File:a",
+            "=:",
+        ] {
+            assert!(text.parse::<ClientSource>().is_err(), "{text}");
+            assert!(text.parse::<SecretSource>().is_err(), "{text}");
+        }
+    }
 }

@@ -19,8 +19,9 @@ use crate::untrusted::{excerpt, printable};
 /// As much of an answer as is read, in bytes; a token response has a few thousand.
 const ANSWER_LIMIT: usize = 256 * 1024;
 
-/// How long an unknown client may be one that is not known everywhere yet.
-const NEW_CLIENT: Duration = Duration::from_secs(30);
+/// How long a refused client, or its secret, may be one that is not known everywhere yet: rotations that work retry for
+/// as long.
+const NEW_CLIENT: Duration = Duration::from_secs(150);
 /// How long the name of a new domain may take to be known: DNS servers remember for minutes that there was none.
 const NEW_NAME: Duration = Duration::from_mins(5);
 
@@ -193,6 +194,9 @@ pub enum TokenError {
         /// What was given.
         url: String,
     },
+    /// There is no secret to ask with.
+    #[error("cannot read the client's secret")]
+    NoSecret(#[source] anyhow::Error),
 }
 
 fn said(description: Option<&str>) -> String {
@@ -200,30 +204,35 @@ fn said(description: Option<&str>) -> String {
 }
 
 /// How long it makes sense to ask again after an error.
-enum Patience {
-    /// The same request gets the same answer.
-    None,
-    /// As long as the client may be new.
-    NewClient,
-    /// As long as the endpoint may be new or busy.
-    NewEndpoint,
-    /// As long as the endpoint's name may be new.
-    NewName,
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// As long as the endpoint may be new or busy, from the first request.
+    endpoint: Duration,
+    /// As long as DNS may not know the endpoint's name yet, from the first request.
+    name: Duration,
+    /// As long as the client, or its secret, may be new, from the first such refusal.
+    client: Duration,
+}
+
+impl Patience {
+    /// For a token of a stack that is up, or was made a moment ago.
+    pub const READY: Self = Self {
+        endpoint: Duration::from_mins(1),
+        name: NEW_NAME,
+        client: NEW_CLIENT,
+    };
 }
 
 impl TokenError {
-    fn patience(&self) -> Patience {
-        match self {
+    /// Whether the endpoint refuses the client's id or its secret.
+    pub fn is_invalid_client(&self) -> bool {
+        matches!(
+            self,
             Self::OAuth {
                 code: OAuthCode::InvalidClient,
                 ..
-            } => Patience::NewClient,
-            Self::OAuth { .. } | Self::BadUrl { .. } => Patience::None,
-            Self::NoSuchHost { .. } => Patience::NewName,
-            Self::Unexpected { .. } | Self::Unreachable { .. } | Self::Throttled { .. } => {
-                Patience::NewEndpoint
             }
-        }
+        )
     }
 }
 
@@ -307,22 +316,16 @@ pub async fn token(client: &Client, request: &TokenRequest<'_>) -> Result<Token,
     understand(response.status(), &body, request)
 }
 
-/// Asks until there is a token, as right after its creation the endpoint may not answer yet, or not as itself.
+/// Asks until there is a token, as right after its creation the endpoint may not answer yet, or not as itself, and as a
+/// client's secret that was just made is not known everywhere.
 ///
-/// Pauses 1, 2, 3 … s, at most 5 s, and calls `tell` with the reason before each. Begins no attempt after
-/// `deadline`, or for a host that DNS does not know after 5 minutes; the last one may take as long as the client allows. An unknown client is asked for again for at most
-/// 30 s from the first such answer: it may be new, but then the id or the secret is wrong.
-pub async fn token_when_ready(
-    client: &Client,
-    request: &TokenRequest<'_>,
-    deadline: Duration,
-    tell: &dyn Fn(&str),
-) -> Result<Token, TokenError> {
-    until_ready(deadline, tell, async || token(client, request).await).await
-}
-
-async fn until_ready(
-    deadline: Duration,
+/// Pauses 1, 2, 3 … s, at most 5 s, and calls `tell` with the reason before each. Begins no attempt after `patience`
+/// for the last error is over; the last one may take as long as the client allows.
+///
+/// # Errors
+/// The last attempt's.
+pub async fn until_ready(
+    patience: Patience,
     tell: &dyn Fn(&str),
     mut attempt: impl AsyncFnMut() -> Result<Token, TokenError>,
 ) -> Result<Token, TokenError> {
@@ -334,15 +337,21 @@ async fn until_ready(
             Ok(token) => return Ok(token),
             Err(error) => error,
         };
-        let left = deadline.saturating_sub(start.elapsed());
-        let left = match error.patience() {
-            Patience::None => return Err(error),
-            Patience::NewClient => {
+        let left = match &error {
+            TokenError::OAuth {
+                code: OAuthCode::InvalidClient,
+                ..
+            } => {
                 let since: &mut Instant = unknown_since.get_or_insert_with(Instant::now);
-                left.min(NEW_CLIENT.saturating_sub(since.elapsed()))
+                patience.client.saturating_sub(since.elapsed())
             }
-            Patience::NewEndpoint => left,
-            Patience::NewName => NEW_NAME.saturating_sub(start.elapsed()),
+            TokenError::OAuth { .. } | TokenError::BadUrl { .. } | TokenError::NoSecret(_) => {
+                return Err(error);
+            }
+            TokenError::NoSuchHost { .. } => patience.name.saturating_sub(start.elapsed()),
+            TokenError::Unexpected { .. } | TokenError::Unreachable { .. } | TokenError::Throttled { .. } => {
+                patience.endpoint.saturating_sub(start.elapsed())
+            }
         };
         if left.is_zero() {
             return Err(error);
@@ -742,7 +751,11 @@ mod tests {
         let times = RefCell::new(Vec::new());
         let told = RefCell::new(Vec::new());
         let tell = |line: &str| told.borrow_mut().push(line.to_owned());
-        let result = until_ready(Duration::from_secs(deadline), &tell, async || {
+        let patience = Patience {
+            endpoint: Duration::from_secs(deadline),
+            ..Patience::READY
+        };
+        let result = until_ready(patience, &tell, async || {
             times.borrow_mut().push(start.elapsed().as_secs());
             answers[(times.borrow().len() - 1).min(answers.len() - 1)]()
         })
@@ -806,14 +819,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_unknown_client_is_final_sooner_than_a_missing_endpoint() {
-        let (times, ok, _) = attempts(600, &[unknown]).await;
-        assert_eq!((times.last(), ok), (Some(&30), false));
-        // The 30 s begin when the endpoint first answers as itself.
+    async fn a_refused_client_is_asked_again_for_150_seconds() {
+        let (times, ok, told) = attempts(600, &[unknown]).await;
+        assert_eq!((times.last(), ok), (Some(&150), false));
+        assert!(told[0].contains("invalid_client"), "{told:?}");
+        // They begin when the endpoint first answers as itself.
         let (times, ..) = attempts(600, &[html, html, html, unknown]).await;
-        assert_eq!(times.last(), Some(&36));
+        assert_eq!(times.last(), Some(&156));
+        // However soon the endpoint has to answer.
         let (times, ..) = attempts(8, &[unknown]).await;
-        assert_eq!(times.last(), Some(&8));
+        assert_eq!(times.last(), Some(&150));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_secret_nothing_is_asked_again() {
+        let start = Instant::now();
+        let error = until_ready(Patience::READY, &|_| {}, async || {
+            Err(TokenError::NoSecret(anyhow::anyhow!("denied")))
+        })
+        .await
+        .unwrap_err();
+        assert!(matches!(error, TokenError::NoSecret(_)), "{error:?}");
+        assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
@@ -825,9 +852,7 @@ mod tests {
             calls.set(calls.get() + 1);
             Err(TokenError::BadUrl { url: String::new() })
         };
-        until_ready(Duration::from_mins(10), &|_| {}, bad)
-            .await
-            .unwrap_err();
+        until_ready(Patience::READY, &|_| {}, bad).await.unwrap_err();
         assert_eq!(calls.get(), 1);
     }
 
@@ -858,11 +883,10 @@ mod tests {
         };
         let began = Instant::now();
         let told = RefCell::new(Vec::new());
-        let error = token_when_ready(&client, &request, Duration::from_mins(1), &|line| {
-            told.borrow_mut().push(line.to_owned());
-        })
-        .await
-        .unwrap_err();
+        let tell = |line: &str| told.borrow_mut().push(line.to_owned());
+        let error = until_ready(Patience::READY, &tell, async || token(&client, &request).await)
+            .await
+            .unwrap_err();
         assert!(matches!(error, TokenError::NoSuchHost { .. }), "{error:?}");
         assert_eq!(began.elapsed(), NEW_NAME);
         assert!(asked.0.load(std::sync::atomic::Ordering::SeqCst) > 50);
@@ -888,7 +912,7 @@ mod tests {
             scopes: &[],
         };
         let client = http_client(&server.uri()).unwrap();
-        token_when_ready(&client, &request, Duration::from_mins(1), &|_| {})
+        until_ready(Patience::READY, &|_| {}, async || token(&client, &request).await)
             .await
             .unwrap();
     }

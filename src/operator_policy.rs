@@ -44,6 +44,8 @@ pub struct Scope {
     pub pools: BTreeSet<String>,
     /// The ids of the REST APIs on record.
     pub apis: BTreeSet<String>,
+    /// The names and ARNs of the secrets of Secrets Manager that the configuration reads clients' secrets from.
+    pub secrets: BTreeSet<String>,
 }
 
 /// What an action is allowed on.
@@ -78,11 +80,13 @@ enum On {
     Api,
     /// Tags of REST APIs and stages. What is made with tags is checked under the id `*` before it has one.
     ApiTags,
+    /// The secrets of Secrets Manager that the configuration names, if it names any.
+    NamedSecret,
 }
 
 use On::{
-    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Function, FunctionForApi, LogGroup, NewApi, NewPool, Pool,
-    Role, RoleForLambda,
+    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Function, FunctionForApi, LogGroup, NamedSecret, NewApi,
+    NewPool, Pool, Role, RoleForLambda,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -166,6 +170,12 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     // Answers the new secret.
     ("cognito-idp:AddUserPoolClientSecret", Pool, SECRET),
     ("cognito-idp:DeleteUserPoolClientSecret", Pool, SECRET),
+    // Answers what a client's secret is, for a token.
+    (
+        "secretsmanager:GetSecretValue",
+        NamedSecret,
+        &[Task::Up, Task::Token],
+    ),
     ("apigateway:GetRestApis", Apis, DOWN),
     ("apigateway:CreateRestApi", NewApi, UP),
     ("apigateway:GetRestApi", AnyApi, READ_BY_ALL),
@@ -358,6 +368,25 @@ impl Scope {
                 "*" => vec![api("/*")],
                 id => vec![api(&format!("/{id}")), api(&format!("/{id}/*"))],
             }),
+            NamedSecret if self.secrets.is_empty() => Vec::new(),
+            NamedSecret => vec![Reach {
+                sid: format!("{on:?}"),
+                resources: (self.secrets.iter())
+                    .map(|name| {
+                        if name.starts_with("arn:") {
+                            return name.clone();
+                        }
+                        // AWS adds a `-` and six characters to the name.
+                        arn(
+                            "secretsmanager",
+                            region,
+                            account,
+                            &format!("secret:{name}-??????"),
+                        )
+                    })
+                    .collect(),
+                condition: None,
+            }],
             ApiTags => one(arn("apigateway", region, "", &format!("/tags/{tags}*")), None),
         }
     }
@@ -389,6 +418,7 @@ mod tests {
             separator: SEPARATOR,
             pools: pools.iter().map(|&id| id.to_owned()).collect(),
             apis: apis.iter().map(|&id| id.to_owned()).collect(),
+            secrets: BTreeSet::new(),
         }
     }
 
@@ -445,6 +475,26 @@ mod tests {
                 "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Frestapis%2F*"
             ])
         );
+    }
+
+    #[test]
+    fn the_secrets_that_the_configuration_names_can_be_read_and_no_others() {
+        let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-a1B2c3";
+        let mut scope = scope(None, &[], &[]);
+        for task in [Task::Up, Task::Token] {
+            assert_eq!(statement(&document(&scope, &[task].into()), "NamedSecret"), None);
+        }
+        scope.secrets = ["orders/app".to_owned(), arn.to_owned()].into();
+        for task in [Task::Up, Task::Token] {
+            let document = document(&scope, &[task].into());
+            let read = statement(&document, "NamedSecret").unwrap();
+            assert_eq!(read["Action"], json!(["secretsmanager:GetSecretValue"]));
+            let named = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:orders/app-??????";
+            assert_eq!(read["Resource"], json!([arn, named]));
+        }
+        for task in [Task::Status, Task::Down, Task::Logs, Task::Secret] {
+            assert_eq!(statement(&document(&scope, &[task].into()), "NamedSecret"), None);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::proxy::{Act, Moment, Proxy, Request};
 use support::{Hand, Place, get};
 
@@ -386,6 +386,35 @@ access"#,
             seen: |world| {
                 let token = world.run(&["token", "--json"]).json();
                 assert_eq!(token["expires_in"], 1800);
+            },
+        },
+        // It is where commands read the secret from, and in AWS nothing.
+        Case {
+            name: "secret_from",
+            edits: &[(
+                "\naccess_token",
+                "\nsecret_from = \"secretsmanager:billing\"\naccess_token",
+            )],
+            plan: &[],
+            writes: &[],
+            seen: |world| {
+                let run = world.place.run_at(&world.proxy.endpoint, &["token"]).code(1);
+                assert!(
+                    run.stderr.contains("secrets manager has no secret billing"),
+                    "{}",
+                    run.stderr
+                );
+                // With `--stack` alone no file is read.
+                world.run(&["token", "--stack", "orders"]);
+                let both = ["token", "--stack", "orders", "--config", "provision.toml"];
+                world.place.run_at(&world.proxy.endpoint, &both).code(1);
+                let policy = world.run(&["policy", "token"]).stdout;
+                assert!(policy.contains(":secret:billing-??????"), "{policy}");
+                world
+                    .hand
+                    .json("secretsmanager.CreateSecret", &json!({"Name": "billing"}));
+                world.run(&["secret", "show", "billing", "--to", "secretsmanager:billing"]);
+                world.run(&["token"]);
             },
         },
         Case {

@@ -39,6 +39,7 @@ write = "Write orders"
 [clients.billing]
 scopes = ["orders/read", "https://example.com/v1/a:b"]
 access_token = "90m"
+secret_from = "secretsmanager:orders/billing"
 
 [functions.orders]
 source = "code"
@@ -138,6 +139,7 @@ fn every_key_is_read() {
         (client.access_token_seconds, client.refresh_token_days),
         (5400, 1)
     );
+    assert_eq!(client.secret_from.as_deref(), Some("orders/billing"));
     let function = &config.functions["orders"];
     assert_eq!(function.source, Source::Folder(folder.path().join("code")));
     assert_eq!(
@@ -332,6 +334,10 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("client scope without identifier", end("[clients.app]\nscopes = [\"read\"]\n")),
         ("client name", end("[clients.\"a/b\"]\nscopes = [\"orders/read\"]\n")),
         ("token of 4 minutes", end("[clients.app]\nscopes = [\"orders/read\"]\naccess_token = \"4m\"\n")),
+        ("secret from a file", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"file:app.secret\"\n")),
+        ("secret from nowhere", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:\"\n")),
+        ("secret from a name with a blank", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:a b\"\n")),
+        ("secret from a list", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = [\"secretsmanager:a\"]\n")),
         ("token of 25 hours", end("[clients.app]\nscopes = [\"orders/read\"]\naccess_token = \"25h\"\n")),
         ("token without unit", end("[clients.app]\nscopes = [\"orders/read\"]\naccess_token = 3600\n")),
         ("token in words", end("[clients.app]\nscopes = [\"orders/read\"]\naccess_token = \"1h30m\"\n")),
@@ -472,6 +478,8 @@ fn what_looks_like_a_problem_and_is_none() {
         &["[api]\nthrottle = { rate = 0.5, burst = 0 }\n".to_owned()],
         &["[clients.a]\nscopes = [\"orders/read\"]\naccess_token = \"1d\"\n".to_owned()],
         &["[clients.a]\nscopes = [\"orders/read\"]\naccess_token = \"300s\"\n".to_owned()],
+        &["[clients.a]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:prod/orders_a+b=c.d@e-f\"\n".to_owned()],
+        &["[clients.a]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:rds!a-AbCdEf\"\n".to_owned()],
     ] {
         let text = format!("{SMALL}{}", added.concat());
         assert_eq!(problems(&text), Vec::<String>::new(), "{text}");

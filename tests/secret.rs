@@ -22,6 +22,13 @@ const STATUS: &[&str] = &["secret", "rotate", "status", "--json"];
 const LIST: &str = "ListUserPoolClientSecrets";
 const ADD: &str = "AddUserPoolClientSecret";
 const DELETE: &str = "DeleteUserPoolClientSecret";
+const DESCRIBE: &str = "DescribeUserPoolClient";
+
+/// An answer of Cognito or Secrets Manager.
+fn answer(status: u16, body: &Value) -> Act {
+    let headers = vec![("content-type", "application/x-amz-json-1.1")];
+    Act::Answer(status, headers, body.to_string())
+}
 
 /// The sample stack, up, behind a proxy.
 struct World {
@@ -161,6 +168,27 @@ impl World {
         assert!([1, 2].contains(&ids.len()), "{story}: {ids:?}");
         assert!(self.accepts(good), "{story}");
         self.run(&["token"]).ok();
+    }
+
+    /// From now on Cognito answers this in place of the client's secret.
+    fn describes(&self, members: &Value) {
+        let describe = self.describing(members);
+        self.proxy.rule(move |request, _| {
+            if request.operation() == DESCRIBE {
+                describe.clone()
+            } else {
+                Act::Pass
+            }
+        });
+    }
+
+    /// What Cognito answers, with this in place of the client's secret.
+    fn describing(&self, members: &Value) -> Act {
+        let mut live = self.hand.cognito(DESCRIBE, &self.client);
+        let client = live["UserPoolClient"].as_object_mut().unwrap();
+        client.remove("ClientSecret").unwrap();
+        client.extend(members.as_object().unwrap().clone());
+        answer(200, &live)
     }
 
     /// The secret that Secrets Manager has under this name.
@@ -595,6 +623,268 @@ fn what_was_made_and_not_handed_out_is_told_and_replaced() {
 }
 
 #[test]
+fn whichever_secret_cognito_answers_another_source_can_be_named() {
+    let world = World::new();
+    let first = world.secret(SHOW);
+    let path = world.place.path().join("new.secret");
+    let begin = ["secret", "rotate", "begin", "--to", "file:new.secret"];
+    world.run(&begin).ok();
+    let second = fs_err::read_to_string(&path).unwrap().trim_end().to_owned();
+    let made = json!({"Name": "orders/app", "SecretString": second});
+    world.hand.json("secretsmanager.CreateSecret", &made);
+    let from = |command: &'static [&'static str], source: &str| {
+        let mut command = world.place.at(
+            &world.proxy.endpoint,
+            &[command, &["--secret-from", source]].concat(),
+        );
+        Run::from(command.env("APP_SECRET", &second).output().unwrap())
+    };
+    let commands: [&'static [&'static str]; 3] = [&["token"], &["call", "GET", "/user"], &["verify"]];
+    let everything = |story: &str| {
+        for command in commands {
+            for source in ["file:new.secret", "env:APP_SECRET", "secretsmanager:orders/app"] {
+                let run = from(command, source).ok();
+                assert!(
+                    !format!("{}{}", run.stdout, run.stderr).contains(&second),
+                    "{story}"
+                );
+            }
+        }
+    };
+
+    // While there are two, and when the new one is left: it is answered, or the old one, or none.
+    for both in [true, false] {
+        for (members, name) in [
+            (json!({"ClientSecret": first}), "old"),
+            (json!({"ClientSecret": second}), "new"),
+            (json!({}), "none"),
+        ] {
+            let story = format!("{name}, both: {both}");
+            world.describes(&members);
+            everything(&story);
+            // Without a source.
+            if name == "new" || (name == "old" && both) {
+                for command in commands {
+                    world.run(command).ok();
+                }
+                assert_eq!(world.secret(SHOW), members["ClientSecret"], "{story}");
+                continue;
+            }
+            let show = world.run(SHOW).code(1);
+            assert!(show.stdout.is_empty(), "{story}");
+            let said = if name == "old" {
+                "cognito shows a secret of client app that gets no token: nothing was shown"
+            } else {
+                "has no secret that cognito tells"
+            };
+            for said in [said, "it is where `secret rotate begin` handed it out"] {
+                assert!(show.stderr.contains(said), "{story}: {}", show.stderr);
+            }
+            if name == "none" {
+                for command in &commands[..2] {
+                    let run = world.run(command).code(1);
+                    for said in ["has no secret that cognito tells", "--secret-from file:PATH"] {
+                        assert!(run.stderr.contains(said), "{story}: {}", run.stderr);
+                    }
+                }
+            }
+        }
+        if both {
+            world.proxy.rule(|_, _| Act::Pass);
+            world.run(FINISH).ok();
+        }
+    }
+    assert!(!world.accepts(&first) && world.accepts(&second));
+
+    // What Cognito answers may yet become the right one: it is asked again.
+    let old = world.describing(&json!({"ClientSecret": first}));
+    let times = AtomicUsize::new(0);
+    world.proxy.rule(move |request, _| {
+        if request.operation() == DESCRIBE && times.fetch_add(1, Ordering::SeqCst) == 0 {
+            old.clone()
+        } else {
+            Act::Pass
+        }
+    });
+    let run = world.run(&["token"]).ok();
+    assert!(
+        run.stderr.contains("no token yet: ") && run.stderr.contains("invalid_client"),
+        "{}",
+        run.stderr
+    );
+
+    // What is named and is not there, or is not a secret.
+    for (source, said) in [
+        ("file:missing", "missing"),
+        ("file:.", "is a folder"),
+        ("file:provision.toml.no", "provision.toml.no"),
+        (
+            "env:NO_SUCH_SECRET",
+            "environment variable NO_SUCH_SECRET is not set",
+        ),
+        (
+            "env:PATH_WITH_BLANKS",
+            "env:PATH_WITH_BLANKS has no client's secret in it",
+        ),
+        (
+            "secretsmanager:missing",
+            "hint: to put it there: provision secret show app --to secretsmanager:missing",
+        ),
+    ] {
+        let mut command = world
+            .place
+            .at(&world.proxy.endpoint, &["token", "--secret-from", source]);
+        let run = Run::from(command.env("PATH_WITH_BLANKS", "a b").output().unwrap()).code(1);
+        assert!(
+            run.stderr.contains("cannot read the secret of client app") && run.stderr.contains(said),
+            "{source}: {}",
+            run.stderr
+        );
+    }
+    for (command, said) in [
+        (
+            &["token", "--secret-from", "new.secret"][..],
+            "it is file:PATH, env:NAME or secretsmanager:NAME",
+        ),
+        (
+            &["verify", "--secret-from", "other=env:X"],
+            "there is no client other",
+        ),
+    ] {
+        let run = world.run(command).code(2);
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+    }
+    world
+        .run(&["verify", "--secret-from", "app=file:new.secret"])
+        .ok();
+}
+
+#[test]
+fn without_a_readable_secret_what_can_be_proved_is_and_the_rest_is_told() {
+    let world = World::new();
+    world.describes(&json!({}));
+    let verify = world.run(&["verify"]).code(1);
+    for said in [
+        "error: the live API is as it should be as far as it was asked, and was not asked for all: 3 of 3 probes passed",
+        "not proved: no token of client app was checked or tried: cannot read the secret of client app: client ",
+        "--secret-from file:PATH",
+    ] {
+        assert!(verify.stderr.contains(said), "{}", verify.stderr);
+    }
+    let document = world.run(&["verify", "--json"]).code(1).json();
+    assert_eq!(document["ok"], false);
+    assert!(document["not_proved"]["app"].is_string(), "{document}");
+    let probes: Vec<_> = (document["probes"].as_array().unwrap().iter())
+        .map(|probe| {
+            (
+                probe["check"].as_str().unwrap(),
+                probe["came"].as_str().unwrap(),
+                probe["ok"] == true,
+            )
+        })
+        .collect();
+    assert_eq!(
+        probes,
+        [
+            ("no_token", "401 Unauthorized", true),
+            ("wrong_token", "401 Unauthorized", true),
+            ("no_route", "403 Missing Authentication Token", true),
+        ]
+    );
+
+    // The end of an `up` that changes something: someone has taken the client's scopes away.
+    let mut live = world.hand.cognito(DESCRIBE, &world.client)["UserPoolClient"].take();
+    for key in ["ClientSecret", "CreationDate", "LastModifiedDate"] {
+        live.as_object_mut().unwrap().remove(key);
+    }
+    live["AllowedOAuthScopes"] = json!([]);
+    world.hand.cognito("UpdateUserPoolClient", &live);
+    let drifted = world.describing(&json!({}));
+    let updated = Arc::new(AtomicUsize::new(0));
+    let whole = {
+        live["AllowedOAuthScopes"] = json!(["OauthResourceServer/user.read"]);
+        answer(200, &json!({ "UserPoolClient": live }))
+    };
+    world
+        .proxy
+        .rule(move |request, moment| match (&*request.operation(), moment) {
+            ("UpdateUserPoolClient", Moment::After) => {
+                updated.store(1, Ordering::SeqCst);
+                Act::Pass
+            }
+            (DESCRIBE, _) if updated.load(Ordering::SeqCst) == 0 => drifted.clone(),
+            (DESCRIBE, _) => whole.clone(),
+            _ => Act::Pass,
+        });
+    let up = world.run(&["up", "--yes"]).ok();
+    for said in [
+        "verified  3 of 3 probes",
+        "warning: not proved: no token of client app was checked or tried",
+        "to prove the rest: provision verify --secret-from",
+    ] {
+        assert!(up.stderr.contains(said), "{}", up.stderr);
+    }
+}
+
+#[test]
+fn a_secret_that_cognito_keeps_in_secrets_manager_is_read_there_and_not_rotated_here() {
+    let world = World::new();
+    let secret = world.secret(SHOW);
+    let published = json!({
+        "userPoolId": world.client["UserPoolId"], "userPoolClientId": world.client["ClientId"],
+        "clientSecretValue": secret,
+    });
+    let made = json!({"Name": "cognito/app", "SecretString": published.to_string()});
+    let made = world.hand.json("secretsmanager.CreateSecret", &made);
+    let arn = made["ARN"].as_str().unwrap().to_owned();
+    world.describes(&json!({ "ClientSecretArn": arn }));
+    world.run(&["token"]).ok();
+    world.run(&["call", "GET", "/user"]).ok();
+    world.run(&["verify"]).ok();
+    world.run(&["status"]).ok();
+    world.run(&["plan", "--check"]).ok();
+    assert_eq!(world.secret(SHOW), secret);
+    world.proxy.take();
+    for command in [BEGIN, AGAIN, FINISH] {
+        let run = world.run(command).code(2);
+        let hint = format!("hint: to rotate it now: aws secretsmanager rotate-secret --secret-id {arn}");
+        assert!(
+            run.stdout.is_empty() && run.stderr.contains(&hint),
+            "{}",
+            run.stderr
+        );
+    }
+    assert!(!world.proxy.take().iter().any(support::proxy::Request::is_write));
+    let status = world.run(&["secret", "rotate", "status"]).ok();
+    assert!(
+        status.stderr.contains("rotates it there itself"),
+        "{}",
+        status.stderr
+    );
+
+    // Without the right to read it.
+    let describe = world.describing(&json!({ "ClientSecretArn": arn }));
+    let denied = answer(
+        400,
+        &json!({"__type": "AccessDeniedException", "message": "not authorized"}),
+    );
+    world.proxy.rule(move |request, _| match &*request.operation() {
+        DESCRIBE => describe.clone(),
+        "GetSecretValue" => denied.clone(),
+        _ => Act::Pass,
+    });
+    for command in [&["token"][..], SHOW] {
+        let run = world.run(command).code(1);
+        for said in [
+            "the credentials need secretsmanager:GetSecretValue on that secret",
+            &arn,
+        ] {
+            assert!(run.stderr.contains(said), "{}", run.stderr);
+        }
+    }
+}
+
+#[test]
 fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
     let world = World::new();
     let mut kills = 0;
@@ -614,7 +904,7 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
 
     // `begin`, then the same again: it makes the second, or says that there is one and how to replace it.
     for (args, again, operations) in [
-        (BEGIN, AGAIN, &[LIST, ADD][..]),
+        (BEGIN, AGAIN, &[DESCRIBE, LIST, ADD][..]),
         (
             &vault,
             &vault_again,
@@ -652,7 +942,7 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
     }
 
     // `begin --again`, then the same again.
-    for operation in [LIST, DELETE, ADD] {
+    for operation in [DESCRIBE, LIST, DELETE, ADD] {
         for moment in both {
             let story = format!("begin --again killed {moment:?} {operation}");
             let old = world.secret(SHOW);
@@ -668,7 +958,7 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
     }
 
     // `finish`, then the same again.
-    for operation in [LIST, DELETE] {
+    for operation in [DESCRIBE, LIST, DELETE] {
         for moment in both {
             let story = format!("finish killed {moment:?} {operation}");
             let old = world.secret(SHOW);
@@ -697,7 +987,7 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
         assert!(world.accepts(fs_err::read_to_string(&file).unwrap().trim_end()));
         fs_err::remove_file(&file).unwrap();
     }
-    assert_eq!(kills, 24);
+    assert_eq!(kills, 30);
     world.run(&["down", "--yes"]).ok();
     world.hand.assert_nothing("after down");
 }

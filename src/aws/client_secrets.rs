@@ -2,12 +2,20 @@
 //!
 //! Must not keep a value: Cognito tells that of a new secret once, and whoever asked for it hands it out.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use anyhow::Context;
 use aws_sdk_cognitoidentityprovider::config::Config;
 use aws_sdk_cognitoidentityprovider::config::retry::RetryConfig;
 use aws_sdk_cognitoidentityprovider::types::ClientSecretDescriptorType;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use jiff::{Timestamp, Unit};
 use secrecy::SecretString;
+use serde::Deserialize;
 
 use super::Aws;
 use super::pages::Pages;
@@ -29,6 +37,99 @@ pub struct Added {
     pub id: String,
     /// What Cognito does not tell again.
     pub value: SecretString,
+}
+
+/// Where a client's secret can be read.
+pub enum Kept {
+    /// In what Cognito answered. After a rotation AWS does not say whether that is the old one or the new one.
+    Told(SecretString),
+    /// In the secret of Secrets Manager with this ARN, which Cognito publishes and rotates itself.
+    Published(String),
+    /// Cognito answered neither.
+    Untold,
+}
+
+/// Where the secret of a client can be read; `None` if the client is gone.
+///
+/// # Errors
+/// The call is refused, or its answer has no client.
+pub async fn kept(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Option<Kept>> {
+    let published = Published::default();
+    let describe = || {
+        cx.cloud()
+            .cognito
+            .describe_user_pool_client()
+            .user_pool_id(pool)
+            .client_id(client_id)
+            .customize()
+            .interceptor(published.clone())
+            .send()
+    };
+    let answer = cx.call("cognito-idp:DescribeUserPoolClient", describe).await;
+    let Some(answer) = unless_gone(answer)? else {
+        return Ok(None);
+    };
+    let client = answer
+        .user_pool_client
+        .context("cognito-idp:DescribeUserPoolClient answered no client")?;
+    let arn = published.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok(Some(match (client.client_secret, arn) {
+        (_, Some(arn)) => Kept::Published(arn),
+        (Some(secret), None) => Kept::Told(SecretString::from(secret)),
+        (None, None) => Kept::Untold,
+    }))
+}
+
+/// Finds `ClientSecretArn` in the answer, a member that this version of the SDK does not know.
+#[derive(Clone, Debug, Default)]
+struct Published(Arc<Mutex<Option<String>>>);
+
+impl Intercept for Published {
+    fn name(&self) -> &'static str {
+        "Published"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "PascalCase")]
+        struct Client {
+            client_secret_arn: Option<String>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "PascalCase")]
+        struct Answer {
+            user_pool_client: Client,
+        }
+        let body = context.response().body().bytes().unwrap_or_default();
+        // What is not such a document is the SDK's to judge.
+        let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answer.user_pool_client.client_secret_arn;
+        Ok(())
+    }
+}
+
+/// The client's secret in a text: the text without the end of its line, or `clientSecretValue` of the JSON object that
+/// Cognito publishes in Secrets Manager. `None` if the text is neither.
+pub fn in_text(text: &str) -> Option<SecretString> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Document {
+        client_secret_value: String,
+    }
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    let secret = if line.trim_start().starts_with('{') {
+        serde_json::from_str::<Document>(line).ok()?.client_secret_value
+    } else {
+        line.to_owned()
+    };
+    let is_secret = !secret.is_empty() && secret.chars().all(|c| c.is_ascii_graphic());
+    is_secret.then(|| SecretString::from(secret))
 }
 
 /// All secrets of a client; none if the client is gone.
@@ -196,6 +297,64 @@ mod tests {
             gone()
         )]);
         delete(&cx, "p", "c1", "c1--1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn each_answer_of_cognito_says_where_the_secret_is() {
+        let arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret/cognito-c1";
+        let answer = |members: serde_json::Value| ok(json!({ "UserPoolClient": members }));
+        let cx = cognito([
+            on!(
+                Sdk::describe_user_pool_client,
+                answer(json!({"ClientId": "c1", "ClientSecret": VALUE}))
+            ),
+            on!(
+                Sdk::describe_user_pool_client,
+                |i| { assert_eq!((i.user_pool_id(), i.client_id()), (Some("p"), Some("c1"))) },
+                answer(json!({"ClientId": "c1", "ClientSecretArn": arn}))
+            ),
+            on!(Sdk::describe_user_pool_client, answer(json!({"ClientId": "c1"}))),
+            on!(
+                Sdk::describe_user_pool_client,
+                refused(400, "ResourceNotFoundException", "gone")
+            ),
+        ]);
+        let kept = async || kept(&cx, "p", "c1").await.unwrap();
+        let Some(Kept::Told(told)) = kept().await else {
+            panic!("it is told")
+        };
+        assert_eq!(told.expose_secret(), VALUE);
+        let Some(Kept::Published(published)) = kept().await else {
+            panic!("it is published")
+        };
+        assert_eq!(published, arn);
+        assert!(matches!(kept().await, Some(Kept::Untold)));
+        assert!(kept().await.is_none());
+    }
+
+    #[test]
+    fn a_text_is_the_secret_or_what_cognito_publishes() {
+        let published = json!({"userPoolId": "p", "userPoolClientId": "c1", "clientSecretValue": VALUE});
+        for text in [
+            VALUE.to_owned(),
+            format!("{VALUE}\n"),
+            format!("{VALUE}\r\n"),
+            published.to_string(),
+        ] {
+            assert_eq!(in_text(&text).unwrap().expose_secret(), VALUE);
+        }
+        for text in [
+            String::new(),
+            "\n".to_owned(),
+            format!("{VALUE}\n\n"),
+            format!("{VALUE} x"),
+            "\u{1b}[2J".to_owned(),
+            r#"{"clientSecret": "x"}"#.to_owned(),
+            r#"{"clientSecretValue": ""}"#.to_owned(),
+            format!("{{{VALUE}"),
+        ] {
+            assert!(in_text(&text).is_none(), "{text:?}");
+        }
     }
 
     #[tokio::test]

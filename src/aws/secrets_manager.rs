@@ -1,12 +1,12 @@
-//! A secret of AWS Secrets Manager that the user names: a client's secret can be put into it.
+//! A secret of AWS Secrets Manager that the user or Cognito names: a client's secret is put into it, or read from it.
 //!
-//! Must not make or delete one, nor read what is in it.
+//! Must not make or delete one, nor keep what is in it.
 
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Aws;
 use super::wait::unless_gone;
+use super::{Aws, client_secrets};
 use crate::resource::{CallError, Cx, Result};
 
 /// Fails unless a secret of this name (or ARN) is there and not on its way out.
@@ -16,16 +16,41 @@ use crate::resource::{CallError, Cx, Result};
 pub async fn check(cx: &Cx<Aws>, name: &str) -> Result<()> {
     let describe = || cx.cloud().secretsmanager.describe_secret().secret_id(name).send();
     let answer = unless_gone(cx.call("secretsmanager:DescribeSecret", describe).await)?;
-    let secret = answer.with_context(|| {
-        format!(
-            "secrets manager has no secret {name} in region {}",
-            cx.cloud().region
-        )
-    })?;
+    let secret = answer.with_context(|| not_there(cx, name))?;
     if secret.deleted_date().is_some() {
         bail!("secret {name} of secrets manager is marked for deletion");
     }
     Ok(())
+}
+
+fn not_there(cx: &Cx<Aws>, name: &str) -> String {
+    format!(
+        "secrets manager has no secret {name} in region {}",
+        cx.cloud().region
+    )
+}
+
+/// The client's secret in the current version of the secret of this name (or ARN).
+///
+/// # Errors
+/// It is not there, has no client's secret in it, or the call is refused.
+pub async fn get(cx: &Cx<Aws>, name: &str) -> Result<SecretString> {
+    let get = || {
+        cx.cloud()
+            .secretsmanager
+            .get_secret_value()
+            .secret_id(name)
+            .send()
+    };
+    let answer = unless_gone(cx.call("secretsmanager:GetSecretValue", get).await)?;
+    let answer = answer.with_context(|| not_there(cx, name))?;
+    let text = SecretString::from(answer.secret_string.unwrap_or_default());
+    client_secrets::in_text(text.expose_secret()).with_context(|| {
+        format!(
+            "secret {name} of secrets manager has no client's secret in it: expected one line of printable characters, \
+             or a JSON object with clientSecretValue"
+        )
+    })
 }
 
 /// Puts `value`, as it is, into the secret as its current version. With the same `token`, 32 to 64 characters, a repeated
@@ -94,6 +119,68 @@ mod tests {
         let denied = refused_as("AccessDeniedException");
         let cx = secretsmanager([on!(Sdk::describe_secret, denied())]);
         assert_eq!(failed(check(&cx, "orders/app").await).0, Some(Class::Denied));
+    }
+
+    #[tokio::test]
+    async fn what_is_in_it_is_read_bare_or_as_cognito_publishes_it() {
+        let published = json!({"userPoolId": "p", "userPoolClientId": "c1", "clientSecretValue": VALUE});
+        for text in [VALUE.to_owned(), published.to_string()] {
+            let cx = secretsmanager([on!(
+                Sdk::get_secret_value,
+                |i| { assert_eq!(i.secret_id(), Some("orders/app")) },
+                ok(json!({"Name": "orders/app", "SecretString": text}))
+            )]);
+            assert_eq!(get(&cx, "orders/app").await.unwrap().expose_secret(), VALUE);
+        }
+        for nothing in [
+            json!({"SecretBinary": "AAAA"}),
+            json!({"SecretString": format!("a b {VALUE}")}),
+        ] {
+            let cx = secretsmanager([on!(Sdk::get_secret_value, ok(nothing.clone()))]);
+            let text = failed(get(&cx, "orders/app").await).1;
+            assert!(
+                text.starts_with(
+                    "secret orders/app of secrets manager has no client's secret in it: expected one line"
+                ),
+                "{text}"
+            );
+            assert!(!text.contains(VALUE), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_keeps_it_from_being_read_is_told() {
+        let cx = secretsmanager([on!(
+            Sdk::get_secret_value,
+            refused_as("ResourceNotFoundException")()
+        )]);
+        let (class, text) = failed(get(&cx, "orders/app").await);
+        assert_eq!(
+            (class, text.as_str()),
+            (
+                None,
+                "secrets manager has no secret orders/app in region eu-central-1"
+            )
+        );
+        for (code, expected) in [
+            ("AccessDeniedException", Class::Denied),
+            // Of its key.
+            ("DecryptionFailure", Class::Refused),
+            // It is marked for deletion.
+            ("InvalidRequestException", Class::Refused),
+            ("InvalidParameterException", Class::Refused),
+        ] {
+            let cx = secretsmanager([on!(Sdk::get_secret_value, refused_as(code)())]);
+            let (class, text) = failed(get(&cx, "orders/app").await);
+            assert_eq!(class, Some(expected), "{code}");
+            assert!(text.contains(code), "{text}");
+        }
+        let cx = secretsmanager([attempts!(
+            Sdk::get_secret_value,
+            refused(500, "InternalServiceError", "try again"),
+            ok(json!({"SecretString": VALUE}))
+        )]);
+        get(&cx, "orders/app").await.unwrap();
     }
 
     fn refused_as(

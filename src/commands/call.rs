@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use super::secret_source::Sources;
 use super::session::{self, Session};
 use super::talk::Talk;
 use super::token::{choose, fetch, stack_outputs};
@@ -15,9 +16,11 @@ use crate::oauth;
 
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(), Failure> {
-    let state = session::existing_state(global, &session::stack_name(global)?)?;
+    let (stack, sources) = Sources::read(global)?;
+    let state = session::existing_state(global, &stack)?;
     let outputs = stack_outputs(&state)?;
     let name = choose(&outputs, args.client.as_deref())?;
+    let source = args.secret_from.as_ref().or_else(|| sources.of(&name));
     if !args.path.starts_with('/') {
         return Err(Failure::usage(format!(
             "the path {:?} does not begin with `/`",
@@ -41,7 +44,7 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
     let session = Session::open(global, Some(&state.region), talk).await?;
     session.check(&state)?;
     let http = oauth::http_client(&outputs.api_url)?;
-    let token = fetch(&session, &http, &outputs, &name, &args.scopes, talk).await?;
+    let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, talk).await?;
     let request = Request {
         method,
         url: &format!("{}{}", outputs.api_url, args.path),

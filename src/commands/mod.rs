@@ -15,6 +15,7 @@ mod preflight;
 mod recorded;
 mod sandbox;
 mod secret;
+mod secret_source;
 mod session;
 mod status;
 mod talk;

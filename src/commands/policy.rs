@@ -15,8 +15,8 @@ use crate::state::State;
 
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Policy, talk: &Talk) -> Result<(), Failure> {
-    let stack = session::stack_name(global)?;
-    let scope = if let Some(state) = session::load_state(&session::state_file(global, &stack))? {
+    let (stack, config) = session::stack_and_config(global)?;
+    let mut scope = if let Some(state) = session::load_state(&session::state_file(global, &stack))? {
         scope(&state, global.region.as_deref())?
     } else {
         let region = session::config(global)?.region;
@@ -30,8 +30,11 @@ pub async fn run(global: &Global, args: &cli::Policy, talk: &Talk) -> Result<(),
             separator: SEPARATOR,
             pools: BTreeSet::new(),
             apis: BTreeSet::new(),
+            secrets: BTreeSet::new(),
         }
     };
+    let clients = config.iter().flat_map(|config| config.clients.values());
+    scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
     talk.data(&serde_json::to_string_pretty(&document(
         &scope,
         &tasks(&args.commands),
@@ -78,5 +81,6 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         separator: recorded::separator(state),
         pools: ids("user-pool"),
         apis: ids("rest-api"),
+        secrets: BTreeSet::new(),
     })
 }

@@ -6,16 +6,18 @@ use std::io::{self, IsTerminal};
 use std::rc::Rc;
 
 use anyhow::Context;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::hand_out::HandOut;
 use super::session::{self, Session, hinted};
 use super::talk::Talk;
-use super::token::{choose, stack_outputs};
+use super::token::{choose, stack_outputs, unreadable};
 use crate::aws::Aws;
-use crate::aws::client_secrets::{self, Listed};
+use crate::aws::client_secrets::{self, Kept, Listed};
 use crate::cli::{Destination, Global, RotateAction, SecretAction};
 use crate::error::Failure;
+use crate::oauth::{self, Token, TokenError, TokenRequest};
 use crate::resource::{Class, Cx, class};
 use crate::resources::client;
 use crate::state::Lock;
@@ -57,6 +59,7 @@ struct Client {
     name: String,
     id: String,
     pool: String,
+    token_url: String,
     /// What a command has to end with to mean this client.
     named: String,
     /// Held while its secrets are changed.
@@ -92,6 +95,7 @@ impl Client {
             session,
             id: outputs.clients[&name].client_id.clone(),
             pool: outputs.user_pool_id,
+            token_url: outputs.token_url,
             named: format!("{name}{sandbox}{stack}"),
             name,
             lock,
@@ -107,6 +111,40 @@ impl Client {
             .await
             .with_context(|| format!("cannot list the secrets of client {}", self.name));
         Ok(Secrets::of(listed.map_err(|error| hinted(error.into()))?))
+    }
+
+    /// The ARN of the secret of Secrets Manager that Cognito publishes this client's in, and rotates it in.
+    async fn published(&self, cx: &Cx<Aws>) -> Result<Option<String>, Failure> {
+        let kept = client_secrets::kept(cx, &self.pool, &self.id).await;
+        let kept = kept.with_context(|| format!("cannot look at client {}", self.name));
+        match kept.map_err(|error| hinted(error.into()))? {
+            Some(Kept::Published(arn)) => Ok(Some(arn)),
+            Some(Kept::Told(_) | Kept::Untold) | None => Ok(None),
+        }
+    }
+
+    /// Fails where Cognito rotates this client's secret itself: it would delete one of two at a time of its own.
+    async fn check_unpublished(&self, cx: &Cx<Aws>) -> Result<(), Failure> {
+        let Some(arn) = self.published(cx).await? else {
+            return Ok(());
+        };
+        Err(Failure::usage(format!(
+            "cognito keeps the secret of client {} in secret {arn} of secrets manager and rotates it there itself: nothing \
+             was changed",
+            self.name
+        ))
+        .hinted(format!("to rotate it now: aws secretsmanager rotate-secret --secret-id {arn}")))
+    }
+
+    /// One request for a token with this secret.
+    async fn ask(&self, http: &reqwest::Client, secret: &SecretString) -> Result<Token, TokenError> {
+        let request = TokenRequest {
+            token_url: &self.token_url,
+            client_id: &self.id,
+            client_secret: secret,
+            scopes: &[],
+        };
+        oauth::token(http, &request).await
     }
 
     /// Before each change: two runs at once could delete the secret that is in use.
@@ -207,6 +245,10 @@ fn confirm_show(talk: &Talk) -> Result<(), Failure> {
     }
 }
 
+/// What to do without a secret that works.
+const DEAD: &str = "after a rotation AWS may not show the secret that counts: it is where `secret rotate begin` handed it out; \
+                    if it is lost, `secret rotate begin` makes another";
+
 async fn show(client: &Client, to: Option<&Destination>, talk: &Rc<Talk>) -> Result<(), Failure> {
     let cx = client.cx(talk);
     let secrets = client.secrets(&cx).await?;
@@ -223,8 +265,27 @@ async fn show(client: &Client, to: Option<&Destination>, talk: &Rc<Talk>) -> Res
     let out = HandOut::open(to, &cx).await?;
     let value = client::secret(&cx, &client.pool, &client.id)
         .await
-        .with_context(|| format!("cannot read the secret of client {}", client.name))
-        .map_err(|error| hinted(error.into()))?;
+        .map_err(|error| {
+            if error.is::<client::Untold>() {
+                let what = format!("cannot read the secret of client {}", client.name);
+                return Failure::from(error.context(what)).hinted(DEAD);
+            }
+            unreadable(error, &client.name, None)
+        })?;
+    let http = oauth::http_client(&client.token_url)?;
+    if let Err(error) = client.ask(&http, &value).await
+        && error.is_invalid_client()
+    {
+        let what = format!(
+            "cognito shows a secret of client {} that gets no token: nothing was shown",
+            client.name
+        );
+        return Err(Failure::from(anyhow::Error::new(error).context(what))
+            .hinted(
+                "a client or a secret that was made a moment ago gets one within 3 minutes: try again then",
+            )
+            .hinted(DEAD));
+    }
     out.hand(&cx, talk, &value, client.document(secret)).await
 }
 
@@ -235,6 +296,7 @@ async fn begin(
     talk: &Rc<Talk>,
 ) -> Result<(), Failure> {
     let cx = client.cx(talk);
+    client.check_unpublished(&cx).await?;
     let lost = match client.secrets(&cx).await? {
         Secrets::One(_) => None,
         Secrets::Two { new, .. } if again => Some(new),
@@ -292,6 +354,7 @@ async fn begin(
 
 async fn finish(client: &Client, yes: bool, talk: &Rc<Talk>) -> Result<(), Failure> {
     let cx = client.cx(talk);
+    client.check_unpublished(&cx).await?;
     let (deleted, stays) = match client.secrets(&cx).await? {
         Secrets::One(secret) => {
             talk.say(&format!(
@@ -344,7 +407,9 @@ fn confirm_finish(
 }
 
 async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
-    let secrets = client.secrets(&client.cx(talk)).await?;
+    let cx = client.cx(talk);
+    let published = client.published(&cx).await?;
+    let secrets = client.secrets(&cx).await?;
     let (rotation, rows): (_, Vec<(&Listed, &str)>) = match &secrets {
         Secrets::One(secret) => ("none", vec![(secret, "only")]),
         Secrets::Two { old, new } => ("under_way", vec![(old, "old"), (new, "new")]),
@@ -368,6 +433,13 @@ async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
         for (secret, which) in &rows {
             talk.data(&format!("{which:<7}  {:<20}  {}", since(secret), secret.id));
         }
+    }
+    if let Some(arn) = published {
+        talk.say(&format!(
+            "cognito keeps the secret of client {} in secret {arn} of secrets manager and rotates it there itself",
+            client.name
+        ));
+        return Ok(());
     }
     match &secrets {
         Secrets::One(_) => talk.say(&format!(

@@ -59,6 +59,20 @@ pub fn stack_name(global: &Global) -> Result<String, Failure> {
     }
 }
 
+/// The stack's name, and its configuration where one is read: with `--stack` only the one that `--config` names, as
+/// another in this folder may be another stack's.
+pub fn stack_and_config(global: &Global) -> Result<(String, Option<Config>), Failure> {
+    match given_name(global)? {
+        Some(stack) if global.config.is_none() => Ok((stack.to_owned(), None)),
+        _ => {
+            let config = config(global).hint(
+                "name the stack with --stack: without --config this command then needs no configuration",
+            )?;
+            Ok((config.stack.clone(), Some(config)))
+        }
+    }
+}
+
 /// The name of `--stack`; it becomes a part of file names.
 fn given_name(global: &Global) -> Result<Option<&str>, Failure> {
     let stack = global.stack.as_deref();

@@ -3,33 +3,34 @@
 //! Must not keep the client's secret, nor print it.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::outputs::{Outputs, complete};
+use super::secret_source::{self, Sources};
 use super::session::{self, Session, hinted};
 use super::talk::Talk;
+use crate::aws::Aws;
 use crate::aws::wait::told_if_slow;
-use crate::cli::{self, Global};
+use crate::cli::{self, Global, SecretSource};
 use crate::error::Failure;
-use crate::oauth::{self, Token, TokenRequest};
+use crate::oauth::{self, Patience, Token, TokenError, TokenRequest};
+use crate::resource::{self, CallError, Class, Cx};
 use crate::resources::client;
 use crate::state::State;
 
-/// Right after its creation the domain, or the client, may not be known everywhere.
-const READY_DEADLINE: Duration = Duration::from_mins(1);
-
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<(), Failure> {
-    let state = session::existing_state(global, &session::stack_name(global)?)?;
+    let (stack, sources) = Sources::read(global)?;
+    let state = session::existing_state(global, &stack)?;
     let outputs = stack_outputs(&state)?;
     let name = choose(&outputs, args.client.as_deref())?;
+    let source = args.secret_from.as_ref().or_else(|| sources.of(&name));
     let session = Session::open(global, Some(&state.region), talk).await?;
     session.check(&state)?;
     let http = oauth::http_client(&outputs.token_url)?;
-    let token = fetch(&session, &http, &outputs, &name, &args.scopes, talk).await?;
+    let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, talk).await?;
     let missing = missing_scopes(&token, &args.scopes)?;
     if !missing.is_empty() {
         talk.say(&format!(
@@ -101,35 +102,97 @@ pub(super) fn pick(noun: &str, names: &[&str], given: Option<&str>) -> Result<St
     }
 }
 
-/// A fresh token of this client, whose secret is read from Cognito now unless this run made the client.
+/// A fresh token of this client, whose secret is read now, from `source` or from Cognito, unless this run made the client.
 pub(super) async fn fetch(
     session: &Session,
     http: &reqwest::Client,
     outputs: &Outputs,
     name: &str,
+    source: Option<&SecretSource>,
     scopes: &[String],
     talk: &Rc<Talk>,
 ) -> Result<Token, Failure> {
     let client_id = &outputs.clients[name].client_id;
-    let secret: SecretString = client::secret(&session.cx(talk), &outputs.user_pool_id, client_id)
-        .await
-        .map_err(|error| {
-            hinted(
-                error
-                    .context(format!("cannot read the secret of client {name}"))
-                    .into(),
-            )
-        })?;
-    let request = TokenRequest {
-        token_url: &outputs.token_url,
-        client_id,
-        client_secret: &secret,
-        scopes,
-    };
+    let cx = session.cx(talk);
     let say = |line: &str| talk.say(line);
-    let asked = oauth::token_when_ready(http, &request, READY_DEADLINE, &say);
-    let token = told_if_slow(asked, || say("waiting for the token endpoint")).await?;
-    Ok(token)
+    let mut known = None;
+    let asked = oauth::until_ready(Patience::READY, &say, async || {
+        let secret = match known.take() {
+            Some(secret) => secret,
+            None => read_secret(&cx, &outputs.user_pool_id, client_id, source)
+                .await
+                .map_err(TokenError::NoSecret)?,
+        };
+        let request = TokenRequest {
+            token_url: &outputs.token_url,
+            client_id,
+            client_secret: &secret,
+            scopes,
+        };
+        let answer = oauth::token(http, &request).await;
+        // Right after a rotation the place may yet come to have another one.
+        if !answer.as_ref().is_err_and(TokenError::is_invalid_client) {
+            known = Some(secret);
+        }
+        answer
+    });
+    let token = told_if_slow(asked, || say("waiting for the token endpoint")).await;
+    token.map_err(|error| without_token(error, name, source))
+}
+
+async fn read_secret(
+    cx: &Cx<Aws>,
+    pool: &str,
+    client_id: &str,
+    source: Option<&SecretSource>,
+) -> resource::Result<SecretString> {
+    match (client::new_secret(cx, client_id), source) {
+        (Some(secret), _) => Ok(secret),
+        (None, Some(source)) => secret_source::read(cx, source).await,
+        (None, None) => client::secret(cx, pool, client_id).await,
+    }
+}
+
+/// Why there is no token of this client, and what helps.
+fn without_token(error: TokenError, name: &str, source: Option<&SecretSource>) -> Failure {
+    match (error, source) {
+        (TokenError::NoSecret(error), _) => unreadable(error, name, source),
+        (error, None) if error.is_invalid_client() => Failure::from(error).hinted(format!(
+            "after a rotation AWS may answer another secret than the one that counts; {}",
+            other_source(name)
+        )),
+        (error, Some(source)) if error.is_invalid_client() => Failure::from(error).hinted(format!(
+            "put the secret that counts for client {name} into {source}"
+        )),
+        (error, _) => error.into(),
+    }
+}
+
+/// Why the secret of this client cannot be read, and what helps.
+pub(super) fn unreadable(error: anyhow::Error, name: &str, source: Option<&SecretSource>) -> Failure {
+    let call = error.chain().find_map(|cause| cause.downcast_ref::<CallError>());
+    let denied = call.filter(|call| call.class == Class::Denied);
+    let denied = denied.map(|call| call.operation.clone());
+    let untold = error.is::<client::Untold>();
+    let failure = Failure::from(error.context(format!("cannot read the secret of client {name}")));
+    match source {
+        _ if denied.as_deref() == Some("secretsmanager:GetSecretValue") => failure.hinted(
+            "the credentials need secretsmanager:GetSecretValue on that secret, and the use of its key where that is one of \
+             your own; `provision policy` prints the former for what secret_from names",
+        ),
+        None if untold => failure.hinted(other_source(name)),
+        Some(SecretSource::SecretsManager(place)) if denied.is_none() => {
+            hinted(failure).hinted(format!("to put it there: provision secret show {name} --to secretsmanager:{place}"))
+        }
+        _ => hinted(failure),
+    }
+}
+
+fn other_source(name: &str) -> String {
+    format!(
+        "name where the right one is, with --secret-from file:PATH, env:NAME or secretsmanager:NAME, or with \
+         secret_from = \"secretsmanager:NAME\" in [clients.{name}]"
+    )
 }
 
 #[cfg(test)]
@@ -156,6 +219,30 @@ mod tests {
             ["orders/rea", "users/write"]
         );
         assert!(missing_scopes(&token, &[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_refused_secret_says_what_to_do() {
+        let refused = || TokenError::OAuth {
+            code: oauth::OAuthCode::InvalidClient,
+            description: None,
+        };
+        let hints = without_token(refused(), "app", None).hints;
+        assert_eq!(
+            hints,
+            [
+                "after a rotation AWS may answer another secret than the one that counts; name where the right one is, with \
+                 --secret-from file:PATH, env:NAME or secretsmanager:NAME, or with secret_from = \"secretsmanager:NAME\" in \
+                 [clients.app]"
+            ]
+        );
+        let source = "secretsmanager:orders/app".parse().unwrap();
+        assert_eq!(
+            without_token(refused(), "app", Some(&source)).hints,
+            ["put the secret that counts for client app into secretsmanager:orders/app"]
+        );
+        let busy = TokenError::Throttled { status: 429 };
+        assert!(without_token(busy, "app", None).hints.is_empty());
     }
 
     #[test]

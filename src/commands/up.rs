@@ -13,6 +13,7 @@ use super::outputs::{Outputs, complete};
 use super::plan;
 use super::preflight;
 use super::recorded;
+use super::secret_source::Sources;
 use super::session::{self, Session};
 use super::talk::Talk;
 use super::timeline;
@@ -88,7 +89,7 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
     })
     .await?;
     let proof = if result.is_done() && result.changed > 0 && !args.no_verify {
-        verify::after_up(&session, &state, talk).await
+        verify::after_up(&session, &state, &Sources::configured(&config), talk).await
     } else {
         Ok(())
     };

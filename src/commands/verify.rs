@@ -3,26 +3,29 @@
 //! Must not print a secret or a token, nor change anything.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use futures_util::StreamExt;
+use futures_util::future::ready;
 use serde::Serialize;
 
 use super::foreign::{self, Extent};
 use super::outputs::{Outputs, complete};
+use super::secret_source::Sources;
 use super::session::{self, Session};
 use super::talk::Talk;
-use super::token::{fetch, stack_outputs};
+use super::token::{choose, fetch, stack_outputs};
 use crate::aws::hosts;
 use crate::cli::{self, Global};
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
 use crate::oauth;
 use crate::resource::Resource;
+use crate::resources::client::Untold;
 use crate::resources::{self, Deployment};
 use crate::state::{Phase, Record, State};
 use crate::untrusted::{cell, printable};
@@ -41,12 +44,28 @@ struct Document<'a> {
     ok: bool,
     probes: &'a [Probe],
     foreign: &'a [Foreign],
+    /// Why the secret of a client cannot be read, by the client's name: no token of it was checked or tried.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    not_proved: &'a BTreeMap<String, String>,
+}
+
+/// What the live API answered.
+struct Proof {
+    probes: Vec<Probe>,
+    /// What would help where a token is not to be had.
+    hints: BTreeSet<String>,
+    /// As in [`Document`].
+    not_proved: BTreeMap<String, String>,
 }
 
 /// Runs it.
 pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result<(), Failure> {
-    let state = session::existing_state(global, &session::stack_name(global)?)?;
+    let (stack, mut sources) = Sources::read(global)?;
+    let state = session::existing_state(global, &stack)?;
     let outputs = stack_outputs(&state)?;
+    for named in &args.secret_from {
+        sources.name(&choose(&outputs, named.client.as_deref())?, named.source.clone());
+    }
     if let Some(record) = state.steps.iter().find(|record| record.phase != Phase::Ready) {
         return Err(Failure::from(anyhow!(
             "step {} is unfinished: there is no whole stage",
@@ -68,29 +87,40 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
         refused: DEADLINE,
         admitted: OPEN,
     };
-    let (mut probes, hints) = prove(&session, &outputs, &stage, args.call, patience, talk).await?;
-    probes.extend(open_methods(&session, &state, &stage, talk).await?);
-    let ok = probes.iter().all(|probe| probe.ok) && foreign.iter().all(|one| one.finding.is_none());
+    let mut proof = prove(&session, &outputs, &sources, &stage, args.call, patience, talk).await?;
+    (proof.probes).extend(open_methods(&session, &state, &stage, talk).await?);
+    let is_right =
+        proof.probes.iter().all(|probe| probe.ok) && foreign.iter().all(|one| one.finding.is_none());
+    let ok = is_right && proof.not_proved.is_empty();
     if talk.is_json() {
         talk.data(&serde_json::to_string_pretty(&Document {
             format: FORMAT,
             stack: &state.stack,
             ok,
-            probes: &probes,
+            probes: &proof.probes,
             foreign: &foreign,
+            not_proved: &proof.not_proved,
         })?);
     } else {
-        talk.data(&(table(&probes).trim_end().to_owned() + &foreign::text(&foreign)));
+        talk.data(&(table(&proof.probes).trim_end().to_owned() + &foreign::text(&foreign)));
     }
     if ok {
         Ok(())
+    } else if is_right {
+        Err(incomplete(proof))
     } else {
-        Err(failure(&probes, &foreign, hints))
+        Err(failure(proof, &foreign))
     }
 }
 
-/// What an `up` that changed something ends with. On a Ctrl-C it stops: nothing is under way that would be lost.
-pub(super) async fn after_up(session: &Session, state: &State, talk: &Rc<Talk>) -> Result<(), Failure> {
+/// What an `up` that changed something ends with. On a Ctrl-C it stops: nothing is under way that would be lost. A client whose
+/// secret cannot be read makes the proof smaller, which is told, and not a failure: the stack is what the file says.
+pub(super) async fn after_up(
+    session: &Session,
+    state: &State,
+    sources: &Sources,
+    talk: &Rc<Talk>,
+) -> Result<(), Failure> {
     let outputs = complete(state)?;
     let stage = stage(state, &outputs)?;
     // What was deployed before may still answer for some seconds.
@@ -99,51 +129,78 @@ pub(super) async fn after_up(session: &Session, state: &State, talk: &Rc<Talk>) 
         admitted: DEADLINE,
     };
     let mut stop = session::stop_signal()?;
-    let (probes, hints) = tokio::select! {
-        probes = prove(session, &outputs, &stage, false, patience, talk) => probes?,
+    let proof = tokio::select! {
+        proof = prove(session, &outputs, sources, &stage, false, patience, talk) => proof?,
         _ = stop.wait_for(|stop| *stop) => {
             let error = anyhow!("interrupted; the stack is complete and on record, but was not verified");
             return Err(Failure::new(Kind::Interrupted, error).hinted("run `provision verify`"));
         }
     };
-    if probes.iter().all(|probe| probe.ok) {
-        talk.say(&format!("verified  {} of {0} probes", probes.len()));
+    if proof.probes.iter().all(|probe| probe.ok) {
+        talk.say(&format!("verified  {} of {0} probes", proof.probes.len()));
+        for line in unproved(&proof) {
+            talk.say(&format!("warning: {line}"));
+        }
+        if !proof.not_proved.is_empty() {
+            talk.say(
+                "to prove the rest: provision verify --secret-from [CLIENT=]file:PATH, env:NAME or secretsmanager:NAME",
+            );
+        }
         return Ok(());
     }
-    let failure = failure(&probes, &[], hints);
+    let failure = failure(proof, &[]);
     Err(failure.hinted("the stack is complete and on record; run `provision verify` to look again"))
 }
 
-/// Fetches one token a client and probes with them; with what would help where one is not to be had.
+/// Fetches one token a client and probes with them.
 async fn prove(
     session: &Session,
     outputs: &Outputs,
+    sources: &Sources,
     stage: &Stage,
     call: bool,
     patience: Patience,
     talk: &Rc<Talk>,
-) -> Result<(Vec<Probe>, BTreeSet<String>), Failure> {
+) -> Result<Proof, Failure> {
     let http = &oauth::http_client(&outputs.api_url)?;
     let fetching = stage.clients.keys().map(|name| async move {
         // No scope is asked for: the token then has all that the client can have, which no other may exceed.
-        let token = fetch(session, http, outputs, name, &[], talk).await;
+        let token = fetch(session, http, outputs, name, sources.of(name), &[], talk).await;
         (name.clone(), token.map(|token| token.access_token))
     });
     let hints = RefCell::new(BTreeSet::new());
+    let not_proved = RefCell::new(BTreeMap::new());
     let tokens = futures_util::stream::iter(fetching)
         .buffer_unordered(AT_ONCE)
-        .map(|(name, token)| {
-            let token = token.map_err(|failure| {
-                let causes = failure.error.iter().flat_map(anyhow::Error::chain);
-                let causes = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        .filter_map(|(name, token)| {
+            let told = token.map_err(|failure| {
+                let untold = failure.error.as_ref().is_some_and(anyhow::Error::is::<Untold>);
                 hints.borrow_mut().extend(failure.hints);
-                printable(&causes)
+                let why = failure.error.map(|error| printable(&format!("{error:#}")));
+                (untold, why.unwrap_or_default())
             });
-            (name, token)
+            ready(match told {
+                Ok(token) => Some((name, Ok(token))),
+                Err((true, why)) => {
+                    not_proved.borrow_mut().insert(name, why);
+                    None
+                }
+                Err((false, why)) => Some((name, Err(why))),
+            })
         })
         .collect::<Tokens>();
     let probes = verify(http, stage, tokens, call, patience, &|line| talk.say(line)).await;
-    Ok((probes, hints.into_inner()))
+    Ok(Proof {
+        probes,
+        hints: hints.into_inner(),
+        not_proved: not_proved.into_inner(),
+    })
+}
+
+/// A line for each client whose secret cannot be read.
+fn unproved(proof: &Proof) -> impl Iterator<Item = String> {
+    (proof.not_proved.iter())
+        .map(|(client, why)| format!("not proved: no token of client {client} was checked or tried: {why}"))
 }
 
 /// A failed probe for every method that asks for no token in what the stage serves now, whoever deployed it. The routes
@@ -249,6 +306,7 @@ fn asked(probe: &Probe) -> String {
         Check::Token => format!("the token of client {client}"),
         Check::NoRoute => format!("{route}, which is no route"),
         Check::NoToken => format!("route {route} without a token"),
+        Check::WrongToken => format!("route {route} with a token that nobody signed"),
         Check::ForeignToken => {
             format!("route {route} with the token of client {client}, which has no scope of it")
         }
@@ -257,7 +315,18 @@ fn asked(probe: &Probe) -> String {
     }
 }
 
-fn failure(probes: &[Probe], foreign: &[Foreign], hints: BTreeSet<String>) -> Failure {
+/// Nothing is wrong, and not all was asked.
+fn incomplete(proof: Proof) -> Failure {
+    let mut failure = Failure::from(anyhow!(
+        "the live API is as it should be as far as it was asked, and was not asked for all: {} of {0} probes passed",
+        proof.probes.len()
+    ));
+    failure.details = unproved(&proof).collect();
+    proof.hints.into_iter().fold(failure, Failure::hinted)
+}
+
+fn failure(proof: Proof, foreign: &[Foreign]) -> Failure {
+    let probes = &proof.probes;
     let wrong: Vec<&Probe> = probes.iter().filter(|probe| !probe.ok).collect();
     let opened: Vec<String> = (foreign.iter())
         .filter(|one| one.finding.is_some())
@@ -286,7 +355,8 @@ fn failure(probes: &[Probe], foreign: &[Foreign], hints: BTreeSet<String>) -> Fa
         })
         .collect();
     failure.details.extend(opened);
-    let failure = hints.into_iter().fold(failure, Failure::hinted);
+    failure.details.extend(unproved(&proof));
+    let failure = proof.hints.into_iter().fold(failure, Failure::hinted);
     failure.hinted("run `provision plan` to see what others changed, and `provision up` to mend it")
 }
 

@@ -69,6 +69,8 @@ pub struct Client {
     pub access_token_seconds: i32,
     /// How long a refresh token is good for, in days.
     pub refresh_token_days: i32,
+    /// The name or ARN of the secret of Secrets Manager that commands read its secret from; `None`: Cognito answers it.
+    pub secret_from: Option<String>,
 }
 
 /// A function that answers routes.
@@ -253,6 +255,7 @@ mod tests {
                     scopes: BTreeSet::from([read.clone(), write]),
                     access_token_seconds: 60 * 60,
                     refresh_token_days: 1,
+                    secret_from: None,
                 },
             )]),
             functions: BTreeMap::from([(

@@ -93,6 +93,19 @@ pub const CLIENT: Rule = Rule {
     },
 };
 
+/// Begins a [`SECRET_FROM`].
+pub const SECRETS_MANAGER: &str = "secretsmanager:";
+
+/// The characters of a name and of an ARN of Secrets Manager; the length is the ARN's.
+pub const SECRET_FROM: Rule = Rule {
+    allowed: "\"secretsmanager:NAME\" with the name or the ARN of a secret of Secrets Manager",
+    holds: |text| {
+        text.strip_prefix(SECRETS_MANAGER).is_some_and(|name| {
+            at_most(name, 2048) && every(name, |c| c.is_ascii_alphanumeric() || "/_+=.@,:!-".contains(c))
+        })
+    },
+};
+
 /// A part of the function's and the role's name.
 pub const FUNCTION: Rule = Rule {
     allowed: "letters, digits, `-` and `_`",

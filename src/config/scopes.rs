@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{At, Problems, instead, quoted};
-use super::rules::{CLIENT, IDENTIFIER, SCOPE, SCOPE_DESCRIPTION};
+use super::rules::{CLIENT, IDENTIFIER, SCOPE, SCOPE_DESCRIPTION, SECRET_FROM, SECRETS_MANAGER};
 use super::tree::Table;
 use super::{Client, ResourceServer};
 
@@ -85,7 +85,7 @@ pub fn clients(file: &Table<'_>, known: &BTreeSet<String>, p: &mut Problems) -> 
     for (name, client) in table.tables(|name| format!("client {}", quoted(name)), p) {
         p.check(&CLIENT, "the name of a client", name);
         let Some(client) = client else { continue };
-        client.only(&["scopes", "access_token"], p);
+        client.only(&["scopes", "access_token", "secret_from"], p);
         let needed = "at least one, such as [\"orders/read\"]";
         client.require("scopes", needed, p);
         let mut scopes = BTreeSet::new();
@@ -110,11 +110,14 @@ pub fn clients(file: &Table<'_>, known: &BTreeSet<String>, p: &mut Problems) -> 
         }
         let (shortest, longest) = (5 * 60, 24 * 60 * 60);
         let lifetime = client.duration("access_token", &(shortest..=longest), "\"5m\" to \"24h\"", p);
+        let secret_from = client.ruled("secret_from", &SECRET_FROM, p);
+        let secret_from = secret_from.and_then(|found| found.value.strip_prefix(SECRETS_MANAGER));
         let client = Client {
             scopes,
             access_token_seconds: lifetime.unwrap_or(60 * 60),
             // The grant gives none; Cognito wants a lifetime all the same.
             refresh_token_days: 1,
+            secret_from: secret_from.map(str::to_owned),
         };
         clients.insert(name.value.to_owned(), client);
     }

@@ -15,9 +15,10 @@ use aws_sdk_cognitoidentityprovider::types::{
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::client_secrets::{self, Kept};
 use crate::aws::pages::Pages;
 use crate::aws::wait::{once, unless_gone};
-use crate::aws::{Aws, ids};
+use crate::aws::{Aws, ids, secrets_manager};
 use crate::resource::{Class, Cx, Resource, Result, Shape, class};
 
 /// AWS's limit of scopes of a client.
@@ -56,19 +57,33 @@ pub struct Output {
     pub client_id: String,
 }
 
-/// The client's secret: as Cognito answered when this run made the client, or else read from there now.
+/// Cognito does not answer the secret of this client, nor where it is.
+#[derive(Debug, thiserror::Error)]
+#[error("client {0} has no secret that cognito tells")]
+pub struct Untold(String);
+
+/// The client's secret: as Cognito answered when this run made the client, or else read from there now, or from where
+/// Cognito publishes it.
 ///
 /// # Errors
-/// The client is gone or has no secret, or the call is refused.
+/// The client is gone or has no secret, a call is refused, or [`Untold`].
 pub async fn secret(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<SecretString> {
-    if let Some(secret) = cx.cloud().new_secrets.borrow().get(client_id) {
-        return Ok(secret.clone());
+    if let Some(secret) = new_secret(cx, client_id) {
+        return Ok(secret);
     }
-    let client = describe(cx, pool, client_id)
-        .await?
-        .with_context(|| not_there(pool, client_id))?;
-    let secret = client.client_secret.with_context(|| format!("client {client_id} has no secret"))?;
-    Ok(SecretString::from(secret))
+    let kept = client_secrets::kept(cx, pool, client_id).await?;
+    match kept.with_context(|| not_there(pool, client_id))? {
+        Kept::Told(secret) => Ok(secret),
+        Kept::Published(arn) => secrets_manager::get(cx, &arn)
+            .await
+            .with_context(|| format!("cognito keeps it in secret {arn} of secrets manager")),
+        Kept::Untold => Err(Untold(client_id.to_owned()).into()),
+    }
+}
+
+/// The secret of a client that this run made.
+pub fn new_secret(cx: &Cx<Aws>, client_id: &str) -> Option<SecretString> {
+    cx.cloud().new_secrets.borrow().get(client_id).cloned()
 }
 
 /// The scopes that a client's tokens may have, whatever grant it gets them with; none of a client that is gone.

@@ -83,7 +83,8 @@ pub struct Client {
     pub access_token_seconds: i64,
 }
 
-/// Every client's token by the client's name, or why there is none.
+/// Every client's token by the client's name, or why there is none. A client that is not among them has a secret that cannot
+/// be read: nothing of it is judged.
 pub type Tokens = BTreeMap<String, Result<SecretString, String>>;
 
 /// What a probe asks.
@@ -96,6 +97,8 @@ pub enum Check {
     NoRoute,
     /// A route without a token.
     NoToken,
+    /// A route with a token that its issuer did not sign: asked where the token of a client is not to be had.
+    WrongToken,
     /// A route with the token of a client that holds none of its scopes.
     ForeignToken,
     /// A route with the token of a client that holds one of its scopes.
@@ -144,7 +147,8 @@ enum Answer {
 }
 
 /// Knocks at every route of `stage`: without a token, with the token of every client that has no scope of it and, with
-/// `call`, at those of verb GET with the token of every client that has one; and once where there is no route.
+/// `call`, at those of verb GET with the token of every client that has one; and once where there is no route. Where a client
+/// is not among the `tokens`, every route is asked with a token that nobody signed instead of that client's.
 ///
 /// What needs no token is asked while the `tokens` are fetched. The deadlines of `patience` hold from the beginning for
 /// what needs no token, and for all others from when there are tokens, however many probes there are. `tell` gets one line for each kind of wrong answer that is
@@ -175,14 +179,19 @@ pub async fn verify(
         knocking.collect::<Vec<_>>().await
     };
     let (with_token, without): (Vec<_>, Vec<_>) =
-        (knocks(stage, call).into_iter().enumerate()).partition(|(_, knock)| knock.client.is_some());
+        (knocks(stage, call).into_iter().enumerate()).partition(|(_, knock)| knock.waits_for_tokens());
     let none = Tokens::new();
     let (keys, mut knocked, (tokens, others)) = tokio::join!(
         keys(http, stage, patience.refused, tell),
         run(without, &none),
         async {
             let tokens = tokens.await;
-            let knocked = run(with_token, &tokens).await;
+            let unread = stage.clients.keys().any(|client| !tokens.contains_key(client));
+            let asked = with_token.into_iter().filter(|(_, knock)| match knock.client {
+                Some(client) => tokens.contains_key(client),
+                None => unread,
+            });
+            let knocked = run(asked.collect(), &tokens).await;
             (tokens, knocked)
         }
     );
@@ -266,7 +275,10 @@ struct Knock<'a> {
     route: String,
     verb: &'a str,
     path: String,
+    /// Whose token is sent.
     client: Option<&'a str>,
+    /// The token that is sent in place of a client's.
+    token: Option<SecretString>,
 }
 
 fn knocks(stage: &Stage, call: bool) -> Vec<Knock<'_>> {
@@ -281,8 +293,13 @@ fn knocks(stage: &Stage, call: bool) -> Vec<Knock<'_>> {
             verb,
             path: paths::filled(&route.path),
             client,
+            token: None,
         };
         knocks.push(knock(Check::NoToken, None));
+        knocks.push(Knock {
+            token: Some(token::made_up(&stage.issuer, &route.scopes)),
+            ..knock(Check::WrongToken, None)
+        });
         for (name, client) in &stage.clients {
             if !route.admits(client) {
                 knocks.push(knock(Check::ForeignToken, Some(name)));
@@ -298,12 +315,17 @@ fn knocks(stage: &Stage, call: bool) -> Vec<Knock<'_>> {
             verb,
             path,
             client: None,
+            token: None,
         });
     }
     knocks
 }
 
 impl Knock<'_> {
+    fn waits_for_tokens(&self) -> bool {
+        self.client.is_some() || self.check == Check::WrongToken
+    }
+
     async fn run(
         &self,
         http: &Http,
@@ -318,7 +340,7 @@ impl Knock<'_> {
             Some(None | Some(Err(_))) => Answer::Wrong("not asked: there is no token".to_owned()),
             None => {
                 self.until_right(patience, start, waits, async || {
-                    self.attempt(http, stage, None).await
+                    self.attempt(http, stage, self.token.as_ref()).await
                 })
                 .await
             }
@@ -346,7 +368,7 @@ impl Knock<'_> {
         match self.check {
             Check::Token => "a valid token",
             Check::NoRoute => "403 Missing Authentication Token",
-            Check::NoToken | Check::ForeignToken => "401 Unauthorized",
+            Check::NoToken | Check::WrongToken | Check::ForeignToken => "401 Unauthorized",
             Check::RightToken => "an answer of the function, not 401 or 403",
             Check::OpenMethod => "no such method",
         }
@@ -481,6 +503,7 @@ mod tests {
             verb,
             path: "/user".to_owned(),
             client: None,
+            token: None,
         }
     }
 
@@ -829,5 +852,71 @@ mod tests {
         );
         let printed = format!("{probes:?}{}", serde_json::to_string(&probes).unwrap());
         assert!(!printed.contains("aa.bb.cc"));
+    }
+
+    #[tokio::test]
+    async fn where_a_secret_cannot_be_read_a_token_that_nobody_signed_is_tried_instead() {
+        let server = MockServer::start().await;
+        let answer = |status: u16, message: &str| {
+            ResponseTemplate::new(status).set_body_json(serde_json::json!({ "message": message }))
+        };
+        // Lets in whoever has any token.
+        Mock::given(path("/open"))
+            .and(header_exists("authorization"))
+            .respond_with(ResponseTemplate::new(200))
+            .mount(&server)
+            .await;
+        Mock::given(path("/provision-verify"))
+            .respond_with(answer(403, "Missing Authentication Token"))
+            .mount(&server)
+            .await;
+        Mock::given(method("GET"))
+            .respond_with(answer(401, "Unauthorized"))
+            .mount(&server)
+            .await;
+        let route = |path: &str| Route {
+            verb: "GET".to_owned(),
+            path: path.to_owned(),
+            scopes: ["o/read".to_owned()].into(),
+        };
+        let client = || Client {
+            client_id: "c".to_owned(),
+            scopes: ["p/read".to_owned()].into(),
+            access_token_seconds: 3600,
+        };
+        let stage = Stage {
+            api_url: server.uri(),
+            issuer: "https://issuer".to_owned(),
+            jwks_url: format!("{}/jwks", server.uri()),
+            routes: vec![route("/orders"), route("/open")],
+            clients: [("known".to_owned(), client()), ("untold".to_owned(), client())].into(),
+        };
+        let tokens: Tokens = [("known".to_owned(), Err("refused".to_owned()))].into();
+        let none = Patience {
+            refused: Duration::ZERO,
+            admitted: Duration::ZERO,
+        };
+        let http = http_client(&server.uri()).unwrap();
+        let probes = verify(&http, &stage, async { tokens }, true, none, &|_| {}).await;
+        let lines: Vec<String> = (probes.iter())
+            .map(|probe| {
+                let who = probe.client.as_deref().unwrap_or("-");
+                let route = probe.route.as_deref().unwrap_or("-");
+                format!("{:?} {route} {who} {} {}", probe.check, probe.came, probe.ok)
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "Token - known no token: refused false",
+                "NoToken GET /orders - 401 Unauthorized true",
+                "WrongToken GET /orders - 401 Unauthorized true",
+                "ForeignToken GET /orders known not asked: there is no token false",
+                "NoToken GET /open - 401 Unauthorized true",
+                "WrongToken GET /open - 200 false",
+                "ForeignToken GET /open known not asked: there is no token false",
+                "NoRoute GET /provision-verify - 403 Missing Authentication Token true",
+            ]
+        );
     }
 }

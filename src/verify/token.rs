@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::untrusted::excerpt;
 
@@ -23,6 +25,22 @@ pub struct Expected<'a> {
     pub scopes: &'a BTreeSet<String>,
     /// `exp` − `iat`, in seconds.
     pub lifetime: i64,
+}
+
+/// A token that says all that the issuer would say to a client with these scopes, under a signature that is not the issuer's.
+pub fn made_up(issuer: &str, scopes: &BTreeSet<String>) -> SecretString {
+    let part = |text: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(text);
+    let header = json!({"alg": "RS256", "kid": "provision-verify"});
+    let scope = scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let claims = json!({
+        "iss": issuer, "token_use": "access", "client_id": "provision-verify", "scope": scope,
+        // In 2001 and in 2286: right now, by every clock.
+        "iat": 1_000_000_000, "exp": 9_999_999_999_u64,
+    });
+    let parts = [header, claims].map(|part_of| part(part_of.to_string().as_bytes()));
+    // As long as one of a key of 2048 bits.
+    let signature = part(&[0; 256]);
+    format!("{}.{}.{signature}", parts[0], parts[1]).into()
 }
 
 /// Checks signature, expiry and claims. `keys` is the issuer's key set (JWKS).
@@ -116,15 +134,11 @@ fn shown(claim: Option<&Value>) -> String {
 mod tests {
     use std::sync::LazyLock;
 
+    use super::*;
     use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
     use aws_lc_rs::rsa::{KeyPair, KeySize};
-    use base64::Engine as _;
-    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use jsonwebtoken::jwk::Jwk;
     use jsonwebtoken::{EncodingKey, Header, encode, get_current_timestamp};
-    use serde_json::json;
-
-    use super::*;
 
     const ISSUER: &str = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc";
 
@@ -324,6 +338,25 @@ mod tests {
             judged(&swapped.into()),
             Err("its signature is not the issuer's".to_owned())
         );
+    }
+
+    #[test]
+    fn what_is_made_up_says_what_the_issuer_would_and_is_not_signed_by_it() {
+        let scopes = ["users/read", "users/write"].map(str::to_owned).into();
+        let token = made_up(ISSUER, &scopes);
+        assert_eq!(
+            judged(&token).unwrap_err(),
+            "the key that signed it is not one of the issuer's"
+        );
+        let payload = token.expose_secret().split('.').nth(1).unwrap();
+        let claims = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+        let expected = Expected {
+            issuer: ISSUER,
+            client_id: "provision-verify",
+            scopes: &scopes,
+            lifetime: 8_999_999_999,
+        };
+        assert_eq!(wrong_claims(&claims, &expected), [""; 0]);
     }
 
     #[test]

@@ -1,0 +1,80 @@
+//! Where the clients' secrets are read from: the place that was named for a client, or else Cognito.
+//!
+//! Must not keep a secret, nor quote what is in a place.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use anyhow::Context;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::session;
+use crate::aws::{Aws, client_secrets, secrets_manager};
+use crate::cli::{Global, SecretSource};
+use crate::config::Config;
+use crate::error::Failure;
+use crate::files::{self, Links};
+use crate::resource::{Cx, Result};
+
+/// As much of a file as is read, in bytes: what is longer is not a client's secret.
+const LIMIT: u64 = 16 * 1024;
+
+/// The places that were named, by the client's name. Nothing of it is in AWS or on record.
+#[derive(Default)]
+pub struct Sources(BTreeMap<String, SecretSource>);
+
+impl Sources {
+    /// The stack's name, and what its configuration names, where one is read: with `--stack` and no `--config` none is.
+    pub fn read(global: &Global) -> Result<(String, Self), Failure> {
+        let (stack, config) = session::stack_and_config(global)?;
+        Ok((stack, config.as_ref().map(Self::configured).unwrap_or_default()))
+    }
+
+    /// What the configuration names.
+    pub fn configured(config: &Config) -> Self {
+        let named = config.clients.iter().filter_map(|(client, about)| {
+            let name = about.secret_from.clone()?;
+            Some((client.clone(), SecretSource::SecretsManager(name)))
+        });
+        Self(named.collect())
+    }
+
+    /// Names a place for a client; it goes before what the configuration names.
+    pub fn name(&mut self, client: &str, source: SecretSource) {
+        self.0.insert(client.to_owned(), source);
+    }
+
+    /// The place that was named for this client.
+    pub fn of(&self, client: &str) -> Option<&SecretSource> {
+        self.0.get(client)
+    }
+}
+
+/// The client's secret in this place.
+///
+/// # Errors
+/// The place cannot be read, or has no client's secret in it.
+pub async fn read(cx: &Cx<Aws>, source: &SecretSource) -> Result<SecretString> {
+    let text = match source {
+        SecretSource::SecretsManager(name) => return secrets_manager::get(cx, name).await,
+        SecretSource::File(path) => {
+            let mut text = String::new();
+            let file = files::open(path, Links::Followed)?;
+            file.take(LIMIT).read_to_string(&mut text)?;
+            SecretString::from(text)
+        }
+        // The error would repeat a value that is not Unicode.
+        SecretSource::Env(name) => SecretString::from(
+            std::env::var_os(name)
+                .with_context(|| format!("environment variable {name} is not set"))?
+                .into_string()
+                .unwrap_or_default(),
+        ),
+    };
+    client_secrets::in_text(text.expose_secret()).with_context(|| {
+        format!(
+            "{source} has no client's secret in it: expected one line of printable characters, or a JSON object with \
+             clientSecretValue"
+        )
+    })
+}
