@@ -25,6 +25,9 @@ const NEW_CLIENT: Duration = Duration::from_secs(150);
 /// How long the name of a new domain may take to be known: DNS servers remember for minutes that there was none.
 const NEW_NAME: Duration = Duration::from_mins(5);
 
+/// How long the endpoint may refuse a secret that was just added.
+const NEW_SECRET: Duration = Duration::from_mins(3);
+
 /// The longest pause between two attempts, in seconds.
 const LONGEST_PAUSE: u64 = 5;
 
@@ -220,6 +223,12 @@ impl Patience {
         endpoint: Duration::from_mins(1),
         name: NEW_NAME,
         client: NEW_CLIENT,
+    };
+    /// For the first token with a secret that was added to a client a moment ago.
+    pub const NEW_SECRET: Self = Self {
+        endpoint: NEW_SECRET,
+        name: NEW_SECRET,
+        client: NEW_SECRET,
     };
 }
 
@@ -829,6 +838,17 @@ mod tests {
         // However soon the endpoint has to answer.
         let (times, ..) = attempts(8, &[unknown]).await;
         assert_eq!(times.last(), Some(&150));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_secret_has_three_minutes_whatever_the_answer() {
+        for answer in [unknown, html, throttled] {
+            let start = Instant::now();
+            until_ready(Patience::NEW_SECRET, &|_| {}, async || answer())
+                .await
+                .unwrap_err();
+            assert_eq!(start.elapsed(), Duration::from_mins(3));
+        }
     }
 
     #[tokio::test(start_paused = true)]

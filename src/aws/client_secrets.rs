@@ -20,7 +20,7 @@ use serde::Deserialize;
 use super::Aws;
 use super::pages::Pages;
 use super::wait::unless_gone;
-use crate::resource::{Cx, Result};
+use crate::resource::{Class, Cx, Result};
 
 /// One of a client's secrets, without its value: Cognito lists none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,10 +208,11 @@ pub async fn add(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Added> {
     })
 }
 
-/// Deletes one secret; succeeds if it is already gone. Cognito refuses to delete the last one.
+/// Deletes one secret; succeeds if it is already gone. Cognito refuses to delete the last one. Where the answer is lost,
+/// or AWS refuses what it may have executed before, a look at the list decides.
 ///
 /// # Errors
-/// The call is refused.
+/// The call is refused, and the secret is still listed or the list cannot be read.
 pub async fn delete(cx: &Cx<Aws>, pool: &str, client_id: &str, id: &str) -> Result<()> {
     let delete = || {
         cx.cloud()
@@ -222,8 +223,17 @@ pub async fn delete(cx: &Cx<Aws>, pool: &str, client_id: &str, id: &str) -> Resu
             .client_secret_id(id)
             .send()
     };
-    unless_gone(cx.call("cognito-idp:DeleteUserPoolClientSecret", delete).await)?;
-    Ok(())
+    let deleted = cx.call("cognito-idp:DeleteUserPoolClientSecret", delete).await;
+    let Err(error) = unless_gone(deleted) else {
+        return Ok(());
+    };
+    if matches!(error.class, Class::Ambiguous | Class::Refused)
+        && let Ok(secrets) = list(cx, pool, client_id).await
+        && secrets.iter().all(|secret| secret.id != id)
+    {
+        return Ok(());
+    }
+    Err(error.into())
 }
 
 #[cfg(test)]
@@ -355,6 +365,61 @@ mod tests {
         ] {
             assert!(in_text(&text).is_none(), "{text:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deletion_whose_answer_is_lost_is_looked_up() {
+        let lost = || refused(500, "InternalServerException", "try again");
+        let last = || {
+            refused(
+                400,
+                "InvalidParameterException",
+                "The last secret cannot be deleted.",
+            )
+        };
+        let left = |id: &str| ok(json!({"ClientSecrets": [descriptor(id, 1.0)]}));
+        // Lost ten times, or repeated by the SDK and then refused, as one secret is left.
+        for answer in [
+            attempts!(
+                Sdk::delete_user_pool_client_secret,
+                lost(),
+                lost(),
+                lost(),
+                lost(),
+                lost(),
+                lost(),
+                lost(),
+                lost(),
+                lost(),
+                lost()
+            ),
+            attempts!(Sdk::delete_user_pool_client_secret, lost(), last()),
+        ] {
+            let cx = cognito([answer, on!(Sdk::list_user_pool_client_secrets, left("c1--2"))]);
+            delete(&cx, "p", "c1", "c1--1").await.unwrap();
+        }
+        // It is still there, or the list cannot be read: the deletion's own error.
+        for listed in [
+            on!(Sdk::list_user_pool_client_secrets, left("c1--1")),
+            on!(
+                Sdk::list_user_pool_client_secrets,
+                refused(400, "AccessDeniedException", "no list")
+            ),
+        ] {
+            let cx = cognito([on!(Sdk::delete_user_pool_client_secret, last()), listed]);
+            let (class, text) = failed(delete(&cx, "p", "c1", "c1--1").await);
+            assert_eq!(class, Some(Class::Refused));
+            assert!(text.contains("The last secret cannot be deleted."), "{text}");
+        }
+        // What was refused for want of the right is not looked up.
+        let cx = cognito([on!(
+            Sdk::delete_user_pool_client_secret,
+            refused(400, "AccessDeniedException", "no right")
+        )]);
+        assert_eq!(
+            failed(delete(&cx, "p", "c1", "c1--1").await).0,
+            Some(Class::Denied)
+        );
     }
 
     #[tokio::test]

@@ -14,10 +14,11 @@ use super::session::{self, Session, hinted};
 use super::talk::Talk;
 use super::token::{choose, stack_outputs, unreadable};
 use crate::aws::Aws;
-use crate::aws::client_secrets::{self, Kept, Listed};
+use crate::aws::client_secrets::{self, Added, Kept, Listed};
+use crate::aws::wait::told_if_slow;
 use crate::cli::{Destination, Global, RotateAction, SecretAction};
 use crate::error::Failure;
-use crate::oauth::{self, Token, TokenError, TokenRequest};
+use crate::oauth::{self, Patience, Token, TokenError, TokenRequest};
 use crate::resource::{Class, Cx, class};
 use crate::resources::client;
 use crate::state::Lock;
@@ -145,6 +146,26 @@ impl Client {
             scopes: &[],
         };
         oauth::token(http, &request).await
+    }
+
+    /// Waits until the token endpoint accepts a secret that was just added and handed out.
+    async fn accepted(&self, added: &Added, talk: &Rc<Talk>) -> Result<(), Failure> {
+        let http = oauth::http_client(&self.token_url)?;
+        let say = |line: &str| talk.say(&format!("waiting for the new secret: {line}"));
+        let asked = oauth::until_ready(Patience::NEW_SECRET, &say, async || {
+            self.ask(&http, &added.value).await
+        });
+        let token = told_if_slow(asked, || talk.say("waiting for the token endpoint")).await;
+        token.map(drop).map_err(|error| {
+            let what = format!(
+                "secret {} of client {} was made and handed out, and the token endpoint is not known to accept it",
+                added.id, self.name
+            );
+            Failure::from(anyhow::Error::new(error).context(what))
+                .hinted("the older one works all the time: use the new one, and run `finish`, once it gets a token")
+                .hinted(format!("to try it: provision token {} --secret-from file:PATH", self.named))
+                .hinted("if it never gets one, the same command with --again replaces it")
+        })
     }
 
     /// Before each change: two runs at once could delete the secret that is in use.
@@ -344,6 +365,7 @@ async fn begin(
             failure.error = failure.error.map(|error| error.context(what));
             failure.hinted("the same command with --again replaces it; the older one works all the time")
         })?;
+    client.accepted(&added, talk).await?;
     talk.say(&format!("client {} has two secrets, and both work", client.name));
     talk.say(&format!(
         "once the new one is in use: provision secret rotate finish {}",
