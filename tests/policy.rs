@@ -5,14 +5,12 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
 use provision::operator_policy;
 use serde_json::{Value, json};
+use support::enforced::{self, Enforced};
 use support::proxy::{Act, Moment, Proxy};
 use support::{Place, Run};
 
@@ -99,31 +97,9 @@ stage = "live"
 /// An emulator that enforces IAM, with a folder to run the binary in.
 struct World {
     place: Place,
-    server: Child,
-    endpoint: String,
+    emulator: Enforced,
     proxy: Proxy,
     operator: (String, String),
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        drop(self.server.kill());
-        drop(self.server.wait());
-    }
-}
-
-/// The emulator's own Python.
-fn python(place: &Place) -> PathBuf {
-    place.emulator();
-    let record = fs_err::read_to_string(place.path().join("state/sandbox/server.json")).unwrap();
-    let record: Value = serde_json::from_str(&record).unwrap();
-    let output = Command::new("ps")
-        .args(["-ww", "-o", "args=", "-p", &record["process"].to_string()])
-        .output()
-        .unwrap();
-    place.run(&["sandbox", "stop"]).ok();
-    let command = String::from_utf8(output.stdout).unwrap();
-    command.split(' ').next().unwrap().into()
 }
 
 fn wait<T>(what: impl Future<Output = T>) -> T {
@@ -137,40 +113,8 @@ fn wait<T>(what: impl Future<Output = T>) -> T {
 impl World {
     fn new() -> Self {
         let place = Place::new();
-        let python = python(&place);
-        let folder = place.path().join("iam");
-        fs_err::create_dir(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let server = Command::new(python)
-            .arg(root.join("tests/support/iam.py"))
-            .arg(root.join("src/sandbox/main.py"))
-            .env_remove("http_proxy")
-            .env_remove("https_proxy")
-            .env("AUTH", "true")
-            .env("BIND_HOST", "127.0.0.1")
-            .env("GATEWAY_PORT", port.to_string())
-            .env("IOT_MTLS_ENABLED", "0")
-            .env("SFTP_ENABLED", "0")
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("SERVICES", "cognito-idp,apigateway,lambda,iam,logs,sts")
-            .env("LAMBDA_EXECUTOR", "local")
-            .env("TMPDIR", &folder)
-            .env("HOME", &folder)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .current_dir(&folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let endpoint = format!("http://127.0.0.1:{port}");
-        let proxy = Proxy::start_signed(&endpoint);
+        let emulator = Enforced::start(&place);
+        let proxy = Proxy::start_signed(&emulator.endpoint);
         for (name, code) in [("lambda", 1), ("lambda2", 2)] {
             let folder = place.path().join(name);
             fs_err::create_dir(&folder).unwrap();
@@ -179,34 +123,17 @@ impl World {
         }
         let mut world = Self {
             place,
-            server,
-            endpoint,
+            emulator,
             proxy,
             operator: (String::new(), String::new()),
         };
-        let deadline = Instant::now() + Duration::from_mins(1);
-        while !world.post("/_ministack/reset") {
-            assert!(Instant::now() < deadline, "the emulator answers");
-            std::thread::sleep(Duration::from_millis(50));
-        }
         world.clear();
         world
     }
 
-    fn post(&self, path: &str) -> bool {
-        let url = format!("{}{path}", self.endpoint);
-        wait(async {
-            let http = reqwest::Client::builder().no_proxy().build().unwrap();
-            http.post(url)
-                .send()
-                .await
-                .is_ok_and(|answer| answer.status().is_success())
-        })
-    }
-
     /// Back to nothing: no stack, no record, a user without any rights.
     fn clear(&mut self) {
-        assert!(self.post("/_ministack/reset"));
+        assert!(self.emulator.is_reset().unwrap());
         drop(fs_err::remove_file(self.place.path().join("state/orders.json")));
         self.configure(BEFORE);
         self.proxy.rule(|_, _| Act::Pass);
@@ -232,9 +159,15 @@ impl World {
     fn iam(&self) -> aws_sdk_iam::Client {
         let config = aws_sdk_iam::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .credentials_provider(Credentials::new(
+                enforced::KEY,
+                enforced::SECRET,
+                None,
+                None,
+                "test",
+            ))
             .region(Region::new("eu-west-1"))
-            .endpoint_url(&self.endpoint)
+            .endpoint_url(&self.emulator.endpoint)
             .build();
         aws_sdk_iam::Client::from_conf(config)
     }
@@ -251,10 +184,10 @@ impl World {
     }
 
     fn administrator(&self, args: &[&str]) -> Run {
-        let mut command = self.place.at(&self.endpoint, args);
+        let mut command = self.place.at(&self.emulator.endpoint, args);
         command
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test");
+            .env("AWS_ACCESS_KEY_ID", enforced::KEY)
+            .env("AWS_SECRET_ACCESS_KEY", enforced::SECRET);
         command.output().unwrap().into()
     }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use provision::aws::clients::{Access, identify, load};
+use provision::aws::clients::{Access, SANDBOX_SECRET, identify, load};
 use provision::aws::http::is_read;
 use provision::aws::{Identity, hosts};
 use provision::oauth::{self, Token, TokenError, TokenRequest, is_loopback};
@@ -25,6 +25,7 @@ use tokio::sync::OnceCell;
 use super::ask_cognito::Pool;
 use super::ask_gateway::Api;
 use super::record::{ACCOUNT, Recorder, Redactor};
+use crate::support::enforced::{self, Enforced};
 use crate::support::{self, Place, Run};
 
 /// With what every name begins.
@@ -84,8 +85,8 @@ export const other = async () => answer('other');
 pub enum Target {
     /// AWS, and only this account.
     Aws { account: String },
-    /// The emulator, whose answers prove nothing about AWS.
-    Sandbox,
+    /// An emulator, whose answers prove nothing about AWS. One that checks rights keeps nothing when it ends.
+    Sandbox { checks_rights: bool },
 }
 
 /// What the environment asks for.
@@ -95,7 +96,9 @@ pub enum Target {
 pub fn target(variables: &BTreeMap<String, String>) -> Result<Target> {
     let asked = variables.get("PROVISION_AWS_TEST").map(String::as_str);
     match asked {
-        Some("sandbox") => Ok(Target::Sandbox),
+        Some("sandbox") => Ok(Target::Sandbox { checks_rights: true }),
+        // For the test that kills a run.
+        Some("sandbox-that-stays") => Ok(Target::Sandbox { checks_rights: false }),
         Some("1") => {
             let account = variables
                 .get("PROVISION_AWS_ACCOUNT")
@@ -115,9 +118,41 @@ pub fn target(variables: &BTreeMap<String, String>) -> Result<Target> {
     }
 }
 
+/// An emulator of the run's own.
+struct Sandbox {
+    place: Place,
+    endpoint: String,
+    /// The access key id that it lets in.
+    key: String,
+    enforced: Option<Enforced>,
+}
+
+impl Sandbox {
+    fn start(folder: &Path, checks_rights: bool) -> Self {
+        let place = Place::in_folder(folder);
+        if checks_rights {
+            let enforced = Enforced::start(&place);
+            return Self {
+                place,
+                endpoint: enforced.endpoint.clone(),
+                key: enforced::KEY.to_owned(),
+                enforced: Some(enforced),
+            };
+        }
+        let endpoint = place.emulator();
+        let key = support::token(&endpoint);
+        Self {
+            place,
+            endpoint,
+            key,
+            enforced: None,
+        }
+    }
+}
+
 pub struct Hour {
     /// `None` on AWS.
-    sandbox: Option<(Place, String)>,
+    sandbox: Option<Sandbox>,
     aloud: bool,
     /// What stays between runs: reports, and the folders of runs that have not ended.
     pub folder: PathBuf,
@@ -146,17 +181,16 @@ impl Hour {
     /// The account is not the expected one, or cannot be asked.
     pub async fn open(target: Target, folder: &Path, aloud: bool) -> Result<Self> {
         fs_err::create_dir_all(folder)?;
-        let sandbox = (target == Target::Sandbox).then(|| {
-            let place = Place::in_folder(folder);
-            let endpoint = place.emulator();
-            (place, endpoint)
-        });
+        let sandbox = match target {
+            Target::Aws { .. } => None,
+            Target::Sandbox { checks_rights } => Some(Sandbox::start(folder, checks_rights)),
+        };
         let access = match &sandbox {
             None => Access::default(),
-            Some((_, endpoint)) => {
+            Some(Sandbox { endpoint, key, .. }) => {
                 assert!(is_loopback(endpoint), "the sandbox is on this machine");
                 Access {
-                    sandbox: Some(support::token(endpoint).into()),
+                    sandbox: Some(key.clone().into()),
                     endpoint: Some(endpoint.clone()),
                     region: Some("eu-west-1".to_owned()),
                     ..Access::default()
@@ -260,6 +294,13 @@ impl Hour {
         self.sandbox.is_some()
     }
 
+    /// Where it does not, one key opens everything.
+    pub fn checks_rights(&self) -> bool {
+        self.sandbox
+            .as_ref()
+            .is_none_or(|sandbox| sandbox.enforced.is_some())
+    }
+
     pub fn hide(&self, value: &str, by: &str) {
         self.recorder.redactor.hide(value, by);
     }
@@ -277,7 +318,15 @@ impl Hour {
     /// The binary in the folder of this run.
     pub fn command(&self, stack: &str, args: &[&str]) -> Command {
         let mut command = match &self.sandbox {
-            Some((place, endpoint)) => place.at(endpoint, args),
+            Some(Sandbox {
+                place, endpoint, key, ..
+            }) => {
+                let mut command = place.at(endpoint, args);
+                command
+                    .env("AWS_ACCESS_KEY_ID", key)
+                    .env("AWS_SECRET_ACCESS_KEY", SANDBOX_SECRET);
+                command
+            }
             None => Command::new(env!("CARGO_BIN_EXE_provision")),
         };
         if self.sandbox.is_none() {
@@ -299,8 +348,7 @@ impl Hour {
         check()?;
         self.tell(&format!("provision {}", args.join(" ")));
         let mut command = self.command(&self.stack, args);
-        // In the sandbox one key opens everything.
-        if let (Some(credentials), false) = (credentials, self.is_sandbox()) {
+        if let (Some(credentials), true) = (credentials, self.checks_rights()) {
             let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
             for (name, value) in names.into_iter().zip(credentials) {
                 command.env(name, value.expose_secret());
@@ -385,14 +433,14 @@ impl Hour {
 
     pub fn token_url(&self, prefix: &str) -> String {
         match &self.sandbox {
-            Some((_, endpoint)) => format!("{endpoint}/oauth2/token"),
+            Some(Sandbox { endpoint, .. }) => format!("{endpoint}/oauth2/token"),
             None => hosts::token_url(prefix, &self.identity.region),
         }
     }
 
     pub fn api_url(&self, api: &str, stage: &str) -> String {
         match &self.sandbox {
-            Some((_, endpoint)) => format!("{endpoint}/restapis/{api}/{stage}/_user_request_"),
+            Some(Sandbox { endpoint, .. }) => format!("{endpoint}/restapis/{api}/{stage}/_user_request_"),
             None => hosts::api_url(api, &self.identity.region, stage),
         }
     }

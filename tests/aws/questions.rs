@@ -45,7 +45,9 @@ pub fn answer(text: impl Into<String>, agrees: bool) -> Answer {
 impl Question {
     /// An error is an answer that decides nothing.
     pub async fn ask(&self, hour: &Hour) -> Asked {
-        let answer = (self.ask)(hour).await.unwrap_or_else(|error| Answer {
+        let asked = (self.ask)(hour).await;
+        let answered = asked.is_ok();
+        let answer = asked.unwrap_or_else(|error| Answer {
             text: format!("{error:#}"),
             seconds: None,
             verdict: Verdict::NotDecided,
@@ -56,6 +58,7 @@ impl Question {
             source: self.source,
             assumes: self.assumes,
             answer: hour.recorder.redactor.text(&answer.text),
+            answered,
             seconds: answer.seconds,
             verdict: answer.verdict,
             holds_anywhere: self.holds_anywhere,

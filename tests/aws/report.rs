@@ -43,6 +43,8 @@ pub struct Asked {
     pub source: &'static str,
     pub assumes: &'static str,
     pub answer: String,
+    /// Whether it could be asked; if not, the answer is why.
+    pub answered: bool,
     /// How long AWS took, where the question is of time.
     pub seconds: Option<f64>,
     pub verdict: Verdict,
@@ -84,7 +86,8 @@ impl Report {
         let redactor = &hour.recorder.redactor;
         let mut calls = String::new();
         for call in hour.recorder.calls() {
-            writeln!(calls, "{call}")?;
+            // Again: some of what is secret became known later.
+            writeln!(calls, "{}", redactor.json(&call))?;
         }
         let files = [
             ("aws-report.md", redactor.text(&self.markdown(hour))),
@@ -110,7 +113,8 @@ impl Report {
         );
         let asked = self.asked.iter().map(|asked| {
             json!({
-                "id": asked.id, "question": asked.question, "source": asked.source, "answer": asked.answer,
+                "id": asked.id, "question": asked.question, "source": asked.source, "answered": asked.answered,
+                "answer": asked.answer,
                 "seconds": asked.seconds, "code_assumes": asked.assumes, "verdict": asked.verdict(sandbox),
             })
         });

@@ -3,6 +3,7 @@
 // Not every test uses all of it.
 #![allow(dead_code)]
 
+pub mod enforced;
 pub mod proxy;
 
 use std::collections::BTreeMap;
