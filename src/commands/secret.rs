@@ -317,8 +317,9 @@ async fn begin(
     talk: &Rc<Talk>,
 ) -> Result<(), Failure> {
     let cx = client.cx(talk);
+    let secrets = client.secrets(&cx).await?;
     client.check_unpublished(&cx).await?;
-    let lost = match client.secrets(&cx).await? {
+    let lost = match secrets {
         Secrets::One(_) => None,
         Secrets::Two { new, .. } if again => Some(new),
         Secrets::Two { new, .. } => {
@@ -376,8 +377,9 @@ async fn begin(
 
 async fn finish(client: &Client, yes: bool, talk: &Rc<Talk>) -> Result<(), Failure> {
     let cx = client.cx(talk);
+    let secrets = client.secrets(&cx).await?;
     client.check_unpublished(&cx).await?;
-    let (deleted, stays) = match client.secrets(&cx).await? {
+    let (deleted, stays) = match secrets {
         Secrets::One(secret) => {
             talk.say(&format!(
                 "client {} has one secret, made {}: no rotation is under way, nothing to do",
@@ -430,8 +432,8 @@ fn confirm_finish(
 
 async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
     let cx = client.cx(talk);
-    let published = client.published(&cx).await?;
     let secrets = client.secrets(&cx).await?;
+    let published = client.published(&cx).await?;
     let (rotation, rows): (_, Vec<(&Listed, &str)>) = match &secrets {
         Secrets::One(secret) => ("none", vec![(secret, "only")]),
         Secrets::Two { old, new } => ("under_way", vec![(old, "old"), (new, "new")]),
