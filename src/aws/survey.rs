@@ -243,6 +243,20 @@ impl Cx<Aws> {
         Ok(names.map(|name| Item::new(Kind::Stage, name, name)).collect())
     }
 
+    /// When a stage was last changed, in seconds since 1970 by AWS's clock; `None` where that was not after it was made.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn stage_changed(&self, api: &str, name: &str) -> Result<Option<i64>, CallError> {
+        let all = self.stages(api).await?;
+        let stage = all.iter().find(|stage| stage.stage_name() == Some(name));
+        let changed = |stage: &Stage| {
+            let changed = stage.last_updated_date()?.secs();
+            (changed > stage.created_date()?.secs()).then_some(changed)
+        };
+        Ok(stage.and_then(changed))
+    }
+
     /// The authorizers of a REST API, and the pools whose tokens `ours` of them take.
     pub async fn authorizers_in(&self, api: &str, ours: &BTreeSet<String>) -> Result<Vec<Item>, CallError> {
         let mut items = Vec::new();
@@ -548,6 +562,25 @@ mod tests {
         assert_eq!(items[4].name, "PUT /user/x");
         assert_eq!(items[4].paths, ["r2", "r1/x", "r1", "r0/user", "r0"]);
         assert_eq!(items[1].alias, "r1/x");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stage_was_changed_where_that_was_after_it_was_made() {
+        let stages = json!({"item": [
+            {"stageName": "new", "createdDate": 1_700_000_000, "lastUpdatedDate": 1_700_000_000},
+            {"stageName": "moved", "createdDate": 1_700_000_000, "lastUpdatedDate": 1_700_000_100},
+            {"stageName": "dateless"},
+        ]});
+        let world = apigateway([on!(Apigateway::get_stages, ok(stages.clone()))]);
+        let cx = survey(&world);
+        for (name, changed) in [
+            ("new", None),
+            ("moved", Some(1_700_000_100)),
+            ("dateless", None),
+            ("other", None),
+        ] {
+            assert_eq!(cx.stage_changed("a1", name).await.unwrap(), changed, "{name}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -84,12 +84,13 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
     }
     foreign::tell(&foreign, talk);
     confirm(&plan, &state, &foreign, args, talk)?;
+    let deadline = verify::deadline(&state);
     let result = engine_run::run(&session, &mut state, &mut writer, talk, async |engine| {
         engine::up::up(engine, &stack, lives, &plan, &wish).await
     })
     .await?;
     let proof = if result.is_done() && result.changed > 0 && !args.no_verify {
-        verify::after_up(&session, &state, &Sources::configured(&config), talk).await
+        verify::after_up(&session, &state, &Sources::configured(&config), deadline, talk).await
     } else {
         Ok(())
     };

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use futures_util::StreamExt;
@@ -19,22 +19,24 @@ use super::secret_source::Sources;
 use super::session::{self, Session};
 use super::talk::Talk;
 use super::token::{choose, fetch, stack_outputs};
-use crate::aws::hosts;
+use crate::aws::{Aws, hosts};
 use crate::cli::{self, Global};
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
 use crate::oauth;
-use crate::resource::Resource;
+use crate::resource::{Cx, Resource};
 use crate::resources::client::Untold;
 use crate::resources::{self, Deployment};
 use crate::state::{Phase, Record, State};
 use crate::untrusted::{cell, printable};
-use crate::verify::{AT_ONCE, Check, Client, DEADLINE, Patience, Probe, Route, Stage, Tokens, verify};
+use crate::verify::{
+    AT_ONCE, Check, Client, DEADLINE, MOVED_DEADLINE, Patience, Probe, Route, Stage, Tokens, verify,
+};
 
 /// The format of the JSON document.
 const FORMAT: u32 = 1;
 
-/// How long a door that is open may be one that closes yet: no update is under way here.
+/// How long a door that is open may be one that closes yet, where the stage did not move a moment ago.
 const OPEN: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
@@ -83,10 +85,10 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
     foreign::judge_clients(&aws, &state, &mut foreign)
         .await
         .map_err(|error| session::hinted(error.into()))?;
-    let patience = Patience {
-        refused: DEADLINE,
-        admitted: OPEN,
-    };
+    let changed = stage_changed(&aws, &state)
+        .await
+        .map_err(|error| session::hinted(error.into()))?;
+    let patience = patience(&state, changed, SystemTime::now());
     let mut proof = prove(&session, &outputs, &sources, &stage, args.call, patience, talk).await?;
     (proof.probes).extend(open_methods(&session, &state, &stage, talk).await?);
     let is_right =
@@ -113,20 +115,60 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
     }
 }
 
+/// When the stack's stage was last changed after it was made, in seconds since 1970; with `aws` for a survey, from its reads.
+async fn stage_changed(aws: &Rc<Aws>, state: &State) -> anyhow::Result<Option<i64>> {
+    let mut records = state.steps.iter();
+    let record = records.find(|record| record.kind == resources::Stage::KIND);
+    let record = record.context("there is no stage on record")?;
+    let field = |name: &str| record.desired[name].as_str().unwrap_or_default();
+    let cx = Cx::new(aws.clone(), Rc::new(|_| ()));
+    Ok(cx.stage_changed(field("api"), field("name")).await?)
+}
+
+/// For `verify`, where the stage was last changed then, if it was. An open door, or a refusal, may be the earlier deployment's
+/// for as long after that as AWS may serve it. An emulator serves what is deployed at once.
+fn patience(state: &State, changed: Option<i64>, now: SystemTime) -> Patience {
+    let now = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs());
+    let ago = changed.map(|changed| now.saturating_sub(changed.try_into().unwrap_or_default()));
+    let earlier = ago
+        .filter(|_| state.endpoint.is_none())
+        .map_or(Duration::ZERO, |ago| {
+            MOVED_DEADLINE.saturating_sub(Duration::from_secs(ago))
+        });
+    Patience {
+        refused: DEADLINE.max(earlier),
+        admitted: OPEN.max(earlier),
+    }
+}
+
+/// How long the proof of an `up` that begins with this state may take: longer where the stage is there already, as AWS may
+/// serve its earlier deployment. An emulator serves what is deployed at once.
+pub(super) fn deadline(before: &State) -> Duration {
+    let has_stage = (before.steps.iter()).any(|record| record.kind == resources::Stage::KIND);
+    if has_stage && before.endpoint.is_none() {
+        MOVED_DEADLINE
+    } else {
+        DEADLINE
+    }
+}
+
 /// What an `up` that changed something ends with. On a Ctrl-C it stops: nothing is under way that would be lost. A client whose
 /// secret cannot be read makes the proof smaller, which is told, and not a failure: the stack is what the file says.
 pub(super) async fn after_up(
     session: &Session,
     state: &State,
     sources: &Sources,
+    deadline: Duration,
     talk: &Rc<Talk>,
 ) -> Result<(), Failure> {
     let outputs = complete(state)?;
     let stage = stage(state, &outputs)?;
-    // What was deployed before may still answer for some seconds.
+    // What was deployed before may still answer.
     let patience = Patience {
-        refused: DEADLINE,
-        admitted: DEADLINE,
+        refused: deadline,
+        admitted: deadline,
     };
     let mut stop = session::stop_signal()?;
     let proof = tokio::select! {
@@ -391,4 +433,63 @@ fn table(probes: &[Probe]) -> String {
         .expect("a string takes all that is written to it");
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn state(endpoint: Option<&str>, kinds: &[&str]) -> State {
+        let record =
+            |kind: &&str| json!({"step": kind, "phase": "ready", "kind": kind, "desired": {}, "needs": []});
+        let records: Vec<_> = kinds.iter().map(record).collect();
+        serde_json::from_value(json!({
+            "format": crate::state::FORMAT, "stack": "user-api", "account": "123456789012", "region": "eu-west-1",
+            "partition": "aws", "owner": "1a2b3c4d", "serial": 1, "endpoint": endpoint, "steps": records,
+        }))
+        .unwrap()
+    }
+
+    const LOCAL: Option<&str> = Some("http://127.0.0.1:4566");
+
+    #[test]
+    fn the_proof_of_an_up_waits_three_minutes_where_aws_may_serve_the_earlier_deployment() {
+        for (endpoint, kinds, seconds) in [
+            (None, &["rest-api", "stage"][..], 180),
+            (None, &["rest-api"], 60),
+            (LOCAL, &["rest-api", "stage"], 60),
+        ] {
+            assert_eq!(
+                deadline(&state(endpoint, kinds)).as_secs(),
+                seconds,
+                "{endpoint:?} {kinds:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn verify_waits_for_as_long_as_aws_may_serve_the_earlier_deployment() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (endpoint, changed, refused, admitted) in [
+            (None, None, 60, 10),
+            (None, Some(0), 180, 180),
+            (None, Some(30), 150, 150),
+            (None, Some(150), 60, 30),
+            (None, Some(175), 60, 10),
+            (None, Some(100_000), 60, 10),
+            // This machine's clock is behind AWS's.
+            (None, Some(-100), 180, 180),
+            (LOCAL, Some(0), 60, 10),
+        ] {
+            let changed = changed.map(|ago| 1_700_000_000 - ago);
+            let patience = patience(&state(endpoint, &["stage"]), changed, now);
+            assert_eq!(
+                (patience.refused.as_secs(), patience.admitted.as_secs()),
+                (refused, admitted),
+                "{endpoint:?} {changed:?}"
+            );
+        }
+    }
 }

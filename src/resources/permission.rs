@@ -122,7 +122,7 @@ mod tests {
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
     use super::*;
-    use crate::aws::test_support::{failed, lambda, ok, on, refused};
+    use crate::aws::test_support::{always, failed, lambda, ok, on, refused};
     use crate::resource::Class;
 
     const SOURCE: &str = "arn:aws:execute-api:eu-central-1:111122223333:a1b2c3/dev/*";
@@ -246,6 +246,15 @@ mod tests {
         let cx = lambda([on!(Sdk::add_permission, gone()), add()]);
         desired().create(&cx).await.unwrap();
         assert_eq!(cx.waits().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_function_that_never_shows_up_is_an_error_after_two_minutes() {
+        let began = tokio::time::Instant::now();
+        let cx = lambda([always!(Sdk::add_permission, gone())]);
+        let (class, text) = failed(desired().create(&cx).await);
+        assert_eq!(class, Some(Class::NotReady), "{text}");
+        assert_eq!(began.elapsed().as_secs() / 60, 2);
     }
 
     #[tokio::test(start_paused = true)]

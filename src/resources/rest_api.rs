@@ -420,6 +420,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_deletion_comes_again_when_aws_says() {
+        let began = tokio::time::Instant::now();
+        let busy = || refused(429, "TooManyRequestsException", "Too Many Requests");
+        let cx = apigateway([attempts!(
+            Sdk::delete_rest_api,
+            after("31", busy()),
+            after("29", busy()),
+            ok(json!({}))
+        )]);
+        desired().delete(&cx, &out()).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_signature_that_is_refused_is_made_again_once_and_the_clock_is_named() {
         let late = || {
             let mut answer = refused(

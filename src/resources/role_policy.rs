@@ -175,8 +175,10 @@ mod tests {
         let (class, text) = failed(desired().update(&cx, &before, Output {}).await);
         assert_eq!(class, Some(Class::Refused));
         assert!(text.contains("Syntax errors in policy."), "{text}");
+        let began = tokio::time::Instant::now();
         let (_, text) = failed(desired().update(&cx, &before, Output {}).await);
         assert!(text.contains("The role cannot be found."), "{text}");
+        assert_eq!(began.elapsed().as_secs() / 60, 2);
     }
 
     #[tokio::test(start_paused = true)]

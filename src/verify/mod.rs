@@ -24,8 +24,11 @@ use crate::untrusted::{excerpt, printable};
 /// Probes that run side by side, and tokens that are fetched: the default rates of both ends are well above.
 pub const AT_ONCE: usize = 32;
 
-/// How long a stage may need to answer everywhere as it was deployed. AWS has no figure; users see some seconds.
+/// How long a stage may need to answer everywhere as it was deployed. AWS has no figure; a new stage takes 20 to 30 seconds.
 pub const DEADLINE: Duration = Duration::from_mins(1);
+
+/// The same after a stage moved to another deployment: up to two minutes pass until AWS no longer serves the earlier one.
+pub const MOVED_DEADLINE: Duration = Duration::from_mins(3);
 
 /// As much of a key set as is read, in bytes; Cognito's has two keys of less than 500.
 const KEYS_LIMIT: usize = 64 * 1024;
@@ -715,6 +718,30 @@ mod tests {
         // 1 + 2 + 3 + 4 + 5 × 10 s, and 1 + 2 + 3 + 4 s: the last attempt is at the deadline.
         assert_eq!(asked(std::slice::from_ref(&wrong)).await, (wrong, 15, 60));
         assert_eq!(asked(std::slice::from_ref(&open)).await, (open, 5, 10));
+    }
+
+    /// A method that was open is closed, and AWS still serves the earlier deployment.
+    #[tokio::test(start_paused = true)]
+    async fn a_door_that_the_earlier_deployment_leaves_open_is_waited_for_and_one_that_stays_open_is_told() {
+        for (closes, expected, seconds) in [(115, "401 Unauthorized", 115), (u64::MAX, "200", 180)] {
+            let patience = Patience {
+                refused: MOVED_DEADLINE,
+                admitted: MOVED_DEADLINE,
+            };
+            let start = Instant::now();
+            let attempt = async || {
+                if start.elapsed().as_secs() < closes {
+                    Answer::Admitted("200".to_owned())
+                } else {
+                    Answer::Right("401 Unauthorized".to_owned())
+                }
+            };
+            let last = knock(Check::NoToken, "GET")
+                .until_right(patience, start, &|_| {}, attempt)
+                .await;
+            let (Answer::Right(came) | Answer::Admitted(came) | Answer::Wrong(came)) = last;
+            assert_eq!((came.as_str(), start.elapsed().as_secs()), (expected, seconds));
+        }
     }
 
     /// 12 routes, 5 clients and the stage gone: 60 probes with a token, in rounds of 32.
