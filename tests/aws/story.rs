@@ -56,7 +56,10 @@ fn rotate(hour: &Hour, credentials: Option<&[SecretString; 3]>) -> Result<()> {
     hour.hide(secret.trim(), "SECRET");
     run(&["secret", "rotate", "status"])?;
     run(&["token"])?;
+    let from = format!("file:{name}");
+    run(&["token", "--secret-from", &from])?;
     run(&["secret", "rotate", "finish", "--yes"])?;
+    run(&["token", "--secret-from", &from])?;
     run(&["token"])?;
     Ok(())
 }
