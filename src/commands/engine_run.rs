@@ -2,14 +2,19 @@
 //!
 //! Must not decide what the run does.
 
+use std::cell::RefCell;
+use std::future::ready;
+
 use anyhow::{Context, anyhow};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
 use super::outputs::Outputs;
 use super::session::{self, Session};
 use super::talk::Talk;
 use crate::aws::Aws;
-use crate::engine::{Engine, RunResult, Store};
+use crate::engine::{Engine, Ledger, RunResult, Store};
 use crate::error::{Failure, Kind};
 use crate::report::Event;
 use crate::report::event::Ended;
@@ -25,11 +30,11 @@ pub async fn run(
     talk: &Talk,
     work: impl AsyncFnOnce(&mut Engine<'_, Aws>) -> Result<RunResult>,
 ) -> Result<RunResult, Failure> {
+    let store = Writer(RefCell::new(writer));
     let mut engine = Engine {
         cloud: session.aws.clone(),
         revive: resources::revive,
-        state,
-        store: writer,
+        ledger: Ledger::new(state, &store),
         report: &mut |event| talk.event(&event),
         stop: session::stop_signal()?,
         lost: false,
@@ -127,8 +132,12 @@ pub fn failure(result: RunResult, command: &str) -> Failure {
     }
 }
 
-impl Store for StateWriter {
-    fn save(&mut self, state: &State) -> Result<()> {
-        StateWriter::save(self, state).context("the state cannot be recorded")
+/// The state file; replaced at the call, as a disk needs no waiting for.
+struct Writer<'a>(RefCell<&'a mut StateWriter>);
+
+impl Store for Writer<'_> {
+    fn save<'a>(&'a self, state: &State) -> LocalBoxFuture<'a, Result<()>> {
+        let saved = self.0.borrow_mut().save(state);
+        ready(saved.context("the state cannot be recorded")).boxed_local()
     }
 }

@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use super::talk::Talk;
 use crate::aws::Aws;
-use crate::engine::plan::{Change, Plan};
+use crate::engine::plan::Plan;
 use crate::error::Failure;
 use crate::foreign::{Foreign, Item, Kind, Ours, foreign};
 use crate::report::Event;
+use crate::report::event::Operation;
 use crate::resource::{Cx, Resource, Result};
 use crate::resources::{
     Authorizer, Client, Function, Path, Permission, ResourceServer, RestApi, Role, RolePolicy, Route, Stage,
@@ -237,12 +238,12 @@ pub fn text(found: &[Foreign]) -> String {
 /// An error where the plan would deploy a method of others that anyone but the stack's clients can call.
 pub fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), Failure> {
     let deploys = plan.steps.iter().any(|step| {
-        let acts = [Change::Create, Change::Update, Change::Replace].contains(&step.action);
+        let acts = [Operation::Create, Operation::Update, Operation::Replace].contains(&step.action);
         step.kind == crate::resources::Deployment::KIND && acts
     });
     // One in place of a route that is to be made is guarded before it is deployed.
     let made: BTreeSet<&str> = plan
-        .with(Change::Create)
+        .with(Operation::Create)
         .filter(|step| step.kind == Route::KIND)
         .filter_map(|step| step.step.strip_prefix("route:"))
         .collect();
@@ -265,7 +266,7 @@ pub fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), Failure
 
 /// What of others goes with the containers that the plan replaces or deletes.
 pub fn goes_along<'a>(plan: &Plan, found: &'a [Foreign]) -> Vec<&'a Foreign> {
-    let gone: BTreeSet<&str> = [Change::Replace, Change::Delete]
+    let gone: BTreeSet<&str> = [Operation::Replace, Operation::Delete]
         .into_iter()
         .flat_map(|change| plan.with(change).map(|step| step.step.as_str()))
         .collect();

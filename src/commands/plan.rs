@@ -14,11 +14,12 @@ use super::session::{self, Session, hinted};
 use super::talk::Talk;
 use crate::aws::Aws;
 use crate::cli::{Changes, Global, Plan as Args};
-use crate::engine::plan::{self, Change, Field, Plan, Planned, Wish};
+use crate::engine::plan::{self, Field, Plan, Planned, Wish};
 use crate::engine::status::survey;
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
 use crate::graph::Stack;
+use crate::report::event::Operation;
 use crate::resource::Resource as _;
 use crate::resources::Path;
 use crate::state::State;
@@ -141,11 +142,11 @@ pub fn warn(stack: &Stack<Aws>, talk: &Talk) {
 
 /// An error if anything in the plan cannot be done.
 pub fn refuse(plan: &Plan) -> Result<(), Failure> {
-    let theirs = |planned: &&Planned| planned.action == Change::NotOurs && planned.declared;
+    let theirs = |planned: &&Planned| planned.action == Operation::NotOurs && planned.declared;
     let refused: Vec<&Planned> = plan
         .steps
         .iter()
-        .filter(|planned| planned.action == Change::Refused || theirs(planned))
+        .filter(|planned| planned.action == Operation::Refused || theirs(planned))
         .collect();
     if refused.is_empty() {
         return Ok(());
@@ -155,7 +156,7 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
         .collect();
     let mut failure = Failure::usage(reasons.join("\n"));
     // A path loses nothing of ours: it is refused only for what others have put there.
-    let occupied = |planned: &&Planned| planned.action == Change::Refused && planned.kind == Path::KIND;
+    let occupied = |planned: &&Planned| planned.action == Operation::Refused && planned.kind == Path::KIND;
     if refused.iter().any(occupied) {
         failure = failure.hinted("delete by hand what others have put there, then run the same command");
     }
@@ -168,7 +169,7 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
         failure = failure.hinted(hint);
     }
     let loses = |planned: &&&Planned| {
-        let loses = planned.action == Change::Refused && planned.kind != Path::KIND;
+        let loses = planned.action == Operation::Refused && planned.kind != Path::KIND;
         loses && planned.protection.is_none() && planned.hint.is_none()
     };
     if let Some(first) = refused.iter().find(loses) {
@@ -199,15 +200,15 @@ pub fn text(plan: &Plan, all: bool) -> String {
     for planned in &plan.steps {
         step(&mut text, planned, all).expect("a string takes all that is written to it");
     }
-    let unchanged = plan.with(Change::Unchanged).count();
+    let unchanged = plan.with(Operation::Unchanged).count();
     let counts: Vec<String> = [
-        (Change::Create, "to create"),
-        (Change::Update, "to update"),
-        (Change::Replace, "to replace"),
-        (Change::Delete, "to delete"),
-        (Change::Leave, "to leave"),
-        (Change::Refused, "refused"),
-        (Change::NotOurs, "not ours"),
+        (Operation::Create, "to create"),
+        (Operation::Update, "to update"),
+        (Operation::Replace, "to replace"),
+        (Operation::Delete, "to delete"),
+        (Operation::Leave, "to leave"),
+        (Operation::Refused, "refused"),
+        (Operation::NotOurs, "not ours"),
     ]
     .into_iter()
     .map(|(change, words)| (plan.with(change).count(), words))
@@ -231,23 +232,23 @@ pub fn text(plan: &Plan, all: bool) -> String {
 
 fn step(text: &mut String, planned: &Planned, all: bool) -> fmt::Result {
     let sign = match planned.action {
-        Change::Unchanged => return Ok(()),
-        Change::Create => "+ create ",
-        Change::Update => "~ update ",
-        Change::Replace => "± replace",
-        Change::Delete => "- delete ",
-        Change::Leave => "- leave  ",
-        Change::Refused => "! refused",
-        Change::NotOurs => "! not ours",
+        Operation::Unchanged => return Ok(()),
+        Operation::Create | Operation::Resume => "+ create ",
+        Operation::Update | Operation::Retire => "~ update ",
+        Operation::Replace => "± replace",
+        Operation::Delete => "- delete ",
+        Operation::Leave => "- leave  ",
+        Operation::Refused => "! refused",
+        Operation::NotOurs => "! not ours",
     };
     write!(text, "{sign} {}", cell(&planned.step))?;
     if let Some(why) = &planned.why {
         write!(text, "  ({})", message(why))?;
     }
     text.push('\n');
-    if planned.action != Change::Create || all {
+    if planned.action != Operation::Create || all {
         for field in &planned.fields {
-            self::field(text, field, planned.action == Change::Create)?;
+            self::field(text, field, planned.action == Operation::Create)?;
         }
     }
     Ok(())
@@ -308,7 +309,7 @@ mod tests {
 
     use super::*;
 
-    fn planned(step: &str, action: Change, why: Option<&str>, fields: Vec<Field>) -> Planned {
+    fn planned(step: &str, action: Operation, why: Option<&str>, fields: Vec<Field>) -> Planned {
         Planned {
             step: step.to_owned(),
             kind: "kind".to_owned(),
@@ -343,10 +344,10 @@ mod tests {
         };
         Plan {
             steps: vec![
-                planned("role:orders", Change::Unchanged, None, Vec::new()),
+                planned("role:orders", Operation::Unchanged, None, Vec::new()),
                 planned(
                     "function:orders",
-                    Change::Update,
+                    Operation::Update,
                     None,
                     vec![
                         field(
@@ -359,13 +360,13 @@ mod tests {
                 ),
                 planned(
                     "pool-domain",
-                    Change::Replace,
+                    Operation::Replace,
                     Some("AWS cannot change prefix in place"),
                     vec![field("prefix", json!("a"), json!("b\u{1b}[2J"))],
                 ),
                 planned(
                     "client:billing",
-                    Change::Create,
+                    Operation::Create,
                     None,
                     vec![
                         field("name", Value::Null, json!("billing")),
@@ -375,14 +376,14 @@ mod tests {
                 ),
                 planned(
                     "stage",
-                    Change::Update,
+                    Operation::Update,
                     None,
                     vec![known_after(
                         field("deployment", json!("d1"), Value::Null),
                         &["deployment", "route:GET /a"],
                     )],
                 ),
-                planned("route:GET /old", Change::Delete, None, Vec::new()),
+                planned("route:GET /old", Operation::Delete, None, Vec::new()),
             ],
         }
     }
@@ -421,7 +422,7 @@ mod tests {
     #[test]
     fn a_plan_without_changes_says_so() {
         let plan = Plan {
-            steps: vec![planned("stage", Change::Unchanged, None, Vec::new())],
+            steps: vec![planned("stage", Operation::Unchanged, None, Vec::new())],
         };
         insta::assert_snapshot!(text(&plan, true), @r"
         = 1 unchanged
@@ -433,7 +434,7 @@ mod tests {
     fn what_is_refused_is_an_error_that_says_what_to_do() {
         let why = Some("AWS cannot change pool in place, and a new client loses its client_id and secret");
         let plan = Plan {
-            steps: vec![planned("client:app", Change::Refused, why, Vec::new())],
+            steps: vec![planned("client:app", Operation::Refused, why, Vec::new())],
         };
         let failure = refuse(&plan).unwrap_err();
         assert_eq!(failure.kind, Kind::Usage);

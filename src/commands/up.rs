@@ -19,11 +19,11 @@ use super::talk::Talk;
 use super::timeline;
 use super::verify;
 use crate::cli::{Global, Up};
-use crate::engine::plan::{Change, Plan};
+use crate::engine::plan::Plan;
 use crate::engine::{self, status};
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
-use crate::report::event::Ended;
+use crate::report::event::{Ended, Operation};
 use crate::state::State;
 use crate::{resources, stack};
 
@@ -134,7 +134,7 @@ fn owner() -> Result<String, Failure> {
 /// Asks, where there is somebody to ask, before anything is deleted.
 fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, talk: &Talk) -> Result<(), Failure> {
     let count = |change| plan.with(change).count();
-    let (deleted, replaced) = (count(Change::Delete), count(Change::Replace));
+    let (deleted, replaced) = (count(Operation::Delete), count(Operation::Replace));
     if args.yes || deleted + replaced == 0 {
         return Ok(());
     }

@@ -4,43 +4,35 @@
 
 use serde_json::Value;
 
-use super::status::Live;
-use crate::resource::Stranger;
+use super::live::{Live, changed_fields, is_unseen};
+use super::plan::Wish;
+use crate::graph::Step;
+use crate::report::event::Operation;
+use crate::resource::Erased;
 use crate::state::{Phase, Record};
 
 /// What to do with a step.
-#[derive(Debug, PartialEq)]
-pub enum Decision {
-    /// Nothing of it exists.
-    Create,
-    /// An interrupted run may have made it: find it, else create it.
-    Resume,
-    /// It is as it should be.
-    Keep,
-    /// Change it in place from `before`, which differs in these fields.
-    Update {
-        /// What is live, as far as it is to be changed.
-        before: Value,
-        /// The fields that differ.
-        fields: Vec<String>,
-    },
-    /// Delete it, then create it.
-    Replace(Because),
-    /// These fields differ and AWS cannot change them in place, and to make it anew would lose what nobody gave up.
-    Refuse(Vec<String>),
-    /// Leave it as it is: somebody else's is in its place.
-    NotOurs(Stranger),
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// [`Operation::Create`], `Resume`, `Unchanged`, `Update`, `Replace`, `Refused` or `NotOurs`.
+    pub operation: Operation,
+    /// The fields that an update changes.
+    pub fields: Vec<String>,
+    /// What an update starts from: what is live, as far as it is to be changed.
+    pub before: Value,
+    /// Why, where that is not seen from the fields.
+    pub why: Option<String>,
 }
 
-/// Why a step is to be deleted and made again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Because {
-    /// AWS cannot change these fields in place.
-    Fixed(Vec<String>),
-    /// The user named it.
-    Named,
-    /// An interrupted run began to delete it.
-    Interrupted,
+impl Decision {
+    fn new(operation: Operation, why: Option<String>) -> Self {
+        Self {
+            operation,
+            fields: Vec::new(),
+            before: Value::Null,
+            why,
+        }
+    }
 }
 
 /// What is wanted of a step.
@@ -48,47 +40,77 @@ pub enum Because {
 pub struct Wanted<'a> {
     /// Its inputs.
     pub desired: &'a Value,
+    /// The kind of resource.
+    pub kind: &'a str,
     /// The fields AWS cannot change in place.
     pub fixed: &'a [&'a str],
-    /// Whether something is lost for good where it is deleted.
-    pub loses: bool,
+    /// What is lost for good where it is deleted.
+    pub loses: Option<&'a str>,
     /// Whether the user asked for it to be made anew.
     pub named: bool,
     /// Whether what others changed is changed back.
     pub repair: bool,
 }
 
+impl<'a> Wanted<'a> {
+    /// What `wish` wants of this step, which is to be this resource with this desired state.
+    pub fn new<C>(resource: &dyn Erased<C>, desired: &'a Value, step: &Step<C>, wish: &Wish) -> Self {
+        Self {
+            desired,
+            kind: resource.kind(),
+            fixed: resource.fixed(),
+            loses: resource.loses(),
+            named: wish.replace.contains(&step.name),
+            repair: wish.repair,
+        }
+    }
+}
+
 /// Decides. `live` is what was seen in AWS of a step that is on record as made.
 pub fn decide(record: Option<&Record>, live: Option<&Live>, wanted: Wanted<'_>) -> Decision {
+    let decision = |operation| Decision::new(operation, None);
+    let replace = |why: &str| Decision::new(Operation::Replace, Some(why.to_owned()));
     let Some(record) = record else {
-        return Decision::Create;
+        return decision(Operation::Create);
     };
     let live = match (record.phase, live) {
-        (Phase::Creating, _) => return Decision::Resume,
-        (_, Some(Live::NotOurs(stranger))) => return Decision::NotOurs(stranger.clone()),
-        (Phase::Deleting, _) => return Decision::Replace(Because::Interrupted),
+        (Phase::Creating, _) => return decision(Operation::Resume),
+        (_, Some(Live::NotOurs(stranger))) => {
+            return Decision::new(Operation::NotOurs, Some(stranger.to_string()));
+        }
+        (Phase::Deleting, _) => return replace("an interrupted run began to delete it"),
         (Phase::Ready | Phase::Updating | Phase::Retiring, Some(Live::Present(live))) => live,
         // Somebody else deleted it.
         (Phase::Ready | Phase::Updating | Phase::Retiring, Some(Live::Missing | Live::Unfinished) | None) => {
-            return Decision::Create;
+            return decision(Operation::Create);
         }
     };
     if wanted.named {
-        return Decision::Replace(Because::Named);
+        return replace("--replace names it");
     }
     let before = before(record, live, wanted);
     let fields = changed_fields(&before, wanted.desired);
-    let fixed: Vec<String> = fields
-        .iter()
-        .filter(|field| wanted.fixed.contains(&field.as_str()))
-        .cloned()
-        .collect();
-    match (fixed.is_empty(), wanted.loses) {
-        (false, true) => Decision::Refuse(fixed),
-        (false, false) => Decision::Replace(Because::Fixed(fixed)),
-        // An interrupted update may have arrived: even with nothing changed it has to be settled.
-        (true, _) if fields.is_empty() && record.phase != Phase::Updating => Decision::Keep,
-        (true, _) => Decision::Update { before, fields },
+    let is_fixed = |field: &&String| wanted.fixed.contains(&field.as_str());
+    let fixed: Vec<&str> = fields.iter().filter(is_fixed).map(String::as_str).collect();
+    if !fixed.is_empty() {
+        let cannot = format!("AWS cannot change {} in place", fixed.join(", "));
+        return match wanted.loses {
+            None => replace(&cannot),
+            Some(lost) => Decision::new(
+                Operation::Refused,
+                Some(format!("{cannot}, and a new {} loses {lost}", wanted.kind)),
+            ),
+        };
+    }
+    // An interrupted update may have arrived: even with nothing changed it has to be settled.
+    if fields.is_empty() && record.phase != Phase::Updating {
+        return decision(Operation::Unchanged);
+    }
+    Decision {
+        operation: Operation::Update,
+        why: fields.is_empty().then(|| "an update was interrupted".to_owned()),
+        fields,
+        before,
     }
 }
 
@@ -144,48 +166,11 @@ pub fn with_keys_of(recorded: &Value, wanted: &Value) -> Value {
     Value::Object(fields.collect())
 }
 
-/// Whether the live value could not be read, so that it cannot be compared.
-pub fn is_unseen(recorded: &Value, live: &Value) -> bool {
-    live.is_null() && !recorded.is_null()
-}
-
-/// The names of the top-level fields in which two JSON objects differ, sorted.
-pub fn changed_fields(before: &Value, after: &Value) -> Vec<String> {
-    let (Value::Object(before), Value::Object(after)) = (before, after) else {
-        return Vec::new();
-    };
-    let mut names: Vec<String> = before
-        .keys()
-        .chain(after.keys())
-        .filter(|name| before.get(*name) != after.get(*name))
-        .cloned()
-        .collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
-/// The drift of one recorded step.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Drift {
-    /// The fields in which what is live differs from what is recorded, sorted.
-    pub fields: Vec<String>,
-    /// The fields that AWS did not answer, so that they were not compared, sorted.
-    pub not_compared: Vec<String>,
-}
-
-/// Compares what is live with what is recorded.
-pub fn drift(recorded: &Value, live: &Value) -> Drift {
-    let (not_compared, fields) = changed_fields(recorded, live)
-        .into_iter()
-        .partition(|field| is_unseen(&recorded[field], &live[field]));
-    Drift { fields, not_compared }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::live::{Drift, drift};
     use super::*;
 
     fn record(phase: Phase, desired: Value) -> Record {
@@ -203,7 +188,8 @@ mod tests {
         Wanted {
             desired,
             fixed: &["name"],
-            loses: false,
+            kind: "user-pool",
+            loses: None,
             named: false,
             repair: true,
         }
@@ -219,45 +205,83 @@ mod tests {
         let tier = json!({"name": "a", "tier": "PLUS"});
         let name = json!({"name": "b", "tier": "PLUS"});
         let present = Live::Present(same.clone());
-        let update = |names: &[&str]| Decision::Update {
+        let plain = |operation| Decision::new(operation, None);
+        let update = |names: &[&str], why: Option<&str>| Decision {
+            operation: Operation::Update,
             before: same.clone(),
             fields: fields(names),
+            why: why.map(str::to_owned),
         };
-        let replace = |names: &[&str]| Decision::Replace(Because::Fixed(fields(names)));
+        let replace = |why: &str| Decision::new(Operation::Replace, Some(why.to_owned()));
         for (phase, desired, live, expected) in [
-            (None, &same, None, Decision::Create),
+            (None, &same, None, plain(Operation::Create)),
             (
                 Some(Phase::Creating),
                 &same,
                 Some(&Live::Unfinished),
-                Decision::Resume,
+                plain(Operation::Resume),
             ),
-            (Some(Phase::Creating), &name, None, Decision::Resume),
+            (Some(Phase::Creating), &name, None, plain(Operation::Resume)),
             (
                 Some(Phase::Deleting),
                 &same,
                 Some(&Live::Unfinished),
-                Decision::Replace(Because::Interrupted),
+                replace("an interrupted run began to delete it"),
             ),
-            (Some(Phase::Ready), &same, Some(&present), Decision::Keep),
-            (Some(Phase::Ready), &same, Some(&Live::Missing), Decision::Create),
-            (Some(Phase::Ready), &name, Some(&Live::Missing), Decision::Create),
-            (Some(Phase::Ready), &tier, Some(&present), update(&["tier"])),
-            (Some(Phase::Ready), &name, Some(&present), replace(&["name"])),
-            (Some(Phase::Updating), &same, Some(&present), update(&[])),
+            (
+                Some(Phase::Ready),
+                &same,
+                Some(&present),
+                plain(Operation::Unchanged),
+            ),
+            (
+                Some(Phase::Ready),
+                &same,
+                Some(&Live::Missing),
+                plain(Operation::Create),
+            ),
+            (
+                Some(Phase::Ready),
+                &name,
+                Some(&Live::Missing),
+                plain(Operation::Create),
+            ),
+            (Some(Phase::Ready), &tier, Some(&present), update(&["tier"], None)),
+            (
+                Some(Phase::Ready),
+                &name,
+                Some(&present),
+                replace("AWS cannot change name in place"),
+            ),
+            (
+                Some(Phase::Updating),
+                &same,
+                Some(&present),
+                update(&[], Some("an update was interrupted")),
+            ),
             (
                 Some(Phase::Updating),
                 &same,
                 Some(&Live::Missing),
-                Decision::Create,
+                plain(Operation::Create),
             ),
-            (Some(Phase::Retiring), &same, Some(&present), Decision::Keep),
-            (Some(Phase::Retiring), &tier, Some(&present), update(&["tier"])),
+            (
+                Some(Phase::Retiring),
+                &same,
+                Some(&present),
+                plain(Operation::Unchanged),
+            ),
+            (
+                Some(Phase::Retiring),
+                &tier,
+                Some(&present),
+                update(&["tier"], None),
+            ),
             (
                 Some(Phase::Retiring),
                 &same,
                 Some(&Live::Missing),
-                Decision::Create,
+                plain(Operation::Create),
             ),
         ] {
             let record = phase.map(|phase| record(phase, same.clone()));
@@ -275,12 +299,15 @@ mod tests {
         let live = Live::Present(record.desired.clone());
         let desired = json!({"name": "b"});
         let costly = Wanted {
-            loses: true,
+            loses: Some("its users"),
             ..wanted(&desired)
         };
         assert_eq!(
             decide(Some(&record), Some(&live), costly),
-            Decision::Refuse(fields(&["name"]))
+            Decision::new(
+                Operation::Refused,
+                Some("AWS cannot change name in place, and a new user-pool loses its users".to_owned())
+            )
         );
         let named = Wanted {
             named: true,
@@ -288,7 +315,7 @@ mod tests {
         };
         assert_eq!(
             decide(Some(&record), Some(&live), named),
-            Decision::Replace(Because::Named)
+            Decision::new(Operation::Replace, Some("--replace names it".to_owned()))
         );
     }
 
@@ -300,7 +327,9 @@ mod tests {
         let repairing = wanted(&desired);
         assert_eq!(
             decide(Some(&record), Some(&live), repairing),
-            Decision::Update {
+            Decision {
+                operation: Operation::Update,
+                why: None,
                 before: json!({"tier": "PLUS", "size": 5}),
                 fields: fields(&["size", "tier"])
             }
@@ -311,7 +340,9 @@ mod tests {
         };
         assert_eq!(
             decide(Some(&record), Some(&live), leaving),
-            Decision::Update {
+            Decision {
+                operation: Operation::Update,
+                why: None,
                 before: json!({"tier": "LITE", "size": 5}),
                 fields: fields(&["size"])
             }
@@ -320,10 +351,16 @@ mod tests {
             desired: &record.desired,
             ..leaving
         };
-        assert_eq!(decide(Some(&record), Some(&live), unchanged), Decision::Keep);
+        assert_eq!(
+            decide(Some(&record), Some(&live), unchanged).operation,
+            Operation::Unchanged
+        );
         // A field that is left out where there is nothing in it.
         let live = Live::Present(json!({"tier": "LITE", "size": 1, "open": ["a"]}));
-        assert_eq!(decide(Some(&record), Some(&live), unchanged), Decision::Keep);
+        assert_eq!(
+            decide(Some(&record), Some(&live), unchanged).operation,
+            Operation::Unchanged
+        );
     }
 
     #[test]
@@ -332,13 +369,15 @@ mod tests {
         let desired = json!({"tags": {"a": "b"}});
         let ready = record(Phase::Ready, desired.clone());
         assert_eq!(
-            decide(Some(&ready), Some(&live), wanted(&desired)),
-            Decision::Keep
+            decide(Some(&ready), Some(&live), wanted(&desired)).operation,
+            Operation::Unchanged
         );
         let updating = record(Phase::Updating, desired.clone());
         assert_eq!(
             decide(Some(&updating), Some(&live), wanted(&desired)),
-            Decision::Update {
+            Decision {
+                operation: Operation::Update,
+                why: None,
                 before: json!({"tags": {"a": "?"}}),
                 fields: fields(&["tags"])
             }

@@ -9,15 +9,16 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Revive;
-use super::decide::{Because, Decision, Wanted, changed_fields, decide, drift};
+use super::decide::{Decision, Wanted, decide};
 use super::down::kept;
-use super::status::{Live, Lives};
+use super::live::{Live, Lives, changed_fields, drift};
 use crate::graph::{Outputs, Stack, Step};
+use crate::report::event::Operation;
 use crate::resource::{Erased, Result};
 use crate::state::{Phase, Record, State};
 
 /// What a run is asked for beyond what is declared.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Wish {
     /// The steps to make anew, whatever is lost.
     pub replace: BTreeSet<String>,
@@ -44,7 +45,7 @@ pub struct Planned {
     /// The kind of resource.
     pub kind: String,
     /// What would be done.
-    pub action: Change,
+    pub action: Operation,
     /// Why, where that is not seen from the fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -63,29 +64,6 @@ pub struct Planned {
     /// Whether the stack still has the step.
     #[serde(skip)]
     pub declared: bool,
-}
-
-/// What would be done with a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// Made.
-    Create,
-    /// Changed in place.
-    Update,
-    /// Deleted, then made.
-    Replace,
-    /// Deleted.
-    Delete,
-    /// Left in AWS with what others have put into it, and taken off the record.
-    Leave,
-    /// Nothing.
-    Unchanged,
-    /// Nothing, and with it nothing of the whole plan: AWS cannot change it in place, and replacing it has a price; or it
-    /// would be deleted and is protected from that.
-    Refused,
-    /// Nothing: somebody else's is in its place. Nothing of the whole plan, where the step is declared.
-    NotOurs,
 }
 
 /// How one field would change.
@@ -107,12 +85,15 @@ pub struct Field {
 impl Planned {
     /// Refuses it where it would put into service what lets in anybody and is left so.
     fn refuse_open(&mut self, needs: &[String], open: &HashSet<String>) {
-        let is_made = matches!(self.action, Change::Create | Change::Update | Change::Replace);
+        let is_made = matches!(
+            self.action,
+            Operation::Create | Operation::Update | Operation::Replace
+        );
         if let Some(need) = needs.iter().find(|need| open.contains(*need)).filter(|_| is_made) {
             self.why = Some(format!(
                 "{need} was opened to everybody by somebody else, and --no-repair leaves it so"
             ));
-            self.action = Change::Refused;
+            self.action = Operation::Refused;
             self.hint = Some("leave out --no-repair to have it closed and deployed so".to_owned());
         }
     }
@@ -124,7 +105,7 @@ impl Planned {
         record: Option<&Record>,
         live: Option<&Live>,
     ) -> Result<()> {
-        let (Change::Replace | Change::Delete, Some(field), Some(Live::Present(live))) =
+        let (Operation::Replace | Operation::Delete, Some(field), Some(Live::Present(live))) =
             (self.action, resource.protection(), live)
         else {
             return Ok(());
@@ -138,7 +119,7 @@ impl Planned {
                 Some(why) => format!("{why}, and {kept}"),
                 None => kept,
             });
-            self.action = Change::Refused;
+            self.action = Operation::Refused;
             self.protection = Some(field.to_owned());
         }
         Ok(())
@@ -148,11 +129,11 @@ impl Planned {
 impl Plan {
     /// Whether there is anything to do.
     pub fn is_empty(&self) -> bool {
-        self.steps.iter().all(|step| step.action == Change::Unchanged)
+        self.steps.iter().all(|step| step.action == Operation::Unchanged)
     }
 
     /// The steps of this action.
-    pub fn with(&self, action: Change) -> impl Iterator<Item = &Planned> {
+    pub fn with(&self, action: Operation) -> impl Iterator<Item = &Planned> {
         self.steps.iter().filter(move |step| step.action == action)
     }
 }
@@ -202,7 +183,7 @@ pub fn plan<C: 'static>(
         let mut planned = Planned {
             step: record.step.clone(),
             kind: record.kind.clone(),
-            action: Change::Delete,
+            action: Operation::Delete,
             why: None,
             fields: Vec::new(),
             not_compared: Vec::new(),
@@ -211,13 +192,13 @@ pub fn plan<C: 'static>(
             declared: false,
         };
         if let Some(Live::NotOurs(stranger)) = lives.get(&record.step) {
-            (planned.action, planned.why) = (Change::NotOurs, Some(stranger.to_string()));
+            (planned.action, planned.why) = (Operation::NotOurs, Some(stranger.to_string()));
         }
         if !wish.unprotect {
             planned.refuse_protected(&*resource, Some(record), lives.get(&record.step))?;
         }
         if let Some(what) = wish.occupied.get(&record.step) {
-            planned.action = Change::Leave;
+            planned.action = Operation::Leave;
             planned.why = Some(format!("it stays, as others have put there: {what}"));
         }
         steps.push(planned);
@@ -256,18 +237,12 @@ impl Planning<'_> {
         };
         let record = self.records.get(step.name.as_str()).copied();
         let live = self.lives.get(&step.name);
-        let wanted = Wanted {
-            desired: &desired,
-            fixed: resource.fixed(),
-            loses: resource.loses().is_some(),
-            named: self.wish.replace.contains(&step.name),
-            repair: self.wish.repair,
-        };
+        let wanted = Wanted::new(&*resource, &desired, step, self.wish);
         let mut decision = decide(record, live, wanted);
         // It goes with its parent, whatever that costs: the parent's replacement was asked for.
         let with = record.and_then(|record| self.replaced_parent(&*resource, record));
-        if with.is_some() && matches!(decision, Decision::Refuse(_)) {
-            decision = Decision::Replace(Because::Named);
+        if with.is_some() && decision.operation == Operation::Refused {
+            decision.operation = Operation::Replace;
         }
         if let Some(Live::Present(live)) = live
             && let Some(left) = left(&decision, live, &desired)
@@ -275,14 +250,17 @@ impl Planning<'_> {
         {
             self.open.insert(step.name.clone());
         }
-        let (mut action, mut why) = described(&decision, &*resource);
+        let (mut action, mut why) = match decision.operation {
+            Operation::Resume => (Operation::Create, None),
+            operation => (operation, decision.why.clone()),
+        };
         if let Some(parent) = with
-            && action != Change::NotOurs
+            && action != Operation::NotOurs
         {
-            (action, why) = (Change::Replace, Some(format!("it goes with {parent}")));
-        } else if let (Change::Replace, Some(what)) = (action, self.wish.occupied.get(&step.name)) {
+            (action, why) = (Operation::Replace, Some(format!("it goes with {parent}")));
+        } else if let (Operation::Replace, Some(what)) = (action, self.wish.occupied.get(&step.name)) {
             let lost = format!("replacing it would delete what others have put there: {what}");
-            (action, why) = (Change::Refused, Some(lost));
+            (action, why) = (Operation::Refused, Some(lost));
         }
         let present = match live {
             Some(Live::Present(live)) => Some(live),
@@ -291,13 +269,13 @@ impl Planning<'_> {
         // What only has to be retired has its output already.
         self.publish(step, &*resource, record, action)?;
         match (action, record) {
-            (Change::Create, Some(record)) if record.phase == Phase::Creating => {
+            (Operation::Create, Some(record)) if record.phase == Phase::Creating => {
                 why = Some("an interrupted run may have made it".to_owned());
             }
-            (Change::Create, Some(_)) => why = Some("somebody else deleted it".to_owned()),
-            (Change::Unchanged, Some(record)) if record.phase == Phase::Retiring => {
+            (Operation::Create, Some(_)) => why = Some("somebody else deleted it".to_owned()),
+            (Operation::Unchanged, Some(record)) if record.phase == Phase::Retiring => {
                 (action, why) = (
-                    Change::Update,
+                    Operation::Update,
                     Some("an earlier update left something behind".to_owned()),
                 );
             }
@@ -323,7 +301,7 @@ impl Planning<'_> {
         }
         planned.refuse_open(&step.needs, &self.open);
         if let Some(other) = self.going_namesake(step, &*resource) {
-            planned.action = Change::Refused;
+            planned.action = Operation::Refused;
             planned.why = Some(format!(
                 "its name differs from the name of {} only in case, and AWS takes the two for one",
                 other.step
@@ -372,16 +350,15 @@ impl Planning<'_> {
         step: &Step<C>,
         resource: &dyn Erased<C>,
         record: Option<&Record>,
-        action: Change,
+        action: Operation,
     ) -> Result<()> {
         let recorded = record.and_then(|record| record.output.clone());
         let output = match (action, recorded) {
-            (Change::Update, Some(output)) => resource.output_after_update(&output)?,
-            (Change::Unchanged | Change::Refused | Change::NotOurs, output) => output,
-            (Change::Create | Change::Replace | Change::Delete | Change::Leave, _)
-            | (Change::Update, None) => None,
+            (Operation::Update, Some(output)) => resource.output_after_update(&output)?,
+            (Operation::Unchanged | Operation::Refused | Operation::NotOurs, output) => output,
+            _ => None,
         };
-        if action == Change::Replace {
+        if action == Operation::Replace {
             self.replaced.insert(step.name.clone());
         }
         if output.is_none() {
@@ -399,73 +376,33 @@ impl Planning<'_> {
 
 /// What of a live step is there after a decision that leaves it in its place.
 fn left(decision: &Decision, live: &Value, desired: &Value) -> Option<Value> {
+    let is_left = matches!(decision.operation, Operation::Unchanged | Operation::Update);
     let mut left = live.clone();
-    match decision {
-        Decision::Keep => {}
-        Decision::Update { fields, .. } => {
-            let left = left.as_object_mut()?;
-            for field in fields {
-                // A field may be left out where there is nothing in it.
-                match desired.get(field) {
-                    Some(value) => left.insert(field.clone(), value.clone()),
-                    None => left.remove(field),
-                };
-            }
-        }
-        Decision::Create
-        | Decision::Resume
-        | Decision::Replace(_)
-        | Decision::Refuse(_)
-        | Decision::NotOurs(_) => return None,
+    for field in &decision.fields {
+        let left = left.as_object_mut()?;
+        // A field may be left out where there is nothing in it.
+        match desired.get(field) {
+            Some(value) => left.insert(field.clone(), value.clone()),
+            None => left.remove(field),
+        };
     }
-    Some(left)
-}
-
-/// What a decision is called, and why it was taken.
-fn described<C>(decision: &Decision, resource: &dyn Erased<C>) -> (Change, Option<String>) {
-    let cannot = |fields: &[String]| format!("AWS cannot change {} in place", fields.join(", "));
-    match decision {
-        Decision::Create | Decision::Resume => (Change::Create, None),
-        Decision::Keep => (Change::Unchanged, None),
-        Decision::Update { fields, .. } if fields.is_empty() => {
-            (Change::Update, Some("an update was interrupted".to_owned()))
-        }
-        Decision::Update { .. } => (Change::Update, None),
-        Decision::Replace(Because::Fixed(fields)) => (Change::Replace, Some(cannot(fields))),
-        Decision::Replace(Because::Named) => (Change::Replace, Some("--replace names it".to_owned())),
-        Decision::Replace(Because::Interrupted) => (
-            Change::Replace,
-            Some("an interrupted run began to delete it".to_owned()),
-        ),
-        Decision::NotOurs(stranger) => (Change::NotOurs, Some(stranger.to_string())),
-        Decision::Refuse(fields) => {
-            let lost = resource.loses().expect("only what loses something is refused");
-            (
-                Change::Refused,
-                Some(format!(
-                    "{}, and a new {} loses {lost}",
-                    cannot(fields),
-                    resource.kind()
-                )),
-            )
-        }
-    }
+    is_left.then_some(left)
 }
 
 fn fields(
     decision: &Decision,
-    action: Change,
+    action: Operation,
     record: Option<&Record>,
     live: Option<&Value>,
     desired: &Value,
     unknown: &[String],
     after: &[String],
 ) -> Vec<Field> {
-    let before = match (decision, action) {
-        (_, Change::Unchanged | Change::Delete | Change::Leave | Change::NotOurs)
-        | (Decision::Keep, Change::Update) => return Vec::new(),
-        (Decision::Update { before, .. }, Change::Update) => before.clone(),
-        (_, Change::Replace | Change::Refused) => live.cloned().unwrap_or_default(),
+    let before = match (decision.operation, action) {
+        (_, Operation::Unchanged | Operation::Delete | Operation::Leave | Operation::NotOurs)
+        | (Operation::Unchanged, Operation::Update) => return Vec::new(),
+        (Operation::Update, Operation::Update) => decision.before.clone(),
+        (_, Operation::Replace | Operation::Refused) => live.cloned().unwrap_or_default(),
         _ => Value::Null,
     };
     let none = serde_json::Map::new();

@@ -2,7 +2,6 @@
 //!
 //! Must not change anything, neither in AWS nor on record.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use anyhow::Context;
@@ -10,26 +9,11 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::decide::drift;
-use super::{AT_ONCE, Revive};
-use crate::resource::{Cx, Erased, Result, Stranger, stranger};
+use super::Revive;
+use super::live::{Live, Lives, drift, homes};
+use super::schedule::AT_ONCE;
+use crate::resource::{Cx, Result, stranger};
 use crate::state::{Phase, Record, State};
-
-/// What a look at one recorded step showed.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Live {
-    /// It is there, in the terms of its desired state.
-    Present(Value),
-    /// It is not there.
-    Missing,
-    /// Somebody else's is there in its place, or in place of what it lives in.
-    NotOurs(Stranger),
-    /// A call that would make or delete it was interrupted, so that it was not looked at.
-    Unfinished,
-}
-
-/// What was seen of every recorded step, by its name.
-pub type Lives = HashMap<String, Live>;
 
 /// One line of `status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -109,20 +93,6 @@ pub async fn survey<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State)
         }
     }
     Ok(lives)
-}
-
-/// The needs that a recorded step lives in.
-pub(super) fn homes<'a, C>(
-    resource: &dyn Erased<C>,
-    record: &'a Record,
-    state: &'a State,
-) -> impl Iterator<Item = &'a str> + use<'a, C> {
-    let kinds = [resource.dies_with(), resource.holds()];
-    (record.needs.iter()).map(String::as_str).filter(move |need| {
-        state
-            .record(need)
-            .is_some_and(|need| kinds.contains(&Some(&need.kind)))
-    })
 }
 
 async fn look<C: 'static>(cx: &Cx<C>, revive: Revive<C>, record: &Record) -> Result<Live> {

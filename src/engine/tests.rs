@@ -6,18 +6,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::bail;
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
-use super::plan::{Change, Plan, Wish, plan};
+use super::calls::SECOND_LOOK;
+use super::plan::{Plan, Wish, plan};
 use super::status::survey;
 use super::*;
 use crate::graph::{Handle, Stack};
-use crate::report::event::Outcome;
-use crate::resource::{CallError, InTheWay, Resource, Stranger, in_the_way};
-use crate::state::FORMAT;
+use crate::report::event::{Operation, Outcome};
+use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Stranger, in_the_way, is_stranger};
+use crate::state::{FORMAT, Phase, StateError};
 
 /// How long a created thing stays out of the lists.
 const LAG: Duration = Duration::from_secs(2);
@@ -518,11 +521,14 @@ struct Disk {
     /// The number of the write at which the process dies, and whether that write still arrives.
     dies: Option<(usize, bool)>,
     dead: Rc<Notify>,
+    /// How long a write takes.
+    takes: Duration,
 }
 
 impl Disk {
     fn new() -> Self {
         Self {
+            takes: Duration::ZERO,
             saved: Rc::default(),
             writes: Rc::default(),
             dies: None,
@@ -532,18 +538,29 @@ impl Disk {
 }
 
 impl Store for Disk {
-    fn save(&mut self, state: &State) -> Result<()> {
-        let number = self.writes.replace(self.writes.get() + 1);
-        let Some((at, arrives)) = self.dies else {
-            self.saved.replace(Some(state.clone()));
-            return Ok(());
-        };
-        if number == at {
-            self.dead.notify_one();
+    fn save<'a>(&'a self, state: &State) -> LocalBoxFuture<'a, Result<()>> {
+        let state = state.clone();
+        async move {
+            if !self.takes.is_zero() {
+                tokio::time::sleep(self.takes).await;
+            }
+            self.replace(state)
         }
-        // The rest of this poll still runs; with a failing disk it begins nothing that a dead process would not have.
-        anyhow::ensure!(number < at || number == at && arrives, "the process is dead");
-        self.saved.replace(Some(state.clone()));
+        .boxed_local()
+    }
+}
+
+impl Disk {
+    fn replace(&self, state: State) -> Result<()> {
+        let number = self.writes.replace(self.writes.get() + 1);
+        if let Some((at, arrives)) = self.dies {
+            if number == at {
+                self.dead.notify_one();
+            }
+            // The rest of this poll still runs; with a failing disk it begins nothing that a dead process would not have.
+            anyhow::ensure!(number < at || number == at && arrives, "the process is dead");
+        }
+        self.saved.replace(Some(state));
         Ok(())
     }
 }
@@ -574,8 +591,8 @@ async fn up_as_planned(
     stack: &Stack<Cloud>,
     wish: &Wish,
 ) -> Result<RunResult> {
-    let lives = survey(&engine.cloud, revive, engine.state).await?;
-    let plan = plan(stack, engine.state, &lives, revive, wish)?;
+    let lives = survey(&engine.cloud, revive, engine.ledger.state).await?;
+    let plan = plan(stack, engine.ledger.state, &lives, revive, wish)?;
     up::up(engine, stack, lives, &plan, wish).await
 }
 
@@ -623,8 +640,7 @@ impl World {
         let mut engine = Engine {
             cloud: self.cloud.clone(),
             revive,
-            state: &mut state,
-            store: &mut disk,
+            ledger: Ledger::new(&mut state, &disk),
             report: &mut report,
             stop,
             lost: false,
@@ -756,26 +772,31 @@ fn up_makes_everything_once_and_down_leaves_nothing() {
     });
 }
 
+/// How long a write takes: on a disk, and where it goes over a network while calls go on.
+const WRITES_TAKE: [Duration; 2] = [Duration::ZERO, Duration::from_millis(50)];
+
 /// How often a run writes the state that makes the sample and is not killed.
-fn writes_of_up() -> usize {
+fn writes_of_up(takes: Duration) -> usize {
     block_on(async {
         let mut world = World::new();
+        world.disk.takes = takes;
         assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
         let writes = world.disk.writes.get();
-        assert!(writes > sample().len(), "{writes}");
+        assert!(writes > 5, "{writes}");
         writes
     })
 }
 
 #[test]
 fn killed_at_every_write_up_ends_with_one_of_everything() {
-    let mut kills = 0;
-    for write in 0.. {
-        let mut died = false;
-        for arrives in [false, true] {
-            for lands in [false, true] {
+    for takes in WRITES_TAKE {
+        let mut kills = 0;
+        for write in 0.. {
+            let mut died = false;
+            for (arrives, lands) in [(false, false), (false, true), (true, false), (true, true)] {
                 block_on(async {
                     let mut world = World::new();
+                    world.disk.takes = takes;
                     let stack = stack(&sample(), "1a2b3c4d");
                     if world
                         .run(Verb::Up(&stack), Some((write, arrives)))
@@ -792,32 +813,66 @@ fn killed_at_every_write_up_ends_with_one_of_everything() {
                     world.assert_nothing();
                 });
             }
+            if !died {
+                break;
+            }
         }
-        if !died {
-            break;
-        }
+        // Every write lost or not, with what was in flight landing or not.
+        assert_eq!(kills, writes_of_up(takes) * 4);
     }
-    // Every write lost or not, with what was in flight landing or not.
-    assert_eq!(kills, writes_of_up() * 4);
+}
+
+#[test]
+fn killed_at_every_instant_up_ends_with_one_of_everything_and_down_leaves_nothing() {
+    for takes in WRITES_TAKE {
+        let mut instants = 0;
+        for at in (1..).step_by(7).map(Duration::from_millis) {
+            let mut died = false;
+            for (lands, up_next) in [(false, false), (false, true), (true, false), (true, true)] {
+                block_on(async {
+                    let mut world = World::new();
+                    world.disk.takes = takes;
+                    let stack = stack(&sample(), "1a2b3c4d");
+                    let run = world.run(Verb::Up(&stack), None);
+                    died = tokio::time::timeout(at, run).await.is_err();
+                    world.cloud.land(|_| lands);
+                    if up_next {
+                        assert!(world.up(&stack).await.is_done());
+                        world.assert_whole(&sample());
+                    }
+                    assert!(world.down().await.is_done());
+                    world.assert_nothing();
+                });
+            }
+            if !died {
+                break;
+            }
+            instants += 1;
+        }
+        assert!(instants > 80, "{instants}");
+    }
 }
 
 #[test]
 fn killed_at_every_write_down_alone_leaves_nothing() {
-    for write in 0..writes_of_up() {
-        for (arrives, lands) in [(false, false), (false, true), (true, false), (true, true)] {
-            block_on(async {
-                let mut world = World::new();
-                let stack = stack(&sample(), "1a2b3c4d");
-                assert!(
-                    world
-                        .run(Verb::Up(&stack), Some((write, arrives)))
-                        .await
-                        .is_none()
-                );
-                world.cloud.land(|_| lands);
-                assert!(world.down().await.is_done());
-                world.assert_nothing();
-            });
+    for takes in WRITES_TAKE {
+        for write in 0..writes_of_up(takes) {
+            for (arrives, lands) in [(false, false), (false, true), (true, false), (true, true)] {
+                block_on(async {
+                    let mut world = World::new();
+                    world.disk.takes = takes;
+                    let stack = stack(&sample(), "1a2b3c4d");
+                    assert!(
+                        world
+                            .run(Verb::Up(&stack), Some((write, arrives)))
+                            .await
+                            .is_none()
+                    );
+                    world.cloud.land(|_| lands);
+                    assert!(world.down().await.is_done());
+                    world.assert_nothing();
+                });
+            }
         }
     }
 }
@@ -883,7 +938,7 @@ fn a_replacement_or_removal_of_what_is_protected_is_refused_with_the_whole_plan(
         smaller.pop();
         assert!(world.up(&declared).await.is_done());
         let refused = |plan: &Plan| -> Vec<(String, Option<String>)> {
-            let refused = plan.with(Change::Refused);
+            let refused = plan.with(Operation::Refused);
             refused
                 .map(|planned| (planned.step.clone(), planned.protection.clone()))
                 .collect()
@@ -936,7 +991,7 @@ fn killed_anywhere_a_deletion_of_what_was_protected_is_finished_by_the_same_comm
                     if up_next {
                         world.wish.unprotect = false;
                         let plan = world.plan(&stack).await;
-                        world.wish.unprotect = plan.with(Change::Refused).next().is_some();
+                        world.wish.unprotect = plan.with(Operation::Refused).next().is_some();
                         let result = world.up(&stack).await;
                         assert!(result.is_done(), "{result:?}");
                         world.assert_whole(&sample());
@@ -1093,9 +1148,9 @@ fn a_strangers_thing_in_place_of_ours_is_no_drift_and_is_not_written_to() {
         .collect();
     for victim in ["plain0", "unique1", "plain4", "unique7", "plain8"] {
         for (declared, change) in [
-            (sample(), Change::NotOurs),
-            (changed.clone(), Change::NotOurs),
-            (vec![], Change::NotOurs),
+            (sample(), Operation::NotOurs),
+            (changed.clone(), Operation::NotOurs),
+            (vec![], Operation::NotOurs),
         ] {
             block_on(async {
                 let mut world = World::new();
@@ -1380,7 +1435,7 @@ fn what_is_held_waits_until_its_holder_is_gone_and_both_are_made_anew() {
         let shape = sample();
         let planned = world.plan(&stack(&shape, "1a2b3c4d")).await;
         let replaced: Vec<&str> = planned
-            .with(Change::Replace)
+            .with(Operation::Replace)
             .map(|planned| planned.step.as_str())
             .collect();
         assert_eq!(replaced, ["plain0", "unique1", "child2", "child3"]);
@@ -1497,7 +1552,7 @@ fn what_others_opened_and_is_left_so_is_not_put_into_service() {
         let mut world = World::new();
         let declared = |size| stack(&vec![(0, 3, vec![]), (3, size, vec![0])], "1a2b3c4d");
         let refused = |plan: &Plan| -> Vec<(String, Option<String>)> {
-            let refused = plan.with(Change::Refused);
+            let refused = plan.with(Operation::Refused);
             refused
                 .map(|planned| (planned.step.clone(), planned.why.clone()))
                 .collect()
@@ -1533,7 +1588,7 @@ fn a_plan_says_what_is_known_only_later_and_after_which_step() {
             ]
         };
         let planned = world.plan(&stack(&shape(1), "1a2b3c4d")).await;
-        assert_eq!(planned.with(Change::Create).count(), 4);
+        assert_eq!(planned.with(Operation::Create).count(), 4);
         let needs = planned.steps[1]
             .fields
             .iter()
@@ -1553,14 +1608,14 @@ fn a_plan_says_what_is_known_only_later_and_after_which_step() {
         assert!(world.up(&stack(&shape(1), "1a2b3c4d")).await.is_done());
         assert!(world.plan(&stack(&shape(1), "1a2b3c4d")).await.is_empty());
         let planned = world.plan(&stack(&shape(2), "1a2b3c4d")).await;
-        let actions: Vec<Change> = planned.steps.iter().map(|planned| planned.action).collect();
+        let actions: Vec<Operation> = planned.steps.iter().map(|planned| planned.action).collect();
         assert_eq!(
             actions,
             [
-                Change::Unchanged,
-                Change::Update,
-                Change::Update,
-                Change::Unchanged
+                Operation::Unchanged,
+                Operation::Update,
+                Operation::Update,
+                Operation::Unchanged
             ]
         );
         assert_eq!(planned.steps[2].fields[0].known_after, ["snapshot1"]);
@@ -1576,7 +1631,7 @@ fn what_others_have_put_something_into_stays_and_goes_off_the_record() {
         world.wish.occupied = [("plain1".to_owned(), "method GET /theirs".to_owned())].into();
         let less = stack(&vec![shape[0].clone()], "1a2b3c4d");
         let plan = world.plan(&less).await;
-        let planned = plan.with(Change::Leave).next().unwrap();
+        let planned = plan.with(Operation::Leave).next().unwrap();
         assert_eq!(planned.step, "plain1");
         assert!(planned.why.as_ref().unwrap().contains("method GET /theirs"));
         let result = world.up(&less).await;
@@ -1598,7 +1653,7 @@ fn what_others_have_put_something_into_is_not_replaced() {
         world.wish.replace = ["plain1".to_owned()].into();
         let plan = world.plan(&declared).await;
         let refused: Vec<_> = plan
-            .with(Change::Refused)
+            .with(Operation::Refused)
             .map(|planned| planned.step.as_str())
             .collect();
         assert_eq!(refused, ["plain1"]);
@@ -1651,11 +1706,11 @@ fn a_stop_is_told_once_also_when_it_comes_while_a_step_is_settled() {
             }
             _ => {}
         };
+        let (mut state, disk) = (empty_state(), Disk::new());
         let mut engine = Engine {
             cloud: Rc::default(),
             revive,
-            state: &mut empty_state(),
-            store: &mut Disk::new(),
+            ledger: Ledger::new(&mut state, &disk),
             report: &mut report,
             stop: stopped,
             lost: false,
@@ -1666,6 +1721,7 @@ fn a_stop_is_told_once_also_when_it_comes_while_a_step_is_settled() {
                 .await
                 .unwrap()
         };
+        drop(engine);
         assert!(result.interrupted);
         assert_eq!(told, 1);
     });
@@ -1686,8 +1742,8 @@ fn a_lane_has_one_call_at_a_time() {
 fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
     struct Full;
     impl Store for Full {
-        fn save(&mut self, _: &State) -> Result<()> {
-            bail!("the disk is full")
+        fn save<'a>(&'a self, _: &State) -> LocalBoxFuture<'a, Result<()>> {
+            async { bail!("the disk is full") }.boxed_local()
         }
     }
     block_on(async {
@@ -1696,8 +1752,7 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
             &mut Engine {
                 cloud: cloud.clone(),
                 revive,
-                state: &mut empty_state(),
-                store: &mut Full,
+                ledger: Ledger::new(&mut empty_state(), &Full),
                 report: &mut |_| (),
                 stop: watch::channel(false).1,
                 lost: false,
@@ -1713,12 +1768,14 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
 }
 
 /// Saves so often, until another run has taken over.
-struct Taken(usize);
+struct Taken(Cell<usize>);
 impl Store for Taken {
-    fn save(&mut self, _: &State) -> Result<()> {
+    fn save<'a>(&'a self, _: &State) -> LocalBoxFuture<'a, Result<()>> {
         let why = "taken".to_owned();
-        self.0 = self.0.checked_sub(1).ok_or(StateError::Lost { why })?;
-        Ok(())
+        let left = self.0.get().checked_sub(1);
+        self.0.set(left.unwrap_or_default());
+        let saved = left.map(|_| ()).ok_or(StateError::Lost { why });
+        async { Ok(saved?) }.boxed_local()
     }
 }
 
@@ -1730,11 +1787,11 @@ fn a_run_that_lost_its_lock_begins_nothing_more_and_names_what_it_made() {
             let cloud: Rc<Cloud> = Rc::default();
             let mut events = Vec::new();
             // With intents that are durable already, and something in every lane.
+            let (mut state, taken) = (empty_state(), Taken(Cell::new(saves)));
             let mut engine = Engine {
                 cloud: cloud.clone(),
                 revive,
-                state: &mut empty_state(),
-                store: &mut Taken(saves),
+                ledger: Ledger::new(&mut state, &taken),
                 report: &mut |event| events.push(event),
                 stop: watch::channel(false).1,
                 lost: false,
@@ -1745,11 +1802,14 @@ fn a_run_that_lost_its_lock_begins_nothing_more_and_names_what_it_made() {
                 (0, 7, vec![]),
                 (1, 1, vec![]),
                 (0, 2, vec![3]),
+                (0, 2, vec![4]),
+                (0, 2, vec![5]),
             ];
             let result = up_as_planned(&mut engine, &stack(&shape, "1a2b3c4d"), &World::new().wish)
                 .await
                 .unwrap();
             let lost = engine.lost;
+            drop(engine);
             if result.is_done() {
                 assert!(!lost);
                 break;
@@ -1785,19 +1845,19 @@ fn a_down_that_lost_its_lock_begins_nothing_more() {
         assert!(world.up(&stack(&shape, "1a2b3c4d")).await.is_done());
         let made = world.cloud.calls.get();
         let mut state = world.disk.saved.borrow().clone().unwrap();
+        let taken = Taken(Cell::new(1));
         let mut engine = Engine {
             cloud: world.cloud.clone(),
             revive,
-            state: &mut state,
-            store: &mut Taken(2),
+            ledger: Ledger::new(&mut state, &taken),
             report: &mut |_| (),
             stop: watch::channel(false).1,
             lost: false,
         };
         let result = down::down(&mut engine, false).await.unwrap();
         assert!(engine.lost && !result.is_done());
-        // Two were intended; the third save was refused, and nothing came after it.
-        assert_eq!(world.cloud.calls.get() - made, 2);
+        // Three were intended together; the second save was refused, and nothing came after it.
+        assert_eq!(world.cloud.calls.get() - made, 3);
     });
 }
 
@@ -1815,10 +1875,12 @@ proptest! {
         ups in prop::collection::vec((0..20usize, any::<bool>(), any::<u64>()), 0..4),
         downs in prop::collection::vec((0..20usize, any::<bool>(), any::<u64>()), 0..4),
         finish in any::<bool>(),
+        takes in prop::sample::select(&WRITES_TAKE[..]),
         fault in prop::option::of((0..10usize, prop::bool::ANY)),
     ) {
         block_on(async {
             let mut world = World::new();
+            world.disk.takes = takes;
             let stack = stack(&shape, "1a2b3c4d");
             if let Some((call, lost)) = fault {
                 let fault = if lost { Fault::AnswerLost } else { Fault::RequestLost };
@@ -1852,9 +1914,11 @@ proptest! {
         ups in prop::collection::vec((0..20usize, any::<bool>(), any::<u64>(), any::<bool>()), 0..4),
         edits in any::<u16>(),
         replaced in prop::option::of(0..10usize),
+        takes in prop::sample::select(&WRITES_TAKE[..]),
     ) {
         block_on(async {
             let mut world = World::new();
+            world.disk.takes = takes;
             let (first, then) = (stack(&before, "1a2b3c4d"), stack(&after, "1a2b3c4d"));
             assert!(world.up(&first).await.is_done());
             let things: Vec<(u64, Value)> =

@@ -31,7 +31,7 @@ pub enum Event {
         /// The step.
         step: String,
         /// What it does.
-        action: Action,
+        action: Operation,
     },
     /// A running step waits for AWS.
     Waiting {
@@ -96,20 +96,32 @@ pub struct StepName {
     pub needs: Vec<String>,
 }
 
-/// What a step does.
+/// What is, or would be, done with a step. A plan has no `Resume` and no `Retire`, a run only what makes calls: both are in
+/// between where an interrupted run left something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Action {
+pub enum Operation {
     /// Makes it.
     Create,
     /// Looks for what an interrupted run may have made.
     Resume,
     /// Changes it in place.
     Update,
+    /// Deletes it, then makes it.
+    Replace,
     /// Takes away what an update left of an earlier state.
     Retire,
     /// Deletes it.
     Delete,
+    /// Leaves it in AWS with what others have put into it, and takes it off the record.
+    Leave,
+    /// Nothing.
+    Unchanged,
+    /// Nothing, and with it nothing of the whole plan: AWS cannot change it in place, and replacing it has a price; or it
+    /// would be deleted and is protected from that.
+    Refused,
+    /// Nothing: somebody else's is in its place. Nothing of the whole plan, where the step is declared.
+    NotOurs,
 }
 
 /// How a step ended well.

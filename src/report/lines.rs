@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::event::{Action, Ended, Event, Outcome};
+use super::event::{Ended, Event, Operation, Outcome};
 use crate::untrusted::message;
 
 /// Turns events into lines.
@@ -30,7 +30,7 @@ impl Lines {
             }
             Event::StepStarted {
                 step,
-                action: Action::Resume,
+                action: Operation::Resume,
             } => {
                 format!("resuming  {step}: looking for what an interrupted run may have made")
             }

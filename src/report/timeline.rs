@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::event::{Action, Event, Outcome};
+use super::event::{Event, Operation, Outcome};
 use crate::untrusted::message;
 
 /// In pixels, as everything here.
@@ -82,7 +82,7 @@ impl Timeline {
                 self.open.insert(step.clone(), self.bars.len());
                 self.bars.push(Bar {
                     step: step.clone(),
-                    deletes: *action == Action::Delete,
+                    deletes: *action == Operation::Delete,
                     start: at,
                     end: None,
                     waits: Vec::new(),
@@ -603,7 +603,7 @@ mod tests {
             Self(timeline)
         }
 
-        fn begins(&mut self, at: u64, step: &str, action: Action) -> &mut Self {
+        fn begins(&mut self, at: u64, step: &str, action: Operation) -> &mut Self {
             let step = step.to_owned();
             self.add(at, &Event::StepStarted { step, action })
         }
@@ -654,16 +654,16 @@ mod tests {
                 ("domain", "pool-domain", &[]),
             ],
         );
-        run.begins(100, "role", Action::Create)
-            .begins(100, "rest-api", Action::Create)
+        run.begins(100, "role", Operation::Create)
+            .begins(100, "rest-api", Operation::Create)
             .ends(100, "domain", Outcome::Unchanged, None)
             .ends(250, "role", Outcome::Created, None)
-            .begins(260, "function", Action::Create)
+            .begins(260, "function", Operation::Create)
             .waits(400, "function", "the role to be usable")
             .ends(1900, "rest-api", Outcome::Created, None)
             .waits(1500, "function", "the role to be usable")
             .ends(7000, "function", Outcome::Created, None)
-            .begins(7010, "permission", Action::Create)
+            .begins(7010, "permission", Operation::Create)
             .ends(7160, "permission", Outcome::Created, None);
         run
     }
@@ -689,12 +689,12 @@ mod tests {
                 ("user-pool", "user-pool", &[]),
             ],
         );
-        run.begins(0, "rest-api", Action::Delete)
-            .begins(0, "domain", Action::Delete)
+        run.begins(0, "rest-api", Operation::Delete)
+            .begins(0, "domain", Operation::Delete)
             .ends(300, "domain", Outcome::Deleted, None)
             .ends(500, "rest-api", Outcome::Deleted, None)
             .ends(500, "authorizer", Outcome::Gone, Some("rest-api"))
-            .begins(500, "user-pool", Action::Delete)
+            .begins(500, "user-pool", Operation::Delete)
             .ends(800, "user-pool", Outcome::Deleted, None);
         // Not the domain: the authorizer, which goes along with the API, holds the pool longer.
         assert_eq!(run.critical(), ["rest-api", "user-pool"]);
@@ -703,9 +703,9 @@ mod tests {
     #[test]
     fn a_step_that_is_made_anew_has_two_bars_that_follow_each_other() {
         let mut run = Told::new("up", &[("client:app", "client", &[])]);
-        run.begins(0, "client:app", Action::Delete)
+        run.begins(0, "client:app", Operation::Delete)
             .ends(300, "client:app", Outcome::Deleted, None)
-            .begins(300, "client:app", Action::Create)
+            .begins(300, "client:app", Operation::Create)
             .ends(500, "client:app", Outcome::Created, None);
         assert_eq!(run.critical(), ["client:app", "client:app"]);
     }
@@ -720,7 +720,7 @@ mod tests {
             id: None,
             millis: 150,
         };
-        run.begins(100, "a", Action::Create).add(1100, &finished);
+        run.begins(100, "a", Operation::Create).add(1100, &finished);
         let svg = run.0.svg();
         assert!(svg.contains("<title>a: 0.10 s to 0.25 s, 0.15 s"), "{svg}");
     }
@@ -732,8 +732,8 @@ mod tests {
             step: "a".to_owned(),
             error: vec!["no".to_owned()],
         };
-        run.begins(0, "a", Action::Create)
-            .begins(0, "b", Action::Create)
+        run.begins(0, "a", Operation::Create)
+            .begins(0, "b", Operation::Create)
             .add(500, &failed);
         let svg = run.0.svg();
         assert!(svg.contains("0.50 s, failed"), "{svg}");
@@ -753,7 +753,7 @@ mod tests {
     fn whatever_names_and_servers_say_it_is_xml() {
         let name = "route:GET /<a>&\"'\u{1b}[2J\u{0}";
         let mut run = Told::new("up", &[(name, "route", &[])]);
-        run.begins(0, name, Action::Create)
+        run.begins(0, name, Operation::Create)
             .waits(10, name, "]]> <script>\u{7}")
             .ends(2000, name, Outcome::Created, None);
         let svg = run.0.svg();
@@ -781,11 +781,11 @@ mod tests {
                 .map(|name| (name.as_str(), "route", &["rest-api"] as &[&str])),
         );
         let mut run = Told::new("up", &steps);
-        run.begins(0, "rest-api", Action::Create)
+        run.begins(0, "rest-api", Operation::Create)
             .ends(200, "rest-api", Outcome::Created, None);
         let mut at = 200;
         for name in &names {
-            run.begins(at, name, Action::Create)
+            run.begins(at, name, Operation::Create)
                 .ends(at + 300, name, Outcome::Created, None);
             at += 300;
         }

@@ -1,0 +1,253 @@
+//! The calls of one step: each is made so that a lost answer, or the end of the process, leaves nothing and doubles nothing.
+//!
+//! Must not touch the record.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::report::event::Operation;
+use crate::resource::{Class, Cx, Erased, Result, class, is_stranger};
+
+/// How long after an interrupted call the last look for what it may have made is: lists may lag behind a create.
+pub(super) const SECOND_LOOK: Duration = Duration::from_secs(3);
+/// How often one run tries a create whose answers keep getting lost.
+const CREATE_ATTEMPTS: u32 = 3;
+/// How often one run tries an update whose answers keep getting lost.
+const CHANGE_ATTEMPTS: u32 = 3;
+/// How long a deleted resource may stay visible. Terraform allows a function 10 minutes and a domain one.
+const GONE_DEADLINE: Duration = Duration::from_mins(10);
+/// Between the first two looks at a resource that is being deleted; then twice as long each time.
+const GONE_PAUSE: Duration = Duration::from_millis(250);
+/// The longest of those pauses.
+const GONE_LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What is to be asked of the cloud for one step.
+pub(super) struct Call<C> {
+    /// [`Operation::Create`], `Resume`, `Update`, `Delete` or `Retire`.
+    pub operation: Operation,
+    pub resource: Rc<dyn Erased<C>>,
+    /// What is on record as made.
+    pub output: Option<Value>,
+    /// What an update starts from.
+    pub before: Value,
+    /// Of an update: whether an earlier one left something. Of a create: whether a run with another copy of the state may have.
+    pub may_retire: bool,
+    /// Of a create: whether another copy of the state may know one that is there. Of a deletion: whether its owner is to be
+    /// checked.
+    pub looks: bool,
+}
+
+/// What a call showed to be there.
+pub(super) struct Found {
+    pub output: Value,
+    /// As it was read, where it was there before the call.
+    pub live: Option<Value>,
+    /// Whether something of what it was before is to be retired.
+    pub retires: bool,
+}
+
+impl Found {
+    fn new(output: Value) -> Self {
+        Self {
+            output,
+            live: None,
+            retires: false,
+        }
+    }
+}
+
+impl<C> Call<C> {
+    pub fn new(operation: Operation, resource: Rc<dyn Erased<C>>, output: Option<Value>) -> Self {
+        Self {
+            operation,
+            resource,
+            output,
+            before: Value::Null,
+            may_retire: false,
+            looks: false,
+        }
+    }
+
+    /// Makes the calls. `None`: it is not there, or not any more. No call of an earlier run was under way any more at `began`;
+    /// with `unprotect` what is deleted loses its protection.
+    pub async fn run(&self, cx: &Cx<C>, began: Instant, unprotect: bool) -> Result<Option<Found>> {
+        let resource = &*self.resource;
+        match (self.operation, self.output.clone()) {
+            (Operation::Create, _) => {
+                let known = if self.looks {
+                    known(resource, cx).await?
+                } else {
+                    None
+                };
+                let mut found = match known {
+                    Some(found) => found,
+                    None => make(resource, cx).await?,
+                };
+                if found.live.is_none() {
+                    found.retires = self.may_retire && resource.retires(&resource.desired())?;
+                }
+                Ok(Some(found))
+            }
+            (Operation::Resume, _) => match look(resource, cx, began).await? {
+                Some(output) => meet(resource, cx, output).await.map(Some),
+                None => Ok(None),
+            },
+            (Operation::Update, Some(output)) => {
+                let output = change(resource, cx, &self.before, &output).await?;
+                let retires = self.may_retire || resource.retires(&self.before)?;
+                let found = Found::new(output);
+                Ok(Some(Found { retires, ..found }))
+            }
+            (Operation::Retire, Some(output)) => {
+                resource.retire(cx, &output).await?;
+                Ok(Some(Found::new(output)))
+            }
+            (Operation::Delete, output) => {
+                if let Some(output) = output.as_ref().filter(|_| self.looks) {
+                    resource.check_owner(cx, output).await?;
+                }
+                unmake(resource, cx, output, began, unprotect).await?;
+                Ok(None)
+            }
+            (operation, _) => {
+                unreachable!("{operation:?} is no call, or lacks the output that it was planned with")
+            }
+        }
+    }
+}
+
+/// Looks for what a call that ended by `ended` may have made: until [`SECOND_LOOK`] after it, as a list may lag behind a
+/// create. All that one killed run left has one pause in common.
+async fn look<C>(resource: &dyn Erased<C>, cx: &Cx<C>, ended: Instant) -> Result<Option<Value>> {
+    let last = ended + SECOND_LOOK;
+    let is_last = Instant::now() >= last;
+    let found = resource.find(cx).await?;
+    if found.is_some() || is_last {
+        return Ok(found);
+    }
+    cx.waiting("a second look at what the interrupted call may have made");
+    tokio::time::sleep_until(last).await;
+    resource.find(cx).await
+}
+
+/// Reads what was found, which need not be as it would have been made: somebody else may have made or changed it.
+async fn meet<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Value) -> Result<Found> {
+    let mut live = resource.read(cx, &output).await?;
+    if live.is_none() {
+        cx.waiting("a second look at what was found");
+        tokio::time::sleep(SECOND_LOOK).await;
+        live = resource.read(cx, &output).await?;
+    }
+    let live = live.with_context(|| {
+        let id = resource.id(&output).unwrap_or_default();
+        format!("{} {id} was found, but cannot be read", resource.kind())
+    })?;
+    Ok(Found {
+        live: Some(live),
+        ..Found::new(output)
+    })
+}
+
+/// Looks for one that another copy of the state knows of, in whatever condition it is.
+async fn known<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Option<Found>> {
+    let Some(output) = resource.find(cx).await? else {
+        return Ok(None);
+    };
+    // A list may show one that is gone.
+    let live = resource.read(cx, &output).await?;
+    Ok(live.map(|live| Found {
+        live: Some(live),
+        ..Found::new(output)
+    }))
+}
+
+/// Creates it, exactly once, whatever happens to the answers.
+async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Found> {
+    let mut attempt = 1;
+    loop {
+        let error = match resource.create(cx).await {
+            Ok(output) => return Ok(Found::new(output)),
+            Err(error) => error,
+        };
+        let found = match class(&error) {
+            // The answer was lost, not necessarily the request.
+            Some(Class::Ambiguous) => look(resource, cx, Instant::now()).await,
+            // Ours, if an attempt whose answer was lost had made it, or a run with another copy of the state.
+            Some(Class::Taken) => resource.find(cx).await,
+            _ => return Err(error),
+        };
+        match found {
+            Ok(Some(output)) => return meet(resource, cx, output).await,
+            Ok(None) if class(&error) == Some(Class::Ambiguous) && attempt < CREATE_ATTEMPTS => attempt += 1,
+            Ok(None) => return Err(error),
+            Err(found) if is_stranger(&found) => return Err(found.context(error.to_string())),
+            Err(found) => return Err(found.context(format!("{error}; and looking for what it made failed"))),
+        }
+    }
+}
+
+/// Changes it in place; once more where the answer was lost, as an update may be repeated.
+async fn change<C>(resource: &dyn Erased<C>, cx: &Cx<C>, before: &Value, output: &Value) -> Result<Value> {
+    for _ in 1..CHANGE_ATTEMPTS {
+        match resource.update(cx, before, output).await {
+            Err(error) if class(&error) == Some(Class::Ambiguous) => {
+                cx.waiting("a second look at what the interrupted call may have changed");
+                tokio::time::sleep(SECOND_LOOK).await;
+            }
+            settled => return settled,
+        }
+    }
+    resource.update(cx, before, output).await
+}
+
+/// Deletes it and waits until it is seen to be gone. Without an output it first looks whether a run that ended by `ended`
+/// made it at all; with one, whether it is ours has been checked. With
+/// `unprotect` its protection from deletion is switched off, at the last moment: nothing else of the run can fail between.
+async fn unmake<C>(
+    resource: &dyn Erased<C>,
+    cx: &Cx<C>,
+    output: Option<Value>,
+    ended: Instant,
+    unprotect: bool,
+) -> Result<()> {
+    let output = match output {
+        Some(output) => output,
+        None => match look(resource, cx, ended).await {
+            Ok(Some(output)) => output,
+            Ok(None) => return Ok(()),
+            // Somebody else's has the name, so ours was never made.
+            Err(error) if is_stranger(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        },
+    };
+    if unprotect {
+        resource.unprotect(cx, &output).await?;
+    }
+    resource.delete(cx, &output).await?;
+    if resource.gone_at_once() {
+        return Ok(());
+    }
+    let deadline = Instant::now() + GONE_DEADLINE;
+    let mut pause = GONE_PAUSE;
+    loop {
+        match resource.read(cx, &output).await {
+            Ok(None) => return Ok(()),
+            // Ours is gone, and somebody else has made another one.
+            Err(error) if is_stranger(&error) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(error) => return Err(error),
+        }
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "it was deleted but is still there after {} seconds",
+            GONE_DEADLINE.as_secs()
+        );
+        cx.waiting("AWS to finish the deletion");
+        tokio::time::sleep(pause).await;
+        pause = GONE_LONGEST_PAUSE.min(2 * pause);
+    }
+}
