@@ -65,6 +65,17 @@ const RULES: &[(&str, &[&str])] = &[
         &["std::fs", "fs_err", "tokio", "async fn", ".await"],
     ),
     (
+        "engine/live",
+        &["std::fs", "fs_err", "tokio", "async fn", ".await", "super::"],
+    ),
+    (
+        "engine/schedule",
+        &[
+            "std::fs", "fs_err", "tokio", "async fn", ".await", "super::", "crate::",
+        ],
+    ),
+    ("engine/ledger", &["std::fs", "fs_err", "super::"]),
+    (
         "state",
         &[
             "crate::resource",
