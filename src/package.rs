@@ -37,7 +37,7 @@ const IGNORE: &str = ".provisionignore";
 fn is_never_code(name: &str) -> bool {
     [".git", ".DS_Store", IGNORE].contains(&name)
         || name.starts_with(".env")
-        // Where the README hands secrets out to.
+        // Where docs/operating.md hands secrets out to.
         || Path::new(name).extension().is_some_and(|extension| extension == "secret")
 }
 

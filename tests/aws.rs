@@ -288,9 +288,9 @@ fn what_a_part_that_panics_has_made_is_deleted() {
 
 #[test]
 fn every_key_of_the_configuration_is_changed() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs_err::read_to_string(readme).unwrap();
-    let table = readme
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let reference = fs_err::read_to_string(reference).unwrap();
+    let table = reference
         .split("| key | means |")
         .nth(1)
         .unwrap()
