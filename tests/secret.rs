@@ -779,7 +779,7 @@ fn without_a_readable_secret_what_can_be_proved_is_and_the_rest_is_told() {
         .map(|probe| {
             (
                 probe["check"].as_str().unwrap(),
-                probe["came"].as_str().unwrap(),
+                probe["got"].as_str().unwrap(),
                 probe["ok"] == true,
             )
         })

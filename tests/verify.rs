@@ -126,12 +126,12 @@ fn tokens(requests: &[Request]) -> usize {
         .count()
 }
 
-/// Route, client and what came, of every probe that failed.
+/// Route, client and what it got, of every probe that failed.
 fn wrong(document: &Value) -> Vec<[String; 3]> {
     assert_eq!(document["ok"], false);
     (document["probes"].as_array().unwrap().iter())
         .filter(|probe| probe["ok"] == false)
-        .map(|probe| ["route", "client", "came"].map(|key| probe[key].as_str().unwrap_or("-").to_owned()))
+        .map(|probe| ["route", "client", "got"].map(|key| probe[key].as_str().unwrap_or("-").to_owned()))
         .collect()
 }
 
@@ -166,7 +166,7 @@ fn a_good_stack_passes_and_the_function_is_not_asked() {
     assert_eq!(document["stack"], "orders");
     assert_eq!(document["ok"], true);
     let probes: Vec<[&str; 4]> = (document["probes"].as_array().unwrap().iter())
-        .map(|probe| ["check", "route", "client", "came"].map(|key| probe[key].as_str().unwrap_or("-")))
+        .map(|probe| ["check", "route", "client", "got"].map(|key| probe[key].as_str().unwrap_or("-")))
         .collect();
     assert_eq!(
         probes,
@@ -195,7 +195,7 @@ fn a_good_stack_passes_and_the_function_is_not_asked() {
         .collect();
     assert_eq!(right.len(), 1);
     assert_eq!(
-        [&right[0]["route"], &right[0]["client"], &right[0]["came"]],
+        [&right[0]["route"], &right[0]["client"], &right[0]["got"]],
         ["GET /orders", "reader", "200"]
     );
     let requests = world.proxy.take();
@@ -245,7 +245,7 @@ fn what_another_hand_opened_is_named() {
     );
     assert!(
         verify.stderr.contains(
-            "route GET /orders with the token of client writer, which has no scope of it: 200 came, 401 Unauthorized should have"
+            "route GET /orders with the token of client writer, which has no scope of it: expected 401 Unauthorized, got 200"
         ),
         "{}",
         verify.stderr
@@ -260,7 +260,7 @@ fn what_another_hand_opened_is_named() {
     assert!(
         verify
             .stderr
-            .contains("route POST /orders without a token: 200 came, 401 Unauthorized should have"),
+            .contains("route POST /orders without a token: expected 401 Unauthorized, got 200"),
         "{}",
         verify.stderr
     );
@@ -394,12 +394,12 @@ fn a_deployment_of_others_is_taken_off_the_stage_and_an_open_method_in_it_is_tol
     let verify = world.run(&["verify", "--json"]).code(1);
     assert_eq!(
         wrong(&verify.json()),
-        [["GET /", "-", "open to everybody"].map(str::to_owned)]
+        [["GET /", "-", "a method that is open to everybody"].map(str::to_owned)]
     );
     assert!(
         verify
             .stderr
-            .contains("GET /, which the stage serves and is not a route of the stack: open to everybody"),
+            .contains("GET /, which the stage serves and is not a route of the stack: expected no such method, got a method that is open to everybody"),
         "{}",
         verify.stderr
     );
@@ -461,13 +461,13 @@ fn a_client_with_more_scopes_or_a_longer_token_than_recorded_is_named() {
     let verify = world.run(&["verify", "--json"]).code(1);
     let wrong = wrong(&verify.json());
     assert_eq!(wrong.len(), 2, "{wrong:?}");
-    let [_, client, came] = &wrong[0];
+    let [_, client, got] = &wrong[0];
     assert_eq!(client, "reader");
     assert!(
-        came.contains("orders/write")
-            && came.contains(", not orders/read; ")
-            && came.contains("it is good for 7200 s, not 600 s"),
-        "{came}"
+        got.contains("orders/write")
+            && got.contains(", not orders/read; ")
+            && got.contains("it is good for 7200 s, not 600 s"),
+        "{got}"
     );
     // And with them it gets in where it should not.
     assert_eq!(wrong[1], ["POST /orders", "reader", "200"].map(str::to_owned));
@@ -492,7 +492,7 @@ fn an_up_whose_api_does_not_open_is_not_done() {
         .unwrap();
     let mut said = String::new();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(up.stderr.take().unwrap()));
-    while !said.contains("waiting for the stage: 403 Forbidden where 401 Unauthorized should come") {
+    while !said.contains("waiting for the stage: expected 401 Unauthorized, got 403 Forbidden") {
         said.push_str(&lines.next().expect("it waits before it ends").unwrap());
     }
     let process = up.id().to_string();
@@ -528,7 +528,7 @@ fn a_failed_proof_fails_up_with_the_state_complete() {
     );
     assert!(
         up.stderr.contains(
-            "the token of client reader: no token: the token endpoint refused with unauthorized_client"
+            "the token of client reader: expected a valid token, got no token: the token endpoint refused with unauthorized_client"
         ) && up.stderr.contains("run `provision verify`"),
         "{}",
         up.stderr

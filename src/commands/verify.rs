@@ -285,7 +285,7 @@ async fn open_methods(
             route: Some(method),
             client: None,
             expected: "no such method".to_owned(),
-            came: "open to everybody".to_owned(),
+            got: "a method that is open to everybody".to_owned(),
             likely: Some("someone deployed it: run `provision up`, which replaces the deployment"),
             ok: false,
         })
@@ -388,10 +388,10 @@ fn failure(proof: Proof, foreign: &[Foreign]) -> Failure {
         .map(|probe| {
             let likely = probe.likely.map(|why| format!("; likely: {why}"));
             format!(
-                "{}: {} came, {} should have{}",
+                "{}: expected {}, got {}{}",
                 asked(probe),
-                probe.came,
                 probe.expected,
+                probe.got,
                 likely.unwrap_or_default()
             )
         })
@@ -409,12 +409,12 @@ fn table(probes: &[Probe]) -> String {
             [
                 cell(probe.route.as_deref().unwrap_or("-")),
                 cell(probe.client.as_deref().unwrap_or("-")),
-                cell(&probe.came),
+                cell(&probe.got),
                 if probe.ok { "ok" } else { "WRONG" }.to_owned(),
             ]
         })
         .collect();
-    let titles = ["ROUTE", "TOKEN OF", "CAME", "RESULT"].map(str::to_owned);
+    let titles = ["ROUTE", "TOKEN OF", "GOT", "RESULT"].map(str::to_owned);
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -424,10 +424,10 @@ fn table(probes: &[Probe]) -> String {
     };
     let widths = [width(0), width(1), width(2)];
     let mut table = String::new();
-    for [route, client, came, result] in std::iter::once(&titles).chain(&rows) {
+    for [route, client, got, result] in std::iter::once(&titles).chain(&rows) {
         writeln!(
             table,
-            "{route:<0$}  {client:<1$}  {came:<2$}  {result}",
+            "{route:<0$}  {client:<1$}  {got:<2$}  {result}",
             widths[0], widths[1], widths[2]
         )
         .expect("a string takes all that is written to it");

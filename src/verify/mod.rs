@@ -119,11 +119,11 @@ pub struct Probe {
     pub route: Option<String>,
     /// Whose token it was; `None` without one.
     pub client: Option<String>,
-    /// What should have come.
+    /// What the right answer looks like.
     pub expected: String,
-    /// What came last.
-    pub came: String,
-    /// Whether that is what should have come.
+    /// The last answer, in the same form.
+    pub got: String,
+    /// Whether `got` is what was expected.
     pub ok: bool,
     /// What mostly makes API Gateway answer so by itself; `None` where it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,7 +225,7 @@ fn check_tokens(stage: &Stage, tokens: &Tokens, keys: &Result<JwkSet, String>) -
             expected: "a valid token".to_owned(),
             ok: checked.is_ok(),
             likely: None,
-            came: checked.err().unwrap_or_else(|| "a valid token".to_owned()),
+            got: checked.err().unwrap_or_else(|| "a valid token".to_owned()),
         })
     };
     stage.clients.iter().filter_map(probe).collect()
@@ -340,7 +340,7 @@ impl Knock<'_> {
     ) -> Probe {
         let token = self.client.map(|client| tokens.get(client));
         let last = match token {
-            Some(None | Some(Err(_))) => Answer::Wrong("not asked: there is no token".to_owned()),
+            Some(None | Some(Err(_))) => Answer::Wrong("nothing, because there is no token".to_owned()),
             None => {
                 self.until_right(patience, start, waits, async || {
                     self.attempt(http, stage, self.token.as_ref()).await
@@ -355,14 +355,14 @@ impl Knock<'_> {
             }
         };
         let ok = matches!(last, Answer::Right(_));
-        let (Answer::Right(came) | Answer::Admitted(came) | Answer::Wrong(came)) = last;
+        let (Answer::Right(got) | Answer::Admitted(got) | Answer::Wrong(got)) = last;
         Probe {
             check: self.check,
             route: Some(self.route.clone()),
             client: self.client.map(str::to_owned),
             expected: self.expected().to_owned(),
-            likely: if ok { None } else { likely(&came) },
-            came,
+            likely: if ok { None } else { likely(&got) },
+            got,
             ok,
         }
     }
@@ -390,21 +390,21 @@ impl Knock<'_> {
         let mut pause = 1;
         loop {
             if Instant::now() >= end {
-                return Answer::Wrong("not asked: the other probes took all the time".to_owned());
+                return Answer::Wrong("nothing, because the other probes took all the time".to_owned());
             }
             let Ok(answer) = timeout_at(end, attempt()).await else {
                 return Answer::Wrong("no answer in time".to_owned());
             };
-            let (came, patience) = match &answer {
+            let (got, patience) = match &answer {
                 Answer::Right(_) => return answer,
-                Answer::Admitted(came) => (came, patience.admitted),
-                Answer::Wrong(came) => (came, patience.refused),
+                Answer::Admitted(got) => (got, patience.admitted),
+                Answer::Wrong(got) => (got, patience.refused),
             };
             let left = patience.saturating_sub(start.elapsed());
             if left.is_zero() {
                 return answer;
             }
-            waits(&format!("{came} where {} should come", self.expected()));
+            waits(&format!("expected {}, got {got}", self.expected()));
             tokio::time::sleep(left.min(Duration::from_secs(pause))).await;
             pause = LONGEST_PAUSE.min(pause + 1);
         }
@@ -434,7 +434,7 @@ impl Knock<'_> {
     /// A function may answer 401 as well: only the gateway's own words tell that it was not asked.
     fn judge(&self, status: u16, body: &[u8]) -> Answer {
         let message = message(body);
-        let came = match &message {
+        let got = match &message {
             Some(message) => format!("{status} {message}"),
             None => status.to_string(),
         };
@@ -447,22 +447,22 @@ impl Knock<'_> {
             },
             // An answer to HEAD has no body.
             _ if self.verb == "HEAD" => self.expected().starts_with(&format!("{status} ")),
-            _ => came == self.expected(),
+            _ => got == self.expected(),
         };
         // What the gateway answers without a function: refused, throttled, or nothing to hand the request to.
         let gateways = matches!(status, 403 | 429 | 500 | 503) || (status == 401 && message.is_some());
         match (right, self.check) {
-            (true, _) => Answer::Right(came),
-            (false, Check::RightToken) => Answer::Wrong(came),
-            (false, _) if gateways => Answer::Wrong(came),
-            (false, _) => Answer::Admitted(came),
+            (true, _) => Answer::Right(got),
+            (false, Check::RightToken) => Answer::Wrong(got),
+            (false, _) if gateways => Answer::Wrong(got),
+            (false, _) => Answer::Admitted(got),
         }
     }
 }
 
 /// What mostly makes the gateway answer so by itself. AWS documents the statuses and few of the words.
-fn likely(came: &str) -> Option<&'static str> {
-    let (status, message) = came.split_once(' ')?;
+fn likely(got: &str) -> Option<&'static str> {
+    let (status, message) = got.split_once(' ')?;
     Some(match (status, message) {
         ("403", "Missing Authentication Token") => "the route is not deployed",
         ("403", _) => "an API key, a resource policy or a firewall that someone added",
@@ -514,9 +514,9 @@ mod tests {
     fn only_the_gateways_own_words_are_a_refusal() {
         let unauthorized = r#"{"message":"Unauthorized"}"#;
         let missing = r#"{"message":"Missing Authentication Token"}"#;
-        let right = |came: &str| Answer::Right(came.to_owned());
-        let wrong = |came: &str| Answer::Wrong(came.to_owned());
-        let admitted = |came: &str| Answer::Admitted(came.to_owned());
+        let right = |got: &str| Answer::Right(got.to_owned());
+        let wrong = |got: &str| Answer::Wrong(got.to_owned());
+        let admitted = |got: &str| Answer::Admitted(got.to_owned());
         for (check, verb, status, body, expected) in [
             (
                 Check::NoToken,
@@ -663,7 +663,7 @@ mod tests {
 
     #[test]
     fn the_gateways_own_errors_have_a_likely_cause() {
-        for (came, cause) in [
+        for (got, cause) in [
             ("500 Internal server error", Some("permission to invoke it")),
             ("502 Internal server error", Some("the function fails")),
             (
@@ -677,11 +677,11 @@ mod tests {
             ("500", None),
             ("200", None),
         ] {
-            let found = likely(came);
-            assert_eq!(found.is_some(), cause.is_some(), "{came}");
+            let found = likely(got);
+            assert_eq!(found.is_some(), cause.is_some(), "{got}");
             assert!(
                 found.unwrap_or_default().contains(cause.unwrap_or_default()),
-                "{came}"
+                "{got}"
             );
         }
     }
@@ -739,8 +739,8 @@ mod tests {
             let last = knock(Check::NoToken, "GET")
                 .until_right(patience, start, &|_| {}, attempt)
                 .await;
-            let (Answer::Right(came) | Answer::Admitted(came) | Answer::Wrong(came)) = last;
-            assert_eq!((came.as_str(), start.elapsed().as_secs()), (expected, seconds));
+            let (Answer::Right(got) | Answer::Admitted(got) | Answer::Wrong(got)) = last;
+            assert_eq!((got.as_str(), start.elapsed().as_secs()), (expected, seconds));
         }
     }
 
@@ -852,7 +852,7 @@ mod tests {
             .map(|probe| {
                 let who = probe.client.as_deref().unwrap_or("-");
                 let route = probe.route.as_deref().unwrap_or("-");
-                format!("{:?} {route} {who} {} {}", probe.check, probe.came, probe.ok)
+                format!("{:?} {route} {who} {} {}", probe.check, probe.got, probe.ok)
             })
             .collect();
         assert_eq!(
@@ -863,12 +863,12 @@ mod tests {
                 "Token - stranger no token: refused false".to_owned(),
                 "NoToken POST /orders - 401 Unauthorized true".to_owned(),
                 "ForeignToken POST /orders reader 201 false".to_owned(),
-                "ForeignToken POST /orders stranger not asked: there is no token false".to_owned(),
+                "ForeignToken POST /orders stranger nothing, because there is no token false".to_owned(),
                 "NoToken ANY /orders/{id} - 401 Unauthorized true".to_owned(),
-                "ForeignToken ANY /orders/{id} stranger not asked: there is no token false".to_owned(),
+                "ForeignToken ANY /orders/{id} stranger nothing, because there is no token false".to_owned(),
                 "NoToken GET /gone - 401 Unauthorized true".to_owned(),
                 "RightToken GET /gone reader 500 Internal server error false".to_owned(),
-                "RightToken GET /gone stranger not asked: there is no token false".to_owned(),
+                "RightToken GET /gone stranger nothing, because there is no token false".to_owned(),
                 "NoRoute GET /provision-verify - 403 Missing Authentication Token true".to_owned(),
             ]
         );
@@ -929,7 +929,7 @@ mod tests {
             .map(|probe| {
                 let who = probe.client.as_deref().unwrap_or("-");
                 let route = probe.route.as_deref().unwrap_or("-");
-                format!("{:?} {route} {who} {} {}", probe.check, probe.came, probe.ok)
+                format!("{:?} {route} {who} {} {}", probe.check, probe.got, probe.ok)
             })
             .collect();
         assert_eq!(
@@ -938,10 +938,10 @@ mod tests {
                 "Token - known no token: refused false",
                 "NoToken GET /orders - 401 Unauthorized true",
                 "WrongToken GET /orders - 401 Unauthorized true",
-                "ForeignToken GET /orders known not asked: there is no token false",
+                "ForeignToken GET /orders known nothing, because there is no token false",
                 "NoToken GET /open - 401 Unauthorized true",
                 "WrongToken GET /open - 200 false",
-                "ForeignToken GET /open known not asked: there is no token false",
+                "ForeignToken GET /open known nothing, because there is no token false",
                 "NoRoute GET /provision-verify - 403 Missing Authentication Token true",
             ]
         );
