@@ -1,4 +1,4 @@
-//! The screen: every step of the stack and how they connect.
+//! Every step of the stack and how they connect.
 //!
 //! Must not do I/O or be async: it declares.
 

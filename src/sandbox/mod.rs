@@ -2,7 +2,8 @@
 //!
 //! Must not listen or connect anywhere but on 127.0.0.1, nor send the token to what has not proved that it knows it.
 //!
-//! What MiniStack answers otherwise than AWS is mended in `main.py`; who is let in to it is decided in `front.py`.
+//! `main.py` patches what MiniStack answers otherwise than AWS, and emulates a client's second secret, which MiniStack does not
+//! have. `front.py` decides which requests reach MiniStack.
 //!
 //! The emulator keeps its content in its folder when it is stopped in good order (SIGTERM, as [`stop`] does) and reads it
 //! again when it starts. Killed by SIGKILL, or with the machine, it loses what it had since it was started.
