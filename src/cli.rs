@@ -23,7 +23,7 @@ pub struct Cli {
 /// What holds for every command.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// The configuration [default: provision.toml in this folder, or else the sample]
+    /// The configuration file [default: provision.toml in this folder, else the sample]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The stack's name [default: the configuration's]
@@ -32,16 +32,16 @@ pub struct Global {
     /// The folder of the state files
     #[arg(long, global = true, value_name = "FOLDER", default_value = "state")]
     pub state_dir: PathBuf,
-    /// The AWS region [default: the record's or the configuration's, or else the usual AWS sources]
+    /// The AWS region [default: as recorded or configured, else as for the AWS CLI]
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<String>,
-    /// The AWS profile [default: the usual AWS sources]
+    /// The AWS profile [default: as for the AWS CLI]
     #[arg(long, global = true, value_name = "PROFILE")]
     pub profile: Option<String>,
-    /// Where AWS calls go instead of AWS
+    /// Send AWS calls to this URL instead of AWS
     #[arg(long, global = true, value_name = "URL", conflicts_with = "sandbox")]
     pub endpoint_url: Option<String>,
-    /// Use a local AWS on this machine; start it where it does not run
+    /// Use a local AWS on this machine; start it if it is not running
     #[arg(long, global = true)]
     pub sandbox: bool,
     /// Print JSON on stdout
@@ -50,15 +50,15 @@ pub struct Global {
     /// Print no progress
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Tell of every AWS call
+    /// Show every AWS call
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// When to colour what goes to the terminal
+    /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
 }
 
-/// When to colour.
+/// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless `NO_COLOR` is set
@@ -74,11 +74,11 @@ pub enum Color {
 pub enum Command {
     /// Show what `up` would do, and do nothing
     Plan(Plan),
-    /// Make the stack what the configuration says, or go on where an interrupted run stopped
+    /// Make the stack match the configuration, or resume an interrupted run
     Up(Up),
-    /// Show how the stack stands; exit 3 if it is not as recorded
+    /// Show whether the stack is as recorded; exit 3 if it is not
     Status,
-    /// Prove that the live API refuses whom it should; exit 1 if it does not
+    /// Prove that the live API refuses unauthorized requests; exit 1 if it does not
     Verify(Verify),
     /// Print an access token from the client-credentials grant
     Token(Token),
@@ -86,23 +86,23 @@ pub enum Command {
     Call(Call),
     /// Print a function's log events
     Logs(Logs),
-    /// Delete everything that is on record
+    /// Delete everything on record
     Down(Down),
-    /// Show a client's secret, or exchange it without an outage
+    /// Show a client's secret, or replace it without an outage
     Secret(Secret),
     /// Print the IAM policy that an operator of this stack needs
     Policy(Policy),
-    /// The local AWS that `--sandbox` uses
+    /// Control the local AWS that `--sandbox` uses
     Sandbox(Sandbox),
 }
 
 /// What `plan` shows and `up` does beyond what the configuration says.
 #[derive(Args, Debug)]
 pub struct Changes {
-    /// Delete this step and make it anew, whatever is lost with it; repeatable
+    /// Delete and recreate this step even if data is lost; repeatable
     #[arg(long, value_name = "STEP")]
     pub replace: Vec<String>,
-    /// Leave what others changed as it is
+    /// Do not change back what others changed
     #[arg(long)]
     pub no_repair: bool,
     /// Replace the user pool even if its deletion protection is on
@@ -133,10 +133,10 @@ pub struct Up {
     /// Do not ask before something is deleted or replaced
     #[arg(long)]
     pub yes: bool,
-    /// Write a picture of which step ran when, an SVG, however the run ends
+    /// Draw which step ran when, as an SVG, also if the run fails
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
-    /// Do not prove at the end that the API refuses whom it should
+    /// Skip the verification at the end
     #[arg(long)]
     pub no_verify: bool,
 }
@@ -148,7 +148,7 @@ pub struct Verify {
     #[arg(long)]
     pub call: bool,
     /// Read a client's secret from file:PATH, env:NAME or secretsmanager:NAME; repeatable [default: secret_from of the
-    /// configuration, or else Cognito]
+    /// configuration, else Cognito]
     #[arg(long, value_name = "[CLIENT=]SOURCE")]
     pub secret_from: Vec<ClientSource>,
 }
@@ -162,7 +162,7 @@ pub struct Token {
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
     pub scopes: Vec<String>,
     /// Read the client's secret from file:PATH, env:NAME or secretsmanager:NAME [default: secret_from of the
-    /// configuration, or else Cognito]
+    /// configuration, else Cognito]
     #[arg(long, value_name = "SOURCE")]
     pub secret_from: Option<SecretSource>,
 }
@@ -199,7 +199,7 @@ pub struct Call {
     #[arg(short = 'i', long)]
     pub include: bool,
     /// Read the client's secret from file:PATH, env:NAME or secretsmanager:NAME [default: secret_from of the
-    /// configuration, or else Cognito]
+    /// configuration, else Cognito]
     #[arg(long, value_name = "SOURCE")]
     pub secret_from: Option<SecretSource>,
 }
@@ -212,7 +212,7 @@ pub struct Logs {
     /// How far back, such as 30s, 10m, 2h or 1d
     #[arg(long, value_name = "TIME", default_value = "10m")]
     pub since: String,
-    /// Go on printing new events until Ctrl-C
+    /// Keep printing new events until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
 }
@@ -239,7 +239,7 @@ pub struct Secret {
 /// `secret show|rotate`.
 #[derive(Debug, Subcommand)]
 pub enum SecretAction {
-    /// Print a client's secret, or write it to where --to says
+    /// Print a client's secret, or write it to --to
     Show {
         /// The client [default: the only one]
         client: Option<String>,
@@ -250,7 +250,7 @@ pub enum SecretAction {
         #[command(flatten)]
         to: To,
     },
-    /// Exchange a client's secret for another; both are good between `begin` and `finish`
+    /// Replace a client's secret; both work between `begin` and `finish`
     #[command(subcommand)]
     Rotate(RotateAction),
 }
@@ -258,11 +258,11 @@ pub enum SecretAction {
 /// `secret rotate begin|finish|status`.
 #[derive(Debug, Subcommand)]
 pub enum RotateAction {
-    /// Make a second secret, and print it or write it to where --to says: nothing tells it again for sure
+    /// Create a second secret, and print it or write it to --to; it may not be readable again
     Begin {
         /// The client [default: the only one]
         client: Option<String>,
-        /// Where there are two already, delete the newer one first: for a secret that never arrived
+        /// If there are two secrets, delete the newer one first; for a secret that never arrived
         #[arg(long)]
         again: bool,
         /// Where it goes instead of to stdout
@@ -277,7 +277,7 @@ pub enum RotateAction {
         #[arg(long)]
         yes: bool,
     },
-    /// Show which secrets there are, and what is to be done next
+    /// Show which secrets there are, and what to do next
     Status {
         /// The client [default: the only one]
         client: Option<String>,
@@ -287,7 +287,7 @@ pub enum RotateAction {
 /// Where a secret goes.
 #[derive(Args, Debug)]
 pub struct To {
-    /// file:PATH makes a file for its owner alone, secretsmanager:NAME fills a secret that is there
+    /// file:PATH creates a file that only its owner can read, secretsmanager:NAME fills an existing secret
     #[arg(long = "to", value_name = "DEST")]
     pub destination: Option<Destination>,
 }
@@ -308,7 +308,7 @@ impl FromStr for Destination {
         match place(text) {
             Some(("file", path)) => Ok(Self::File(path.into())),
             Some(("secretsmanager", name)) => Ok(Self::SecretsManager(name.to_owned())),
-            _ => Err("it is file:PATH or secretsmanager:NAME"),
+            _ => Err("expected file:PATH or secretsmanager:NAME"),
         }
     }
 }
@@ -337,7 +337,7 @@ impl FromStr for SecretSource {
             Some(("file", path)) => Ok(Self::File(path.into())),
             Some(("env", name)) => Ok(Self::Env(name.to_owned())),
             Some(("secretsmanager", name)) => Ok(Self::SecretsManager(name.to_owned())),
-            _ => Err("it is file:PATH, env:NAME or secretsmanager:NAME"),
+            _ => Err("expected file:PATH, env:NAME or secretsmanager:NAME"),
         }
     }
 }
@@ -381,7 +381,7 @@ impl FromStr for ClientSource {
 /// `policy`.
 #[derive(Args, Debug)]
 pub struct Policy {
-    /// What the operator is to do [default: up status down]
+    /// The commands that the operator runs [default: up status down]
     #[arg(value_enum)]
     pub commands: Vec<PolicyTask>,
 }
@@ -389,21 +389,21 @@ pub struct Policy {
 /// A command that an operator may be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PolicyTask {
-    /// Make and change the stack
+    /// Create and change the stack
     Up,
-    /// Look at what `up` would do
+    /// See what `up` would do
     Plan,
-    /// Look at how the stack stands
+    /// See whether the stack is as recorded
     Status,
     /// Delete the stack
     Down,
-    /// Get access tokens, which takes the client's secret
+    /// Get access tokens, which needs the client's secret
     Token,
-    /// Call the API, for which a token is got
+    /// Call the API, which needs a token
     Call,
     /// Read the functions' log events
     Logs,
-    /// Show and exchange the clients' secrets
+    /// Show and replace the clients' secrets
     Secret,
 }
 
@@ -418,15 +418,15 @@ pub struct Sandbox {
 /// `sandbox start|stop|status`.
 #[derive(Debug, Subcommand)]
 pub enum SandboxAction {
-    /// Start it, unless it runs
+    /// Start it, unless it is running
     Start {
-        /// The port on 127.0.0.1 [default: the one it had, else a free one]
+        /// The port on 127.0.0.1 [default: the previous one, else a free one]
         #[arg(long)]
         port: Option<u16>,
     },
     /// Stop it; its content stays
     Stop,
-    /// Say whether it runs, where, and with which credentials; exit 3 if it does not
+    /// Show whether it is running, where, and with which credentials; exit 3 if it is not
     ///
     /// Prints the environment variables with which other AWS tools reach it. AWS_ACCESS_KEY_ID is a secret: whoever has
     /// it can run code as you.

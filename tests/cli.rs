@@ -85,14 +85,15 @@ fn a_timeline_is_not_written_over_what_is_no_picture_and_that_is_said_first() {
     fs_err::write(&notes, "mine").unwrap();
     let run = place.run_at(NOWHERE, &["up", "--timeline", "notes.txt"]).code(2);
     assert!(
-        run.stderr.contains("notes.txt is no SVG: it is left as it is"),
+        run.stderr
+            .contains("notes.txt exists and is not an SVG; not overwritten"),
         "{}",
         run.stderr
     );
     assert_eq!(fs_err::read_to_string(&notes).unwrap(), "mine");
     let run = place.run_at(NOWHERE, &["up", "--timeline", "no/up.svg"]).code(2);
     assert!(
-        run.stderr.contains("there is no folder no for the timeline"),
+        run.stderr.contains("folder no of the timeline not found"),
         "{}",
         run.stderr
     );
@@ -146,14 +147,11 @@ fn without_a_state_there_is_nothing_to_show_call_or_delete() {
         let run = place.run_at(NOWHERE, args).code(2);
         assert_eq!(
             run.stderr,
-            "error: nothing is on record of stack user-api\nhint: run `provision up` first\n"
+            "error: stack user-api has no state\nhint: run `provision up` first\n"
         );
     }
     let run = place.run_at(NOWHERE, &["down"]).ok();
-    assert_eq!(
-        run.stderr,
-        "nothing is on record of stack user-api: nothing to delete\n"
-    );
+    assert_eq!(run.stderr, "stack user-api has no state; nothing to delete\n");
     let run = place.run_at(NOWHERE, &["down", "--yes", "--json"]).ok();
     assert_eq!(run.events().last().unwrap()["result"], "done");
 }
@@ -260,19 +258,19 @@ fn what_the_stack_does_not_have_is_refused_with_what_it_has() {
     for (args, words) in [
         (
             &["token", "billing"][..],
-            "error: there is no client billing\nhint: there is app\n",
+            "error: client billing not found\nhint: available clients: app\n",
         ),
         (
             &["call", "GET", "/user", "--client", "billing"],
-            "error: there is no client billing\nhint: there is app\n",
+            "error: client billing not found\nhint: available clients: app\n",
         ),
         (
             &["logs", "orders"],
-            "error: there is no function orders\nhint: there is user\n",
+            "error: function orders not found\nhint: available functions: user\n",
         ),
         (
             &["logs", "--since", "soon"],
-            "error: --since \"soon\" is no time\nhint: such as 30s, 10m, 2h or 1d\n",
+            "error: invalid value \"soon\" for --since: expected a duration such as 30s, 10m, 2h or 1d\n",
         ),
         (
             &["call", "GET", "user"],
@@ -1168,7 +1166,7 @@ fn what_was_typed_and_means_nothing_is_refused() {
     let place = Place::new();
     for since in ["99999999999999d", "40000d"] {
         let run = place.run_at(NOWHERE, &["logs", "--since", since]);
-        is_refused(run, "is no time");
+        is_refused(run, "for --since");
     }
     for scope in ["", " ", "a b"] {
         for args in [&["token"][..], &["call", "GET", "/user"]] {

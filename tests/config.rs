@@ -650,11 +650,7 @@ fn a_broken_file_leaves_what_is_on_record_within_reach() {
             run.stderr
         );
         let run = place.run_at(NOWHERE, &[args, &["--stack", "orders"]].concat());
-        assert!(
-            run.stderr.contains("nothing is on record of stack orders"),
-            "{}",
-            run.stderr
-        );
+        assert!(run.stderr.contains("stack orders has no state"), "{}", run.stderr);
     }
 }
 
@@ -669,11 +665,11 @@ fn a_file_may_have_any_name_and_be_in_any_folder() {
         let run = place.run_at(NOWHERE, &[&["status"], args].concat()).code(2);
         run.stderr.lines().next().unwrap_or_default().to_owned()
     };
-    assert_eq!(status(&[]), "error: nothing is on record of stack user-api");
+    assert_eq!(status(&[]), "error: stack user-api has no state");
     let file = ["--config", "conf/orders.toml"];
-    assert_eq!(status(&file), "error: nothing is on record of stack orders");
+    assert_eq!(status(&file), "error: stack orders has no state");
     let named = [&file[..], &["--stack", "other"]].concat();
-    assert_eq!(status(&named), "error: nothing is on record of stack other");
+    assert_eq!(status(&named), "error: stack other has no state");
     fs_err::copy(
         place.path().join("conf/orders.toml"),
         place.path().join("provision.toml"),

@@ -264,7 +264,7 @@ fn the_whole_story() {
         "which one it is, is not known"
     );
     assert!(
-        shown.stderr.contains("has not just one secret"),
+        shown.stderr.contains("has more than one secret"),
         "{}",
         shown.stderr
     );
@@ -380,16 +380,16 @@ fn a_place_that_cannot_be_used_is_refused_before_there_is_a_secret() {
     fs_err::write(world.place.path().join("empty"), "").unwrap();
     let before = world.ids();
     for (to, said) in [
-        ("there", "it is file:PATH or secretsmanager:NAME"),
-        ("file:", "it is file:PATH or secretsmanager:NAME"),
-        ("s3:bucket", "it is file:PATH or secretsmanager:NAME"),
-        ("file:there", "hint: give --to a file that is not there yet"),
+        ("there", "expected file:PATH or secretsmanager:NAME"),
+        ("file:", "expected file:PATH or secretsmanager:NAME"),
+        ("s3:bucket", "expected file:PATH or secretsmanager:NAME"),
+        ("file:there", "hint: name a new file with --to"),
         (
             "file:empty",
-            "hint: it is empty, as a run that was killed leaves it",
+            "hint: it is empty, as a killed run leaves it",
         ),
         ("file:no/folder", "no/folder"),
-        ("file:.", "is there already"),
+        ("file:.", "already exists"),
         (
             "secretsmanager:missing",
             "aws secretsmanager create-secret --name missing",
@@ -446,7 +446,7 @@ fn which_is_the_older_is_not_guessed() {
             "has the secrets c--1 and c--2",
             json!("unclear"),
         ),
-        (json!([]), "cognito lists no secret of client app", Value::Null),
+        (json!([]), "Cognito lists no secret of client app", Value::Null),
     ] {
         let body = json!({ "ClientSecrets": secrets }).to_string();
         let list = Act::Answer(200, vec![("content-type", "application/x-amz-json-1.1")], body);
@@ -549,7 +549,7 @@ fn what_was_made_and_not_handed_out_is_told_and_replaced() {
         .unwrap();
     let run = Run::from(output).code(1);
     assert!(
-        run.stderr.contains("was made and not handed out"),
+        run.stderr.contains("was created but not handed out"),
         "{}",
         run.stderr
     );
@@ -674,11 +674,11 @@ fn whichever_secret_cognito_answers_another_source_can_be_named() {
             let show = world.run(SHOW).code(1);
             assert!(show.stdout.is_empty(), "{story}");
             let said = if name == "old" {
-                "cognito shows a secret of client app that gets no token: nothing was shown"
+                "Cognito shows a secret of client app that gets no token; nothing was shown"
             } else {
                 "has no secret that cognito tells"
             };
-            for said in [said, "it is where `secret rotate begin` handed it out"] {
+            for said in [said, "use the one that `secret rotate begin` handed out"] {
                 assert!(show.stderr.contains(said), "{story}: {}", show.stderr);
             }
             if name == "none" {
@@ -745,11 +745,11 @@ fn whichever_secret_cognito_answers_another_source_can_be_named() {
     for (command, said) in [
         (
             &["token", "--secret-from", "new.secret"][..],
-            "it is file:PATH, env:NAME or secretsmanager:NAME",
+            "expected file:PATH, env:NAME or secretsmanager:NAME",
         ),
         (
             &["verify", "--secret-from", "other=env:X"],
-            "there is no client other",
+            "client other not found",
         ),
     ] {
         let run = world.run(command).code(2);
@@ -766,7 +766,7 @@ fn without_a_readable_secret_what_can_be_proved_is_and_the_rest_is_told() {
     world.describes(&json!({}));
     let verify = world.run(&["verify"]).code(1);
     for said in [
-        "error: the live API is as it should be as far as it was asked, and was not asked for all: 3 of 3 probes passed",
+        "error: not everything was proved: 3 of 3 probes passed",
         "not proved: no token of client app was checked or tried: cannot read the secret of client app: client ",
         "--secret-from file:PATH",
     ] {
@@ -928,8 +928,8 @@ fn both_secrets_work_once_begin_says_so() {
     });
     let run = world.run(AGAIN).code(1);
     for said in [
-        "was made and handed out, and the token endpoint is not known to accept it",
-        "hint: the older one works all the time",
+        "was created and handed out, but the token endpoint has not accepted it yet",
+        "hint: the older secret keeps working",
     ] {
         assert!(run.stderr.contains(said), "{}", run.stderr);
     }
@@ -1056,7 +1056,7 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
         let left = fs_err::metadata(&file).unwrap();
         assert_eq!((left.len(), left.permissions().mode() & 0o777), (0, 0o600));
         let run = world.run(&to).code(2);
-        assert!(run.stderr.contains("delete it if that is so"), "{}", run.stderr);
+        assert!(run.stderr.contains("if so, delete it"), "{}", run.stderr);
         fs_err::remove_file(&file).unwrap();
         world.run(&to).ok();
         assert!(world.accepts(fs_err::read_to_string(&file).unwrap().trim_end()));

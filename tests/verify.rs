@@ -542,11 +542,7 @@ fn a_failed_proof_fails_up_with_the_state_complete() {
 fn without_a_stack_there_is_nothing_to_verify() {
     let place = Place::new();
     let run = place.run_at("http://127.0.0.1:9", &["verify"]).code(2);
-    assert!(
-        run.stderr.contains("nothing is on record of stack"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("has no state"), "{}", run.stderr);
 }
 
 #[test]
@@ -562,7 +558,7 @@ fn a_domain_prefix_that_is_taken_is_told_before_anything_is_made() {
     let up = world.run(&["up", "--no-verify"]).code(2);
     assert!(
         up.stderr.contains(&format!(
-            "the domain prefix orders-of-all is taken in eu-west-1, by user pool {} of this account: nothing was made",
+            "the domain prefix orders-of-all is taken in eu-west-1, by user pool {} of this account; nothing was created",
             pool.as_str().unwrap()
         )) && up.stderr.contains("hint: choose another `domain_prefix`"),
         "{}",
@@ -652,9 +648,9 @@ fn all_that_is_in_the_way_of_a_fresh_stack_is_told_at_once() {
         "the domain prefix orders-of-all is taken in eu-west-1",
         "1000 of 1000 IAM roles of the account are in use, and this stack takes 2 more",
         "80530636799 of 80530636800 bytes of Lambda code in eu-west-1 are in use, and this stack takes ",
-        "nothing was made",
+        "nothing was created",
         "hint: choose another `domain_prefix`",
-        "hint: have the quota raised",
+        "hint: raise the quota",
     ] {
         assert!(up.stderr.contains(said), "{said}: {}", up.stderr);
     }
@@ -686,8 +682,9 @@ fn a_quota_that_cannot_be_read_is_told_and_no_reason_to_refuse() {
         let up = world.run(&["up", "--no-verify"]).ok();
         for action in ["iam:GetAccountSummary", "lambda:GetAccountSettings"] {
             let lines = up.stderr.lines();
-            let told =
-                lines.filter(|line| line.starts_with("warning: the quota of ") && line.contains(action));
+            let told = lines.filter(|line| {
+                line.starts_with("warning: cannot read the quota of ") && line.contains(action)
+            });
             assert_eq!(told.count(), 1, "{action}: {}", up.stderr);
         }
         assert_eq!(looks(&world.proxy.take()), 2);

@@ -27,7 +27,7 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
     };
     if !args.yes && !Talk::can_ask() {
         return Err(
-            Failure::usage("there is no terminal to ask on: nothing was deleted")
+            Failure::usage("cannot ask without a terminal; nothing was deleted")
                 .hinted("pass --yes to delete without a question"),
         );
     }
@@ -81,7 +81,7 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         }
         if strangers.iter().all(|stranger| *stranger) && !strangers.is_empty() {
             failure = failure.hinted(format!(
-                "otherwise delete {}: all else of this stack is deleted",
+                "otherwise delete {}: everything else of this stack is deleted",
                 session::state_file(global, &stack).path().display()
             ));
         }
@@ -102,9 +102,7 @@ fn refuse_protected(protected: &[(String, String)]) -> Result<(), Failure> {
 }
 
 fn nothing(talk: &Talk, stack: &str) {
-    talk.say(&format!(
-        "nothing is on record of stack {stack}: nothing to delete"
-    ));
+    talk.say(&format!("stack {stack} has no state; nothing to delete"));
     if talk.is_json() {
         talk.event(&Event::Started {
             command: "down",
@@ -134,6 +132,6 @@ fn confirm(state: &State, foreign: &[Foreign], args: &Down, talk: &Talk) -> Resu
     );
     match talk.ask(&question) {
         Some(true) => Ok(()),
-        Some(false) | None => Err(Failure::usage("not confirmed: nothing was deleted")),
+        Some(false) | None => Err(Failure::usage("cancelled; nothing was deleted")),
     }
 }

@@ -104,14 +104,14 @@ fn unusable(error: anyhow::Error, name: &str) -> Failure {
     match class(&error) {
         // It is not there, or not for long.
         None => Failure::new(Kind::Usage, error).hinted(format!(
-            "only a secret that is there is filled: aws secretsmanager create-secret --name {name}"
+            "create the secret first: aws secretsmanager create-secret --name {name}"
         )),
         Some(Class::Denied) => Failure::from(error).hinted(format!(
             "the credentials need secretsmanager:DescribeSecret and secretsmanager:PutSecretValue on {name}; \
              `provision policy` does not print these"
         )),
         Some(Class::Ambiguous) => Failure::from(error).hinted(format!(
-            "the secret may be in {name} all the same: look whether that has a new version"
+            "the secret may have been stored anyway: check whether {name} has a new version"
         )),
         _ => hinted(error.into()),
     }
@@ -138,15 +138,12 @@ impl NewFile {
                 filled: false,
             }),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let failure = Failure::usage(format!(
-                    "{} is there already: it is left as it is",
-                    path.display()
-                ));
+                let failure = Failure::usage(format!("{} already exists; not overwritten", path.display()));
                 let empty = fs_err::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0);
                 Err(if empty {
-                    failure.hinted("it is empty, as a run that was killed leaves it: delete it if that is so")
+                    failure.hinted("it is empty, as a killed run leaves it; if so, delete it")
                 } else {
-                    failure.hinted("give --to a file that is not there yet")
+                    failure.hinted("name a new file with --to")
                 })
             }
             Err(error) => Err(Failure::new(Kind::Usage, error)),

@@ -157,8 +157,11 @@ fn print(event: &FilteredLogEvent, talk: &Talk) {
 
 /// `30s`, `10m`, `2h`, `1d`.
 fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
-    let refused =
-        || Failure::usage(format!("--since {text:?} is no time")).hinted("such as 30s, 10m, 2h or 1d");
+    let refused = || {
+        Failure::usage(format!(
+            "invalid value {text:?} for --since: expected a duration such as 30s, 10m, 2h or 1d"
+        ))
+    };
     let unit = text.chars().last().ok_or_else(refused)?;
     let factor = match unit {
         's' => 1,

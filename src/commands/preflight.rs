@@ -52,17 +52,17 @@ pub async fn check(
     if let Some(taken) = taken.map_err(|error| session::hinted(error.into()))? {
         problems.push(taken);
         hints.push(
-            "choose another `domain_prefix` in [user_pool], or leave it out: then it has random characters",
+            "choose another `domain_prefix` in [user_pool], or remove it to get one with random characters",
         );
     }
     if !full.is_empty() {
         problems.extend(full);
-        hints.push("have the quota raised (AWS Service Quotas), or delete what nobody needs any more");
+        hints.push("raise the quota (AWS Service Quotas), or delete what you no longer need");
     }
     if problems.is_empty() {
         return Ok(());
     }
-    let failure = Failure::usage(format!("{}: nothing was made", problems.join("\n")));
+    let failure = Failure::usage(format!("{}; nothing was created", problems.join("\n")));
     Err(hints.into_iter().fold(failure, Failure::hinted))
 }
 
@@ -142,7 +142,7 @@ async fn full_quotas(
             }
             Ok(_) => {}
             Err(error) => talk.say(&format!(
-                "warning: the quota of {what} is not known, and not looked at: {}",
+                "warning: cannot read the quota of {what}, so it is not checked: {}",
                 printable(&format!("{error:#}"))
             )),
         }

@@ -130,7 +130,7 @@ impl Client {
             return Ok(());
         };
         Err(Failure::usage(format!(
-            "cognito keeps the secret of client {} in secret {arn} of secrets manager and rotates it there itself: nothing \
+            "Cognito keeps the secret of client {} in secret {arn} of Secrets Manager and rotates it there itself; nothing \
              was changed",
             self.name
         ))
@@ -158,11 +158,11 @@ impl Client {
         let token = told_if_slow(asked, || talk.say("waiting for the token endpoint")).await;
         token.map(drop).map_err(|error| {
             let what = format!(
-                "secret {} of client {} was made and handed out, and the token endpoint is not known to accept it",
+                "secret {} of client {} was created and handed out, but the token endpoint has not accepted it yet",
                 added.id, self.name
             );
             Failure::from(anyhow::Error::new(error).context(what))
-                .hinted("the older one works all the time: use the new one, and run `finish`, once it gets a token")
+                .hinted("the older secret keeps working; once the new one gets a token, use it and run `finish`")
                 .hinted(format!("to try it: provision token {} --secret-from file:PATH", self.named))
                 .hinted("if it never gets one, the same command with --again replaces it")
         })
@@ -191,17 +191,17 @@ impl Client {
     /// There are no secrets, or two of which neither is known to be the older: nothing is guessed.
     fn unclear(&self, secrets: &[Listed]) -> Failure {
         if secrets.is_empty() {
-            return Failure::usage(format!("cognito lists no secret of client {}", self.name))
-                .hinted("`provision status` shows whether the client is still there");
+            return Failure::usage(format!("Cognito lists no secret of client {}", self.name))
+                .hinted("`provision status` shows whether the client still exists");
         }
         let ids: Vec<&str> = secrets.iter().map(|secret| secret.id.as_str()).collect();
         Failure::usage(format!(
-            "client {} has the secrets {}, and which is the older cannot be told: nothing was changed",
+            "client {} has the secrets {}, but it is not known which one is older; nothing was changed",
             self.name,
             ids.join(" and ")
         ))
         .hinted(format!(
-            "delete the one that is not to stay: aws cognito-idp delete-user-pool-client-secret \
+            "delete the one that must not stay: aws cognito-idp delete-user-pool-client-secret \
              --user-pool-id {} --client-id {} --client-secret-id ID",
             self.pool, self.id
         ))
@@ -245,7 +245,7 @@ impl Secrets {
 /// For people.
 fn since(secret: &Listed) -> String {
     secret.created.map_or_else(
-        || "at a time that cognito does not tell".to_owned(),
+        || "at an unknown time".to_owned(),
         |created| created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     )
 }
@@ -258,17 +258,15 @@ fn confirm_show(talk: &Talk) -> Result<(), Failure> {
     };
     match answer {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::usage("not confirmed: nothing was shown")),
-        None => Err(
-            Failure::usage("stdout is no terminal, or nobody is there to ask: nothing was shown")
-                .hinted("pass --yes to print the secret, or --to file:PATH"),
-        ),
+        Some(false) => Err(Failure::usage("cancelled; nothing was shown")),
+        None => Err(Failure::usage("cannot ask without a terminal; nothing was shown")
+            .hinted("pass --yes to print the secret, or --to file:PATH")),
     }
 }
 
 /// What to do without a secret that works.
-const DEAD: &str = "after a rotation AWS may not show the secret that counts: it is where `secret rotate begin` handed it out; \
-                    if it is lost, `secret rotate begin` makes another";
+const DEAD: &str = "after a rotation Cognito may not show the valid secret: use the one that `secret rotate begin` handed out; \
+                    if it is lost, `secret rotate begin` creates another";
 
 async fn show(client: &Client, to: Option<&Destination>, talk: &Rc<Talk>) -> Result<(), Failure> {
     let cx = client.cx(talk);
@@ -277,7 +275,7 @@ async fn show(client: &Client, to: Option<&Destination>, talk: &Rc<Talk>) -> Res
         Secrets::One(secret) => Some(secret.id.as_str()),
         Secrets::Two { .. } | Secrets::Unclear(_) => {
             talk.say(&format!(
-                "client {} has not just one secret: which of them cognito shows is not known",
+                "client {} has more than one secret; it is not known which of them Cognito shows",
                 client.name
             ));
             None
@@ -298,12 +296,12 @@ async fn show(client: &Client, to: Option<&Destination>, talk: &Rc<Talk>) -> Res
         && error.is_invalid_client()
     {
         let what = format!(
-            "cognito shows a secret of client {} that gets no token: nothing was shown",
+            "Cognito shows a secret of client {} that gets no token; nothing was shown",
             client.name
         );
         return Err(Failure::from(anyhow::Error::new(error).context(what))
             .hinted(
-                "a client or a secret that was made a moment ago gets one within 3 minutes: try again then",
+                "a client or a secret that was created a moment ago gets one within 3 minutes: try again then",
             )
             .hinted(DEAD));
     }
@@ -324,7 +322,7 @@ async fn begin(
         Secrets::Two { new, .. } if again => Some(new),
         Secrets::Two { new, .. } => {
             return Err(Failure::usage(format!(
-                "a rotation of client {} is under way since {}: nothing was made",
+                "a rotation of client {} is under way since {}; nothing was created",
                 client.name,
                 since(&new)
             ))
@@ -345,7 +343,7 @@ async fn begin(
     client.check_lock()?;
     let added = client_secrets::add(&cx, &client.pool, &client.id)
         .await
-        .with_context(|| format!("cannot make a second secret for client {}", client.name))
+        .with_context(|| format!("cannot create a second secret for client {}", client.name))
         .map_err(|error| match class(&error) {
             // Without an answer, or without a secret in it.
             Some(Class::Ambiguous) | None => Failure::from(error)
@@ -353,18 +351,20 @@ async fn begin(
                     "there may be a second secret that nobody knows: provision secret rotate status {}",
                     client.named
                 ))
-                .hinted("if there is, the same command with --again replaces it; the older one works all the time"),
+                .hinted(
+                    "if there is, the same command with --again replaces it; the older one keeps working",
+                ),
             Some(_) => hinted(error.into()),
         })?;
     out.hand(&cx, talk, &added.value, client.document(Some(&added.id)))
         .await
         .map_err(|mut failure| {
             let what = format!(
-                "secret {} of client {} was made and not handed out",
+                "secret {} of client {} was created but not handed out",
                 added.id, client.name
             );
             failure.error = failure.error.map(|error| error.context(what));
-            failure.hinted("the same command with --again replaces it; the older one works all the time")
+            failure.hinted("the same command with --again replaces it; the older one keeps working")
         })?;
     client.accepted(&added, talk).await?;
     talk.say(&format!("client {} has two secrets, and both work", client.name));
@@ -382,7 +382,7 @@ async fn finish(client: &Client, yes: bool, talk: &Rc<Talk>) -> Result<(), Failu
     let (deleted, stays) = match secrets {
         Secrets::One(secret) => {
             talk.say(&format!(
-                "client {} has one secret, made {}: no rotation is under way, nothing to do",
+                "client {} has one secret, created {}: no rotation is under way, nothing to do",
                 client.name,
                 since(&secret)
             ));
@@ -415,16 +415,16 @@ fn confirm_finish(
         return Ok(());
     }
     let question = format!(
-        "Delete the secret of client {} made {}? Whoever does not use the one made {} is refused from then on.",
+        "Delete the secret of client {} created {}? Programs that do not use the one created {} get no more tokens.",
         client.name,
         since(old),
         since(new)
     );
     match talk.ask(&question) {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::usage("not confirmed: nothing was deleted")),
+        Some(false) => Err(Failure::usage("cancelled; nothing was deleted")),
         None => Err(
-            Failure::usage("there is no terminal to ask on: nothing was deleted")
+            Failure::usage("cannot ask without a terminal; nothing was deleted")
                 .hinted("pass --yes to delete without a question"),
         ),
     }
@@ -460,7 +460,7 @@ async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
     }
     if let Some(arn) = published {
         talk.say(&format!(
-            "cognito keeps the secret of client {} in secret {arn} of secrets manager and rotates it there itself",
+            "Cognito keeps the secret of client {} in secret {arn} of Secrets Manager and rotates it there itself",
             client.name
         ));
         return Ok(());
@@ -485,10 +485,10 @@ async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
             ));
         }
         Secrets::Unclear(secrets) if secrets.is_empty() => {
-            talk.say(&format!("cognito lists no secret of client {}", client.name));
+            talk.say(&format!("Cognito lists no secret of client {}", client.name));
         }
         Secrets::Unclear(_) => {
-            talk.say("which of them is the older cannot be told: neither begin nor finish would guess");
+            talk.say("it is not known which of them is older, so begin and finish refuse");
         }
     }
     Ok(())

@@ -151,12 +151,12 @@ pub fn state_failure(error: StateError) -> Failure {
     let (kind, hint) = match &error {
         StateError::Unusable { path, .. } => (
             Kind::Usage,
-            format!("restore {path} from a copy of this stack's; it was left as it is"),
+            format!("restore {path} from a copy of this stack's; it was not changed"),
         ),
         StateError::Parse { path, .. } => (
             Kind::Usage,
             format!(
-                "restore {path} from a copy; it is the only record of what is in AWS, so it was left as it is"
+                "restore {path} from a copy; it is the only record of what is in AWS, so it was not changed"
             ),
         ),
         StateError::Newer { .. } => (
@@ -169,7 +169,7 @@ pub fn state_failure(error: StateError) -> Failure {
         ),
         StateError::NotAFile(_) => (
             Kind::Usage,
-            "put the file itself there, or give the folder that it is in with --state-dir".to_owned(),
+            "put the file itself there, or name its folder with --state-dir".to_owned(),
         ),
         StateError::Lost { .. } => (
             Kind::Locked,
@@ -182,7 +182,7 @@ pub fn state_failure(error: StateError) -> Failure {
 /// What is on record; an error where nothing is.
 pub fn existing_state(global: &Global, stack: &str) -> Result<State, Failure> {
     load_state(&state_file(global, stack))?.ok_or_else(|| {
-        Failure::usage(format!("nothing is on record of stack {stack}")).hinted(format!(
+        Failure::usage(format!("stack {stack} has no state")).hinted(format!(
             "run `provision up{}` first",
             if global.sandbox { " --sandbox" } else { "" }
         ))
@@ -394,7 +394,7 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
 /// A record that the engine does not understand: somebody edited the file.
 pub fn unusable(error: anyhow::Error) -> Failure {
     Failure::new(Kind::Usage, error).hinted(
-        "restore the state file from a copy; it was left as it is, and nothing was asked of AWS to change",
+        "restore the state file from a copy; it was not changed, and nothing was asked of AWS to change",
     )
 }
 

@@ -75,11 +75,10 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
     }
     let mut failure = Failure::silent(Kind::Differs);
     if lines.iter().any(|line| line.state != StepState::Ok) {
-        failure = failure.hinted("run `provision plan` to see what `provision up` would mend");
+        failure = failure.hinted("run `provision plan` to see what `provision up` would change back");
     }
     if foreign.iter().any(|one| one.finding.is_some()) {
-        failure = failure
-            .hinted("what is foreign stays until it is deleted by hand: `up` changes only what is on record");
+        failure = failure.hinted("delete what is foreign yourself: `up` changes only what is on record");
     }
     if failure.hints.is_empty() {
         Ok(())

@@ -21,7 +21,7 @@ pub fn check(file: &Path) -> Result<(), Failure> {
         && !folder.is_dir()
     {
         return Err(Failure::usage(format!(
-            "there is no folder {} for the timeline",
+            "folder {} of the timeline not found",
             folder.display()
         )));
     }
@@ -37,10 +37,11 @@ pub fn check(file: &Path) -> Result<(), Failure> {
     if begin.is_empty() || String::from_utf8_lossy(&begin).contains("<svg") {
         return Ok(());
     }
-    Err(
-        Failure::usage(format!("{} is no SVG: it is left as it is", file.display()))
-            .hinted("give --timeline a file that is not there yet, or an earlier timeline"),
-    )
+    Err(Failure::usage(format!(
+        "{} exists and is not an SVG; not overwritten",
+        file.display()
+    ))
+    .hinted("name a new file or an earlier timeline with --timeline"))
 }
 
 /// Writes what is to be seen of the run, if it began.

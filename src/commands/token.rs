@@ -34,7 +34,7 @@ pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<
     let missing = missing_scopes(&token, &args.scopes)?;
     if !missing.is_empty() {
         talk.say(&format!(
-            "warning: the token has not all that was asked for: {} is missing; a scope that its resource server no longer has is left out",
+            "warning: the token lacks requested scopes: {}; Cognito leaves out a scope that its resource server no longer has",
             missing.join(", ")
         ));
     }
@@ -92,13 +92,14 @@ pub(super) fn pick(noun: &str, names: &[&str], given: Option<&str>) -> Result<St
     match given {
         Some(name) if names.contains(&name) => Ok(name.to_owned()),
         Some(name) => {
-            Err(Failure::usage(format!("there is no {noun} {name}")).hinted(format!("there is {there}")))
+            Err(Failure::usage(format!("{noun} {name} not found"))
+                .hinted(format!("available {noun}s: {there}")))
         }
         None if names.len() == 1 => Ok(names[0].to_owned()),
-        None => Err(
-            Failure::usage(format!("which {noun}? the stack has {}", names.len()))
-                .hinted(format!("name one of: {there}")),
-        ),
+        None => Err(Failure::usage(format!(
+            "the stack has {} {noun}s; name one: {there}",
+            names.len()
+        ))),
     }
 }
 
@@ -158,12 +159,12 @@ fn without_token(error: TokenError, name: &str, source: Option<&SecretSource>) -
     match (error, source) {
         (TokenError::NoSecret(error), _) => unreadable(error, name, source),
         (error, None) if error.is_invalid_client() => Failure::from(error).hinted(format!(
-            "after a rotation AWS may answer another secret than the one that counts; {}",
+            "after a rotation AWS may answer a secret that is no longer valid; {}",
             other_source(name)
         )),
-        (error, Some(source)) if error.is_invalid_client() => Failure::from(error).hinted(format!(
-            "put the secret that counts for client {name} into {source}"
-        )),
+        (error, Some(source)) if error.is_invalid_client() => {
+            Failure::from(error).hinted(format!("put the valid secret of client {name} into {source}"))
+        }
         (error, _) => error.into(),
     }
 }
@@ -190,7 +191,7 @@ pub(super) fn unreadable(error: anyhow::Error, name: &str, source: Option<&Secre
 
 fn other_source(name: &str) -> String {
     format!(
-        "name where the right one is, with --secret-from file:PATH, env:NAME or secretsmanager:NAME, or with \
+        "name where the valid one is, with --secret-from file:PATH, env:NAME or secretsmanager:NAME, or with \
          secret_from = \"secretsmanager:NAME\" in [clients.{name}]"
     )
 }
@@ -231,7 +232,7 @@ mod tests {
         assert_eq!(
             hints,
             [
-                "after a rotation AWS may answer another secret than the one that counts; name where the right one is, with \
+                "after a rotation AWS may answer a secret that is no longer valid; name where the valid one is, with \
                  --secret-from file:PATH, env:NAME or secretsmanager:NAME, or with secret_from = \"secretsmanager:NAME\" in \
                  [clients.app]"
             ]
@@ -239,7 +240,7 @@ mod tests {
         let source = "secretsmanager:orders/app".parse().unwrap();
         assert_eq!(
             without_token(refused(), "app", Some(&source)).hints,
-            ["put the secret that counts for client app into secretsmanager:orders/app"]
+            ["put the valid secret of client app into secretsmanager:orders/app"]
         );
         let busy = TokenError::Throttled { status: 429 };
         assert!(without_token(busy, "app", None).hints.is_empty());
@@ -255,11 +256,12 @@ mod tests {
     fn an_unknown_one_is_told_which_there_are() {
         let failure = pick("client", &["app", "other"], Some("billing")).unwrap_err();
         assert_eq!(failure.kind.exit_code(), 2);
-        assert_eq!(failure.error.unwrap().to_string(), "there is no client billing");
-        assert_eq!(failure.hints, ["there is app, other"]);
+        assert_eq!(failure.error.unwrap().to_string(), "client billing not found");
+        assert_eq!(failure.hints, ["available clients: app, other"]);
+        let several = pick("client", &["app", "other"], None).unwrap_err();
         assert_eq!(
-            pick("client", &["app", "other"], None).unwrap_err().hints,
-            ["name one of: app, other"]
+            several.error.unwrap().to_string(),
+            "the stack has 2 clients; name one: app, other"
         );
         assert!(pick("client", &[], None).is_err());
     }

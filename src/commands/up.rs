@@ -147,7 +147,7 @@ fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, talk: &Ta
     );
     match talk.ask(&question) {
         Some(true) | None => Ok(()),
-        Some(false) => Err(Failure::usage("not confirmed: nothing was changed")),
+        Some(false) => Err(Failure::usage("cancelled; nothing was changed")),
     }
 }
 

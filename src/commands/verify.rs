@@ -70,7 +70,7 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
     }
     if let Some(record) = state.steps.iter().find(|record| record.phase != Phase::Ready) {
         return Err(Failure::from(anyhow!(
-            "step {} is unfinished: there is no whole stage",
+            "step {} is unfinished, so the stage is not complete",
             record.step
         ))
         .hinted("run `provision up`"));
@@ -346,7 +346,7 @@ fn asked(probe: &Probe) -> String {
     let client = probe.client.as_deref().unwrap_or("-");
     match probe.check {
         Check::Token => format!("the token of client {client}"),
-        Check::NoRoute => format!("{route}, which is no route"),
+        Check::NoRoute => format!("{route}, which is not a route"),
         Check::NoToken => format!("route {route} without a token"),
         Check::WrongToken => format!("route {route} with a token that nobody signed"),
         Check::ForeignToken => {
@@ -360,7 +360,7 @@ fn asked(probe: &Probe) -> String {
 /// Nothing is wrong, and not all was asked.
 fn incomplete(proof: Proof) -> Failure {
     let mut failure = Failure::from(anyhow!(
-        "the live API is as it should be as far as it was asked, and was not asked for all: {} of {0} probes passed",
+        "not everything was proved: {} of {0} probes passed",
         proof.probes.len()
     ));
     failure.details = unproved(&proof).collect();
@@ -399,7 +399,7 @@ fn failure(proof: Proof, foreign: &[Foreign]) -> Failure {
     failure.details.extend(opened);
     failure.details.extend(unproved(&proof));
     let failure = proof.hints.into_iter().fold(failure, Failure::hinted);
-    failure.hinted("run `provision plan` to see what others changed, and `provision up` to mend it")
+    failure.hinted("run `provision plan` to see what others changed, and `provision up` to change it back")
 }
 
 fn table(probes: &[Probe]) -> String {
