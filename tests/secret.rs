@@ -384,10 +384,7 @@ fn a_place_that_cannot_be_used_is_refused_before_there_is_a_secret() {
         ("file:", "expected file:PATH or secretsmanager:NAME"),
         ("s3:bucket", "expected file:PATH or secretsmanager:NAME"),
         ("file:there", "hint: name a new file with --to"),
-        (
-            "file:empty",
-            "hint: it is empty, as a killed run leaves it",
-        ),
+        ("file:empty", "hint: it is empty, as a killed run leaves it"),
         ("file:no/folder", "no/folder"),
         ("file:.", "already exists"),
         (
