@@ -11,9 +11,9 @@ check:
 unit FILTER="":
     cargo test --locked --lib {{FILTER}}
 
-# The tests of tests/NAME.rs, or those whose name contains FILTER.
-it NAME FILTER="":
-    cargo test --locked --test {{NAME}} {{FILTER}}
+# Integration tests, or those whose path contains FILTER: `just it config::`.
+it FILTER="":
+    cargo test --locked --test it {{FILTER}}
 
 # provision in the sandbox: `just try up`, `just try call GET /user`.
 try +ARGS:

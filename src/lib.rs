@@ -1,6 +1,6 @@
 //! `provision`: an OAuth 2.0 machine-to-machine API on AWS, up and down again.
 //!
-//! The code map; what each module must not do stands at its top, and `tests/layers.rs` holds them to it.
+//! The code map; what each module must not do stands at its top, and `tests/it/layers.rs` holds them to it.
 //!
 //! - [`commands`] wires everything together, one file a command; [`cli`] is what can be typed.
 //! - [`config`] is what a stack should consist of, read from `provision.toml`; [`stack`] is the screen that turns it into steps.

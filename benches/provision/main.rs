@@ -16,7 +16,7 @@
 mod child;
 mod proxy;
 mod quotas;
-#[path = "../../tests/support/mod.rs"]
+#[path = "../../tests/it/support/mod.rs"]
 mod support;
 mod table;
 

@@ -392,8 +392,8 @@ pub fn iam_refused(status: u16, code: &str, message: &str) -> HttpResponse {
     )
 }
 
-/// Answers that AWS has given, as `cargo test --test aws` writes them down: `docs/first-hour.md`.
-#[path = "../../tests/aws/replay.rs"]
+/// Answers that AWS has given, as `cargo test --test it aws::` writes them down: `docs/first-hour.md`.
+#[path = "../../tests/it/aws/replay.rs"]
 pub mod replay;
 
 /// The tags of the stack under test.

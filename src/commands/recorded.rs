@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn names_on_record_stay_as_they_are() {
-        let earlier = include_str!("../../tests/support/state.json");
+        let earlier = include_str!("../../tests/it/support/state.json");
         assert_eq!(separator(&state(earlier)), '-');
         let mut now = state(&earlier.replace("orders-a9c7bee1-", "orders_a9c7bee1_"));
         assert_eq!(separator(&now), '_');

@@ -67,7 +67,7 @@ mod tests {
     use crate::resources::revive;
 
     /// Written by the last version of format 1.
-    const FIRST: &str = include_str!("../../tests/support/format-1.json");
+    const FIRST: &str = include_str!("../../tests/it/support/format-1.json");
 
     fn upgraded(text: &str) -> State {
         let mut state = serde_json::from_str(text).unwrap();

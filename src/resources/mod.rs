@@ -10,9 +10,25 @@ use serde_json::Value;
 use crate::aws::Aws;
 use crate::resource::{Erased, Resource, Result};
 
+pub mod authorizer;
+pub mod client;
+pub mod deployment;
+pub mod function;
+pub mod log_group;
+pub mod path;
+pub mod permission;
+pub mod pool_domain;
+pub mod resource_server;
+pub mod rest_api;
+pub mod role;
+pub mod role_policy;
+pub mod route;
+pub mod stage;
+pub mod user_pool;
+
 macro_rules! kinds {
     ($($module:ident::$kind:ident),+ $(,)?) => {
-        $(pub mod $module; pub use $module::$kind;)+
+        $(pub use $module::$kind;)+
 
         /// A resource from its record, so that `down` needs no configuration.
         ///

@@ -33,11 +33,20 @@ pub struct Output {
 
 impl Path {
     async fn get(&self, cx: &Cx<Aws>, id: &str) -> Result<Option<Live>> {
-        let get =
-            || cx.cloud().apigateway.get_resource().rest_api_id(&self.api).resource_id(id).send();
+        let get = || {
+            cx.cloud()
+                .apigateway
+                .get_resource()
+                .rest_api_id(&self.api)
+                .resource_id(id)
+                .send()
+        };
         let live = unless_gone(cx.call("apigateway:GetResource", get).await)?;
         Ok(live.map(|live| {
-            Live::builder().set_parent_id(live.parent_id).set_path_part(live.path_part).build()
+            Live::builder()
+                .set_parent_id(live.parent_id)
+                .set_path_part(live.path_part)
+                .build()
         }))
     }
 }

@@ -36,7 +36,10 @@ pub struct Output {}
 
 fn sdk_scopes(scopes: &BTreeMap<String, String>) -> Result<Vec<ResourceServerScopeType>> {
     let scopes = scopes.iter().map(|(name, description)| {
-        Ok(ResourceServerScopeType::builder().scope_name(name).scope_description(description).build()?)
+        Ok(ResourceServerScopeType::builder()
+            .scope_name(name)
+            .scope_description(description)
+            .build()?)
     });
     scopes.collect()
 }
@@ -54,7 +57,9 @@ impl ResourceServer {
         let answer = unless_gone(cx.call("cognito-idp:DescribeResourceServer", describe).await)?;
         answer
             .map(|answer| {
-                answer.resource_server.context("cognito-idp:DescribeResourceServer answered no resource server")
+                answer
+                    .resource_server
+                    .context("cognito-idp:DescribeResourceServer answered no resource server")
             })
             .transpose()
     }
@@ -127,7 +132,12 @@ impl Resource for ResourceServer {
             scopes: server
                 .scopes()
                 .iter()
-                .map(|scope| (scope.scope_name().to_owned(), scope.scope_description().to_owned()))
+                .map(|scope| {
+                    (
+                        scope.scope_name().to_owned(),
+                        scope.scope_description().to_owned(),
+                    )
+                })
                 .collect(),
         }))
     }
@@ -135,10 +145,17 @@ impl Resource for ResourceServer {
     /// Adds scopes and keeps those that go, so that no client or method ever asks for one that is not there: `retire`
     /// takes them away once all have moved. Of more than AWS's limit, as many are kept as there is room for.
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
-        let going = before.scopes.iter().filter(|(scope, _)| !self.scopes.contains_key(*scope));
+        let going = before
+            .scopes
+            .iter()
+            .filter(|(scope, _)| !self.scopes.contains_key(*scope));
         let mut scopes = self.scopes.clone();
         let room = MOST_SCOPES.saturating_sub(scopes.len());
-        scopes.extend(going.take(room).map(|(scope, description)| (scope.clone(), description.clone())));
+        scopes.extend(
+            going
+                .take(room)
+                .map(|(scope, description)| (scope.clone(), description.clone())),
+        );
         if self.name != before.name || scopes != before.scopes {
             self.replace(cx, &scopes).await?;
         }
@@ -191,11 +208,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
-        let gone = || refused(400, "ResourceNotFoundException", "Resource server does not exist.");
+        let gone = || {
+            refused(
+                400,
+                "ResourceNotFoundException",
+                "Resource server does not exist.",
+            )
+        };
         let cx = cognito([
             on!(Sdk::describe_resource_server, gone()),
             on!(Sdk::describe_resource_server, gone()),
-            on!(Sdk::delete_resource_server, |i| { assert_eq!((i.user_pool_id(), i.identifier()), (Some("eu-central-1_ours"), Some("user-api"))) }, gone()),
+            on!(
+                Sdk::delete_resource_server,
+                |i| {
+                    assert_eq!(
+                        (i.user_pool_id(), i.identifier()),
+                        (Some("eu-central-1_ours"), Some("user-api"))
+                    );
+                },
+                gone()
+            ),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
@@ -226,7 +258,11 @@ mod tests {
             Sdk::create_resource_server,
             |i| {
                 assert_eq!(i.identifier(), Some("user-api"));
-                let scopes: Vec<_> = i.scopes().iter().map(|s| (s.scope_name(), s.scope_description())).collect();
+                let scopes: Vec<_> = i
+                    .scopes()
+                    .iter()
+                    .map(|s| (s.scope_name(), s.scope_description()))
+                    .collect();
                 assert_eq!(scopes, [("read", "Read users"), ("write", "Write users")]);
             },
             ok(json!({"ResourceServer": {}}))
@@ -238,7 +274,11 @@ mod tests {
     async fn a_second_of_the_same_identifier_is_told_as_taken() {
         let cx = cognito([on!(
             Sdk::create_resource_server,
-            refused(400, "InvalidParameterException", "user-api already exists in user pool")
+            refused(
+                400,
+                "InvalidParameterException",
+                "user-api already exists in user pool"
+            )
         )]);
         assert_eq!(failed(desired().create(&cx).await).0, Some(Class::Taken));
     }
@@ -264,15 +304,19 @@ mod tests {
     }
 
     fn server(scopes: &[(&str, &str)]) -> ResourceServer {
-        let scopes = scopes.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect();
+        let scopes = scopes
+            .iter()
+            .map(|&(name, text)| (name.to_owned(), text.to_owned()))
+            .collect();
         ResourceServer { scopes, ..desired() }
     }
 
     fn updated(name: &str, scopes: &[(&str, &str)]) -> (String, Value) {
-        let scopes: Vec<_> =
-            scopes.iter().map(|(name, text)| json!({"ScopeName": name, "ScopeDescription": text})).collect();
-        let request =
-            json!({"UserPoolId": "eu-central-1_ours", "Identifier": "user-api", "Name": name, "Scopes": scopes});
+        let scopes: Vec<_> = scopes
+            .iter()
+            .map(|(name, text)| json!({"ScopeName": name, "ScopeDescription": text}))
+            .collect();
+        let request = json!({"UserPoolId": "eu-central-1_ours", "Identifier": "user-api", "Name": name, "Scopes": scopes});
         ("UpdateResourceServer".to_owned(), request)
     }
 
@@ -284,8 +328,13 @@ mod tests {
     async fn added_scopes_are_added_at_once_and_nothing_is_left_to_do() {
         let (cx, wire) = cognito_wire([done()]);
         let now = server(&[("read", "r"), ("write", "w")]);
-        now.update(&cx, &server(&[("read", "r")]), Output {}).await.unwrap();
-        assert_eq!(wire.sent(), [updated("User API", &[("read", "r"), ("write", "w")])]);
+        now.update(&cx, &server(&[("read", "r")]), Output {})
+            .await
+            .unwrap();
+        assert_eq!(
+            wire.sent(),
+            [updated("User API", &[("read", "r"), ("write", "w")])]
+        );
         assert!(!now.retires(&server(&[("read", "r")])));
     }
 
@@ -302,24 +351,34 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_renamed_scope_is_there_under_both_names_until_the_old_one_is_retired() {
         let (cx, wire) = cognito_wire([done(), done()]);
-        let (now, before) = (server(&[("new", "n"), ("read", "now")]), server(&[("old", "o"), ("read", "before")]));
+        let (now, before) = (
+            server(&[("new", "n"), ("read", "now")]),
+            server(&[("old", "o"), ("read", "before")]),
+        );
         now.update(&cx, &before, Output {}).await.unwrap();
         assert!(now.retires(&before));
         now.retire(&cx, &Output {}).await.unwrap();
         let union = updated("User API", &[("new", "n"), ("old", "o"), ("read", "now")]);
-        assert_eq!(wire.sent(), [union, updated("User API", &[("new", "n"), ("read", "now")])]);
+        assert_eq!(
+            wire.sent(),
+            [union, updated("User API", &[("new", "n"), ("read", "now")])]
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_scopes_are_kept_than_aws_allows() {
         let many = |word: &str| ResourceServer {
-            scopes: (0..60).map(|n| (format!("{word}{n}"), String::from("-"))).collect(),
+            scopes: (0..60)
+                .map(|n| (format!("{word}{n}"), String::from("-")))
+                .collect(),
             ..desired()
         };
         let (cx, wire) = cognito_wire([done()]);
         many("new").update(&cx, &many("old"), Output {}).await.unwrap();
         let sent = wire.sent()[0].1["Scopes"].as_array().unwrap().clone();
-        let new = sent.iter().filter(|scope| scope["ScopeName"].as_str().unwrap().starts_with("new"));
+        let new = sent
+            .iter()
+            .filter(|scope| scope["ScopeName"].as_str().unwrap().starts_with("new"));
         assert_eq!((sent.len(), new.count()), (100, 60));
     }
 
@@ -327,13 +386,19 @@ mod tests {
     async fn a_name_or_a_description_is_changed_alone() {
         let (cx, wire) = cognito_wire([done(), done()]);
         let before = server(&[("read", "r"), ("write", "w")]);
-        let renamed = ResourceServer { name: "Users".to_owned(), ..before.clone() };
+        let renamed = ResourceServer {
+            name: "Users".to_owned(),
+            ..before.clone()
+        };
         renamed.update(&cx, &before, Output {}).await.unwrap();
         let described = server(&[("read", "now"), ("write", "w")]);
         described.update(&cx, &before, Output {}).await.unwrap();
         assert!(!renamed.retires(&before) && !described.retires(&before));
         let renamed = updated("Users", &[("read", "r"), ("write", "w")]);
-        assert_eq!(wire.sent(), [renamed, updated("User API", &[("read", "now"), ("write", "w")])]);
+        assert_eq!(
+            wire.sent(),
+            [renamed, updated("User API", &[("read", "now"), ("write", "w")])]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -346,9 +411,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_update_and_one_of_what_is_gone_are_errors_that_say_so() {
-        for (code, expected) in
-            [("InvalidParameterException", Class::Refused), ("ResourceNotFoundException", Class::Gone)]
-        {
+        for (code, expected) in [
+            ("InvalidParameterException", Class::Refused),
+            ("ResourceNotFoundException", Class::Gone),
+        ] {
             let (cx, _) = cognito_wire([refused(400, code, "the reason"), refused(400, code, "the reason")]);
             for error in [
                 failed(desired().update(&cx, &server(&[]), Output {}).await),

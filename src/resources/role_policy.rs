@@ -30,10 +30,8 @@ impl Resource for RolePolicy {
     type Cloud = Aws;
     type Output = Output;
     const KIND: &'static str = "role-policy";
-    const SHAPES: &'static [(&'static str, Shape)] = &[
-        ("desired.role", ids::ROLE),
-        ("desired.name", ids::ROLE),
-    ];
+    const SHAPES: &'static [(&'static str, Shape)] =
+        &[("desired.role", ids::ROLE), ("desired.name", ids::ROLE)];
     const FIXED: &'static [&'static str] = &["role", "name"];
     const HOLDS: Option<&'static str> = Some("role");
     const GONE_AT_ONCE: bool = true;
@@ -61,7 +59,14 @@ impl Resource for RolePolicy {
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
-        let get = || cx.cloud().iam.get_role_policy().role_name(&self.role).policy_name(&self.name).send();
+        let get = || {
+            cx.cloud()
+                .iam
+                .get_role_policy()
+                .role_name(&self.role)
+                .policy_name(&self.name)
+                .send()
+        };
         let Some(answer) = unless_gone(cx.call("iam:GetRolePolicy", get).await)? else {
             return Ok(None);
         };
@@ -73,11 +78,22 @@ impl Resource for RolePolicy {
     }
 
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
-        if self.document == before.document { Ok(out) } else { self.create(cx).await }
+        if self.document == before.document {
+            Ok(out)
+        } else {
+            self.create(cx).await
+        }
     }
 
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
-        let delete = || cx.cloud().iam.delete_role_policy().role_name(&self.role).policy_name(&self.name).send();
+        let delete = || {
+            cx.cloud()
+                .iam
+                .delete_role_policy()
+                .role_name(&self.role)
+                .policy_name(&self.name)
+                .send()
+        };
         unless_gone(cx.call("iam:DeleteRolePolicy", delete).await)?;
         Ok(())
     }
@@ -94,7 +110,8 @@ mod tests {
     use crate::aws::test_support::{always, differing, failed, iam, iam_ok, iam_refused, on};
     use crate::resource::Class;
 
-    const GROUP: &str = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/user-api-1a2b3c4d-user:*";
+    const GROUP: &str =
+        "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/user-api-1a2b3c4d-user:*";
 
     fn desired() -> RolePolicy {
         RolePolicy {
@@ -118,7 +135,11 @@ mod tests {
     }
 
     fn gone() -> HttpResponse {
-        iam_refused(404, "NoSuchEntity", "The role policy with name logs cannot be found.")
+        iam_refused(
+            404,
+            "NoSuchEntity",
+            "The role policy with name logs cannot be found.",
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -126,7 +147,16 @@ mod tests {
         let cx = iam([
             on!(Sdk::get_role_policy, gone()),
             on!(Sdk::get_role_policy, gone()),
-            on!(Sdk::delete_role_policy, |i| { assert_eq!((i.role_name(), i.policy_name()), (Some("user-api-1a2b3c4d-user"), Some("logs"))) }, gone()),
+            on!(
+                Sdk::delete_role_policy,
+                |i| {
+                    assert_eq!(
+                        (i.role_name(), i.policy_name()),
+                        (Some("user-api-1a2b3c4d-user"), Some("logs"))
+                    );
+                },
+                gone()
+            ),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
         assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
@@ -136,7 +166,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_found_and_iams_own_layout_is_no_drift() {
         let ours = || live(&["logs:PutLogEvents", "logs:CreateLogStream"]);
-        let cx = iam([on!(Sdk::get_role_policy, ours()), on!(Sdk::get_role_policy, ours())]);
+        let cx = iam([
+            on!(Sdk::get_role_policy, ours()),
+            on!(Sdk::get_role_policy, ours()),
+        ]);
         assert!(desired().find(&cx).await.unwrap().is_some());
         assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
     }
@@ -156,11 +189,17 @@ mod tests {
             |i| {
                 let sent: Value = serde_json::from_str(i.policy_document().unwrap()).unwrap();
                 assert_eq!(sent, desired().document);
-                assert_eq!((i.role_name(), i.policy_name()), (Some("user-api-1a2b3c4d-user"), Some("logs")));
+                assert_eq!(
+                    (i.role_name(), i.policy_name()),
+                    (Some("user-api-1a2b3c4d-user"), Some("logs"))
+                );
             },
             iam_ok("PutRolePolicy", "")
         )]);
-        let before = RolePolicy { document: json!({"Version": "2012-10-17", "Statement": []}), ..desired() };
+        let before = RolePolicy {
+            document: json!({"Version": "2012-10-17", "Statement": []}),
+            ..desired()
+        };
         desired().update(&cx, &before, Output {}).await.unwrap();
         desired().update(&cx, &desired(), Output {}).await.unwrap();
     }
@@ -168,10 +207,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_document_that_iam_refuses_and_a_role_that_is_gone_are_told() {
         let cx = iam([
-            on!(Sdk::put_role_policy, iam_refused(400, "MalformedPolicyDocument", "Syntax errors in policy.")),
-            always!(Sdk::put_role_policy, iam_refused(404, "NoSuchEntity", "The role cannot be found.")),
+            on!(
+                Sdk::put_role_policy,
+                iam_refused(400, "MalformedPolicyDocument", "Syntax errors in policy.")
+            ),
+            always!(
+                Sdk::put_role_policy,
+                iam_refused(404, "NoSuchEntity", "The role cannot be found.")
+            ),
         ]);
-        let before = RolePolicy { document: json!({}), ..desired() };
+        let before = RolePolicy {
+            document: json!({}),
+            ..desired()
+        };
         let (class, text) = failed(desired().update(&cx, &before, Output {}).await);
         assert_eq!(class, Some(Class::Refused));
         assert!(text.contains("Syntax errors in policy."), "{text}");
@@ -184,13 +232,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_put_once_the_role_is_visible() {
         let cx = iam([
-            on!(Sdk::put_role_policy, iam_refused(404, "NoSuchEntity", "The role cannot be found.")),
+            on!(
+                Sdk::put_role_policy,
+                iam_refused(404, "NoSuchEntity", "The role cannot be found.")
+            ),
             on!(
                 Sdk::put_role_policy,
                 |i| {
                     let sent: Value = serde_json::from_str(i.policy_document().unwrap()).unwrap();
                     assert_eq!(sent, desired().document);
-                    assert_eq!((i.role_name(), i.policy_name()), (Some("user-api-1a2b3c4d-user"), Some("logs")));
+                    assert_eq!(
+                        (i.role_name(), i.policy_name()),
+                        (Some("user-api-1a2b3c4d-user"), Some("logs"))
+                    );
                 },
                 iam_ok("PutRolePolicy", "")
             ),

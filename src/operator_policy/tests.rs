@@ -1,0 +1,251 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::stack::SEPARATOR;
+
+fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
+    Scope {
+        partition: "aws".to_owned(),
+        account: "123456789012".to_owned(),
+        region: "eu-west-1".to_owned(),
+        stack: "orders".to_owned(),
+        owner: owner.map(str::to_owned),
+        separator: SEPARATOR,
+        pools: pools.iter().map(|&id| id.to_owned()).collect(),
+        apis: apis.iter().map(|&id| id.to_owned()).collect(),
+        secrets: BTreeSet::new(),
+    }
+}
+
+fn statement<'a>(document: &'a Value, sid: &str) -> Option<&'a Value> {
+    document["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|statement| statement["Sid"] == sid)
+}
+
+fn actions(document: &Value) -> BTreeSet<String> {
+    let statements = document["Statement"].as_array().unwrap();
+    (statements
+        .iter()
+        .flat_map(|statement| statement["Action"].as_array().unwrap()))
+    .map(|action| action.as_str().unwrap().to_owned())
+    .collect()
+}
+
+#[test]
+fn every_operation_is_there_once_and_what_else_it_needs_belongs_to_one() {
+    let names: BTreeSet<&str> = operations().collect();
+    assert_eq!(names.len(), OPERATIONS.len());
+    for (with, ..) in ALSO {
+        assert!(names.contains(with), "{with}");
+    }
+}
+
+#[test]
+fn before_the_first_up_names_and_tags_narrow() {
+    let document = document(&scope(None, &[], &[]), &[Task::Up].into());
+    let role = "arn:aws:iam::123456789012:role/orders_????????_*";
+    assert_eq!(statement(&document, "Role").unwrap()["Resource"], json!([role]));
+    let pass = statement(&document, "RoleForLambda").unwrap();
+    assert_eq!(pass["Action"], json!(["iam:PassRole"]));
+    assert_eq!(pass["Resource"], json!([role]));
+    assert_eq!(
+        pass["Condition"],
+        json!({"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}})
+    );
+    let pool = statement(&document, "Pool").unwrap();
+    assert_eq!(
+        pool["Resource"],
+        json!(["arn:aws:cognito-idp:eu-west-1:123456789012:userpool/*"])
+    );
+    assert_eq!(
+        pool["Condition"],
+        json!({"StringEquals": {"aws:ResourceTag/provision:stack": "orders"}})
+    );
+    assert_eq!(
+        statement(&document, "ApiTags").unwrap()["Resource"],
+        json!([
+            "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Frestapis%2F*"
+        ])
+    );
+}
+
+#[test]
+fn the_secrets_that_the_configuration_names_can_be_read_and_no_others() {
+    let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-a1B2c3";
+    let mut scope = scope(None, &[], &[]);
+    for task in [Task::Up, Task::Token] {
+        assert_eq!(statement(&document(&scope, &[task].into()), "NamedSecret"), None);
+    }
+    scope.secrets = ["orders/app".to_owned(), arn.to_owned()].into();
+    for task in [Task::Up, Task::Token] {
+        let document = document(&scope, &[task].into());
+        let read = statement(&document, "NamedSecret").unwrap();
+        assert_eq!(read["Action"], json!(["secretsmanager:GetSecretValue"]));
+        let named = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:orders/app-??????";
+        assert_eq!(read["Resource"], json!([arn, named]));
+    }
+    for task in [Task::Status, Task::Down, Task::Logs, Task::Secret] {
+        assert_eq!(statement(&document(&scope, &[task].into()), "NamedSecret"), None);
+    }
+}
+
+#[test]
+fn what_is_on_record_is_named_and_only_up_may_make_another() {
+    let scope = scope(Some("1a2b3c4d"), &["eu-west-1_A"], &["a1"]);
+    for (tasks, others) in [(&[Task::Down][..], false), (&[Task::Up, Task::Down], true)] {
+        let document = document(&scope, &tasks.iter().copied().collect());
+        let api = statement(&document, "ApiOnRecord").unwrap();
+        assert_eq!(
+            api["Resource"],
+            json!([
+                "arn:aws:apigateway:eu-west-1::/restapis/a1",
+                "arn:aws:apigateway:eu-west-1::/restapis/a1/*"
+            ])
+        );
+        assert!(api.get("Condition").is_none());
+        assert_eq!(
+            statement(&document, "PoolOnRecord").unwrap()["Resource"],
+            json!(["arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_A"])
+        );
+        assert_eq!(statement(&document, "Pool").is_some(), others);
+        assert_eq!(statement(&document, "Api").is_some(), others);
+        assert_eq!(
+            statement(&document, "Role").unwrap()["Resource"],
+            json!(["arn:aws:iam::123456789012:role/orders_1a2b3c4d_*"])
+        );
+    }
+    let up = document(&scope, &[Task::Up].into());
+    assert_eq!(
+        statement(&up, "NewApi").unwrap()["Condition"]["StringEquals"],
+        json!({"aws:RequestTag/provision:stack": "orders", "aws:RequestTag/provision:owner": "1a2b3c4d"})
+    );
+}
+
+/// Whether IAM takes the text for one of the pattern: `*` is any text, `?` any character, and case is the same.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => matches(rest, text) || !text.is_empty() && matches(pattern, &text[1..]),
+        ([b'?', rest @ ..], [_, text @ ..]) => matches(rest, text),
+        ([one, rest @ ..], [other, text @ ..]) => one.eq_ignore_ascii_case(other) && matches(rest, text),
+        _ => false,
+    }
+}
+
+/// The patterns of roles, functions and log groups in the policy of a stack.
+fn patterns(stack: &str, owner: Option<&str>) -> Vec<String> {
+    let scope = Scope {
+        stack: stack.to_owned(),
+        ..scope(owner, &[], &[])
+    };
+    let document = document(&scope, &[Task::Up].into());
+    let of = |sid: &str| {
+        let pattern = statement(&document, sid).unwrap()["Resource"][0]
+            .as_str()
+            .unwrap();
+        pattern.rsplit(['/', ':']).next().unwrap().to_owned()
+    };
+    vec![of("Role"), of("Function"), of("LogGroup")]
+}
+
+fn of_another(mine: &str, other: &str, owner: &str, function: &str) {
+    let name = unique(other, SEPARATOR, owner, function);
+    for own in [None, Some("1a2b3c4d")] {
+        for pattern in patterns(mine, own) {
+            assert!(
+                !matches(pattern.as_bytes(), name.as_bytes()),
+                "{pattern} matches {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_policy_of_a_stack_has_its_own_names() {
+    let name = unique("user", SEPARATOR, "1a2b3c4d", "Stock_2");
+    for owner in [None, Some("1a2b3c4d")] {
+        for pattern in patterns("user", owner) {
+            assert!(
+                matches(pattern.as_bytes(), name.to_uppercase().as_bytes()),
+                "{pattern}"
+            );
+        }
+    }
+    assert!(
+        matches(b"user-????????-*", b"user-api-prod-1a2b3c4d-user"),
+        "as names once were"
+    );
+    of_another("user", "user-api-prod", "1a2b3c4d", "user");
+}
+
+proptest! {
+    #[test]
+    fn no_pattern_of_one_stack_matches_a_name_of_another(
+        mine in "[a-z][a-z0-9-]{1,12}",
+        rest in "[a-z0-9-]{1,17}",
+        unrelated in "[a-z][a-z0-9-]{1,29}",
+        owner in "[0-9a-f]{8}",
+        function in "[a-zA-Z0-9_-]{1,20}",
+    ) {
+        // Mostly one begins as the other, which is where they could meet.
+        let longer = format!("{mine}{rest}");
+        of_another(&mine, &longer, &owner, &function);
+        of_another(&longer, &mine, &owner, &function);
+        if unrelated != mine {
+            of_another(&mine, &unrelated, &owner, &function);
+        }
+    }
+}
+
+#[test]
+fn status_changes_nothing_and_down_makes_nothing() {
+    let of = |task: Task| actions(&document(&scope(None, &[], &[]), &[task].into()));
+    let reads = ["Get", "List", "Describe", "GET"];
+    for action in of(Task::Status) {
+        let name = action.split_once(':').unwrap().1;
+        assert!(reads.iter().any(|verb| name.starts_with(verb)), "{action}");
+    }
+    for action in of(Task::Down) {
+        assert!(!action.contains("Create") && !action.contains("POST"), "{action}");
+    }
+    assert!(of(Task::Up).is_superset(&of(Task::Down)));
+    assert!(of(Task::Up).is_superset(&of(Task::Status)));
+    assert_eq!(
+        of(Task::Token).into_iter().collect::<Vec<_>>(),
+        ["cognito-idp:DescribeUserPoolClient"]
+    );
+    assert_eq!(
+        of(Task::Secret).into_iter().collect::<Vec<_>>(),
+        [
+            "cognito-idp:AddUserPoolClientSecret",
+            "cognito-idp:DeleteUserPoolClientSecret",
+            "cognito-idp:DescribeUserPoolClient",
+            "cognito-idp:ListUserPoolClientSecrets",
+        ]
+    );
+    assert_eq!(
+        of(Task::Logs).into_iter().collect::<Vec<_>>(),
+        ["logs:FilterLogEvents"]
+    );
+}
+
+#[test]
+fn a_managed_policy_has_room_for_it() {
+    let all = [
+        Task::Up,
+        Task::Status,
+        Task::Down,
+        Task::Token,
+        Task::Logs,
+        Task::Secret,
+    ];
+    let mut scope = scope(Some("1a2b3c4d"), &["ap-southeast-1_ABCDEFGHI"], &["a1b2c3d4e5"]);
+    scope.region = "ap-southeast-1".to_owned();
+    scope.stack = "a-name-of-thirty-characters-30".to_owned();
+    let text = document(&scope, &all.into()).to_string();
+    // IAM's quota, without blanks.
+    assert!(text.len() < 6144, "{}", text.len());
+}

@@ -1,0 +1,162 @@
+//! Any stack becomes any other: `up A`, `up B` leaves what `up B` alone makes, and `down` leaves nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::support::{Hand, Place};
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::Value;
+
+const SCOPES: [&str; 4] = ["orders/read", "orders/write", "stock/read", "stock/write"];
+const ROUTES: [&str; 8] = [
+    "GET /",
+    "GET /orders",
+    "POST /orders",
+    "GET /orders/{id}",
+    "DELETE /orders/{id}",
+    "ANY /admin/{proxy+}",
+    "GET /orders/{id}/lines",
+    "GET /stock",
+];
+
+/// A provision.toml that is valid: every scope is some server's, every function is there.
+fn files() -> impl Strategy<Value = String> {
+    let scopes = subsequence(&SCOPES[..], 1..=4);
+    let pool = (
+        prop::option::of("[a-z]{8}"),
+        prop_oneof![Just("ESSENTIALS"), Just("PLUS"), Just("LITE")],
+    );
+    let function = (
+        128..256i32,
+        1..20i32,
+        prop::option::of("[a-z]{1,9}"),
+        prop_oneof![Just(7), Just(30)],
+    );
+    let api = (
+        prop_oneof![Just("prod"), Just("live")],
+        prop::option::of((1..100i32, 1..100i32)),
+        "[A-Z][a-z]{1,9}",
+    );
+    let parts = (
+        scopes,
+        prop::option::of("[a-z]{1,9}"),
+        pool,
+        prop::collection::btree_map(
+            prop_oneof![Just("billing"), Just("shipping")],
+            (any::<u8>(), 5..60u8),
+            0..3,
+        ),
+        prop::collection::btree_map(prop_oneof![Just("first"), Just("second")], function, 1..3),
+        api,
+        subsequence(&ROUTES[..], 1..=5),
+        prop::collection::vec(any::<(u8, u8)>(), 8),
+    );
+    parts.prop_map(|(scopes, tag, (prefix, tier), clients, functions, (stage, throttle, name), routes, picks)| {
+        // A bit for each scope, and always at least one.
+        let some = |bits: u8| -> Vec<&str> {
+            let chosen = scopes.iter().enumerate().filter(|(index, _)| bits >> index & 1 == 1);
+            let chosen: Vec<&str> = chosen.map(|(_, scope)| *scope).collect();
+            if chosen.is_empty() { vec![scopes[0]] } else { chosen }
+        };
+        let mut text = "[stack]\nname = \"orders\"\n".to_owned();
+        let mut line = |line: String| writeln!(text, "{line}").unwrap();
+        if let Some(tag) = tag {
+            line(format!("tags = {{ team = \"{tag}\" }}"));
+        }
+        line(format!("[user_pool]\ntier = \"{tier}\""));
+        if let Some(prefix) = prefix {
+            line(format!("domain_prefix = \"{prefix}\""));
+        }
+        let mut servers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for scope in &scopes {
+            let (server, scope) = scope.split_once('/').unwrap();
+            servers.entry(server).or_default().push(scope);
+        }
+        for (server, scopes) in servers {
+            line(format!("[resource_servers.{server}.scopes]"));
+            for scope in scopes {
+                line(format!("{scope} = \"{scope} it\""));
+            }
+        }
+        for (name, (bits, minutes)) in clients {
+            line(format!("[clients.{name}]\nscopes = {:?}\naccess_token = \"{minutes}m\"", some(bits)));
+        }
+        let names: Vec<&str> = functions.keys().copied().collect();
+        for (name, (memory, timeout, variable, days)) in &functions {
+            line(format!(
+                "[functions.{name}]\nsource = \"lambda\"\nruntime = \"nodejs22.x\"\nhandler = \"index.handler\"\n\
+                 memory_mb = {memory}\ntimeout = \"{timeout}s\"\nlog_retention_days = {days}"
+            ));
+            if let Some(variable) = variable {
+                line(format!("environment = {{ WHAT = \"{variable}\" }}"));
+            }
+        }
+        line(format!("[api]\nname = \"{name}\"\nstage = \"{stage}\""));
+        if let Some((rate, burst)) = throttle {
+            line(format!("throttle = {{ rate = {rate}, burst = {burst} }}"));
+        }
+        line("[routes]".to_owned());
+        for (route, (bits, pick)) in routes.iter().zip(picks) {
+            let function = names[usize::from(pick) % names.len()];
+            line(format!("\"{route}\" = {{ function = {function:?}, scopes = {:?} }}", some(bits)));
+        }
+        text
+    })
+}
+
+struct World {
+    place: Place,
+    hand: Hand,
+}
+
+impl World {
+    /// The live resources after `up` of each of these files.
+    fn ups(&self, files: &[&String]) -> Value {
+        for file in files {
+            fs_err::write(self.place.path().join("provision.toml"), file).unwrap();
+            self.place.run_at(&self.hand.endpoint, &["up", "--quiet"]).ok();
+            self.place.run_at(&self.hand.endpoint, &["plan", "--check"]).ok();
+        }
+        let state = fs_err::read_to_string(self.place.path().join("state/orders.json")).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        self.hand.portrait(state["owner"].as_str().unwrap())
+    }
+
+    fn down(&self) {
+        self.place.run_at(&self.hand.endpoint, &["down", "--yes"]).ok();
+        self.hand.assert_nothing("after down");
+    }
+}
+
+#[test]
+fn any_stack_becomes_any_other() {
+    let place = Place::new();
+    let hand = Hand {
+        endpoint: place.emulator(),
+        region: "eu-west-1",
+    };
+    fs_err::create_dir(place.path().join("lambda")).unwrap();
+    fs_err::write(
+        place.path().join("lambda/index.mjs"),
+        "export const handler = async () => ({});",
+    )
+    .unwrap();
+    let world = World { place, hand };
+    let mut runner = TestRunner::new(Config {
+        cases: 12,
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let result = runner.run(&(files(), files()), |(first, then)| {
+        let both = world.ups(&[&first, &then]);
+        world.down();
+        let alone = world.ups(&[&then]);
+        world.down();
+        prop_assert_eq!(both, alone, "{}\n\nthen\n\n{}", first, then);
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+}

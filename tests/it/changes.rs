@@ -1,0 +1,927 @@
+//! Every key of provision.toml, changed: `plan` names exactly that, `up` does exactly that, and the live API follows.
+
+use crate::support::proxy::{Act, Moment, Proxy, Request};
+use crate::support::{self, Hand, Place, get};
+use serde_json::{Value, json};
+
+const BASE: &str = r#"
+[stack]
+name = "orders"
+tags = { team = "payments", stage = "test" }
+
+[user_pool]
+tier = "ESSENTIALS"
+deletion_protection = false
+
+[resource_servers.orders.scopes]
+read = "Read orders"
+write = "Write orders"
+
+[clients.billing]
+scopes = ["orders/read"]
+access_token = "60m"
+
+[functions.orders]
+source = "lambda"
+runtime = "nodejs22.x"
+handler = "index.handler"
+architecture = "x86_64"
+memory_mb = 128
+timeout = "10s"
+log_retention_days = 14
+environment = { TABLE = "orders-table" }
+
+[api]
+name = "Orders API"
+description = "Orders"
+stage = "prod"
+
+[routes]
+"GET /orders" = { function = "orders", scopes = ["orders/read"] }
+"#;
+
+const CODE: &str = r"
+const answer = (more) => ({ statusCode: 200, body: JSON.stringify({ table: process.env.TABLE, ...more }) });
+export const handler = async (event) => answer({ version: 1, resource: event.resource });
+export const other = async () => answer({ version: 'other' });
+";
+
+/// A stack of its own, and what goes over the wire.
+struct World {
+    place: Place,
+    proxy: Proxy,
+    hand: Hand,
+}
+
+/// One change of the file.
+struct Case {
+    name: &'static str,
+    /// What is replaced by what.
+    edits: &'static [(&'static str, &'static str)],
+    /// `action step: fields` of every step of the plan that is not unchanged.
+    plan: &'static [&'static str],
+    /// The writing calls, sorted.
+    writes: &'static [&'static str],
+    /// What can be seen of it.
+    seen: fn(&World),
+}
+
+impl World {
+    fn new() -> Self {
+        Self::of(BASE, CODE)
+    }
+
+    fn of(file: &str, code: &str) -> Self {
+        let place = Place::new();
+        let hand = Hand {
+            endpoint: place.emulator(),
+            region: "eu-west-1",
+        };
+        let proxy = Proxy::start(&hand.endpoint);
+        fs_err::create_dir(place.path().join("lambda")).unwrap();
+        let world = Self { place, proxy, hand };
+        world.code(code);
+        world.file(file);
+        world.run(&["up"]);
+        world.proxy.take();
+        world
+    }
+
+    fn file(&self, text: &str) {
+        fs_err::write(self.place.path().join("provision.toml"), text).unwrap();
+    }
+
+    fn code(&self, text: &str) {
+        fs_err::write(self.place.path().join("lambda/index.mjs"), text).unwrap();
+    }
+
+    fn run(&self, args: &[&str]) -> support::Run {
+        self.place.run_at(&self.proxy.endpoint, args).ok()
+    }
+
+    /// Without those that read.
+    fn writes(&self) -> Vec<String> {
+        let requests = self.proxy.take();
+        let mut writes: Vec<String> = requests
+            .iter()
+            .filter(|request| request.is_write())
+            .map(shape)
+            .collect();
+        writes.sort();
+        writes
+    }
+
+    /// What `plan` says is to be done.
+    fn plan(&self) -> Vec<String> {
+        let plan = self.run(&["plan", "--json"]).json();
+        let steps = plan["steps"].as_array().unwrap().iter();
+        steps
+            .filter(|step| step["action"] != "unchanged")
+            .map(|step| {
+                let text = |value: &Value| value.as_str().unwrap().to_owned();
+                let fields = step["fields"].as_array().map_or(&[][..], Vec::as_slice);
+                let fields: Vec<String> = fields.iter().map(|field| text(&field["field"])).collect();
+                // Of what is new, all fields are.
+                let fields = if step["action"] == "create" {
+                    String::new()
+                } else {
+                    fields.join(", ")
+                };
+                format!("{} {}: {fields}", text(&step["action"]), text(&step["step"]))
+                    .trim_end_matches([':', ' '])
+                    .to_owned()
+            })
+            .collect()
+    }
+
+    /// Nothing is left to do, and everything is as recorded.
+    fn is_settled(&self, case: &str) {
+        let check = self.place.run_at(&self.proxy.endpoint, &["plan", "--check"]);
+        assert_eq!(check.code, 0, "{case}: {}{}", check.stdout, check.stderr);
+        let status = self.place.run_at(&self.proxy.endpoint, &["status"]);
+        assert_eq!(status.code, 0, "{case}: {}{}", status.stdout, status.stderr);
+        let apis = self.hand.census()["REST APIs"];
+        assert_eq!(
+            self.hand.census()["deployments"],
+            apis,
+            "{case}: one for each API"
+        );
+        assert_eq!(self.writes(), Vec::<String>::new(), "{case}");
+    }
+
+    fn apply(&self, case: &Case) {
+        let mut text = BASE.to_owned();
+        for (from, to) in case.edits {
+            assert!(text.contains(from), "{}: {from}", case.name);
+            text = text.replace(from, to);
+        }
+        self.file(&text);
+        assert_eq!(self.plan(), case.plan, "{}", case.name);
+        assert_eq!(self.writes(), Vec::<String>::new(), "{}: plan", case.name);
+        self.run(&["up", "--json"]);
+        assert_eq!(self.writes(), case.writes, "{}", case.name);
+        self.is_settled(case.name);
+        (case.seen)(self);
+        self.file(BASE);
+        self.run(&["up"]);
+        self.proxy.take();
+        self.is_settled(case.name);
+    }
+
+    fn output(&self, name: &str) -> String {
+        let status = self
+            .place
+            .run_at(&self.proxy.endpoint, &["status", "--json"])
+            .json();
+        status["outputs"][name].as_str().unwrap().to_owned()
+    }
+
+    fn token(&self, args: &[&str]) -> String {
+        self.run(&[&["token"], args].concat()).stdout.trim().to_owned()
+    }
+
+    /// The answer of the live stage.
+    fn get(&self, path: &str, token: &str) -> (u16, Value) {
+        let (status, body) = get(&format!("{}{path}", self.output("api_url")), Some(token));
+        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+    }
+}
+
+/// The operation without the ids in it: `PATCH restapis/stages`.
+fn shape(request: &Request) -> String {
+    let operation = request.operation();
+    let Some((method, path)) = operation.split_once(" /") else {
+        return operation;
+    };
+    let words = [
+        "restapis",
+        "resources",
+        "methods",
+        "integration",
+        "authorizers",
+        "deployments",
+        "stages",
+        "tags",
+        "functions",
+        "code",
+        "configuration",
+        "policy",
+    ];
+    let path = path.replace("%2F", "/");
+    let path: Vec<&str> = path.split('/').filter(|part| words.contains(part)).collect();
+    format!("{method} {}", path.join("/"))
+}
+
+fn nothing(_: &World) {}
+
+fn apply(cases: &[Case]) {
+    let world = World::new();
+    for case in cases {
+        world.apply(case);
+    }
+    world.run(&["down", "--yes"]);
+    world.hand.assert_nothing("after down");
+}
+
+#[test]
+fn the_stack_and_its_pool() {
+    apply(&[
+        Case {
+            name: "a tag's value",
+            edits: &[("payments", "sales")],
+            plan: &[
+                "update role:orders: tags",
+                "update log-group:orders: tags",
+                "update function:orders: tags",
+                "update user-pool: tags",
+                "update rest-api: tags",
+                "update stage: tags",
+            ],
+            writes: &[
+                "POST tags",
+                "PUT tags/restapis",
+                "PUT tags/restapis/stages",
+                "TagResource",
+                "TagResource",
+                "TagRole",
+            ],
+            seen: |world| {
+                let apis = world.hand.get("apigateway", "/restapis");
+                assert_eq!(apis["item"][0]["tags"]["team"], "sales");
+            },
+        },
+        Case {
+            name: "a tag less",
+            edits: &[(r#", stage = "test""#, "")],
+            plan: &[
+                "update role:orders: tags",
+                "update log-group:orders: tags",
+                "update function:orders: tags",
+                "update user-pool: tags",
+                "update rest-api: tags",
+                "update stage: tags",
+            ],
+            writes: &[
+                "DELETE tags",
+                "DELETE tags/restapis",
+                "DELETE tags/restapis/stages",
+                "UntagResource",
+                "UntagResource",
+                "UntagRole",
+            ],
+            seen: |world| {
+                let apis = world.hand.get("apigateway", "/restapis");
+                assert_eq!(apis["item"][0]["tags"]["stage"], Value::Null);
+            },
+        },
+        Case {
+            name: "domain_prefix",
+            edits: &[("tier = ", "domain_prefix = \"orders-auth\"\ntier = ")],
+            plan: &["replace pool-domain: prefix"],
+            writes: &["CreateUserPoolDomain", "DeleteUserPoolDomain"],
+            seen: |world| {
+                let pool = serde_json::json!({"UserPoolId": world.output("user_pool_id")});
+                let pool = world.hand.cognito("DescribeUserPool", &pool);
+                assert_eq!(pool["UserPool"]["Domain"], "orders-auth");
+            },
+        },
+        Case {
+            name: "deletion_protection",
+            edits: &[("deletion_protection = false", "deletion_protection = true")],
+            plan: &["update user-pool: deletion_protection"],
+            writes: &["UpdateUserPool"],
+            seen: |world| {
+                let pool = serde_json::json!({"UserPoolId": world.output("user_pool_id")});
+                let pool = world.hand.cognito("DescribeUserPool", &pool);
+                assert_eq!(pool["UserPool"]["DeletionProtection"], "ACTIVE");
+            },
+        },
+        Case {
+            name: "tier",
+            edits: &[("ESSENTIALS", "PLUS")],
+            plan: &["update user-pool: tier"],
+            writes: &["UpdateUserPool"],
+            seen: nothing,
+        },
+    ]);
+}
+
+#[test]
+fn scopes_and_clients() {
+    apply(&[
+        Case {
+            name: "a scope more",
+            edits: &[("write = ", "delete = \"Delete orders\"\nwrite = ")],
+            plan: &["update resource-server:orders: scopes"],
+            writes: &["UpdateResourceServer"],
+            seen: nothing,
+        },
+        Case {
+            name: "a scope less",
+            edits: &[("write = \"Write orders\"\n", "")],
+            plan: &["update resource-server:orders: scopes"],
+            writes: &["UpdateResourceServer"],
+            seen: nothing,
+        },
+        Case {
+            name: "a scope's description",
+            edits: &[("Write orders", "Change orders")],
+            plan: &["update resource-server:orders: scopes"],
+            writes: &["UpdateResourceServer"],
+            seen: nothing,
+        },
+        Case {
+            name: "a scope in place of another, wherever it is used",
+            edits: &[("read = ", "view = "), ("orders/read", "orders/view")],
+            plan: &[
+                "update resource-server:orders: scopes",
+                "update client:billing: scopes",
+                "update route:GET /orders: scopes",
+                "update deployment: description",
+                "update stage: deployment",
+            ],
+            writes: &[
+                "DELETE restapis/deployments",
+                "PATCH restapis/resources/methods",
+                "PATCH restapis/stages",
+                "POST restapis/deployments",
+                "UpdateResourceServer",
+                "UpdateResourceServer",
+                "UpdateUserPoolClient",
+                "UpdateUserPoolClient",
+            ],
+            seen: |world| {
+                let token = world.token(&["--scope", "orders/view"]);
+                assert_eq!(world.get("/orders", &token).0, 200);
+            },
+        },
+        Case {
+            name: "a client's scopes",
+            edits: &[(
+                r#"scopes = ["orders/read"]
+access"#,
+                r#"scopes = ["orders/read", "orders/write"]
+access"#,
+            )],
+            plan: &["update client:billing: scopes"],
+            writes: &["UpdateUserPoolClient"],
+            seen: |world| {
+                let token = world.token(&["--scope", "orders/write"]);
+                assert_eq!(
+                    world.get("/orders", &token).0,
+                    401,
+                    "it has none of the route's scopes"
+                );
+            },
+        },
+        Case {
+            name: "access_token",
+            edits: &[("60m", "30m")],
+            plan: &["update client:billing: access_token_seconds"],
+            writes: &["UpdateUserPoolClient"],
+            seen: |world| {
+                let token = world.run(&["token", "--json"]).json();
+                assert_eq!(token["expires_in"], 1800);
+            },
+        },
+        // It is where commands read the secret from, and in AWS nothing.
+        Case {
+            name: "secret_from",
+            edits: &[(
+                "\naccess_token",
+                "\nsecret_from = \"secretsmanager:billing\"\naccess_token",
+            )],
+            plan: &[],
+            writes: &[],
+            seen: |world| {
+                let run = world.place.run_at(&world.proxy.endpoint, &["token"]).code(1);
+                assert!(
+                    run.stderr.contains("secrets manager has no secret billing"),
+                    "{}",
+                    run.stderr
+                );
+                // With `--stack` alone no file is read.
+                world.run(&["token", "--stack", "orders"]);
+                let both = ["token", "--stack", "orders", "--config", "provision.toml"];
+                world.place.run_at(&world.proxy.endpoint, &both).code(1);
+                let policy = world.run(&["policy", "token"]).stdout;
+                assert!(policy.contains(":secret:billing-??????"), "{policy}");
+                world
+                    .hand
+                    .json("secretsmanager.CreateSecret", &json!({"Name": "billing"}));
+                world.run(&["secret", "show", "billing", "--to", "secretsmanager:billing"]);
+                world.run(&["token"]);
+            },
+        },
+        Case {
+            name: "a client more",
+            edits: &[(
+                "[functions.orders]",
+                "[clients.shipping]\nscopes = [\"orders/write\"]\n[functions.orders]",
+            )],
+            plan: &["create client:shipping"],
+            writes: &["CreateUserPoolClient"],
+            seen: |world| {
+                assert_eq!(world.get("/orders", &world.token(&["shipping"])).0, 401);
+                assert_eq!(world.get("/orders", &world.token(&["billing"])).0, 200);
+            },
+        },
+        Case {
+            name: "a resource server more, and a client that has its scope",
+            edits: &[(
+                "[functions.orders]",
+                "[resource_servers.stock.scopes]\nread = \"Read stock\"\n[clients.shipping]\nscopes = [\"stock/read\"]\n\
+                 [functions.orders]",
+            )],
+            plan: &["create resource-server:stock", "create client:shipping"],
+            writes: &["CreateResourceServer", "CreateUserPoolClient"],
+            seen: |world| assert_eq!(world.get("/orders", &world.token(&["shipping"])).0, 401),
+        },
+    ]);
+}
+
+#[test]
+fn functions() {
+    let world = World::new();
+    let answer = |world: &World| world.get("/orders", &world.token(&[])).1;
+    assert_eq!(answer(&world)["version"], 1);
+    world.code(&CODE.replace("version: 1", "version: 2"));
+    assert_eq!(world.plan(), ["update function:orders: code_sha256"]);
+    world.run(&["up"]);
+    assert_eq!(world.writes(), ["PUT functions/code"]);
+    world.is_settled("code");
+    assert_eq!(answer(&world)["version"], 2);
+    world.code(CODE);
+    world.run(&["up"]);
+    world.proxy.take();
+    let configuration = |name, edits, plan| Case {
+        name,
+        edits,
+        plan,
+        writes: &["PUT functions/configuration"],
+        seen: nothing,
+    };
+    for case in [
+        configuration(
+            "runtime",
+            &[("nodejs22.x", "nodejs20.x")],
+            &["update function:orders: runtime"],
+        ),
+        configuration(
+            "memory_mb",
+            &[("memory_mb = 128", "memory_mb = 256")],
+            &["update function:orders: memory_mb"],
+        ),
+        configuration(
+            "timeout",
+            &[("\"10s\"", "\"20s\"")],
+            &["update function:orders: timeout_seconds"],
+        ),
+        Case {
+            name: "handler",
+            edits: &[("index.handler", "index.other")],
+            plan: &["update function:orders: handler"],
+            writes: &["PUT functions/configuration"],
+            seen: |world| assert_eq!(world.get("/orders", &world.token(&[])).1["version"], "other"),
+        },
+        Case {
+            name: "environment",
+            edits: &[("orders-table", "another-table")],
+            plan: &["update function:orders: environment"],
+            writes: &["PUT functions/configuration"],
+            seen: |world| {
+                assert_eq!(
+                    world.get("/orders", &world.token(&[])).1["table"],
+                    "another-table"
+                );
+                for (path, text) in world.place.texts("state") {
+                    assert!(!text.contains("another-table"), "{}", path.display());
+                }
+            },
+        },
+        Case {
+            name: "no environment",
+            edits: &[("environment = { TABLE = \"orders-table\" }", "")],
+            plan: &["update function:orders: environment"],
+            writes: &["PUT functions/configuration"],
+            seen: |world| assert_eq!(world.get("/orders", &world.token(&[])).1["table"], Value::Null),
+        },
+        Case {
+            name: "architecture",
+            edits: &[("x86_64", "arm64")],
+            plan: &["update function:orders: architecture"],
+            writes: &["PUT functions/code"],
+            seen: nothing,
+        },
+        Case {
+            name: "log_retention_days",
+            edits: &[("log_retention_days = 14", "log_retention_days = 30")],
+            plan: &["update log-group:orders: retention_days"],
+            writes: &["PutRetentionPolicy"],
+            seen: nothing,
+        },
+    ] {
+        world.apply(&case);
+    }
+    world.run(&["down", "--yes"]);
+    world.hand.assert_nothing("after down");
+}
+
+#[test]
+fn the_api_and_its_routes() {
+    apply(&[
+        Case {
+            name: "api.name",
+            edits: &[("Orders API", "Our API")],
+            plan: &["update rest-api: name"],
+            writes: &["PATCH restapis"],
+            seen: |world| {
+                assert_eq!(
+                    world.hand.get("apigateway", "/restapis")["item"][0]["name"],
+                    "Our API"
+                );
+            },
+        },
+        Case {
+            name: "api.description",
+            edits: &[("description = \"Orders\"", "description = \"Ours\"")],
+            plan: &["update rest-api: description"],
+            writes: &["PATCH restapis"],
+            seen: nothing,
+        },
+        Case {
+            name: "api.stage",
+            edits: &[("stage = \"prod\"", "stage = \"live\"")],
+            plan: &["replace permission:orders: source_arn", "replace stage: name"],
+            writes: &[
+                "DELETE functions/policy",
+                "DELETE restapis/stages",
+                "POST functions/policy",
+                "POST restapis/stages",
+            ],
+            seen: |world| {
+                let (token, url) = (world.token(&[]), world.output("api_url"));
+                assert!(url.contains("/live"), "{url}");
+                assert_eq!(world.get("/orders", &token).0, 200);
+                let old = get(&format!("{}/orders", url.replace("/live", "/prod")), Some(&token));
+                assert!(old.0 == 403 || old.0 == 404, "{old:?}");
+            },
+        },
+        Case {
+            name: "api.throttle",
+            edits: &[(
+                "stage = \"prod\"",
+                "stage = \"prod\"\nthrottle = { rate = 100, burst = 200 }",
+            )],
+            plan: &["update stage: throttle"],
+            writes: &["PATCH restapis/stages"],
+            seen: nothing,
+        },
+        Case {
+            name: "a route more",
+            edits: &[(
+                "[routes]",
+                "[routes]\n\"GET /orders/{id}\" = { function = \"orders\", scopes = [\"orders/read\", \"orders/write\"] }",
+            )],
+            plan: &[
+                "create path:/orders/{id}",
+                "create route:GET /orders/{id}",
+                "update deployment: description",
+                "update stage: deployment",
+            ],
+            writes: &[
+                "DELETE restapis/deployments",
+                "PATCH restapis/stages",
+                "POST restapis/deployments",
+                "POST restapis/resources",
+                "PUT restapis/resources/methods",
+                "PUT restapis/resources/methods/integration",
+            ],
+            seen: |world| {
+                let (status, body) = world.get("/orders/7", &world.token(&[]));
+                assert_eq!((status, &body["resource"]), (200, &Value::from("/orders/{id}")));
+            },
+        },
+        Case {
+            name: "another verb",
+            edits: &[("\"GET /orders\"", "\"ANY /orders\"")],
+            plan: &[
+                "create route:ANY /orders",
+                "update deployment: description",
+                "update stage: deployment",
+                "delete route:GET /orders",
+            ],
+            writes: &[
+                "DELETE restapis/deployments",
+                "DELETE restapis/resources/methods",
+                "PATCH restapis/stages",
+                "POST restapis/deployments",
+                "PUT restapis/resources/methods",
+                "PUT restapis/resources/methods/integration",
+            ],
+            seen: |world| assert_eq!(world.get("/orders", &world.token(&[])).0, 200),
+        },
+        Case {
+            name: "another path",
+            edits: &[("\"GET /orders\"", "\"GET /all/{proxy+}\"")],
+            plan: &[
+                "create path:/all",
+                "create path:/all/{proxy+}",
+                "create route:GET /all/{proxy+}",
+                "update deployment: description",
+                "update stage: deployment",
+                "delete route:GET /orders",
+                "delete path:/orders",
+            ],
+            writes: &[
+                "DELETE restapis/deployments",
+                "DELETE restapis/resources",
+                "DELETE restapis/resources/methods",
+                "PATCH restapis/stages",
+                "POST restapis/deployments",
+                "POST restapis/resources",
+                "POST restapis/resources",
+                "PUT restapis/resources/methods",
+                "PUT restapis/resources/methods/integration",
+            ],
+            seen: |world| {
+                let token = world.token(&[]);
+                assert_eq!(world.get("/all/of/them", &token).0, 200);
+                assert_eq!(world.get("/orders", &token).0, 403, "it is not there any more");
+            },
+        },
+        Case {
+            name: "a route's scopes",
+            edits: &[("scopes = [\"orders/read\"] }", "scopes = [\"orders/write\"] }")],
+            plan: &[
+                "update route:GET /orders: scopes",
+                "update deployment: description",
+                "update stage: deployment",
+            ],
+            writes: &[
+                "DELETE restapis/deployments",
+                "PATCH restapis/resources/methods",
+                "PATCH restapis/stages",
+                "POST restapis/deployments",
+            ],
+            seen: |world| {
+                let token = world.token(&["--scope", "orders/read"]);
+                assert_eq!(
+                    world.get("/orders", &token).0,
+                    401,
+                    "it has the removed scope only"
+                );
+            },
+        },
+        Case {
+            name: "another function behind a route",
+            edits: &[
+                (
+                    "[api]",
+                    "[functions.more]\nsource = \"lambda\"\nruntime = \"nodejs22.x\"\nhandler = \"index.other\"\n\n[api]",
+                ),
+                ("{ function = \"orders\"", "{ function = \"more\""),
+            ],
+            plan: &[
+                "create role:more",
+                "create role-policy:more",
+                "create log-group:more",
+                "create function:more",
+                "update route:GET /orders: uri",
+                "create permission:more",
+                "update deployment: description",
+                "update stage: deployment",
+            ],
+            writes: &[
+                "CreateLogGroup",
+                "CreateRole",
+                "DELETE restapis/deployments",
+                "PATCH restapis/resources/methods/integration",
+                "PATCH restapis/stages",
+                "POST functions",
+                "POST functions/policy",
+                "POST restapis/deployments",
+                "PutRetentionPolicy",
+                "PutRolePolicy",
+            ],
+            seen: |world| assert_eq!(world.get("/orders", &world.token(&[])).1["version"], "other"),
+        },
+    ]);
+}
+
+#[test]
+fn a_zip_in_place_of_a_folder_and_another_stack_beside_it() {
+    let world = World::new();
+    let code = CODE.replace("version: 1", "version: 'zipped'");
+    let package = provision::package::Package::from_files(&[("index.mjs", code.as_bytes())]).unwrap();
+    fs_err::write(world.place.path().join("code.zip"), &package.zip).unwrap();
+    let zipped = BASE.replace("source = \"lambda\"", "source = \"code.zip\"");
+    world.file(&zipped);
+    world.run(&["up"]);
+    assert_eq!(world.writes(), ["PUT functions/code"]);
+    world.is_settled("source");
+    assert_eq!(world.get("/orders", &world.token(&[])).1["version"], "zipped");
+
+    let other = zipped.replace("name = \"orders\"", "name = \"stock\"");
+    fs_err::write(world.place.path().join("stock.toml"), other).unwrap();
+    let stock = |args: &[&str]| world.run(&[args, &["--config", "stock.toml"]].concat());
+    let planned = stock(&["plan", "--json"]).json();
+    let steps = planned["steps"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step["action"] == "create"), "{planned}");
+    stock(&["up"]);
+    world.proxy.take();
+    // Neither sees the other.
+    stock(&["plan", "--check"]);
+    world.is_settled("the first beside the second");
+    let elsewhere = zipped.replace(
+        "name = \"orders\"",
+        "name = \"orders\"\nregion = \"eu-central-1\"",
+    );
+    world.file(&elsewhere);
+    let refused = world.place.run_at(&world.proxy.endpoint, &["up"]).code(2);
+    assert!(
+        refused.stderr.contains("is on record in region eu-west-1"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(world.writes(), Vec::<String>::new());
+    stock(&["down", "--yes"]);
+    world.run(&["down", "--yes"]);
+    world.hand.assert_nothing("after down of both");
+}
+
+/// What the last version of format 1 recorded of `format-1.toml`, with the names and ids of this run in place of its own.
+fn of_format_1(run: &str) -> String {
+    let mut text = include_str!("support/format-1.json").to_owned();
+    let state = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let (first, run) = (state(&text), state(run));
+    let mut exchanged = vec![
+        (&first["owner"], &run["owner"]),
+        (&first["endpoint"], &run["endpoint"]),
+    ];
+    let steps = |state: &Value| state["steps"].as_array().unwrap().clone();
+    let (old, new) = (steps(&first), steps(&run));
+    assert_eq!(old.len(), new.len());
+    for (old, new) in old.iter().zip(&new) {
+        assert_eq!(old["step"], new["step"]);
+        // Fingerprints and the hash in a deployment's description are made of names and ids.
+        for place in ["/output", "/desired/environment"] {
+            let fields = old.pointer(place).and_then(Value::as_object);
+            for (field, value) in fields.into_iter().flatten() {
+                exchanged.push((value, &new.pointer(place).unwrap()[field]));
+            }
+        }
+        if old["kind"] == "deployment" {
+            exchanged.push((&old["desired"]["description"], &new["desired"]["description"]));
+        }
+    }
+    for (old, new) in exchanged {
+        text = text.replace(old.as_str().unwrap(), new.as_str().unwrap());
+    }
+    text
+}
+
+#[test]
+fn a_state_of_format_1_is_read_planned_brought_up_to_date_and_deleted() {
+    const CODE: &str = "export const handler = async () => ({ statusCode: 200, body: \"orders\" });\n";
+    let world = World::of(include_str!("support/format-1.toml"), CODE);
+    let file = world.place.path().join("state/orders.json");
+    let read = || fs_err::read_to_string(&file).unwrap();
+    // As that version left it.
+    let state: Value = serde_json::from_str(&read()).unwrap();
+    let output = |step: &str| {
+        let mut steps = state["steps"].as_array().unwrap().iter();
+        steps.find(|record| record["step"] == step).unwrap()["output"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let authorizer = format!(
+        "/restapis/{}/authorizers/{}",
+        output("rest-api"),
+        output("authorizer")
+    );
+    world.hand.patch(
+        &authorizer,
+        &[("replace", "/authorizerResultTtlInSeconds", "300")],
+    );
+    let first = of_format_1(&read());
+    fs_err::write(&file, &first).unwrap();
+
+    world.run(&["status"]);
+    assert_eq!(
+        world.plan(),
+        [
+            "update authorizer: result_ttl_seconds",
+            "update deployment: description",
+            "update stage: deployment"
+        ]
+    );
+    assert_eq!(read(), first, "what only reads leaves it as it is");
+    assert_eq!(world.writes(), Vec::<String>::new());
+
+    world.run(&["up"]);
+    assert_eq!(
+        world.writes(),
+        [
+            "DELETE restapis/deployments",
+            "PATCH restapis/authorizers",
+            "PATCH restapis/stages",
+            "POST restapis/deployments"
+        ]
+    );
+    world.is_settled("brought up to date");
+    let live = world.hand.get("apigateway", &authorizer);
+    assert_eq!(live["authorizerResultTtlInSeconds"], 0);
+    let state: Value = serde_json::from_str(&read()).unwrap();
+    assert_eq!(state["format"], provision::state::FORMAT);
+
+    fs_err::write(&file, of_format_1(&read())).unwrap();
+    world.run(&["down", "--yes"]);
+    world.hand.assert_nothing("after down");
+}
+
+#[test]
+fn a_stage_of_others_keeps_its_deployment_and_fails_nothing() {
+    let world = World::new();
+    let recorded = |step: &str, field: &str| {
+        let state = fs_err::read_to_string(world.place.path().join("state/orders.json")).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        let mut steps = state["steps"].as_array().unwrap().iter();
+        let record = steps.find(|record| record["step"] == step).unwrap().clone();
+        record[field].clone()
+    };
+    let api = format!(
+        "/restapis/{}",
+        recorded("rest-api", "output")["id"].as_str().unwrap()
+    );
+    let old = recorded("deployment", "output")["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let beta = serde_json::json!({"stageName": "beta", "deploymentId": old});
+    world
+        .hand
+        .write("apigateway", "POST", &format!("{api}/stages"), &beta);
+    // As AWS answers, where the emulator deletes.
+    let deployment = format!("DELETE {api}/deployments/{old}");
+    let refused = deployment.clone();
+    world.proxy.rule(move |request, now| {
+        if now == Moment::Before && request.operation() == refused {
+            let text = r#"{"message":"Active stages pointing to this deployment must be moved or deleted"}"#;
+            return Act::Answer(
+                400,
+                vec![("x-amzn-errortype", "BadRequestException")],
+                text.to_owned(),
+            );
+        }
+        Act::Pass
+    });
+    world.file(&BASE.replace("[\"orders/read\"] }", "[\"orders/write\"] }"));
+
+    for (made, last) in [(1, "done: "), (0, "nothing changed: ")] {
+        let up = world.run(&["up", "--no-verify"]);
+        for words in [
+            "kept      deployment  ",
+            "warning: step deployment is done, and what is out of use stays: ",
+            &format!("does not delete deployment {old} of REST API "),
+            "while stage beta, which this stack did not make, serves it",
+            "hint: if it may go, run `aws apigateway delete-stage --rest-api-id ",
+            "--stage-name beta`, then `provision up` again",
+            last,
+        ] {
+            assert!(up.stderr.contains(words), "{words:?} is not in {}", up.stderr);
+        }
+        let operations: Vec<String> = world.proxy.take().iter().map(Request::operation).collect();
+        let count = |operation: &str| operations.iter().filter(|one| *one == operation).count();
+        assert_eq!(count(&deployment), 1, "{operations:?}");
+        assert_eq!(count(&format!("POST {api}/deployments")), made, "{operations:?}");
+        assert_eq!(recorded("deployment", "phase"), "retiring");
+    }
+    let quiet = world.run(&["up", "-q"]).stderr;
+    assert!(quiet.starts_with("warning: step deployment"), "{quiet}");
+    let status = world
+        .place
+        .run_at(&world.proxy.endpoint, &["status"])
+        .code(3)
+        .stdout;
+    assert!(
+        status.contains("unfinished") && status.contains("foreign: stage beta in rest-api"),
+        "{status}"
+    );
+    assert_eq!(world.plan(), ["update deployment"]);
+
+    world.proxy.rule(|_, _| Act::Pass);
+    world.hand.delete("apigateway", &format!("{api}/stages/beta"));
+    world.proxy.take();
+    world.run(&["up"]);
+    assert_eq!(world.writes(), ["DELETE restapis/deployments"]);
+    world.is_settled("the stage of others is gone");
+
+    world
+        .hand
+        .write("apigateway", "POST", &format!("{api}/stages"), &beta);
+    let down = world.run(&["down", "--yes"]).stderr;
+    assert!(down.contains("foreign   stage beta in rest-api"), "{down}");
+    world.hand.assert_nothing("after down");
+}

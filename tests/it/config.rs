@@ -1,0 +1,826 @@
+//! What a `provision.toml` may say, and every message about one that may not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::support::Place;
+use proptest::prelude::*;
+use provision::config::{Config, Source};
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+
+/// What no message may ever contain.
+const SECRET: &str = "hunter2-hunter2";
+
+/// Uses every key.
+const FULL: &str = r#"
+[stack]
+name = "orders"
+region = "eu-west-1"
+tags = { team = "payments", "cost-centre" = "42 / EU" }
+
+[user_pool]
+domain_prefix = "orders-auth"
+deletion_protection = true
+tier = "LITE"
+
+[resource_servers.orders.scopes]
+read = "Read orders"
+write = "Write orders"
+
+[resource_servers."https://example.com/v1".scopes]
+"a:b" = "An identifier may be a URL"
+
+[clients.billing]
+scopes = ["orders/read", "https://example.com/v1/a:b"]
+access_token = "90m"
+secret_from = "secretsmanager:orders/billing"
+
+[functions.orders]
+source = "code"
+runtime = "python3.13"
+handler = "app.main"
+architecture = "arm64"
+memory_mb = 256
+timeout = "29s"
+log_retention_days = 30
+environment = { TABLE = "orders", PASSWORD = "hunter2-hunter2" }
+
+[functions.admin]
+source = "admin.zip"
+runtime = "provided.al2023"
+
+[api]
+name = "Orders API"
+description = "Orders, and who pays for them"
+stage = "live"
+throttle = { rate = 100, burst = 200 }
+
+[routes]
+"GET /orders" = { function = "orders", scopes = ["orders/read"] }
+"GET /orders/{id}" = { function = "orders", scopes = ["orders/read", "orders/write"] }
+"POST /orders/bulk" = { function = "orders", scopes = ["orders/write"] }
+"ANY /admin/{proxy+}" = { function = "admin", scopes = ["orders/write"] }
+"GET /" = { function = "orders", scopes = ["https://example.com/v1/a:b"] }
+"#;
+
+/// Only what must be there.
+const SMALL: &str = r#"[stack]
+name = "orders"
+[resource_servers.orders.scopes]
+read = "Read orders"
+[functions.orders]
+source = "code"
+runtime = "nodejs22.x"
+handler = "index.handler"
+[routes]
+"GET /orders" = { function = "orders", scopes = ["orders/read"] }
+"#;
+
+/// A folder with the code that the files here refer to.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    put_code(folder.path());
+    folder
+}
+
+fn put_code(folder: &Path) {
+    fs_err::create_dir_all(folder.join("code")).unwrap();
+    for file in ["code/index.mjs", "admin.zip", "notes.txt"] {
+        fs_err::write(folder.join(file), "").unwrap();
+    }
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let folder = folder();
+    match Config::read(text, folder.path()) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let folder = folder();
+    let config = Config::read(FULL, folder.path()).unwrap();
+    let set = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
+    let map = |pairs: &[(&str, &str)]| {
+        let pairs = pairs
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        pairs.collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(config.stack, "orders");
+    assert_eq!(config.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(
+        config.tags,
+        map(&[("team", "payments"), ("cost-centre", "42 / EU")])
+    );
+    assert_eq!(config.user_pool.domain_prefix.as_deref(), Some("orders-auth"));
+    assert!(config.user_pool.deletion_protection);
+    assert_eq!(config.user_pool.tier, "LITE");
+    assert_eq!(
+        config.resource_servers["orders"].scopes,
+        map(&[("read", "Read orders"), ("write", "Write orders")])
+    );
+    assert!(
+        config.resource_servers["https://example.com/v1"]
+            .scopes
+            .contains_key("a:b")
+    );
+    let client = &config.clients["billing"];
+    assert_eq!(client.scopes, set(&["orders/read", "https://example.com/v1/a:b"]));
+    assert_eq!(
+        (client.access_token_seconds, client.refresh_token_days),
+        (5400, 1)
+    );
+    assert_eq!(client.secret_from.as_deref(), Some("orders/billing"));
+    let function = &config.functions["orders"];
+    assert_eq!(function.source, Source::Folder(folder.path().join("code")));
+    assert_eq!(
+        (&*function.runtime, &*function.handler),
+        ("python3.13", "app.main")
+    );
+    assert_eq!(function.architecture, "arm64");
+    assert_eq!(
+        (
+            function.memory_mb,
+            function.timeout_seconds,
+            function.log_retention_days
+        ),
+        (256, 29, 30)
+    );
+    let environment = &function.environment.0;
+    assert_eq!(environment["PASSWORD"].expose_secret(), SECRET);
+    assert_eq!(environment["TABLE"].expose_secret(), "orders");
+    assert_eq!(
+        config.functions["admin"].source,
+        Source::Zip(folder.path().join("admin.zip"))
+    );
+    assert_eq!(config.functions["admin"].handler, "bootstrap");
+    assert_eq!((&*config.api.name, &*config.api.stage), ("Orders API", "live"));
+    assert_eq!(config.api.description, "Orders, and who pays for them");
+    let throttle = config.api.throttle.unwrap();
+    assert!((throttle.rate - 100.0).abs() < f64::EPSILON && throttle.burst == 200);
+    let routes: Vec<_> = config
+        .routes
+        .iter()
+        .map(|route| (&*route.verb, &*route.path, &*route.function, route.scopes.len()))
+        .collect();
+    assert_eq!(
+        routes,
+        [
+            ("ANY", "/admin/{proxy+}", "admin", 1),
+            ("GET", "/", "orders", 1),
+            ("GET", "/orders", "orders", 1),
+            ("GET", "/orders/{id}", "orders", 2),
+            ("POST", "/orders/bulk", "orders", 1),
+        ]
+    );
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let folder = folder();
+    let config = Config::read(SMALL, folder.path()).unwrap();
+    assert_eq!(
+        (config.region, config.tags.len(), config.clients.len()),
+        (None, 0, 0)
+    );
+    assert_eq!(config.user_pool, Config::sample().user_pool);
+    let (function, sample) = (&config.functions["orders"], &Config::sample().functions["user"]);
+    assert_eq!(function.architecture, sample.architecture);
+    assert_eq!(function.memory_mb, sample.memory_mb);
+    assert_eq!(function.timeout_seconds, sample.timeout_seconds);
+    assert_eq!(function.log_retention_days, sample.log_retention_days);
+    assert_eq!(function.environment, sample.environment);
+    assert_eq!((&*config.api.name, &*config.api.stage), ("orders", "prod"));
+    assert_eq!(
+        (&*config.api.description, config.api.throttle),
+        ("API of stack orders", None)
+    );
+    let with_client = format!("{SMALL}[clients.a]\nscopes = [\"orders/read\"]\n");
+    let config = Config::read(&with_client, folder.path()).unwrap();
+    assert_eq!(config.clients["a"].access_token_seconds, 3600);
+}
+
+#[test]
+fn another_name_brings_its_defaults_and_its_limits() {
+    let folder = folder();
+    let config = Config::read_as(SMALL, folder.path(), "orders-2").unwrap();
+    assert_eq!((&*config.stack, &*config.api.name), ("orders-2", "orders-2"));
+    let long = SMALL.replace("functions.orders", &format!("functions.{}", "f".repeat(40)));
+    let long = long.replace(
+        "function = \"orders\"",
+        &format!("function = \"{}\"", "f".repeat(40)),
+    );
+    assert!(Config::read(&long, folder.path()).is_ok());
+    let problems = Config::read_as(&long, folder.path(), &"s".repeat(30)).unwrap_err();
+    assert!(
+        problems[0].message.contains("may have 24 in a stack called"),
+        "{problems:?}"
+    );
+    assert!(
+        Config::sample()
+            .renamed("my-cognito-api")
+            .unwrap_err()
+            .contains("\"cognito\"")
+    );
+    assert_eq!(Config::sample().renamed("other").unwrap().stack, "other");
+    let prefix = format!("{SMALL}[user_pool]\ndomain_prefix = \"mine\"\n");
+    let config = Config::read(&prefix, folder.path()).unwrap();
+    assert!(
+        config.renamed("my-cognito-api").is_ok(),
+        "the name is in no domain"
+    );
+}
+
+#[test]
+fn the_order_of_routes_in_the_file_changes_nothing() {
+    let folder = folder();
+    let mut lines: Vec<&str> = FULL.lines().collect();
+    let routes = lines.iter().position(|line| *line == "[routes]").unwrap() + 1;
+    lines[routes..].reverse();
+    let backward = Config::read(&lines.join("\n"), folder.path()).unwrap();
+    assert_eq!(backward, Config::read(FULL, folder.path()).unwrap());
+}
+
+#[test]
+fn a_message_has_a_place_and_says_what_is_allowed() {
+    // Name, what of the small file is replaced, and by what; or what is added at its end.
+    let many = |number: usize, line: &dyn Fn(usize) -> String| (0..number).map(line).collect::<String>();
+    let route =
+        |route: &str| format!("\"{route}\" = {{ function = \"orders\", scopes = [\"orders/read\"] }}\n");
+    let routes = |list: &[&str]| list.iter().map(|&name| route(name)).collect::<String>();
+    let function = |line: &str| {
+        (
+            "handler = \"index.handler\"\n",
+            format!("handler = \"index.handler\"\n{line}\n"),
+        )
+    };
+    let stack = |line: &str| ("name = \"orders\"\n", format!("name = \"orders\"\n{line}\n"));
+    let end = |text: &str| ("", text.to_owned());
+    let cases: Vec<(&str, (&str, String))> = vec![
+        // The whole file.
+        ("empty file", (SMALL, String::new())),
+        ("only comments", (SMALL, "# nothing\n".into())),
+        ("unknown table", end("[fonctions.x]\n")),
+        ("unknown top-level key", ("[stack]\n", "version = 1\n[stack]\n".into())),
+        // Syntax.
+        ("no quotes", ("runtime = \"nodejs22.x\"", "runtime = nodejs22.x".into())),
+        ("no quotes around a word", ("\"index.handler\"", "index.handler".into())),
+        ("no quotes around true", ("\"nodejs22.x\"", "truely".into())),
+        ("no quotes around a number", ("\"nodejs22.x\"", "22.x".into())),
+        ("open string", ("\"nodejs22.x\"", "\"nodejs22.x".into())),
+        ("no value", ("\"nodejs22.x\"", String::new())),
+        ("open header", ("[routes]", "[routes".into())),
+        ("same key twice", ("runtime =", "source = \"code\"\nruntime =".into())),
+        ("same table twice", end("[routes]\n")),
+        ("same route twice", end(&route("GET /orders"))),
+        ("two keys twice", end(&format!("{}[stack]\n", route("GET /orders")))),
+        ("two slips", ("[stack]\nname = \"orders\"", "[stack\nname = orders".into())),
+        // [stack].
+        ("stack is no table", ("[stack]\nname = \"orders\"\n", "stack = \"orders\"\n".into())),
+        ("no stack", ("[stack]\nname = \"orders\"\n", String::new())),
+        ("no stack name", ("name = \"orders\"\n", String::new())),
+        ("stack name in capitals", ("name = \"orders\"", "name = \"Orders\"".into())),
+        ("stack name too short", ("name = \"orders\"", "name = \"o\"".into())),
+        ("stack name too long", ("name = \"orders\"", format!("name = \"{}\"", "o".repeat(31)))),
+        ("stack name is a number", ("name = \"orders\"", "name = 7".into())),
+        ("stack name in a domain", ("name = \"orders\"", "name = \"laws\"".into())),
+        ("stack key misspelt", ("name = \"orders\"", "nmae = \"orders\"".into())),
+        ("region", stack("region = \"Ireland\"")),
+        ("tags are no table", stack("tags = [\"team\"]")),
+        ("tag value is a number", stack("tags = { team = 7 }")),
+        ("tag of AWS", stack("tags = { \"AWS:team\" = \"x\" }")),
+        ("tag of ours", stack("tags = { \"provision:owner\" = \"x\" }")),
+        ("tag key", stack("tags = { \"the team\" = \"x\" }")),
+        ("tag value", stack("tags = { team = \"a;b\" }")),
+        ("tags that differ in case", stack("tags = { team = \"a\", Team = \"b\" }")),
+        (
+            "too many tags",
+            end(&format!("[stack.tags]\n{}", many(49, &|n| format!("t{n} = \"\"\n")))),
+        ),
+        // [user_pool].
+        ("user pool key", end("[user_pool]\nprefix = \"x\"\n")),
+        ("domain prefix", end("[user_pool]\ndomain_prefix = \"-Orders\"\n")),
+        ("domain prefix with a word", end("[user_pool]\ndomain_prefix = \"my-aws\"\n")),
+        ("protection", end("[user_pool]\ndeletion_protection = \"yes\"\n")),
+        ("tier", end("[user_pool]\ntier = \"Plus\"\n")),
+        // [resource_servers].
+        ("resource server identifier", end("[resource_servers.\"a b\".scopes]\nx = \"X\"\n")),
+        ("resource server without scopes", end("[resource_servers.empty]\n")),
+        ("resource server with no scope", end("[resource_servers.empty.scopes]\n")),
+        ("resource server key", end("[resource_servers.more]\nscope = { x = \"X\" }\n")),
+        ("scope with a slash", ("read = \"Read", "\"a/b\" = \"x\"\nread = \"Read".into())),
+        ("scope without description", ("read = \"Read orders\"", "read = \"\"".into())),
+        ("scope description is a flag", ("read = \"Read orders\"", "read = true".into())),
+        ("long scope", ("read = \"Read", format!("{} = \"x\"\nread = \"Read", "s".repeat(250)))),
+        (
+            "too many scopes",
+            ("read = \"Read", many(100, &|n| format!("s{n} = \"x\"\n")) + "read = \"Read"),
+        ),
+        // [clients].
+        ("client without scopes", end("[clients.app]\n")),
+        ("client with no scope", end("[clients.app]\nscopes = []\n")),
+        ("client scopes as a string", end("[clients.app]\nscopes = \"orders/read\"\n")),
+        ("client scope is a number", end("[clients.app]\nscopes = [\"orders/read\", 7]\n")),
+        ("client scope misspelt", end("[clients.app]\nscopes = [\"orders/raed\"]\n")),
+        ("client scope without identifier", end("[clients.app]\nscopes = [\"read\"]\n")),
+        ("client name", end("[clients.\"a/b\"]\nscopes = [\"orders/read\"]\n")),
+        ("token of 4 minutes", end("[clients.app]\nscopes = [\"orders/read\"]\naccess_token = \"4m\"\n")),
+        ("secret from a file", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"file:app.secret\"\n")),
+        ("secret from nowhere", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:\"\n")),
+        ("secret from a name with a blank", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:a b\"\n")),
+        ("secret from a list", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = [\"secretsmanager:a\"]\n")),
+        ("token of 25 hours", end("[clients.app]\nscopes = [\"orders/read\"]\naccess_token = \"25h\"\n")),
+        ("token without unit", end("[clients.app]\nscopes = [\"orders/read\"]\naccess_token = 3600\n")),
+        ("token in words", end("[clients.app]\nscopes = [\"orders/read\"]\naccess_token = \"1h30m\"\n")),
+        // [functions].
+        ("function name", end("[functions.\"a b\"]\nsource = \"code\"\nruntime = \"provided.al2023\"\n")),
+        (
+            "function name too long",
+            end(&format!("[functions.{}]\nsource = \"code\"\nruntime = \"provided.al2\"\n", "f".repeat(49))),
+        ),
+        (
+            "functions that differ in case",
+            end("[functions.Orders]\nsource = \"code\"\nruntime = \"provided.al2023\"\n"),
+        ),
+        ("function with nothing", end("[functions.more]\n")),
+        ("function is a string", end("[functions]\nmore = \"code\"\n")),
+        ("functions as an array", (SMALL, "[[functions]]\nname = \"x\"\n".into())),
+        ("no source", ("source = \"code\"\n", String::new())),
+        ("source is not there", ("\"code\"", "\"kode\"".into())),
+        ("source is a text file", ("\"code\"", "\"notes.txt\"".into())),
+        ("source is empty", ("\"code\"", "\"\"".into())),
+        ("runtime of a container", ("nodejs22.x", "go1.x".into())),
+        ("runtime without version", ("nodejs22.x", "nodejs".into())),
+        ("no handler", ("handler = \"index.handler\"\n", String::new())),
+        ("handler with a blank", ("index.handler", "index handler".into())),
+        ("architecture", function("architecture = \"amd64\"")),
+        ("too little memory", function("memory_mb = 64")),
+        ("too much memory", function("memory_mb = 10_241")),
+        ("memory as a string", function("memory_mb = \"128 MB\"")),
+        ("memory misspelt", function("memory = 128")),
+        ("memory beyond numbers", function("memory_mb = 99999999999999999999")),
+        ("timeout too long", function("timeout = \"16m\"")),
+        ("timeout of nothing", function("timeout = \"0s\"")),
+        ("retention", function("log_retention_days = 10")),
+        ("environment name", function("environment = { \"1A\" = \"x\", B = \"x\" }")),
+        ("environment of Lambda", function("environment = { AWS_REGION = \"x\", _HANDLER = \"x\" }")),
+        ("environment value", function("environment = { LIMIT = 7 }")),
+        ("environment value in a list", function(&format!("environment = {{ PASSWORD = [\"{SECRET}\"] }}"))),
+        ("environment is a secret", function(&format!("environment = \"{SECRET}\""))),
+        ("environment in the wrong place", function(&format!("PASSWORD = \"{SECRET}\""))),
+        ("secret without its end", function(&format!("environment = {{ PASSWORD = \"{SECRET} }}"))),
+        ("secret without quotes", function(&format!("environment = {{ PASSWORD = {SECRET} }}"))),
+        ("environment is a list", function("environment = [\"A=b\"]")),
+        (
+            "environment too large",
+            function(&format!("environment = {{ TABLE = \"{}\" }}", "x".repeat(4085))),
+        ),
+        // [api].
+        ("api key", end("[api]\nstages = \"prod\"\n")),
+        ("api name", end("[api]\nname = \"\"\n")),
+        ("api description", end("[api]\ndescription = \"\"\n")),
+        ("api stage", end("[api]\nstage = \"a/b\"\n")),
+        ("throttle is a number", end("[api]\nthrottle = 100\n")),
+        ("throttle without burst", end("[api]\nthrottle = { rate = 100 }\n")),
+        ("throttle of zero", end("[api]\nthrottle = { rate = 0, burst = -1 }\n")),
+        ("throttle without end", end("[api]\nthrottle = { rate = inf, burst = 1 }\n")),
+        ("throttle of no number", end("[api]\nthrottle = { rate = nan, burst = 1.5 }\n")),
+        // [routes].
+        ("no routes", (&SMALL[SMALL.find("[routes]").unwrap()..], String::new())),
+        ("no route", (&SMALL[SMALL.find("\"GET").unwrap()..], String::new())),
+        ("route is a string", end("\"GET /x\" = \"orders\"\n")),
+        ("route without a verb", end(&route("/x"))),
+        ("route in small letters", end(&route("get /x"))),
+        ("route of an unknown verb", end(&route("FETCH /x"))),
+        ("route with two spaces", end(&route("GET  /x"))),
+        ("route without a slash", end(&route("GET x"))),
+        ("route that ends with a slash", end(&route("GET /x/"))),
+        ("route with two slashes", end(&route("GET /x//y"))),
+        ("route with dots", end(&routes(&["GET /./x", "GET /x/.."]))),
+        ("route with a bad part", end(&route("GET /x y"))),
+        ("route with a comma", end(&routes(&["GET /x,y", "GET /{x,y}"]))),
+        ("route with half a variable", end(&route("GET /x{id}"))),
+        ("route with a greedy part first", end(&route("GET /{all+}/x"))),
+        ("route with a variable twice", end(&route("GET /{id}/x/{id}"))),
+        ("route of API Gateway", end(&routes(&["GET /ping", "GET /sping"]))),
+        ("two variables", end(&routes(&["GET /a/{x}", "POST /a/{x}", "GET /a/{y}/b"]))),
+        ("two variables at the root", end(&routes(&["GET /{p+}", "GET /{id}"]))),
+        ("route without a function", end("\"GET /x\" = { scopes = [\"orders/read\"] }\n")),
+        ("route of no function", end("\"GET /x\" = { function = \"order\", scopes = [\"orders/read\"] }\n")),
+        ("route without scopes", end("\"GET /x\" = { function = \"orders\" }\n")),
+        ("route with no scope", end("\"GET /x\" = { function = \"orders\", scopes = [] }\n")),
+        ("route of no scope", end("\"GET /x\" = { function = \"orders\", scopes = [\"orders/write\"] }\n")),
+        ("route with a method", end("\"GET /x\" = { lambda = \"orders\", scopes = [\"orders/read\"] }\n")),
+        // Several at once, and where they are.
+        (
+            "many",
+            (
+                SMALL,
+                "[routes]\n\"GET /a/{x}\" = { function = \"f\", scopes = [\"s/x\"] }\n\"GET /a/{y}\" = {}\n\
+                 [functions.f]\nsource = \"code\"\nruntme = \"nodejs22.x\"\nmemory_mb = 1\n\
+                 [clients.c]\nscopes = [\"s/r\"]\naccess_token = \"1s\"\n[resource_servers.s.scopes]\nr = \"\"\n\
+                 [stack]\nname = \"S\"\nregion = \"eu\"\n"
+                    .into(),
+            ),
+        ),
+        ("columns are characters", ("scopes = [\"orders/read\"] }", "scopes = [\"größe/é\", \"日本\"] }".into())),
+        ("after a byte order mark", ("[stack]\nname", "\u{feff}stak = 1\n[stack]\nname".into())),
+        ("windows line ends", (SMALL, SMALL.replace('\n', "\r\n").replace("22.x", ""))),
+        ("control characters", end(&route("GET /\\u001b[31m\\u202e"))),
+    ];
+    let mut said = String::new();
+    let mut names = BTreeSet::new();
+    for (name, (from, to)) in &cases {
+        assert!(names.insert(name), "{name} is there twice");
+        let text = if from.is_empty() {
+            format!("{SMALL}{to}")
+        } else {
+            assert!(SMALL.contains(from), "{name}: {from:?} is not in the file");
+            SMALL.replacen(from, to, 1)
+        };
+        let problems = problems(&text);
+        assert!(!problems.is_empty(), "{name} is no problem");
+        for problem in problems {
+            writeln!(said, "{name}: provision.toml:{problem}").unwrap();
+        }
+    }
+    assert!(!said.contains(SECRET), "{said}");
+    insta::assert_snapshot!("problems", said);
+}
+
+#[test]
+fn what_looks_like_a_problem_and_is_none() {
+    let route =
+        |route: &str| format!("\"{route}\" = {{ function = \"orders\", scopes = [\"orders/read\"] }}\n");
+    for added in [
+        &[route("GET /orders/{id}"), route("GET /orders/bulk")][..],
+        &[
+            route("GET /a/{x}"),
+            route("POST /a/{x}/b/{y}"),
+            route("GET /b/{y}"),
+        ],
+        &[route("ANY /orders"), route("ANY /{all+}"), route("GET /")],
+        &[
+            route("GET /ping/x"),
+            route("GET /a/ping"),
+            route("GET /a_b-c.d:e"),
+        ],
+        &["[user_pool]\ndomain_prefix = \"a\"\n".to_owned()],
+        &["[api]\nthrottle = { rate = 0.5, burst = 0 }\n".to_owned()],
+        &["[clients.a]\nscopes = [\"orders/read\"]\naccess_token = \"1d\"\n".to_owned()],
+        &["[clients.a]\nscopes = [\"orders/read\"]\naccess_token = \"300s\"\n".to_owned()],
+        &["[clients.a]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:prod/orders_a+b=c.d@e-f\"\n".to_owned()],
+        &["[clients.a]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:rds!a-AbCdEf\"\n".to_owned()],
+    ] {
+        let text = format!("{SMALL}{}", added.concat());
+        assert_eq!(problems(&text), Vec::<String>::new(), "{text}");
+    }
+    // The limits themselves.
+    let many = |number: usize, line: &dyn Fn(usize) -> String| (0..number).map(line).collect::<String>();
+    let scopes = many(50, &|n| format!("s{n} = \"x\"\n"));
+    let list = many(50, &|n| format!("\"orders/s{n}\", "));
+    let long = format!("{} = \"{}\"\n", "s".repeat(249), "d".repeat(256));
+    for (from, to) in [
+        ("\"orders\"\n", "\"o1\"\n".to_owned()),
+        ("\"orders\"\n", format!("\"o{}\"\n", "-".repeat(29))),
+        (
+            "[routes]",
+            format!(
+                "[functions.{}]\nsource = \"code\"\nruntime = \"provided.al2\"\n[routes]",
+                "f".repeat(48)
+            ),
+        ),
+        (
+            "[functions",
+            format!(
+                "[stack.tags]\n{}[functions",
+                many(48, &|n| format!("t{n} = \"\"\n"))
+            ),
+        ),
+        ("read =", many(99, &|n| format!("s{n} = \"x\"\n")) + "read ="),
+        ("read =", long + "read ="),
+        ("read =", format!("{scopes}read =")),
+        (
+            "[routes]",
+            "memory_mb = 128\ntimeout = \"1s\"\nlog_retention_days = 1\n[routes]".to_owned(),
+        ),
+        (
+            "[routes]",
+            "memory_mb = 10_240\ntimeout = \"900s\"\nlog_retention_days = 3653\n[routes]".to_owned(),
+        ),
+        (
+            "[routes]",
+            format!("[user_pool]\ndomain_prefix = \"{}\"\n[routes]", "p".repeat(63)),
+        ),
+        (
+            "[routes]",
+            format!("[api]\nstage = \"{}\"\n[routes]", "s".repeat(128)),
+        ),
+        ("index.handler", "h".repeat(128)),
+    ] {
+        let text = SMALL.replacen(from, &to, 1);
+        assert_ne!(text, SMALL);
+        assert_eq!(problems(&text), Vec::<String>::new(), "{text}");
+    }
+    let fifty = SMALL.replace("read =", &format!("{scopes}read ="));
+    let fifty = format!("{fifty}[clients.a]\nscopes = [{list}]\n");
+    assert_eq!(problems(&fifty), Vec::<String>::new());
+    let more = fifty.replace("scopes = [\"orders/s0", "scopes = [\"orders/read\", \"orders/s0");
+    assert_eq!(
+        problems(&more),
+        ["62:10: client \"a\": scopes: there are 51, and Cognito allows 50"]
+    );
+    let largest = format!("environment = {{ TABLE = \"{}\" }}\n[routes]", "x".repeat(4084));
+    assert_eq!(
+        problems(&SMALL.replace("[routes]", &largest)),
+        Vec::<String>::new()
+    );
+    for region in ["us-gov-west-1", "ap-southeast-7", "eusc-de-east-1"] {
+        let text = SMALL.replace("[resource", &format!("region = \"{region}\"\n[resource"));
+        assert_eq!(problems(&text), Vec::<String>::new());
+    }
+    for runtime in [
+        "nodejs26.x",
+        "python3.15",
+        "java8.al2",
+        "dotnet10",
+        "ruby4.0",
+        "provided.al2023",
+    ] {
+        assert_eq!(
+            problems(&SMALL.replace("nodejs22.x", runtime)),
+            Vec::<String>::new()
+        );
+    }
+}
+
+/// The port of no server: whatever is asked there was asked too early.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// A place with this text as its `provision.toml`.
+fn place_of(text: &str) -> Place {
+    let place = Place::new();
+    put_code(place.path());
+    fs_err::write(place.path().join("provision.toml"), text).unwrap();
+    place
+}
+
+#[test]
+fn names_that_aws_may_refuse_and_quotas_that_may_be_exceeded_are_warned_of() {
+    let place = place_of(SMALL);
+    let endpoint = place.emulator();
+    let warnings = |paths: &[String]| {
+        let route =
+            |path| format!("\"GET {path}\" = {{ function = \"orders\", scopes = [\"orders/read\"] }}\n");
+        let text = SMALL.to_owned() + &paths.iter().map(route).collect::<String>();
+        fs_err::write(place.path().join("provision.toml"), text).unwrap();
+        let run = place.run_at(&endpoint, &["plan"]).ok();
+        let lines = run.stderr.lines().filter(|line| line.starts_with("warning"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // With /orders there are 299.
+    let mut paths: Vec<String> = (0..298).map(|n| format!("/p{n}")).collect();
+    assert_eq!(warnings(&paths), Vec::<String>::new());
+    paths.push("/p0/a:b/c".to_owned());
+    let [colon, quota] = &warnings(&paths)[..] else {
+        panic!("expected two warnings");
+    };
+    assert!(
+        colon.ends_with("rename \"a:b\" if `up` fails with BadRequestException"),
+        "{colon}"
+    );
+    assert!(quota.contains("the API has 301 paths"), "{quota}");
+}
+
+#[test]
+fn a_bad_file_ends_before_any_call_with_every_place() {
+    let bad = SMALL
+        .replace("code", "kode")
+        .replace("22.x", "")
+        .replace("orders/read", "orders/raed")
+        .replace(
+            "[routes]",
+            &format!("environment = {{ PASSWORD = \"{SECRET}\", TZ = 1 }}\n[routes]"),
+        );
+    let place = place_of(&bad);
+    for command in ["up", "status"] {
+        let run = place.run_at(NOWHERE, &[command]).code(2);
+        insta::assert_snapshot!("bad_file", run.stderr);
+    }
+    let run = place.run_at(NOWHERE, &["up", "--json"]).code(2);
+    insta::assert_snapshot!("bad_file", run.stderr);
+    assert_eq!(run.stdout, "");
+    assert!(!place.path().join("state").exists());
+    let one = place_of(&SMALL.replace("code", "kode"));
+    let run = one.run_at(NOWHERE, &["up"]).code(2);
+    assert!(
+        run.stderr.starts_with("error: provision.toml has a problem\n"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn a_broken_file_leaves_what_is_on_record_within_reach() {
+    let place = place_of("[stack");
+    for args in [
+        &["down", "--yes"][..],
+        &["token"],
+        &["logs"],
+        &["call", "GET", "/orders"],
+    ] {
+        let run = place.run_at(NOWHERE, args).code(2);
+        assert!(
+            run.stderr.contains("\nprovision.toml:1:7: not TOML: "),
+            "{}",
+            run.stderr
+        );
+        assert!(
+            run.stderr.contains("\nhint: name the stack with --stack"),
+            "{}",
+            run.stderr
+        );
+        let run = place.run_at(NOWHERE, &[args, &["--stack", "orders"]].concat());
+        assert!(run.stderr.contains("stack orders has no state"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_file_may_have_any_name_and_be_in_any_folder() {
+    let place = Place::new();
+    fs_err::create_dir_all(place.path().join("conf")).unwrap();
+    // Here the file's folder has the code, and not the folder of the run.
+    put_code(&place.path().join("conf"));
+    fs_err::write(place.path().join("conf/orders.toml"), SMALL).unwrap();
+    let status = |args: &[&str]| {
+        let run = place.run_at(NOWHERE, &[&["status"], args].concat()).code(2);
+        run.stderr.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(status(&[]), "error: stack user-api has no state");
+    let file = ["--config", "conf/orders.toml"];
+    assert_eq!(status(&file), "error: stack orders has no state");
+    let named = [&file[..], &["--stack", "other"]].concat();
+    assert_eq!(status(&named), "error: stack other has no state");
+    fs_err::copy(
+        place.path().join("conf/orders.toml"),
+        place.path().join("provision.toml"),
+    )
+    .unwrap();
+    assert_eq!(
+        status(&[]),
+        "error: provision.toml has a problem",
+        "no code is beside it"
+    );
+    fs_err::write(place.path().join("conf/orders.toml"), SMALL.replace("22.x", "")).unwrap();
+    assert_eq!(status(&file), "error: conf/orders.toml has a problem");
+
+    let run = place.run_at(NOWHERE, &["up", "--config", "gone.toml"]).code(2);
+    assert!(
+        run.stderr
+            .starts_with("error: the configuration cannot be read\ncaused by: ")
+            && run.stderr.contains("gone.toml"),
+        "{}",
+        run.stderr
+    );
+    fs_err::write(place.path().join("provision.toml"), b"name = \"\xff\"").unwrap();
+    assert_eq!(status(&[]), "error: the configuration cannot be read");
+    assert!(!place.path().join("state").exists());
+}
+
+#[test]
+fn the_file_makes_the_stack_and_says_in_which_region() {
+    let place = place_of(&SMALL.replace("[resource", "region = \"eu-central-1\"\n[resource"));
+    fs_err::write(
+        place.path().join("code/index.mjs"),
+        include_str!("../../lambda/index.mjs"),
+    )
+    .unwrap();
+    let endpoint = place.emulator();
+    // AWS_REGION says eu-west-1; --region says more than the file.
+    let region = |args: &[&str]| {
+        let run = place.run_at(&endpoint, &[&["up", "--json"], args].concat()).ok();
+        run.events().last().unwrap()["outputs"]["region"].clone()
+    };
+    assert_eq!(region(&[]), "eu-central-1");
+    assert_eq!(
+        region(&["--stack", "second", "--region", "us-west-2"]),
+        "us-west-2"
+    );
+    let first = place.run_at(&endpoint, &["status", "--json"]).json();
+    assert_eq!(first["stack"], "orders");
+    let routes: Vec<_> = first["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["step"].clone())
+        .collect();
+    assert!(routes.contains(&"route:GET /orders".into()), "{routes:?}");
+    // The file is for one region, and the record of the second stack for another.
+    let run = place.run_at(&endpoint, &["status", "--stack", "second"]).code(2);
+    assert!(
+        run.stderr.contains(
+            "stack second is on record in region us-west-2, and this run is in region eu-central-1"
+        ),
+        "{}",
+        run.stderr
+    );
+    fs_err::write(place.path().join("provision.toml"), "broken").unwrap();
+    for stack in ["orders", "second"] {
+        place.run_at(&endpoint, &["down", "--yes", "--stack", stack]).ok();
+        assert!(!place.path().join(format!("state/{stack}.json")).exists());
+    }
+}
+
+/// A slip of the finger.
+#[derive(Clone, Debug)]
+enum Slip {
+    Remove(usize, usize),
+    Insert(usize, String),
+    RemoveLine(usize),
+    RepeatLine(usize),
+    SwapLines(usize, usize),
+}
+
+fn slip() -> impl Strategy<Value = Slip> {
+    prop_oneof![
+        (any::<usize>(), 1..4_usize).prop_map(|(at, length)| Slip::Remove(at, length)),
+        (any::<usize>(), "[\\[\\]{}\"'=.,#\n a-z0-9é]{1,3}").prop_map(|(at, text)| Slip::Insert(at, text)),
+        any::<usize>().prop_map(Slip::RemoveLine),
+        any::<usize>().prop_map(Slip::RepeatLine),
+        (any::<usize>(), any::<usize>()).prop_map(|(a, b)| Slip::SwapLines(a, b)),
+    ]
+}
+
+fn slipped(text: &str, slip: &Slip) -> String {
+    let mut letters: Vec<char> = text.chars().collect();
+    let mut lines: Vec<&str> = text.lines().collect();
+    let number = lines.len();
+    match slip {
+        Slip::Remove(at, length) => {
+            let at = at % letters.len();
+            letters.drain(at..(at + length).min(letters.len()));
+            return letters.into_iter().collect();
+        }
+        Slip::Insert(at, new) => {
+            let at = at % letters.len();
+            letters.splice(at..at, new.chars());
+            return letters.into_iter().collect();
+        }
+        Slip::RemoveLine(at) => drop(lines.remove(at % number)),
+        Slip::RepeatLine(at) => lines.insert(at % number, lines[at % number]),
+        Slip::SwapLines(a, b) => lines.swap(a % number, b % number),
+    }
+    lines.join("\n")
+}
+
+/// The lines that stand in an editor's file; a place beyond them would be of no use.
+fn places_are_real(text: &str, problems: &[provision::config::Problem]) -> Result<(), TestCaseError> {
+    let lines: Vec<&str> = text.split('\n').collect();
+    for problem in problems {
+        prop_assert!(problem.line >= 1 && problem.line <= lines.len(), "{problem}");
+        let columns = lines[problem.line - 1].chars().count() + 1;
+        prop_assert!(problem.column >= 1 && problem.column <= columns, "{problem}");
+    }
+    prop_assert!(problems.is_sorted_by_key(|problem| (problem.line, problem.column)));
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_text_panics(text in "(?s).{0,200}") {
+        if let Err(problems) = Config::read(&text, Path::new("nowhere")) {
+            prop_assert!(!problems.is_empty());
+            places_are_real(text.strip_prefix('\u{feff}').unwrap_or(&text), &problems)?;
+        }
+    }
+
+    #[test]
+    fn no_slip_panics_or_tells_an_environment_value(slips in proptest::collection::vec(slip(), 1..6)) {
+        // In both notations, each with the slips where they may.
+        let table = FULL.replace(
+            "environment = { TABLE = \"orders\", PASSWORD = \"hunter2-hunter2\" }",
+            "[functions.orders.environment]\nTABLE = \"orders\"\nPASSWORD = \"hunter2-hunter2\"",
+        );
+        for mut text in [FULL.to_owned(), table] {
+            for slip in &slips {
+                if !text.is_empty() {
+                    text = slipped(&text, slip);
+                }
+            }
+            if let Err(problems) = Config::read(&text, Path::new("nowhere")) {
+                places_are_real(&text, &problems)?;
+                for problem in problems {
+                    // Parts of it as well: a slip may have cut it.
+                    prop_assert!(!problem.message.contains("hunter"), "{problem}");
+                }
+            }
+        }
+    }
+}

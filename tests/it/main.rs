@@ -1,0 +1,21 @@
+//! The integration tests: one binary, one module for each subject. `cargo test --test it config::` runs one module.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod aws;
+mod becomes;
+mod changes;
+mod cli;
+mod config;
+mod crash;
+mod drift;
+mod hostile;
+mod layers;
+mod policy;
+mod protection;
+mod sandbox;
+mod secret;
+mod story;
+mod support;
+mod updates;
+mod verify;

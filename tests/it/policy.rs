@@ -1,0 +1,394 @@
+//! `policy`: an IAM user with exactly what it prints does the whole job, and nothing of it can be left out.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::support::enforced::{self, Enforced};
+use crate::support::proxy::{Act, Moment, Proxy};
+use crate::support::{Place, Run};
+use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
+use provision::operator_policy;
+use serde_json::{Value, json};
+
+/// The commands of the story.
+const COMMANDS: [&str; 6] = ["up", "status", "down", "token", "logs", "secret"];
+
+/// What a run goes on without.
+const QUOTAS: [&str; 2] = ["iam:GetAccountSummary", "lambda:GetAccountSettings"];
+
+/// What a run asks only where others put something in its way.
+const BEYOND_THE_STORY: [&str; 2] = ["iam:ListAttachedRolePolicies", "iam:ListRolePolicies"];
+
+const BEFORE: &str = r#"
+[stack]
+name = "orders"
+tags = { team = "payments", stage = "test" }
+
+[user_pool]
+tier = "ESSENTIALS"
+
+[resource_servers.orders.scopes]
+read = "Read orders"
+write = "Write orders"
+
+[resource_servers.old.scopes]
+read = "Read what is old"
+
+[clients.billing]
+scopes = ["orders/read"]
+
+[clients.old]
+scopes = ["old/read"]
+
+[functions.orders]
+source = "lambda"
+runtime = "nodejs22.x"
+handler = "index.handler"
+
+# Of two functions the quotas are looked at.
+[functions.old]
+source = "lambda"
+runtime = "nodejs22.x"
+handler = "index.handler"
+
+[api]
+description = "Orders"
+
+[routes]
+"GET /orders" = { function = "orders", scopes = ["orders/read"] }
+"GET /old" = { function = "old", scopes = ["old/read"] }
+"#;
+
+const AFTER: &str = r#"
+[stack]
+name = "orders"
+tags = { team = "sales" }
+
+[user_pool]
+tier = "PLUS"
+
+[resource_servers.orders.scopes]
+read = "Read all orders"
+write = "Write orders"
+
+[clients.billing]
+scopes = ["orders/read", "orders/write"]
+
+[functions.orders]
+source = "lambda2"
+runtime = "nodejs22.x"
+handler = "index.handler"
+memory_mb = 256
+log_retention_days = 30
+
+[api]
+description = "All orders"
+stage = "live"
+
+[routes]
+"GET /orders" = { function = "orders", scopes = ["orders/read", "orders/write"] }
+"POST /orders" = { function = "orders", scopes = ["orders/write"] }
+"#;
+
+/// An emulator that enforces IAM, with a folder to run the binary in.
+struct World {
+    place: Place,
+    emulator: Enforced,
+    proxy: Proxy,
+    operator: (String, String),
+}
+
+fn wait<T>(what: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(what)
+}
+
+impl World {
+    fn new() -> Self {
+        let place = Place::new();
+        let emulator = Enforced::start(&place);
+        let proxy = Proxy::start_signed(&emulator.endpoint);
+        for (name, code) in [("lambda", 1), ("lambda2", 2)] {
+            let folder = place.path().join(name);
+            fs_err::create_dir(&folder).unwrap();
+            let code = format!("export const handler = async () => ({{ statusCode: 200, body: '{code}' }});");
+            fs_err::write(folder.join("index.mjs"), code).unwrap();
+        }
+        let mut world = Self {
+            place,
+            emulator,
+            proxy,
+            operator: (String::new(), String::new()),
+        };
+        world.clear();
+        world
+    }
+
+    /// Back to nothing: no stack, no record, a user without any rights.
+    fn clear(&mut self) {
+        assert!(self.emulator.is_reset().unwrap());
+        drop(fs_err::remove_file(self.place.path().join("state/orders.json")));
+        self.configure(BEFORE);
+        self.proxy.rule(|_, _| Act::Pass);
+        self.operator = wait(async {
+            let iam = self.iam();
+            iam.create_user().user_name("operator").send().await.unwrap();
+            let key = iam
+                .create_access_key()
+                .user_name("operator")
+                .send()
+                .await
+                .unwrap();
+            let key = key.access_key().unwrap().clone();
+            (key.access_key_id, key.secret_access_key)
+        });
+    }
+
+    fn configure(&self, text: &str) {
+        fs_err::write(self.place.path().join("provision.toml"), text).unwrap();
+    }
+
+    /// The administrator's IAM.
+    fn iam(&self) -> aws_sdk_iam::Client {
+        let config = aws_sdk_iam::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(Credentials::new(
+                enforced::KEY,
+                enforced::SECRET,
+                None,
+                None,
+                "test",
+            ))
+            .region(Region::new("eu-west-1"))
+            .endpoint_url(&self.emulator.endpoint)
+            .build();
+        aws_sdk_iam::Client::from_conf(config)
+    }
+
+    fn allow(&self, document: &Value) {
+        wait(async {
+            let put = self
+                .iam()
+                .put_user_policy()
+                .user_name("operator")
+                .policy_name("p");
+            put.policy_document(document.to_string()).send().await.unwrap();
+        });
+    }
+
+    fn administrator(&self, args: &[&str]) -> Run {
+        let mut command = self.place.at(&self.emulator.endpoint, args);
+        command
+            .env("AWS_ACCESS_KEY_ID", enforced::KEY)
+            .env("AWS_SECRET_ACCESS_KEY", enforced::SECRET);
+        command.output().unwrap().into()
+    }
+
+    fn operator(&self, args: &[&str]) -> Run {
+        let mut command = self.place.at(&self.proxy.endpoint, args);
+        command
+            .env("AWS_ACCESS_KEY_ID", &self.operator.0)
+            .env("AWS_SECRET_ACCESS_KEY", &self.operator.1);
+        command.output().unwrap().into()
+    }
+
+    /// What `policy` prints for the whole story.
+    fn policy(&self) -> Value {
+        let mut args = vec!["policy"];
+        args.extend(COMMANDS);
+        self.administrator(&args).ok().json()
+    }
+
+    /// The whole job, up to the first command that fails; what was said on stderr.
+    fn story(&self) -> Result<String, Run> {
+        let mut said = String::new();
+        let mut done = |run: Run| {
+            said.push_str(&run.stderr);
+            if run.code == 0 { Ok(()) } else { Err(run) }
+        };
+        // Creations without an answer: what they made is looked for.
+        let lost = std::sync::Mutex::new(BTreeSet::from([
+            "CreateLogGroup",
+            "CreateUserPool",
+            "CreateUserPoolClient",
+            "POST /restapis",
+        ]));
+        self.proxy.rule(move |request, moment| {
+            let lose = moment == Moment::After
+                && request.status < 300
+                && lost.lock().unwrap().remove(&*request.operation());
+            if lose { Act::Cut } else { Act::Pass }
+        });
+        done(self.operator(&["up"]))?;
+        done(self.operator(&["status"]))?;
+        done(self.operator(&["token", "billing"]))?;
+        done(self.operator(&["logs", "orders"]))?;
+        done(self.operator(&["secret", "show", "billing", "--yes"]))?;
+        done(self.operator(&["secret", "rotate", "begin", "billing"]))?;
+        done(self.operator(&["secret", "rotate", "finish", "billing", "--yes"]))?;
+        self.drift();
+        self.configure(AFTER);
+        done(self.operator(&["up", "--yes"]))?;
+        // A pool's tags go with its other changes, where there are any.
+        self.configure(&AFTER.replace("sales", "support"));
+        done(self.operator(&["up", "--yes"]))?;
+        done(self.operator(&["plan", "--check"]))?;
+        done(self.operator(&["down", "--yes"]))?;
+        Ok(said)
+    }
+
+    /// What only another hand can bring about: a trust that is not ours.
+    fn drift(&self) {
+        let trust = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}},
+        ]});
+        wait(async {
+            let iam = self.iam();
+            for role in iam.list_roles().send().await.unwrap().roles() {
+                let update = iam.update_assume_role_policy().role_name(role.role_name());
+                update.policy_document(trust.to_string()).send().await.unwrap();
+            }
+        });
+    }
+
+    /// Fails unless, with this action of this statement taken out, a command fails and names the action; or only names it,
+    /// where it reads a quota.
+    fn without(&mut self, policy: &Value, statement: usize, action: &str) -> Result<(), String> {
+        self.clear();
+        let mut less = policy.clone();
+        let actions = less["Statement"][statement]["Action"].as_array_mut().unwrap();
+        actions.retain(|other| other != action);
+        if actions.is_empty() {
+            less["Statement"].as_array_mut().unwrap().remove(statement);
+        }
+        self.allow(&less);
+        let sid = &policy["Statement"][statement]["Sid"];
+        match self.story() {
+            Ok(said) if QUOTAS.contains(&action) && said.contains(&format!("perform: {action} ")) => Ok(()),
+            Ok(_) => Err(format!("{action} on {sid}: nothing failed")),
+            Err(run) if QUOTAS.contains(&action) => {
+                Err(format!("{action}: exit {}\n{}", run.code, run.stderr))
+            }
+            Err(run) if run.code == 1 && run.stderr.contains(&format!("perform: {action} ")) => {
+                let hint = "`provision policy` prints all that an operator needs";
+                assert!(run.stderr.contains(hint), "{}", run.stderr);
+                Ok(())
+            }
+            Err(run) => Err(format!("{action} on {sid}: exit {}\n{}", run.code, run.stderr)),
+        }
+    }
+}
+
+/// Every action of every statement.
+fn actions(policy: &Value) -> Vec<(usize, String)> {
+    let mut all = Vec::new();
+    for (index, statement) in policy["Statement"].as_array().unwrap().iter().enumerate() {
+        for action in statement["Action"].as_array().unwrap() {
+            all.push((index, action.as_str().unwrap().to_owned()));
+        }
+    }
+    all
+}
+
+#[test]
+fn a_user_with_exactly_this_policy_does_the_whole_job() {
+    let mut world = World::new();
+    // Without it nothing can be done.
+    let run = world.operator(&["up"]).code(1);
+    assert!(run.stderr.contains("AccessDenied"), "{}", run.stderr);
+    world.clear();
+    world.allow(&world.policy());
+    world
+        .story()
+        .unwrap_or_else(|run| panic!("{}\n{}", run.stdout, run.stderr));
+    let roles = wait(async { world.iam().list_roles().send().await.unwrap() });
+    assert!(roles.roles().is_empty());
+}
+
+/// Takes each of these out, one at a time.
+fn take_out(choose: impl Fn(usize) -> bool) {
+    let mut world = World::new();
+    let policy = world.policy();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (index, (statement, action)) in actions(&policy).into_iter().enumerate() {
+        if choose(index) && !BEYOND_THE_STORY.contains(&&*action) {
+            count += 1;
+            wrong.extend(world.without(&policy, statement, &action).err());
+        }
+    }
+    assert!(count > 0);
+    assert!(
+        wrong.is_empty(),
+        "{} of {count}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn without_one_of_some_actions_a_command_fails_and_names_it() {
+    take_out(|index| index % 10 == 3);
+}
+
+#[test]
+#[ignore = "three minutes: .ci/run does it"]
+fn without_any_one_action_a_command_fails_and_names_it() {
+    take_out(|_| true);
+}
+
+/// `service:Operation`.
+fn is_operation(text: &&str) -> bool {
+    text.split_once(':').is_some_and(|(service, name)| {
+        service.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+            && name.starts_with(|c: char| c.is_ascii_uppercase())
+    })
+}
+
+/// Every `service:Operation` that the program's source hands to one of its ways to make a call.
+fn called(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            called(&path, found);
+            continue;
+        }
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs_err::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for way in ["cx.call(", "once(", "call_error("] {
+            for rest in code.split(way).skip(1) {
+                let operation = rest
+                    .trim_start()
+                    .strip_prefix('"')
+                    .and_then(|text| text.split('"').next());
+                found.extend(operation.filter(is_operation).map(str::to_owned));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_table_has_every_operation_that_is_called_and_no_other() {
+    let mut called_operations = BTreeSet::new();
+    called(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut called_operations,
+    );
+    let missing: Vec<&String> = (called_operations.iter())
+        .filter(|operation| !operator_policy::knows(operation))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "no row in src/operator_policy.rs: {missing:?}"
+    );
+    let idle: Vec<&str> = operator_policy::operations()
+        .filter(|operation| !called_operations.contains(*operation))
+        .collect();
+    assert!(idle.is_empty(), "rows of calls that nothing makes: {idle:?}");
+}
