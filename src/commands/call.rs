@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::secret_source::Sources;
 use super::session::{self, Session};
-use super::talk::Talk;
 use super::token::{choose, fetch, stack_outputs};
+use super::ui::Ui;
 use crate::api::{self, Request};
 use crate::aws::wait::told_if_slow;
 use crate::cli::{self, Global};
@@ -15,7 +15,7 @@ use crate::error::{Failure, Hint, Kind};
 use crate::oauth;
 
 /// Runs it.
-pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(), Failure> {
+pub async fn run(global: &Global, args: &cli::Call, ui: &Rc<Ui>) -> Result<(), Failure> {
     let (stack, sources) = Sources::read(global)?;
     let state = session::existing_state(global, &stack)?;
     let outputs = stack_outputs(&state)?;
@@ -41,10 +41,10 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
         }
         Some((text, None)) => Some(text.as_bytes().to_vec()),
     };
-    let session = Session::open(global, Some(&state.region), talk).await?;
+    let session = Session::open(global, Some(&state.region), ui).await?;
     session.check(&state)?;
     let http = oauth::http_client(&outputs.api_url)?;
-    let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, talk).await?;
+    let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, ui).await?;
     let request = Request {
         method,
         url: &format!("{}{}", outputs.api_url, args.path),
@@ -53,31 +53,31 @@ pub async fn run(global: &Global, args: &cli::Call, talk: &Rc<Talk>) -> Result<(
         body,
     };
     let asked = api::call(&http, request);
-    let mut response = told_if_slow(asked, || talk.say("waiting for the API's answer")).await?;
+    let mut response = told_if_slow(asked, || ui.progress("waiting for the API's answer")).await?;
     let status = format!("{} {}", response.status, response.reason);
     if args.include {
-        talk.data(&status);
+        ui.data(&status);
         for (name, value) in &response.headers {
-            talk.data(&format!("{name}: {value}"));
+            ui.data(&format!("{name}: {value}"));
         }
-        talk.data("");
+        ui.data("");
     } else {
-        talk.say(&status);
+        ui.progress(&status);
     }
     let mut beginning = Vec::new();
     let mut last = None;
     while let Some(chunk) = response.chunk().await? {
-        talk.body(&chunk);
-        if talk.delivered().is_err() {
+        ui.body(&chunk);
+        if ui.stdout_result().is_err() {
             break;
         }
         let room = api::BEGINNING.saturating_sub(beginning.len());
         beginning.extend_from_slice(&chunk[..chunk.len().min(room)]);
         last = chunk.last().copied().or(last);
     }
-    talk.body_ends();
+    ui.end_body();
     if last != Some(b'\n') {
-        talk.bytes(b"\n");
+        ui.bytes(b"\n");
     }
     if (200..300).contains(&response.status) {
         return Ok(());

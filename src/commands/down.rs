@@ -6,7 +6,7 @@ use super::engine_run;
 use super::foreign::{self, Extent};
 use super::plan::{self, UNPROTECT};
 use super::session::{self, Session};
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::cli::{Down, Global};
 use crate::engine::{self, RunResult};
 use crate::error::Failure;
@@ -18,23 +18,23 @@ use crate::resources;
 use crate::state::State;
 
 /// Runs it.
-pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failure> {
+pub async fn run(global: &Global, args: &Down, ui: &Ui) -> Result<(), Failure> {
     let stack = session::stack_name(global)?;
     let file = session::state_file(global, &stack);
     let Some(state) = session::load_state(&file)? else {
-        nothing(talk, &stack);
+        nothing(ui, &stack);
         return Ok(());
     };
-    if !args.yes && !Talk::can_ask() {
+    if !args.yes && !Ui::can_confirm() {
         return Err(
             Failure::usage("cannot ask without a terminal; nothing was deleted")
                 .hinted("pass --yes to delete without a question"),
         );
     }
-    let session = Session::open(global, Some(&state.region), talk).await?;
-    let lock = session::lock(global, &stack, "down", talk)?;
+    let session = Session::open(global, Some(&state.region), ui).await?;
+    let lock = session::lock(global, &stack, "down", ui)?;
     let (mut writer, Some(mut state)) = session::open_state(file, lock)? else {
-        nothing(talk, &stack);
+        nothing(ui, &stack);
         return Ok(());
     };
     session.check(&state)?;
@@ -50,9 +50,9 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
     )
     .map_err(|error| session::hinted(error.into()))?;
     refuse_protected(&protected)?;
-    foreign::tell(&foreign, talk);
-    confirm(&state, &foreign, args, talk)?;
-    let result = engine_run::run(&session, &mut state, &mut writer, talk, async |engine| {
+    foreign::tell(&foreign, ui);
+    confirm(&state, &foreign, args, ui)?;
+    let result = engine_run::run(&session, &mut state, &mut writer, ui, async |engine| {
         engine::down::down(engine, args.unprotect).await
     })
     .await?;
@@ -60,7 +60,7 @@ pub async fn run(global: &Global, args: &Down, talk: &Talk) -> Result<(), Failur
         // Every step was seen to be gone before it went off the record.
         writer.remove().map_err(session::state_failure)?;
     }
-    talk.event(&engine_run::ended(engine_run::how(&result), &result, None));
+    ui.event(&engine_run::ended(engine_run::how(&result), &result, None));
     if result.is_done() {
         Ok(())
     } else {
@@ -101,19 +101,19 @@ fn refuse_protected(protected: &[(String, String)]) -> Result<(), Failure> {
     Err(UNPROTECT.into_iter().fold(failure, Failure::hinted))
 }
 
-fn nothing(talk: &Talk, stack: &str) {
-    talk.say(&format!("stack {stack} has no state; nothing to delete"));
-    if talk.is_json() {
-        talk.event(&Event::Started {
+fn nothing(ui: &Ui, stack: &str) {
+    ui.progress(&format!("stack {stack} has no state; nothing to delete"));
+    if ui.is_json() {
+        ui.event(&Event::Started {
             command: "down",
             stack: stack.to_owned(),
             steps: Vec::new(),
         });
-        talk.event(&engine_run::ended(Ended::Done, &RunResult::default(), None));
+        ui.event(&engine_run::ended(Ended::Done, &RunResult::default(), None));
     }
 }
 
-fn confirm(state: &State, foreign: &[Foreign], args: &Down, talk: &Talk) -> Result<(), Failure> {
+fn confirm(state: &State, foreign: &[Foreign], args: &Down, ui: &Ui) -> Result<(), Failure> {
     if args.yes {
         return Ok(());
     }
@@ -130,7 +130,7 @@ fn confirm(state: &State, foreign: &[Foreign], args: &Down, talk: &Talk) -> Resu
             .map(|endpoint| format!(", at {endpoint}"))
             .unwrap_or_default()
     );
-    match talk.ask(&question) {
+    match ui.confirm(&question) {
         Some(true) => Ok(()),
         Some(false) | None => Err(Failure::usage("cancelled; nothing was deleted")),
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::outputs::Outputs;
 use super::session::{self, Session};
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::aws::Aws;
 use crate::engine::{Engine, Ledger, RunResult, Store};
 use crate::error::{Failure, Kind};
@@ -27,7 +27,7 @@ pub async fn run(
     session: &Session,
     state: &mut State,
     writer: &mut StateWriter,
-    talk: &Talk,
+    ui: &Ui,
     work: impl AsyncFnOnce(&mut Engine<'_, Aws>) -> Result<RunResult>,
 ) -> Result<RunResult, Failure> {
     let store = Writer(RefCell::new(writer));
@@ -35,7 +35,7 @@ pub async fn run(
         cloud: session.aws.clone(),
         revive: resources::revive,
         ledger: Ledger::new(state, &store),
-        report: &mut |event| talk.event(&event),
+        report: &mut |event| ui.event(&event),
         stop: session::stop_signal()?,
         lost: false,
     };
@@ -65,13 +65,13 @@ pub fn ended(how: Ended, result: &RunResult, outputs: Option<&Outputs>) -> Event
 }
 
 /// Warns of what stays because others use it: of each, what uses it and what to do.
-pub fn warn(result: &RunResult, talk: &Talk) {
+pub fn warn(result: &RunResult, ui: &Ui) {
     for (step, error) in &result.left {
         let foreign = in_the_way(error).expect("only what is in the way keeps what an update left");
-        talk.warn(
-            &format!("step {step} is done, and what is out of use stays: {error:#}"),
-            &if_it_may_go(foreign, "up"),
-        );
+        ui.warn(&format!(
+            "step {step} is done, and what is out of use stays: {error:#}"
+        ));
+        ui.hint(&if_it_may_go(foreign, "up"));
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::aws::Aws;
 use crate::engine::plan::Plan;
 use crate::error::Failure;
@@ -221,9 +221,9 @@ pub fn occupied(state: &State, found: &[Foreign]) -> BTreeMap<String, String> {
 }
 
 /// Tells it, a line each: on stderr, and with `--json` as events.
-pub fn tell(found: &[Foreign], talk: &Talk) {
+pub fn tell(found: &[Foreign], ui: &Ui) {
     for one in found {
-        talk.event(&Event::Foreign(one.clone()));
+        ui.event(&Event::Foreign(one.clone()));
     }
 }
 

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::session::hinted;
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::aws::{Aws, secrets_manager};
 use crate::cli::Destination;
 use crate::error::{Failure, Kind};
@@ -63,20 +63,20 @@ impl HandOut {
     pub async fn hand(
         self,
         cx: &Cx<Aws>,
-        talk: &Talk,
+        ui: &Ui,
         secret: &SecretString,
         mut document: Value,
     ) -> Result<(), Failure> {
         let to = match self {
             Self::Stdout => {
-                if talk.is_json() {
+                if ui.is_json() {
                     document["client_secret"] = secret.expose_secret().into();
-                    talk.data(&serde_json::to_string_pretty(&document)?);
+                    ui.data(&serde_json::to_string_pretty(&document)?);
                 } else {
-                    talk.data(secret.expose_secret());
+                    ui.data(secret.expose_secret());
                 }
                 // A reader that went away has not got it, which is not a success here.
-                return talk.delivered().map_err(Failure::from);
+                return ui.stdout_result().map_err(Failure::from);
             }
             Self::File(file) => {
                 let to = format!("file:{}", file.path.display());
@@ -90,10 +90,10 @@ impl HandOut {
                 format!("secretsmanager:{name}")
             }
         };
-        talk.say(&format!("the secret is in {to}"));
-        if talk.is_json() {
+        ui.progress(&format!("the secret is in {to}"));
+        if ui.is_json() {
             document["to"] = to.into();
-            talk.data(&serde_json::to_string_pretty(&document)?);
+            ui.data(&serde_json::to_string_pretty(&document)?);
         }
         Ok(())
     }

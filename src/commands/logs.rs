@@ -13,8 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::session::{self, Session, hinted};
-use super::talk::Talk;
 use super::token::pick;
+use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::pages::Pages;
 use crate::cli::{self, Global};
@@ -33,7 +33,7 @@ const PAGES: usize = 10_000;
 const REMEMBERED: usize = 500_000;
 
 /// Runs it.
-pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) -> Result<(), Failure> {
+pub async fn run(global: &Global, args: &cli::Logs, ui: &std::rc::Rc<Ui>) -> Result<(), Failure> {
     let since = parse_since(&args.since)?;
     let state = session::existing_state(global, &session::stack_name(global)?)?;
     let names: Vec<&str> = state
@@ -47,9 +47,9 @@ pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) ->
         .as_str()
         .context("the recorded log group has no name")?
         .to_owned();
-    let session = Session::open(global, Some(&state.region), talk).await?;
+    let session = Session::open(global, Some(&state.region), ui).await?;
     session.check(&state)?;
-    let cx = session.cx(talk);
+    let cx = session.cx(ui);
     let mut from = Timestamp::now()
         .checked_sub(since)
         .context("that is too long ago")?;
@@ -64,10 +64,10 @@ pub async fn run(global: &Global, args: &cli::Logs, talk: &std::rc::Rc<Talk>) ->
             events.sort_by_key(FilteredLogEvent::timestamp);
             for event in events {
                 if !args.follow || seen.insert(&event) {
-                    print(&event, talk);
+                    print(&event, ui);
                 }
             }
-            if talk.delivered().is_err() {
+            if ui.stdout_result().is_err() {
                 return Ok(());
             }
             if !pages.turn(page.next_token)? {
@@ -140,7 +140,7 @@ impl Seen {
     }
 }
 
-fn print(event: &FilteredLogEvent, talk: &Talk) {
+fn print(event: &FilteredLogEvent, ui: &Ui) {
     let time = event
         .timestamp()
         .and_then(|millis| Timestamp::from_millisecond(millis).ok());
@@ -148,10 +148,10 @@ fn print(event: &FilteredLogEvent, talk: &Talk) {
         .map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
         .unwrap_or_default();
     let message = event.message().unwrap_or_default().trim_end();
-    if talk.is_json() {
-        talk.data(&json!({"timestamp": time, "message": message}).to_string());
+    if ui.is_json() {
+        ui.data(&json!({"timestamp": time, "message": message}).to_string());
     } else {
-        talk.data(&format!("{time} {}", printable(message)));
+        ui.data(&format!("{time} {}", printable(message)));
     }
 }
 

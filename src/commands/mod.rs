@@ -18,9 +18,9 @@ mod secret;
 mod secret_source;
 mod session;
 mod status;
-mod talk;
 mod timeline;
 mod token;
+mod ui;
 mod up;
 pub mod upgrade;
 mod verify;
@@ -32,7 +32,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Color, Command};
 use crate::error::{Failure, Kind};
-use talk::Talk;
+use ui::Ui;
 
 /// Secrets are in memory, so no core dump may have it, nor another process of the user read it. Where the system does not
 /// grant that, the run goes on as it would have.
@@ -69,35 +69,35 @@ pub async fn main() -> u8 {
         Color::Always => anstream::ColorChoice::Always.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
-    let talk = Rc::new(Talk::new(&cli.global));
-    let done = run(&cli, &talk).await;
+    let ui = Rc::new(Ui::new(&cli.global));
+    let done = run(&cli, &ui).await;
     // Why a command failed matters more than that stdout did not take all of it.
-    let delivered = || match talk.delivered() {
+    let delivered = || match ui.stdout_result() {
         Err(error) if !error.reader_left => Err(Failure::from(error)),
         _ => Ok(()),
     };
     match done.and_then(|()| delivered()) {
         Ok(()) => 0,
         Err(failure) => {
-            talk.failure(&failure);
+            ui.failure(&failure);
             failure.kind.exit_code()
         }
     }
 }
 
-async fn run(cli: &Cli, talk: &Rc<Talk>) -> Result<(), Failure> {
+async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
     let global = &cli.global;
     match &cli.command {
-        Command::Plan(args) => plan::run(global, args, talk).await,
-        Command::Up(args) => up::run(global, args, talk).await,
-        Command::Status => status::run(global, talk).await,
-        Command::Verify(args) => verify::run(global, args, talk).await,
-        Command::Token(args) => token::run(global, args, talk).await,
-        Command::Call(args) => call::run(global, args, talk).await,
-        Command::Logs(args) => logs::run(global, args, talk).await,
-        Command::Down(args) => down::run(global, args, talk).await,
-        Command::Secret(args) => secret::run(global, &args.action, talk).await,
-        Command::Policy(args) => policy::run(global, args, talk).await,
-        Command::Sandbox(args) => sandbox::run(global, &args.action, talk).await,
+        Command::Plan(args) => plan::run(global, args, ui).await,
+        Command::Up(args) => up::run(global, args, ui).await,
+        Command::Status => status::run(global, ui).await,
+        Command::Verify(args) => verify::run(global, args, ui).await,
+        Command::Token(args) => token::run(global, args, ui).await,
+        Command::Call(args) => call::run(global, args, ui).await,
+        Command::Logs(args) => logs::run(global, args, ui).await,
+        Command::Down(args) => down::run(global, args, ui).await,
+        Command::Secret(args) => secret::run(global, &args.action, ui).await,
+        Command::Policy(args) => policy::run(global, args, ui).await,
+        Command::Sandbox(args) => sandbox::run(global, &args.action, ui).await,
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::foreign::{self, Extent};
 use super::recorded;
 use super::session::{self, Session, hinted};
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::aws::Aws;
 use crate::cli::{Changes, Global, Plan as Args};
 use crate::engine::plan::{self, Field, Plan, Planned, Wish};
@@ -53,11 +53,11 @@ struct Document<'a> {
 }
 
 /// Runs it.
-pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failure> {
+pub async fn run(global: &Global, args: &Args, ui: &Ui) -> Result<(), Failure> {
     let config = session::config(global)?;
-    let packages = session::packages(global, &config, talk)?;
+    let packages = session::packages(global, &config, ui)?;
     let recorded = session::load_state(&session::state_file(global, &config.stack))?;
-    let session = Session::open(global, config.region.as_deref(), talk).await?;
+    let session = Session::open(global, config.region.as_deref(), ui).await?;
     let state = match recorded {
         Some(state) => {
             session.check(&state)?;
@@ -72,7 +72,7 @@ pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failur
         recorded::separator(&state),
         &packages,
     );
-    warn(&stack, talk);
+    warn(&stack, ui);
     let mut wish = wish(&args.changes, &stack)?;
     let aws = session.aws_for_a_survey();
     let (lives, foreign) = tokio::try_join!(
@@ -82,10 +82,10 @@ pub async fn run(global: &Global, args: &Args, talk: &Talk) -> Result<(), Failur
     .map_err(|error| hinted(error.into()))?;
     wish.occupied = foreign::occupied(&state, &foreign);
     let plan = plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(session::unusable)?;
-    if talk.is_json() {
-        talk.data(&document(&state, &plan, &foreign)?);
+    if ui.is_json() {
+        ui.data(&document(&state, &plan, &foreign)?);
     } else {
-        talk.data(&(text(&plan, true).trim_end().to_owned() + &foreign::text(&foreign)));
+        ui.data(&(text(&plan, true).trim_end().to_owned() + &foreign::text(&foreign)));
     }
     refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
@@ -119,22 +119,20 @@ pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Wish, Failure> {
 const PATHS: usize = 299;
 
 /// Warns of a quota that this stack may exceed, which a service tells only once it is met, and of names that it may refuse.
-pub fn warn(stack: &Stack<Aws>, talk: &Talk) {
+pub fn warn(stack: &Stack<Aws>, ui: &Ui) {
     let paths = || stack.steps().iter().filter(|step| step.kind == Path::KIND);
     let doubtful = |part: &&str| part.contains(':');
     for part in paths()
         .filter_map(|step| step.name.rsplit('/').next())
         .filter(doubtful)
     {
-        talk.say(&format!(
-            "warning: AWS's documents do not agree whether API Gateway accepts `:` in a path part: rename {part:?} if `up` \
+        ui.warn(&format!("AWS's documents do not agree whether API Gateway accepts `:` in a path part: rename {part:?} if `up` \
              fails with BadRequestException"
         ));
     }
     let paths = paths().count();
     if paths > PATHS {
-        talk.say(&format!(
-            "warning: the API has {paths} paths; API Gateway's default quota is 300 resources an API, and may count the root: \
+        ui.warn(&format!("the API has {paths} paths; API Gateway's default quota is 300 resources an API, and may count the root: \
              have it raised (AWS Service Quotas) if `up` fails with LimitExceededException"
         ));
     }

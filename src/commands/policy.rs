@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::recorded;
 use super::session::{self, Session};
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::cli::{self, Global, PolicyTask};
 use crate::error::Failure;
 use crate::operator_policy::{Scope, Task, document};
@@ -14,13 +14,13 @@ use crate::stack::SEPARATOR;
 use crate::state::State;
 
 /// Runs it.
-pub async fn run(global: &Global, args: &cli::Policy, talk: &Talk) -> Result<(), Failure> {
+pub async fn run(global: &Global, args: &cli::Policy, ui: &Ui) -> Result<(), Failure> {
     let (stack, config) = session::stack_and_config(global)?;
     let mut scope = if let Some(state) = session::load_state(&session::state_file(global, &stack))? {
         scope(&state, global.region.as_deref())?
     } else {
         let region = session::config(global)?.region;
-        let here = Session::open(global, region.as_deref(), talk).await?.identity;
+        let here = Session::open(global, region.as_deref(), ui).await?.identity;
         Scope {
             partition: here.partition,
             account: here.account,
@@ -35,7 +35,7 @@ pub async fn run(global: &Global, args: &cli::Policy, talk: &Talk) -> Result<(),
     };
     let clients = config.iter().flat_map(|config| config.clients.values());
     scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
-    talk.data(&serde_json::to_string_pretty(&document(
+    ui.data(&serde_json::to_string_pretty(&document(
         &scope,
         &tasks(&args.commands),
     ))?);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::session::{self, Session};
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::quotas::{self, Quota};
 use crate::config::Config;
@@ -31,21 +31,21 @@ pub async fn check(
     session: &Session,
     config: &Config,
     packages: &BTreeMap<String, Package>,
-    talk: &Rc<Talk>,
+    ui: &Rc<Ui>,
 ) -> Result<(), Failure> {
     for (name, function) in &config.functions {
         if !function::is_known_runtime(&function.runtime) {
             // AWS adds runtimes, so this is no reason to refuse.
-            talk.say(&format!(
-                "warning: function {name}: this version of provision does not know the runtime {}; Lambda may",
+            ui.warn(&format!(
+                "function {name}: this version of provision does not know the runtime {}; Lambda may",
                 function.runtime
             ));
         }
     }
-    let cx = session.cx(talk);
+    let cx = session.cx(ui);
     let (taken, full) = tokio::join!(
-        taken_prefix(session, config, &cx, talk),
-        full_quotas(session, config, packages, &cx, talk),
+        taken_prefix(session, config, &cx, ui),
+        full_quotas(session, config, packages, &cx, ui),
     );
     let mut problems = Vec::new();
     let mut hints = Vec::new();
@@ -67,12 +67,7 @@ pub async fn check(
 }
 
 /// Who has the configured prefix, if anybody.
-async fn taken_prefix(
-    session: &Session,
-    config: &Config,
-    cx: &Cx<Aws>,
-    talk: &Talk,
-) -> Result<Option<String>> {
+async fn taken_prefix(session: &Session, config: &Config, cx: &Cx<Aws>, ui: &Ui) -> Result<Option<String>> {
     // Without a fixed prefix the domain has the owner in its name.
     let Some(prefix) = &config.user_pool.domain_prefix else {
         return Ok(None);
@@ -81,8 +76,8 @@ async fn taken_prefix(
         Prefix::Free => return Ok(None),
         Prefix::Taken(holder) => holder,
         Prefix::Hidden => {
-            talk.say(&format!(
-                "warning: Cognito does not show the domain prefix {prefix}: another account probably has it, and step \
+            ui.warn(&format!(
+                "Cognito does not show the domain prefix {prefix}: another account probably has it, and step \
                  pool-domain will fail then"
             ));
             return Ok(None);
@@ -111,7 +106,7 @@ async fn full_quotas(
     config: &Config,
     packages: &BTreeMap<String, Package>,
     cx: &Cx<Aws>,
-    talk: &Talk,
+    ui: &Ui,
 ) -> Vec<String> {
     if config.functions.len() < 2 {
         return Vec::new();
@@ -141,8 +136,8 @@ async fn full_quotas(
                 ));
             }
             Ok(_) => {}
-            Err(error) => talk.say(&format!(
-                "warning: cannot read the quota of {what}, so it is not checked: {}",
+            Err(error) => ui.warn(&format!(
+                "cannot read the quota of {what}, so it is not checked: {}",
                 printable(&format!("{error:#}"))
             )),
         }

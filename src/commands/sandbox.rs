@@ -5,14 +5,14 @@
 use secrecy::ExposeSecret;
 use serde_json::{Map, json};
 
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::aws::clients::{SANDBOX_REGION, SANDBOX_SECRET};
 use crate::cli::{Global, SandboxAction};
 use crate::error::{Failure, Kind};
 use crate::sandbox::{self, Sandbox, Settings};
 
 /// Runs it.
-pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result<(), Failure> {
+pub async fn run(global: &Global, action: &SandboxAction, ui: &Ui) -> Result<(), Failure> {
     let folder = global.state_dir.join("sandbox");
     let settings = |port| Settings {
         folder: folder.clone(),
@@ -20,19 +20,19 @@ pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result
     };
     match action {
         SandboxAction::Start { port } => {
-            let running = sandbox::start(&settings(*port), &|line| talk.say(line)).await?;
-            print(talk, Some(&running), &[]);
+            let running = sandbox::start(&settings(*port), &|line| ui.progress(line)).await?;
+            print(ui, Some(&running), &[]);
             Ok(())
         }
         SandboxAction::Stop => {
             let stopped = sandbox::stop(&settings(None)).await?;
-            talk.say(if stopped {
+            ui.progress(if stopped {
                 "the sandbox is stopped"
             } else {
                 "the sandbox was not running"
             });
-            if talk.is_json() {
-                print(talk, None, &[]);
+            if ui.is_json() {
+                print(ui, None, &[]);
             }
             Ok(())
         }
@@ -41,7 +41,7 @@ pub async fn run(global: &Global, action: &SandboxAction, talk: &Talk) -> Result
             let environment = running
                 .as_ref()
                 .map(|sandbox| environment(sandbox, global.region.as_deref()));
-            print(talk, running.as_ref(), environment.as_ref().map_or(&[], |it| it));
+            print(ui, running.as_ref(), environment.as_ref().map_or(&[], |it| it));
             match running {
                 Some(_) => Ok(()),
                 None => Err(Failure::silent(Kind::Differs).hinted("run `provision sandbox start`")),
@@ -60,8 +60,8 @@ fn environment<'a>(sandbox: &'a Sandbox, region: Option<&'a str>) -> [(&'static 
     ]
 }
 
-fn print(talk: &Talk, running: Option<&Sandbox>, environment: &[(&str, &str)]) {
-    if talk.is_json() {
+fn print(ui: &Ui, running: Option<&Sandbox>, environment: &[(&str, &str)]) {
+    if ui.is_json() {
         let mut document = json!({
             "format": 1,
             "running": running.is_some(),
@@ -73,14 +73,14 @@ fn print(talk: &Talk, running: Option<&Sandbox>, environment: &[(&str, &str)]) {
                 .map(|&(name, value)| (name.to_owned(), value.into()));
             document["environment"] = variables.collect::<Map<_, _>>().into();
         }
-        talk.data(&document.to_string());
+        ui.data(&document.to_string());
     } else {
         match running {
-            Some(sandbox) => talk.data(&format!("endpoint: {}", sandbox.endpoint)),
-            None => talk.say("the sandbox is not running"),
+            Some(sandbox) => ui.data(&format!("endpoint: {}", sandbox.endpoint)),
+            None => ui.progress("the sandbox is not running"),
         }
         for (name, value) in environment {
-            talk.data(&format!("{name}={value}"));
+            ui.data(&format!("{name}={value}"));
         }
     }
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::hand_out::HandOut;
 use super::session::{self, Session, hinted};
-use super::talk::Talk;
 use super::token::{choose, stack_outputs, unreadable};
+use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::client_secrets::{self, Added, Kept, Listed};
 use crate::aws::wait::told_if_slow;
@@ -27,29 +27,29 @@ use crate::state::Lock;
 const FORMAT: u32 = 1;
 
 /// Runs it.
-pub async fn run(global: &Global, action: &SecretAction, talk: &Rc<Talk>) -> Result<(), Failure> {
+pub async fn run(global: &Global, action: &SecretAction, ui: &Rc<Ui>) -> Result<(), Failure> {
     match action {
         SecretAction::Show { client, yes, to } => {
             let to = to.destination.as_ref();
             if to.is_none() && !yes {
-                confirm_show(talk)?;
+                confirm_show(ui)?;
             }
-            let client = Client::open(global, client.as_deref(), None, talk).await?;
-            show(&client, to, talk).await
+            let client = Client::open(global, client.as_deref(), None, ui).await?;
+            show(&client, to, ui).await
         }
         SecretAction::Rotate(RotateAction::Begin { client, again, to }) => {
             let command = Some("secret rotate begin");
-            let client = Client::open(global, client.as_deref(), command, talk).await?;
-            begin(&client, *again, to.destination.as_ref(), talk).await
+            let client = Client::open(global, client.as_deref(), command, ui).await?;
+            begin(&client, *again, to.destination.as_ref(), ui).await
         }
         SecretAction::Rotate(RotateAction::Finish { client, yes }) => {
             let command = Some("secret rotate finish");
-            let client = Client::open(global, client.as_deref(), command, talk).await?;
-            finish(&client, *yes, talk).await
+            let client = Client::open(global, client.as_deref(), command, ui).await?;
+            finish(&client, *yes, ui).await
         }
         SecretAction::Rotate(RotateAction::Status { client }) => {
-            let client = Client::open(global, client.as_deref(), None, talk).await?;
-            status(&client, talk).await
+            let client = Client::open(global, client.as_deref(), None, ui).await?;
+            status(&client, ui).await
         }
     }
 }
@@ -73,18 +73,18 @@ impl Client {
         global: &Global,
         client: Option<&str>,
         changes: Option<&str>,
-        talk: &Rc<Talk>,
+        ui: &Rc<Ui>,
     ) -> Result<Self, Failure> {
         let stack = session::stack_name(global)?;
         // Where nothing is on record, not even a lock is left behind.
         session::existing_state(global, &stack)?;
         let lock = changes
-            .map(|command| session::lock(global, &stack, command, talk))
+            .map(|command| session::lock(global, &stack, command, ui))
             .transpose()?;
         let state = session::existing_state(global, &stack)?;
         let outputs = stack_outputs(&state)?;
         let name = choose(&outputs, client)?;
-        let session = Session::open(global, Some(&state.region), talk).await?;
+        let session = Session::open(global, Some(&state.region), ui).await?;
         session.check(&state)?;
         let sandbox = if global.sandbox { " --sandbox" } else { "" };
         let stack = global
@@ -103,8 +103,8 @@ impl Client {
         })
     }
 
-    fn cx(&self, talk: &Rc<Talk>) -> Cx<Aws> {
-        self.session.cx(talk)
+    fn cx(&self, ui: &Rc<Ui>) -> Cx<Aws> {
+        self.session.cx(ui)
     }
 
     async fn secrets(&self, cx: &Cx<Aws>) -> Result<Secrets, Failure> {
@@ -149,13 +149,13 @@ impl Client {
     }
 
     /// Waits until the token endpoint accepts a secret that was just added and handed out.
-    async fn accepted(&self, added: &Added, talk: &Rc<Talk>) -> Result<(), Failure> {
+    async fn accepted(&self, added: &Added, ui: &Rc<Ui>) -> Result<(), Failure> {
         let http = oauth::http_client(&self.token_url)?;
-        let say = |line: &str| talk.say(&format!("waiting for the new secret: {line}"));
+        let say = |line: &str| ui.progress(&format!("waiting for the new secret: {line}"));
         let asked = oauth::until_ready(Patience::NEW_SECRET, &say, async || {
             self.ask(&http, &added.value).await
         });
-        let token = told_if_slow(asked, || talk.say("waiting for the token endpoint")).await;
+        let token = told_if_slow(asked, || ui.progress("waiting for the token endpoint")).await;
         token.map(drop).map_err(|error| {
             let what = format!(
                 "secret {} of client {} was created and handed out, but the token endpoint has not accepted it yet",
@@ -250,9 +250,9 @@ fn since(secret: &Listed) -> String {
     )
 }
 
-fn confirm_show(talk: &Talk) -> Result<(), Failure> {
+fn confirm_show(ui: &Ui) -> Result<(), Failure> {
     let answer = if io::stdout().is_terminal() {
-        talk.ask("Show the secret on this terminal?")
+        ui.confirm("Show the secret on this terminal?")
     } else {
         None
     };
@@ -268,13 +268,13 @@ fn confirm_show(talk: &Talk) -> Result<(), Failure> {
 const DEAD: &str = "after a rotation Cognito may not show the valid secret: use the one that `secret rotate begin` handed out; \
                     if it is lost, `secret rotate begin` creates another";
 
-async fn show(client: &Client, to: Option<&Destination>, talk: &Rc<Talk>) -> Result<(), Failure> {
-    let cx = client.cx(talk);
+async fn show(client: &Client, to: Option<&Destination>, ui: &Rc<Ui>) -> Result<(), Failure> {
+    let cx = client.cx(ui);
     let secrets = client.secrets(&cx).await?;
     let secret = match &secrets {
         Secrets::One(secret) => Some(secret.id.as_str()),
         Secrets::Two { .. } | Secrets::Unclear(_) => {
-            talk.say(&format!(
+            ui.progress(&format!(
                 "client {} has more than one secret; it is not known which of them Cognito shows",
                 client.name
             ));
@@ -305,16 +305,11 @@ async fn show(client: &Client, to: Option<&Destination>, talk: &Rc<Talk>) -> Res
             )
             .hinted(DEAD));
     }
-    out.hand(&cx, talk, &value, client.document(secret)).await
+    out.hand(&cx, ui, &value, client.document(secret)).await
 }
 
-async fn begin(
-    client: &Client,
-    again: bool,
-    to: Option<&Destination>,
-    talk: &Rc<Talk>,
-) -> Result<(), Failure> {
-    let cx = client.cx(talk);
+async fn begin(client: &Client, again: bool, to: Option<&Destination>, ui: &Rc<Ui>) -> Result<(), Failure> {
+    let cx = client.cx(ui);
     let secrets = client.secrets(&cx).await?;
     client.check_unpublished(&cx).await?;
     let lost = match secrets {
@@ -338,7 +333,7 @@ async fn begin(
     let out = HandOut::open(to, &cx).await?;
     if let Some(lost) = lost {
         client.delete(&cx, &lost).await?;
-        talk.say(&format!("deleted secret {} of {}", lost.id, since(&lost)));
+        ui.progress(&format!("deleted secret {} of {}", lost.id, since(&lost)));
     }
     client.check_lock()?;
     let added = client_secrets::add(&cx, &client.pool, &client.id)
@@ -356,7 +351,7 @@ async fn begin(
                 ),
             Some(_) => hinted(error.into()),
         })?;
-    out.hand(&cx, talk, &added.value, client.document(Some(&added.id)))
+    out.hand(&cx, ui, &added.value, client.document(Some(&added.id)))
         .await
         .map_err(|mut failure| {
             let what = format!(
@@ -366,22 +361,22 @@ async fn begin(
             failure.error = failure.error.map(|error| error.context(what));
             failure.hinted("the same command with --again replaces it; the older one keeps working")
         })?;
-    client.accepted(&added, talk).await?;
-    talk.say(&format!("client {} has two secrets, and both work", client.name));
-    talk.say(&format!(
+    client.accepted(&added, ui).await?;
+    ui.progress(&format!("client {} has two secrets, and both work", client.name));
+    ui.progress(&format!(
         "once the new one is in use: provision secret rotate finish {}",
         client.named
     ));
     Ok(())
 }
 
-async fn finish(client: &Client, yes: bool, talk: &Rc<Talk>) -> Result<(), Failure> {
-    let cx = client.cx(talk);
+async fn finish(client: &Client, yes: bool, ui: &Rc<Ui>) -> Result<(), Failure> {
+    let cx = client.cx(ui);
     let secrets = client.secrets(&cx).await?;
     client.check_unpublished(&cx).await?;
     let (deleted, stays) = match secrets {
         Secrets::One(secret) => {
-            talk.say(&format!(
+            ui.progress(&format!(
                 "client {} has one secret, created {}: no rotation is under way, nothing to do",
                 client.name,
                 since(&secret)
@@ -389,28 +384,22 @@ async fn finish(client: &Client, yes: bool, talk: &Rc<Talk>) -> Result<(), Failu
             (None, secret)
         }
         Secrets::Two { old, new } => {
-            confirm_finish(client, &old, &new, yes, talk)?;
+            confirm_finish(client, &old, &new, yes, ui)?;
             client.delete(&cx, &old).await?;
-            talk.say(&format!("deleted secret {} of {}", old.id, since(&old)));
+            ui.progress(&format!("deleted secret {} of {}", old.id, since(&old)));
             (Some(old.id), new)
         }
         Secrets::Unclear(secrets) => return Err(client.unclear(&secrets)),
     };
-    if talk.is_json() {
+    if ui.is_json() {
         let mut document = client.document(Some(&stays.id));
         document["deleted"] = json!(deleted);
-        talk.data(&serde_json::to_string_pretty(&document)?);
+        ui.data(&serde_json::to_string_pretty(&document)?);
     }
     Ok(())
 }
 
-fn confirm_finish(
-    client: &Client,
-    old: &Listed,
-    new: &Listed,
-    yes: bool,
-    talk: &Talk,
-) -> Result<(), Failure> {
+fn confirm_finish(client: &Client, old: &Listed, new: &Listed, yes: bool, ui: &Ui) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
@@ -420,7 +409,7 @@ fn confirm_finish(
         since(old),
         since(new)
     );
-    match talk.ask(&question) {
+    match ui.confirm(&question) {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::usage("cancelled; nothing was deleted")),
         None => Err(
@@ -430,8 +419,8 @@ fn confirm_finish(
     }
 }
 
-async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
-    let cx = client.cx(talk);
+async fn status(client: &Client, ui: &Rc<Ui>) -> Result<(), Failure> {
+    let cx = client.cx(ui);
     let secrets = client.secrets(&cx).await?;
     let published = client.published(&cx).await?;
     let (rotation, rows): (_, Vec<(&Listed, &str)>) = match &secrets {
@@ -442,7 +431,7 @@ async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
             secrets.iter().map(|secret| (secret, "unclear")).collect(),
         ),
     };
-    if talk.is_json() {
+    if ui.is_json() {
         let rows: Vec<Value> = (rows.iter())
             .map(|(secret, which)| {
                 let created = secret.created.map(|created| created.to_string());
@@ -452,43 +441,43 @@ async fn status(client: &Client, talk: &Rc<Talk>) -> Result<(), Failure> {
         let document = json!({
             "format": FORMAT, "client": client.name, "client_id": client.id, "rotation": rotation, "secrets": rows,
         });
-        talk.data(&serde_json::to_string_pretty(&document)?);
+        ui.data(&serde_json::to_string_pretty(&document)?);
     } else {
         for (secret, which) in &rows {
-            talk.data(&format!("{which:<7}  {:<20}  {}", since(secret), secret.id));
+            ui.data(&format!("{which:<7}  {:<20}  {}", since(secret), secret.id));
         }
     }
     if let Some(arn) = published {
-        talk.say(&format!(
+        ui.progress(&format!(
             "Cognito keeps the secret of client {} in secret {arn} of Secrets Manager and rotates it there itself",
             client.name
         ));
         return Ok(());
     }
     match &secrets {
-        Secrets::One(_) => talk.say(&format!(
+        Secrets::One(_) => ui.progress(&format!(
             "no rotation is under way; to begin one: provision secret rotate begin {}",
             client.named
         )),
         Secrets::Two { new, .. } => {
-            talk.say(&format!(
+            ui.progress(&format!(
                 "a rotation is under way since {}; both secrets work",
                 since(new)
             ));
-            talk.say(&format!(
+            ui.progress(&format!(
                 "once the new one is in use: provision secret rotate finish {}",
                 client.named
             ));
-            talk.say(&format!(
+            ui.progress(&format!(
                 "if it never arrived: provision secret rotate begin {} --again",
                 client.named
             ));
         }
         Secrets::Unclear(secrets) if secrets.is_empty() => {
-            talk.say(&format!("Cognito lists no secret of client {}", client.name));
+            ui.progress(&format!("Cognito lists no secret of client {}", client.name));
         }
         Secrets::Unclear(_) => {
-            talk.say("it is not known which of them is older, so begin and finish refuse");
+            ui.progress("it is not known which of them is older, so begin and finish refuse");
         }
     }
     Ok(())

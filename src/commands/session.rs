@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::recorded;
-use super::talk::Talk;
+use super::ui::Ui;
 use super::upgrade::upgrade;
 use crate::aws::clients::{Access, identify, load};
 use crate::aws::errors::is_signature_refusal;
@@ -190,12 +190,11 @@ pub fn existing_state(global: &Global, stack: &str) -> Result<State, Failure> {
 }
 
 /// The lock of this stack, for as long as it is held.
-pub fn lock(global: &Global, stack: &str, command: &str, talk: &Talk) -> Result<Lock, Failure> {
+pub fn lock(global: &Global, stack: &str, command: &str, ui: &Ui) -> Result<Lock, Failure> {
     let folder = state_folder(global);
     files::make_folder(&folder)?;
     if !files::sync_folder(&folder)? {
-        talk.say(&format!(
-            "warning: the folder {} cannot be synced to its disk: if the machine crashes, the last change to the state may \
+        ui.warn(&format!("the folder {} cannot be synced to its disk: if the machine crashes, the last change to the state may \
              be lost",
             folder.display()
         ));
@@ -237,7 +236,7 @@ impl Session {
     ///
     /// `region` is the configuration's or the record's; `--region` goes before it, and where there is neither the
     /// usual AWS sources say.
-    pub async fn open(global: &Global, region: Option<&str>, talk: &Talk) -> Result<Self, Failure> {
+    pub async fn open(global: &Global, region: Option<&str>, ui: &Ui) -> Result<Self, Failure> {
         let mut access = Access {
             region: global.region.clone().or(region.map(str::to_owned)),
             profile: global.profile.clone(),
@@ -249,13 +248,13 @@ impl Session {
                 folder: state_folder(global),
                 port: None,
             };
-            let running = sandbox::start(&settings, &|line| talk.say(line)).await?;
+            let running = sandbox::start(&settings, &|line| ui.progress(line)).await?;
             access.endpoint = Some(running.endpoint);
             access.sandbox = Some(running.token);
         }
         let config = load(&access).await?;
-        let log = talk.call_log();
-        let waits = talk.waits();
+        let log = ui.call_log();
+        let waits = ui.wait_listener();
         let identified = identify(&config, log.as_ref());
         let identity = told_if_slow(identified, || waits("the answer to sts:GetCallerIdentity")).await?;
         let mut aws = Aws::new(&config, &identity, log.as_ref());
@@ -309,11 +308,11 @@ impl Session {
     }
 
     /// For calls outside the engine.
-    pub fn cx(&self, talk: &Rc<Talk>) -> Cx<Aws> {
-        let talk = talk.clone();
+    pub fn cx(&self, ui: &Rc<Ui>) -> Cx<Aws> {
+        let ui = ui.clone();
         Cx::new(
             self.aws.clone(),
-            Rc::new(move |what| talk.say(&format!("waiting for {what}"))),
+            Rc::new(move |what| ui.progress(&format!("waiting for {what}"))),
         )
     }
 }
@@ -322,7 +321,7 @@ impl Session {
 pub fn packages(
     global: &Global,
     config: &Config,
-    talk: &Talk,
+    ui: &Ui,
 ) -> Result<std::collections::BTreeMap<String, Package>, Failure> {
     // With the emulator's content, secrets included; and what changes with every run would never be deployed.
     let apart = [
@@ -347,13 +346,13 @@ pub fn packages(
             };
             let package = package.with_context(|| format!("the code of function {name} cannot be used"));
             let package = package.map_err(|error| Failure::new(Kind::Usage, error))?;
-            tell_left_out(name, &package.left_out, talk);
+            tell_left_out(name, &package.left_out, ui);
             Ok((name.clone(), package))
         })
         .collect()
 }
 
-fn tell_left_out(function: &str, names: &[String], talk: &Talk) {
+fn tell_left_out(function: &str, names: &[String], ui: &Ui) {
     const SHOWN: usize = 5;
     if names.is_empty() {
         return;
@@ -363,7 +362,7 @@ fn tell_left_out(function: &str, names: &[String], talk: &Talk) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    talk.say(&format!("function {function}: not in its zip: {shown}{more}"));
+    ui.progress(&format!("function {function}: not in its zip: {shown}{more}"));
 }
 
 /// Becomes true at the first Ctrl-C or SIGTERM; the second leaves at once, which is safe: intents are on disk.

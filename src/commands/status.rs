@@ -10,7 +10,7 @@ use super::foreign::{self, Extent};
 use super::outputs::{Outputs, outputs};
 use super::recorded;
 use super::session::{self, Session, hinted};
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::cli::Global;
 use crate::engine::status::{Drifted, Line, StepState, status};
 use crate::error::{Failure, Kind};
@@ -34,11 +34,11 @@ struct Document<'a> {
 }
 
 /// Runs it.
-pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
+pub async fn run(global: &Global, ui: &Ui) -> Result<(), Failure> {
     let config = session::config(global)?;
     let state = session::existing_state(global, &config.stack)?;
-    let packages = session::packages(global, &config, talk)?;
-    let session = Session::open(global, config.region.as_deref(), talk).await?;
+    let packages = session::packages(global, &config, ui)?;
+    let session = Session::open(global, config.region.as_deref(), ui).await?;
     session.check(&state)?;
     let aws = session.aws_for_a_survey();
     let (mut lines, foreign) = tokio::try_join!(
@@ -68,10 +68,10 @@ pub async fn run(global: &Global, talk: &Talk) -> Result<(), Failure> {
             not_compared: Vec::new(),
         });
     }
-    if talk.is_json() {
-        talk.data(&document(&state, &lines, &foreign)?);
+    if ui.is_json() {
+        ui.data(&document(&state, &lines, &foreign)?);
     } else {
-        talk.data(&(table(&lines).trim_end().to_owned() + &foreign::text(&foreign)));
+        ui.data(&(table(&lines).trim_end().to_owned() + &foreign::text(&foreign)));
     }
     let mut failure = Failure::silent(Kind::Differs);
     if lines.iter().any(|line| line.state != StepState::Ok) {

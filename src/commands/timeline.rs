@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::error::{Failure, Kind};
 use crate::files::{self, Links};
 
@@ -48,15 +48,15 @@ pub fn check(file: &Path) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The file system says no.
-pub fn write(file: &Path, talk: &Talk) -> Result<(), Failure> {
-    if let Some(svg) = talk.timeline() {
+pub fn write(file: &Path, ui: &Ui) -> Result<(), Failure> {
+    if let Some(svg) = ui.timeline_svg() {
         // In one piece, and over nothing that came there since it was looked at.
         let mut temp = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(files::folder_of(file))?;
         temp.write_all(svg.as_bytes())?;
         temp.persist(file).map_err(|error| error.error)?;
-        talk.say(&format!("timeline: {}", file.display()));
+        ui.progress(&format!("timeline: {}", file.display()));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::outputs::{Outputs, complete};
 use super::secret_source::{self, Sources};
 use super::session::{self, Session, hinted};
-use super::talk::Talk;
+use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::wait::told_if_slow;
 use crate::cli::{self, Global, SecretSource};
@@ -21,24 +21,23 @@ use crate::resources::client;
 use crate::state::State;
 
 /// Runs it.
-pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<(), Failure> {
+pub async fn run(global: &Global, args: &cli::Token, ui: &Rc<Ui>) -> Result<(), Failure> {
     let (stack, sources) = Sources::read(global)?;
     let state = session::existing_state(global, &stack)?;
     let outputs = stack_outputs(&state)?;
     let name = choose(&outputs, args.client.as_deref())?;
     let source = args.secret_from.as_ref().or_else(|| sources.of(&name));
-    let session = Session::open(global, Some(&state.region), talk).await?;
+    let session = Session::open(global, Some(&state.region), ui).await?;
     session.check(&state)?;
     let http = oauth::http_client(&outputs.token_url)?;
-    let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, talk).await?;
+    let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, ui).await?;
     let missing = missing_scopes(&token, &args.scopes)?;
     if !missing.is_empty() {
-        talk.say(&format!(
-            "warning: the token lacks requested scopes: {}; Cognito leaves out a scope that its resource server no longer has",
+        ui.warn(&format!("the token lacks requested scopes: {}; Cognito leaves out a scope that its resource server no longer has",
             missing.join(", ")
         ));
     }
-    if talk.is_json() {
+    if ui.is_json() {
         let claims = token.claims()?;
         let document = json!({
             "access_token": token.access_token.expose_secret(),
@@ -46,9 +45,9 @@ pub async fn run(global: &Global, args: &cli::Token, talk: &Rc<Talk>) -> Result<
             "scope": claims.get("scope"),
             "claims": claims,
         });
-        talk.data(&serde_json::to_string_pretty(&document)?);
+        ui.data(&serde_json::to_string_pretty(&document)?);
     } else {
-        talk.data(token.access_token.expose_secret());
+        ui.data(token.access_token.expose_secret());
     }
     Ok(())
 }
@@ -111,11 +110,11 @@ pub(super) async fn fetch(
     name: &str,
     source: Option<&SecretSource>,
     scopes: &[String],
-    talk: &Rc<Talk>,
+    ui: &Rc<Ui>,
 ) -> Result<Token, Failure> {
     let client_id = &outputs.clients[name].client_id;
-    let cx = session.cx(talk);
-    let say = |line: &str| talk.say(line);
+    let cx = session.cx(ui);
+    let say = |line: &str| ui.progress(line);
     let mut known = None;
     let asked = oauth::until_ready(Patience::READY, &say, async || {
         let secret = match known.take() {

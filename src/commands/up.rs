@@ -15,8 +15,8 @@ use super::preflight;
 use super::recorded;
 use super::secret_source::Sources;
 use super::session::{self, Session};
-use super::talk::Talk;
 use super::timeline;
+use super::ui::Ui;
 use super::verify;
 use crate::cli::{Global, Up};
 use crate::engine::plan::Plan;
@@ -28,26 +28,26 @@ use crate::state::State;
 use crate::{resources, stack};
 
 /// Runs it, and draws it if that is wanted.
-pub async fn run(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> {
+pub async fn run(global: &Global, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
     let Some(file) = &args.timeline else {
-        return up(global, args, talk).await;
+        return up(global, args, ui).await;
     };
     timeline::check(file)?;
-    talk.draw();
-    let done = up(global, args, talk).await;
-    let written = timeline::write(file, talk);
+    ui.record_timeline();
+    let done = up(global, args, ui).await;
+    let written = timeline::write(file, ui);
     // Why the run failed matters more than why its picture could not be written.
     done.and(written)
 }
 
-async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> {
+async fn up(global: &Global, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
     let config = session::config(global)?;
-    let packages = session::packages(global, &config, talk)?;
+    let packages = session::packages(global, &config, ui)?;
     let file = session::state_file(global, &config.stack);
     // Before anything else, so that a state that cannot be used is refused without a call.
     session::load_state(&file)?;
-    let session = Session::open(global, config.region.as_deref(), talk).await?;
-    let lock = session::lock(global, &config.stack, "up", talk)?;
+    let session = Session::open(global, config.region.as_deref(), ui).await?;
+    let lock = session::lock(global, &config.stack, "up", ui)?;
     let (mut writer, recorded) = session::open_state(file, lock)?;
     let mut state = match recorded {
         Some(state) => {
@@ -57,7 +57,7 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         None => session.new_state(&config.stack, &owner()?),
     };
     if state.steps.is_empty() {
-        preflight::check(&session, &config, &packages, talk).await?;
+        preflight::check(&session, &config, &packages, ui).await?;
     }
     let stack = stack::stack(
         &config,
@@ -66,7 +66,7 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         recorded::separator(&state),
         &packages,
     );
-    plan::warn(&stack, talk);
+    plan::warn(&stack, ui);
     let mut wish = plan::wish(&args.changes, &stack)?;
     let aws = session.aws_for_a_survey();
     let (lives, foreign) = tokio::try_join!(
@@ -80,17 +80,17 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
     plan::refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
     if !plan.is_empty() {
-        talk.say(plan::text(&plan, false).trim_end());
+        ui.progress(plan::text(&plan, false).trim_end());
     }
-    foreign::tell(&foreign, talk);
-    confirm(&plan, &state, &foreign, args, talk)?;
+    foreign::tell(&foreign, ui);
+    confirm(&plan, &state, &foreign, args, ui)?;
     let deadline = verify::deadline(&state);
-    let result = engine_run::run(&session, &mut state, &mut writer, talk, async |engine| {
+    let result = engine_run::run(&session, &mut state, &mut writer, ui, async |engine| {
         engine::up::up(engine, &stack, lives, &plan, &wish).await
     })
     .await?;
     let proof = if result.is_done() && result.changed > 0 && !args.no_verify {
-        verify::after_up(&session, &state, &Sources::configured(&config), deadline, talk).await
+        verify::after_up(&session, &state, &Sources::configured(&config), deadline, ui).await
     } else {
         Ok(())
     };
@@ -100,14 +100,14 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         Err(failure) if failure.kind == Kind::Interrupted => (Ended::Interrupted, None),
         Err(_) => (Ended::Failed, None),
     };
-    engine_run::warn(&result, talk);
-    talk.event(&engine_run::ended(how, &result, outputs.as_ref()));
+    engine_run::warn(&result, ui);
+    ui.event(&engine_run::ended(how, &result, outputs.as_ref()));
     proof?;
     let Some(outputs) = outputs else {
         return Err(engine_run::failure(result, "up"));
     };
-    if !talk.is_json() {
-        print(talk, &outputs);
+    if !ui.is_json() {
+        print(ui, &outputs);
     }
     let sandbox = if global.sandbox { " --sandbox" } else { "" };
     let named = global
@@ -116,7 +116,7 @@ async fn up(global: &Global, args: &Up, talk: &Rc<Talk>) -> Result<(), Failure> 
         .map(|name| format!(" --stack {name}"))
         .unwrap_or_default();
     if let Some(route) = config.routes.first() {
-        talk.say(&format!(
+        ui.progress(&format!(
             "try: provision call {} {}{sandbox}{named}",
             route.verb, route.path
         ));
@@ -132,7 +132,7 @@ fn owner() -> Result<String, Failure> {
 }
 
 /// Asks, where there is somebody to ask, before anything is deleted.
-fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, talk: &Talk) -> Result<(), Failure> {
+fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, ui: &Ui) -> Result<(), Failure> {
     let count = |change| plan.with(change).count();
     let (deleted, replaced) = (count(Operation::Delete), count(Operation::Replace));
     if args.yes || deleted + replaced == 0 {
@@ -145,13 +145,13 @@ fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, talk: &Ta
         state.account,
         state.region
     );
-    match talk.ask(&question) {
+    match ui.confirm(&question) {
         Some(true) | None => Ok(()),
         Some(false) => Err(Failure::usage("cancelled; nothing was changed")),
     }
 }
 
-fn print(talk: &Talk, outputs: &Outputs) {
+fn print(ui: &Ui, outputs: &Outputs) {
     for (name, value) in [
         ("api_url", &outputs.api_url),
         ("token_url", &outputs.token_url),
@@ -159,9 +159,9 @@ fn print(talk: &Talk, outputs: &Outputs) {
         ("user_pool_id", &outputs.user_pool_id),
         ("region", &outputs.region),
     ] {
-        talk.data(&format!("{name}: {value}"));
+        ui.data(&format!("{name}: {value}"));
     }
     for (name, client) in &outputs.clients {
-        talk.data(&format!("clients.{name}.client_id: {}", client.client_id));
+        ui.data(&format!("clients.{name}.client_id: {}", client.client_id));
     }
 }

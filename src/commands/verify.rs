@@ -17,8 +17,8 @@ use super::foreign::{self, Extent};
 use super::outputs::{Outputs, complete};
 use super::secret_source::Sources;
 use super::session::{self, Session};
-use super::talk::Talk;
 use super::token::{choose, fetch, stack_outputs};
+use super::ui::Ui;
 use crate::aws::{Aws, hosts};
 use crate::cli::{self, Global};
 use crate::error::{Failure, Kind};
@@ -61,7 +61,7 @@ struct Proof {
 }
 
 /// Runs it.
-pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result<(), Failure> {
+pub async fn run(global: &Global, args: &cli::Verify, ui: &Rc<Ui>) -> Result<(), Failure> {
     let (stack, mut sources) = Sources::read(global)?;
     let state = session::existing_state(global, &stack)?;
     let outputs = stack_outputs(&state)?;
@@ -76,7 +76,7 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
         .hinted("run `provision up`"));
     }
     let stage = stage(&state, &outputs)?;
-    let session = Session::open(global, Some(&state.region), talk).await?;
+    let session = Session::open(global, Some(&state.region), ui).await?;
     session.check(&state)?;
     let aws = session.aws_for_a_survey();
     let mut foreign = foreign::look(&aws, &state, Extent::All)
@@ -89,13 +89,13 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
         .await
         .map_err(|error| session::hinted(error.into()))?;
     let patience = patience(&state, changed, SystemTime::now());
-    let mut proof = prove(&session, &outputs, &sources, &stage, args.call, patience, talk).await?;
-    (proof.probes).extend(open_methods(&session, &state, &stage, talk).await?);
+    let mut proof = prove(&session, &outputs, &sources, &stage, args.call, patience, ui).await?;
+    (proof.probes).extend(open_methods(&session, &state, &stage, ui).await?);
     let is_right =
         proof.probes.iter().all(|probe| probe.ok) && foreign.iter().all(|one| one.finding.is_none());
     let ok = is_right && proof.not_proved.is_empty();
-    if talk.is_json() {
-        talk.data(&serde_json::to_string_pretty(&Document {
+    if ui.is_json() {
+        ui.data(&serde_json::to_string_pretty(&Document {
             format: FORMAT,
             stack: &state.stack,
             ok,
@@ -104,7 +104,7 @@ pub async fn run(global: &Global, args: &cli::Verify, talk: &Rc<Talk>) -> Result
             not_proved: &proof.not_proved,
         })?);
     } else {
-        talk.data(&(table(&proof.probes).trim_end().to_owned() + &foreign::text(&foreign)));
+        ui.data(&(table(&proof.probes).trim_end().to_owned() + &foreign::text(&foreign)));
     }
     if ok {
         Ok(())
@@ -161,7 +161,7 @@ pub(super) async fn after_up(
     state: &State,
     sources: &Sources,
     deadline: Duration,
-    talk: &Rc<Talk>,
+    ui: &Rc<Ui>,
 ) -> Result<(), Failure> {
     let outputs = complete(state)?;
     let stage = stage(state, &outputs)?;
@@ -172,20 +172,20 @@ pub(super) async fn after_up(
     };
     let mut stop = session::stop_signal()?;
     let proof = tokio::select! {
-        proof = prove(session, &outputs, sources, &stage, false, patience, talk) => proof?,
+        proof = prove(session, &outputs, sources, &stage, false, patience, ui) => proof?,
         _ = stop.wait_for(|stop| *stop) => {
             let error = anyhow!("interrupted; the stack is complete and on record, but was not verified");
             return Err(Failure::new(Kind::Interrupted, error).hinted("run `provision verify`"));
         }
     };
     if proof.probes.iter().all(|probe| probe.ok) {
-        talk.say(&format!("verified  {} of {0} probes", proof.probes.len()));
+        ui.progress(&format!("verified  {} of {0} probes", proof.probes.len()));
         for line in unproved(&proof) {
-            talk.say(&format!("warning: {line}"));
+            ui.warn(&line);
         }
         if !proof.not_proved.is_empty() {
-            talk.say(
-                "to prove the rest: provision verify --secret-from [CLIENT=]file:PATH, env:NAME or secretsmanager:NAME",
+            ui.hint(
+                "to prove the rest, run `provision verify --secret-from` with [CLIENT=]file:PATH, env:NAME or secretsmanager:NAME",
             );
         }
         return Ok(());
@@ -202,12 +202,12 @@ async fn prove(
     stage: &Stage,
     call: bool,
     patience: Patience,
-    talk: &Rc<Talk>,
+    ui: &Rc<Ui>,
 ) -> Result<Proof, Failure> {
     let http = &oauth::http_client(&outputs.api_url)?;
     let fetching = stage.clients.keys().map(|name| async move {
         // No scope is asked for: the token then has all that the client can have, which no other may exceed.
-        let token = fetch(session, http, outputs, name, sources.of(name), &[], talk).await;
+        let token = fetch(session, http, outputs, name, sources.of(name), &[], ui).await;
         (name.clone(), token.map(|token| token.access_token))
     });
     let hints = RefCell::new(BTreeSet::new());
@@ -231,7 +231,7 @@ async fn prove(
             })
         })
         .collect::<Tokens>();
-    let probes = verify(http, stage, tokens, call, patience, &|line| talk.say(line)).await;
+    let probes = verify(http, stage, tokens, call, patience, &|line| ui.progress(line)).await;
     Ok(Proof {
         probes,
         hints: hints.into_inner(),
@@ -251,13 +251,13 @@ async fn open_methods(
     session: &Session,
     state: &State,
     stage: &Stage,
-    talk: &Rc<Talk>,
+    ui: &Rc<Ui>,
 ) -> Result<Vec<Probe>, Failure> {
     let record = (state.steps.iter()).find(|record| record.kind == resources::Stage::KIND);
     let record = record.context("there is no stage on record")?;
     let served: resources::Stage =
         serde_json::from_value(record.desired.clone()).map_err(|error| session::unusable(error.into()))?;
-    let cx = session.cx(talk);
+    let cx = session.cx(ui);
     let read = async {
         let Some(live) = served.read(&cx, &resources::stage::Output {}).await? else {
             return Ok(None);

@@ -579,9 +579,14 @@ fn names_that_aws_may_refuse_and_quotas_that_may_be_exceeded_are_warned_of() {
             |path| format!("\"GET {path}\" = {{ function = \"orders\", scopes = [\"orders/read\"] }}\n");
         let text = SMALL.to_owned() + &paths.iter().map(route).collect::<String>();
         fs_err::write(place.path().join("provision.toml"), text).unwrap();
-        let run = place.run_at(&endpoint, &["plan"]).ok();
-        let lines = run.stderr.lines().filter(|line| line.starts_with("warning"));
-        lines.map(str::to_owned).collect::<Vec<_>>()
+        let warnings = |arguments: &[&str]| {
+            let stderr = place.run_at(&endpoint, arguments).ok().stderr;
+            let lines = stderr.lines().filter(|line| line.starts_with("warning"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let all = warnings(&["plan"]);
+        assert_eq!(warnings(&["plan", "-q"]), all, "-q hides progress only");
+        all
     };
     // With /orders there are 299.
     let mut paths: Vec<String> = (0..298).map(|n| format!("/p{n}")).collect();

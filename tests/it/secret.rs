@@ -814,7 +814,7 @@ fn without_a_readable_secret_what_can_be_proved_is_and_the_rest_is_told() {
     for said in [
         "verified  3 of 3 probes",
         "warning: not proved: no token of client app was checked or tried",
-        "to prove the rest: provision verify --secret-from",
+        "hint: to prove the rest, run `provision verify --secret-from`",
     ] {
         assert!(up.stderr.contains(said), "{}", up.stderr);
     }

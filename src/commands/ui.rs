@@ -1,4 +1,4 @@
-//! Where words go: data to stdout, everything else to stderr.
+//! What a command prints, and where: data to stdout, everything else to stderr.
 //!
 //! Must not decide what is said.
 
@@ -26,14 +26,14 @@ const HINT: Style = AnsiColor::Cyan.on_default();
 /// Stdout did not take all that was printed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("stdout cannot be written: {why}")]
-pub struct Undelivered {
+pub struct StdoutError {
     /// Whether its reader went away, as `head` does: not an error of a command that succeeded.
     pub reader_left: bool,
     why: String,
 }
 
-/// The voice of one command.
-pub struct Talk {
+/// The output of one command, and its questions.
+pub struct Ui {
     quiet: bool,
     verbose: bool,
     json: bool,
@@ -45,10 +45,10 @@ pub struct Talk {
     /// The beginning of a character whose other bytes come with the next part of a body.
     cut_off: RefCell<Vec<u8>>,
     /// The first error of stdout: nothing more is printed then, and the command goes on.
-    undelivered: RefCell<Option<Undelivered>>,
+    stdout_error: RefCell<Option<StdoutError>>,
 }
 
-impl Talk {
+impl Ui {
     /// As the command line wants it.
     pub fn new(global: &Global) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Talk {
             began: Instant::now(),
             timeline: RefCell::default(),
             cut_off: RefCell::default(),
-            undelivered: RefCell::default(),
+            stdout_error: RefCell::default(),
         }
     }
 
@@ -69,7 +69,7 @@ impl Talk {
     }
 
     /// Prints data: lines for people, or JSON. Safe on a terminal, whoever chose the text. What stdout does not take is
-    /// known from [`Talk::delivered`].
+    /// known from [`Ui::stdout_result`].
     pub fn data(&self, text: &str) {
         let text = if self.json {
             printable_json(text)
@@ -92,60 +92,65 @@ impl Talk {
     }
 
     /// Prints what is left of a body that ends in the middle of a character.
-    pub fn body_ends(&self) {
+    pub fn end_body(&self) {
         let left = self.cut_off.take();
         self.bytes(String::from_utf8_lossy(&left).as_bytes());
     }
 
     /// Prints data as it is.
     pub fn bytes(&self, bytes: &[u8]) {
-        let mut undelivered = self.undelivered.borrow_mut();
-        if undelivered.is_some() {
+        let mut stdout_error = self.stdout_error.borrow_mut();
+        if stdout_error.is_some() {
             return;
         }
         let mut out = io::stdout().lock();
         if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
-            *undelivered = Some(Undelivered {
+            *stdout_error = Some(StdoutError {
                 reader_left: error.kind() == io::ErrorKind::BrokenPipe,
                 why: error.to_string(),
             });
         }
     }
 
-    /// Prints progress, unless it is not wanted.
-    pub fn say(&self, line: &str) {
+    /// Prints progress; with `-q` nothing.
+    pub fn progress(&self, line: &str) {
         if !self.quiet {
             stderr(&printable_lines(line));
         }
     }
 
-    /// Prints what is no failure and has to be known, progress wanted or not, and what to do.
-    #[expect(clippy::unused_self, reason = "all words go through the voice")]
-    pub fn warn(&self, warning: &str, hint: &str) {
+    /// Prints what is not a failure and has to be known, also with `-q`.
+    #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
+    pub fn warn(&self, warning: &str) {
         stderr(&format!("{CAUSE}warning:{CAUSE:#} {}", message(warning)));
+    }
+
+    /// Prints what to do about a warning, also with `-q`.
+    #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
+    pub fn hint(&self, hint: &str) {
         stderr(&format!("{HINT}hint:{HINT:#} {}", message(hint)));
     }
 
-    /// Tells an event to whoever listens.
+    /// Shows an event, draws it into the timeline, and prints it as JSON where that is wanted.
     pub fn event(&self, event: &Event) {
         if let Some(timeline) = &mut *self.timeline.borrow_mut() {
             timeline.add(self.began.elapsed(), event);
         }
         if let Some(line) = self.lines.borrow_mut().line(event) {
-            self.say(&line);
+            self.progress(&line);
         }
         if self.json {
             self.data(&json::line(event));
         }
     }
 
-    /// Draws the run that is about to begin.
-    pub fn draw(&self) {
+    /// Records the run that is about to begin, for [`Ui::timeline_svg`].
+    pub fn record_timeline(&self) {
         *self.timeline.borrow_mut() = Some(Timeline::default());
     }
 
     /// The picture of the run; `None` if it was not to be drawn or did not begin.
-    pub fn timeline(&self) -> Option<String> {
+    pub fn timeline_svg(&self) -> Option<String> {
         let timeline = self.timeline.borrow();
         timeline
             .as_ref()
@@ -154,12 +159,12 @@ impl Talk {
     }
 
     /// Whether stdout took all that was printed.
-    pub fn delivered(&self) -> Result<(), Undelivered> {
-        self.undelivered.borrow().clone().map_or(Ok(()), Err)
+    pub fn stdout_result(&self) -> Result<(), StdoutError> {
+        self.stdout_error.borrow().clone().map_or(Ok(()), Err)
     }
 
     /// Prints what went wrong and what to do.
-    #[expect(clippy::unused_self, reason = "all words go through the voice")]
+    #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
     pub fn failure(&self, failure: &Failure) {
         if let Some(error) = &failure.error {
             for (index, cause) in error.chain().enumerate() {
@@ -181,7 +186,7 @@ impl Talk {
     }
 
     /// The listener for what AWS calls wait for that belong to no step: each is told once.
-    pub fn waits(&self) -> Rc<dyn Fn(&str)> {
+    pub fn wait_listener(&self) -> Rc<dyn Fn(&str)> {
         let quiet = self.quiet;
         let told = RefCell::new(HashSet::new());
         Rc::new(move |what| {
@@ -198,14 +203,14 @@ impl Talk {
     }
 
     /// Whether there is a terminal to ask on.
-    pub fn can_ask() -> bool {
+    pub fn can_confirm() -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    #[expect(clippy::unused_self, reason = "all words go through the voice")]
-    /// Asks on the terminal; `None` where there is none.
-    pub fn ask(&self, question: &str) -> Option<bool> {
-        if !Self::can_ask() {
+    #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
+    /// Asks on the terminal; `None` without a terminal.
+    pub fn confirm(&self, question: &str) -> Option<bool> {
+        if !Self::can_confirm() {
             return None;
         }
         drop(write!(io::stderr(), "{question} [y/N] "));
@@ -226,7 +231,7 @@ fn cut_off_character(text: &mut Vec<u8>) -> Vec<u8> {
     Vec::new()
 }
 
-/// Talk that cannot be delivered is no reason to fail.
+/// A line that stderr does not take is no reason to fail.
 fn stderr(line: &str) {
     drop(writeln!(anstream::stderr(), "{line}"));
 }
