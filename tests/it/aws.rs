@@ -352,7 +352,7 @@ fn nothing_is_run_that_was_not_asked_for() {
 /// The whole run as a process of its own, against the sandbox in `folder`, up to the line that begins like this.
 fn run_until(folder: &Path, line: &str) -> (Child, Vec<String>, Lines<BufReader<ChildStderr>>) {
     let mut run = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "the_first_hour"])
+        .args(["--ignored", "--exact", "aws::the_first_hour"])
         .env("PROVISION_AWS_TEST", "sandbox-that-stays")
         .env("PROVISION_AWS_FOLDER", folder)
         // What the tester may have set does not lead anything out of the sandbox.
