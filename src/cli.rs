@@ -8,6 +8,9 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Where the state files are if nothing else is typed.
+pub const STATE_DIR: &str = "state";
+
 /// Stands up an OAuth 2.0 machine-to-machine API on AWS, and takes it down again.
 #[derive(Debug, Parser)]
 #[command(name = "provision", version, arg_required_else_help = true)]
@@ -30,7 +33,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "NAME")]
     pub stack: Option<String>,
     /// The folder of the state files
-    #[arg(long, global = true, value_name = "FOLDER", default_value = "state")]
+    #[arg(long, global = true, value_name = "FOLDER", default_value = STATE_DIR)]
     pub state_dir: PathBuf,
     /// The AWS region [default: as recorded or configured, else as for the AWS CLI]
     #[arg(long, global = true, value_name = "REGION")]

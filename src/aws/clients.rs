@@ -22,13 +22,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::access;
 use super::call_log::CallLog;
-use super::errors::{call_error, is_signature_refusal};
+use super::errors::call_error;
 use super::http::{self, READ_DEADLINE, ReadsGiveUp};
 use super::pace::{Paces, Rights};
 use super::survey::Survey;
 use crate::error::Failure;
 use crate::oauth::is_loopback;
-use crate::resource::Class;
 
 /// The sandbox's region where none is given.
 pub const SANDBOX_REGION: &str = "us-east-1";
@@ -163,7 +162,7 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
     let Some(region) = config.region() else {
         return Err(Failure::usage("no AWS region is configured")
             .hinted("pass --region, or set AWS_REGION, or `region` in the profile")
-            .hinted("or try it without AWS: provision up --sandbox"));
+            .hinted("or try it without AWS: `provision up --sandbox`"));
     };
     access::check_region(region.as_ref())?;
     let endpoint = access::endpoint(&config)?;
@@ -211,30 +210,7 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
         .await;
     let answer = answer.map_err(|error| {
         let call = call_error("sts:GetCallerIdentity", &error);
-        let credentials = matches!(call.class, Class::Credentials | Class::Denied);
-        let is_unknown = matches!(
-            call.code.as_deref(),
-            Some("InvalidClientTokenId" | "UnrecognizedClientException")
-        );
-        let is_late = is_signature_refusal(call.code.as_deref());
-        let failure =
-            Failure::from(anyhow::Error::new(call).context("cannot find out whose credentials these are"));
-        if is_late {
-            failure.hinted("set the clock of this machine; AWS allows 5 minutes of difference")
-        } else if credentials {
-            let failure = if is_unknown {
-                failure.hinted(
-                    "if the credentials are right: enable the region for the account, as some are disabled by default",
-                )
-            } else {
-                failure
-            };
-            failure
-                .hinted("sign in (`aws sso login`), or set AWS_PROFILE or --profile")
-                .hinted("or try it without AWS: provision up --sandbox")
-        } else {
-            failure
-        }
+        anyhow::Error::new(call).context("cannot find out whose credentials these are")
     })?;
     let arn = answer.arn().context("sts:GetCallerIdentity answered no ARN")?;
     let partition = arn

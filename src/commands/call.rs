@@ -4,21 +4,22 @@
 
 use std::rc::Rc;
 
+use super::invocation::Invocation;
+use super::open::{Loaded, Recorded};
 use super::secret_source::Sources;
-use super::session::{self, Session};
 use super::token::{choose, fetch, stack_outputs};
 use super::ui::Ui;
 use crate::api::{self, Request};
 use crate::aws::wait::told_if_slow;
-use crate::cli::{self, Global};
+use crate::cli;
 use crate::error::{Failure, Hint, Kind};
 use crate::oauth;
 
 /// Runs it.
-pub async fn run(global: &Global, args: &cli::Call, ui: &Rc<Ui>) -> Result<(), Failure> {
-    let (stack, sources) = Sources::read(global)?;
-    let state = session::existing_state(global, &stack)?;
-    let outputs = stack_outputs(&state)?;
+pub async fn run(invocation: &Invocation, args: &cli::Call, ui: &Rc<Ui>) -> Result<(), Failure> {
+    let (stack, sources) = Sources::read(invocation)?;
+    let loaded = Loaded::load(invocation, &stack).await?;
+    let outputs = stack_outputs(&loaded.state)?;
     let name = choose(&outputs, args.client.as_deref())?;
     let source = args.secret_from.as_ref().or_else(|| sources.of(&name));
     if !args.path.starts_with('/') {
@@ -41,8 +42,7 @@ pub async fn run(global: &Global, args: &cli::Call, ui: &Rc<Ui>) -> Result<(), F
         }
         Some((text, None)) => Some(text.as_bytes().to_vec()),
     };
-    let session = Session::open(global, Some(&state.region), ui).await?;
-    session.check(&state)?;
+    let Recorded { session, .. } = loaded.open(ui).await?;
     let http = oauth::http_client(&outputs.api_url)?;
     let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, ui).await?;
     let request = Request {

@@ -2,12 +2,14 @@
 //!
 //! Must not need the configuration: the state file says what there is.
 
+use super::configuration;
 use super::engine_run;
 use super::foreign::{self, Extent};
+use super::invocation::Invocation;
+use super::open::{self, Loaded, Recorded};
 use super::plan::{self, UNPROTECT};
-use super::session::{self, Session};
 use super::ui::Ui;
-use crate::cli::{Down, Global};
+use crate::cli::Down;
 use crate::engine::{self, RunResult};
 use crate::error::Failure;
 use crate::foreign::Foreign;
@@ -18,10 +20,9 @@ use crate::resources;
 use crate::state::State;
 
 /// Runs it.
-pub async fn run(global: &Global, args: &Down, ui: &Ui) -> Result<(), Failure> {
-    let stack = session::stack_name(global)?;
-    let file = session::state_file(global, &stack);
-    let Some(state) = session::load_state(&file)? else {
+pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Failure> {
+    let stack = configuration::stack_name(invocation)?;
+    let Some(loaded) = Loaded::find(invocation, &stack).await? else {
         nothing(ui, &stack);
         return Ok(());
     };
@@ -31,13 +32,11 @@ pub async fn run(global: &Global, args: &Down, ui: &Ui) -> Result<(), Failure> {
                 .hinted("pass --yes to delete without a question"),
         );
     }
-    let session = Session::open(global, Some(&state.region), ui).await?;
-    let lock = session::lock(global, &stack, "down", ui)?;
-    let (mut writer, Some(mut state)) = session::open_state(file, lock)? else {
+    let (Some(loaded), mut writer) = loaded.lock("down", ui).await? else {
         nothing(ui, &stack);
         return Ok(());
     };
-    session.check(&state)?;
+    let Recorded { mut state, session } = loaded.open(ui).await?;
     let aws = session.aws_for_a_survey();
     let (protected, foreign) = tokio::try_join!(
         async {
@@ -47,8 +46,7 @@ pub async fn run(global: &Global, args: &Down, ui: &Ui) -> Result<(), Failure> {
             engine::down::protected(&aws, resources::revive, &state).await
         },
         foreign::look(&aws, &state, Extent::GoesAlong)
-    )
-    .map_err(|error| session::hinted(error.into()))?;
+    )?;
     refuse_protected(&protected)?;
     foreign::tell(&foreign, ui);
     confirm(&state, &foreign, args, ui)?;
@@ -58,7 +56,7 @@ pub async fn run(global: &Global, args: &Down, ui: &Ui) -> Result<(), Failure> {
     .await?;
     if result.is_done() {
         // Every step was seen to be gone before it went off the record.
-        writer.remove().map_err(session::state_failure)?;
+        writer.remove().map_err(open::state_failure)?;
     }
     ui.event(&engine_run::ended(engine_run::how(&result), &result, None));
     if result.is_done() {
@@ -82,7 +80,7 @@ pub async fn run(global: &Global, args: &Down, ui: &Ui) -> Result<(), Failure> {
         if strangers.iter().all(|stranger| *stranger) && !strangers.is_empty() {
             failure = failure.hinted(format!(
                 "otherwise delete {}: everything else of this stack is deleted",
-                session::state_file(global, &stack).path().display()
+                open::place(invocation, &stack)
             ));
         }
         Err(failure)

@@ -10,8 +10,9 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
+use super::open::{self, Session};
 use super::outputs::Outputs;
-use super::session::{self, Session};
+use super::stop::stop_signal;
 use super::ui::Ui;
 use crate::aws::Aws;
 use crate::engine::{Engine, Ledger, RunResult, Store};
@@ -36,10 +37,10 @@ pub async fn run(
         revive: resources::revive,
         ledger: Ledger::new(state, &store),
         report: &mut |event| ui.event(&event),
-        stop: session::stop_signal()?,
+        stop: stop_signal()?,
         lost: false,
     };
-    let mut result = work(&mut engine).await.map_err(session::unusable)?;
+    let mut result = work(&mut engine).await.map_err(open::unusable)?;
     result.lost = engine.lost;
     Ok(result)
 }
@@ -122,9 +123,7 @@ pub fn failure(result: RunResult, command: &str) -> Failure {
             .hinted("what is said above to be not on record is in AWS: look for it by its id")
             .hinted(format!("once no other run is under way, {resume}"));
     }
-    let failure = commands
-        .into_iter()
-        .fold(session::hinted(Failure::from(error)), Failure::hinted);
+    let failure = commands.into_iter().fold(Failure::from(error), Failure::hinted);
     if is_settled_elsewhere {
         failure
     } else {

@@ -10,7 +10,6 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::session::hinted;
 use super::ui::Ui;
 use crate::aws::{Aws, secrets_manager};
 use crate::cli::Destination;
@@ -106,14 +105,12 @@ fn unusable(error: anyhow::Error, name: &str) -> Failure {
         None => Failure::new(Kind::Usage, error).hinted(format!(
             "create the secret first: aws secretsmanager create-secret --name {name}"
         )),
-        Some(Class::Denied) => Failure::from(error).hinted(format!(
-            "the credentials need secretsmanager:DescribeSecret and secretsmanager:PutSecretValue on {name}; \
-             `provision policy` does not print these"
-        )),
         Some(Class::Ambiguous) => Failure::from(error).hinted(format!(
             "the secret may have been stored anyway: check whether {name} has a new version"
         )),
-        _ => hinted(error.into()),
+        _ => error
+            .context(format!("cannot fill secret {name} of secrets manager"))
+            .into(),
     }
 }
 

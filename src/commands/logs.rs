@@ -12,12 +12,15 @@ use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::session::{self, Session, hinted};
+use super::configuration;
+use super::invocation::Invocation;
+use super::open::{Loaded, Recorded};
+use super::stop::stop_signal;
 use super::token::pick;
 use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::pages::Pages;
-use crate::cli::{self, Global};
+use crate::cli;
 use crate::error::Failure;
 use crate::resource::Cx;
 use crate::untrusted::printable;
@@ -33,9 +36,11 @@ const PAGES: usize = 10_000;
 const REMEMBERED: usize = 500_000;
 
 /// Runs it.
-pub async fn run(global: &Global, args: &cli::Logs, ui: &std::rc::Rc<Ui>) -> Result<(), Failure> {
+pub async fn run(invocation: &Invocation, args: &cli::Logs, ui: &std::rc::Rc<Ui>) -> Result<(), Failure> {
     let since = parse_since(&args.since)?;
-    let state = session::existing_state(global, &session::stack_name(global)?)?;
+    let stack = configuration::stack_name(invocation)?;
+    let loaded = Loaded::load(invocation, &stack).await?;
+    let state = &loaded.state;
     let names: Vec<&str> = state
         .steps
         .iter()
@@ -47,14 +52,13 @@ pub async fn run(global: &Global, args: &cli::Logs, ui: &std::rc::Rc<Ui>) -> Res
         .as_str()
         .context("the recorded log group has no name")?
         .to_owned();
-    let session = Session::open(global, Some(&state.region), ui).await?;
-    session.check(&state)?;
+    let Recorded { session, .. } = loaded.open(ui).await?;
     let cx = session.cx(ui);
     let mut from = Timestamp::now()
         .checked_sub(since)
         .context("that is too long ago")?;
     let mut seen = Seen::default();
-    let mut stop = session::stop_signal()?;
+    let mut stop = stop_signal()?;
     loop {
         let now = Timestamp::now();
         let mut pages = Pages::up_to(PAGES, "logs:FilterLogEvents");
@@ -104,13 +108,8 @@ async fn page(
             .set_next_token(token.clone())
             .send()
     };
-    cx.call("logs:FilterLogEvents", filter).await.map_err(|error| {
-        hinted(
-            anyhow::Error::new(error)
-                .context(format!("cannot read log group {group}"))
-                .into(),
-        )
-    })
+    let page = cx.call("logs:FilterLogEvents", filter).await;
+    Ok(page.with_context(|| format!("cannot read log group {group}"))?)
 }
 
 /// The events that were printed and may be answered again: time and hash, the oldest first.

@@ -3,11 +3,16 @@
 //! Must not decide anything that the engine decides.
 
 mod call;
+mod configuration;
 mod down;
 mod engine_run;
+mod follow_up;
 mod foreign;
 mod hand_out;
+mod hints;
+mod invocation;
 mod logs;
+mod open;
 mod outputs;
 mod plan;
 mod policy;
@@ -16,10 +21,11 @@ mod recorded;
 mod sandbox;
 mod secret;
 mod secret_source;
-mod session;
 mod status;
+mod stop;
 mod timeline;
 mod token;
+mod try_call;
 mod ui;
 mod up;
 pub mod upgrade;
@@ -30,6 +36,7 @@ use std::rc::Rc;
 
 use clap::Parser;
 
+use self::invocation::Invocation;
 use crate::cli::{Cli, Color, Command};
 use crate::error::{Failure, Kind};
 use ui::Ui;
@@ -78,7 +85,8 @@ pub async fn main() -> u8 {
     };
     match done.and_then(|()| delivered()) {
         Ok(()) => 0,
-        Err(failure) => {
+        Err(mut failure) => {
+            hints::add(&mut failure);
             ui.failure(&failure);
             failure.kind.exit_code()
         }
@@ -86,18 +94,18 @@ pub async fn main() -> u8 {
 }
 
 async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
-    let global = &cli.global;
+    let invocation = &Invocation::resolve(&cli.global)?;
     match &cli.command {
-        Command::Plan(args) => plan::run(global, args, ui).await,
-        Command::Up(args) => up::run(global, args, ui).await,
-        Command::Status => status::run(global, ui).await,
-        Command::Verify(args) => verify::run(global, args, ui).await,
-        Command::Token(args) => token::run(global, args, ui).await,
-        Command::Call(args) => call::run(global, args, ui).await,
-        Command::Logs(args) => logs::run(global, args, ui).await,
-        Command::Down(args) => down::run(global, args, ui).await,
-        Command::Secret(args) => secret::run(global, &args.action, ui).await,
-        Command::Policy(args) => policy::run(global, args, ui).await,
-        Command::Sandbox(args) => sandbox::run(global, &args.action, ui).await,
+        Command::Plan(args) => plan::run(invocation, args, ui).await,
+        Command::Up(args) => up::run(invocation, args, ui).await,
+        Command::Status => status::run(invocation, ui).await,
+        Command::Verify(args) => verify::run(invocation, args, ui).await,
+        Command::Token(args) => token::run(invocation, args, ui).await,
+        Command::Call(args) => call::run(invocation, args, ui).await,
+        Command::Logs(args) => logs::run(invocation, args, ui).await,
+        Command::Down(args) => down::run(invocation, args, ui).await,
+        Command::Secret(args) => secret::run(invocation, &args.action, ui).await,
+        Command::Policy(args) => policy::run(invocation, args, ui).await,
+        Command::Sandbox(args) => sandbox::run(invocation, &args.action, ui).await,
     }
 }

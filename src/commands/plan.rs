@@ -8,12 +8,13 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::follow_up::quoted;
 use super::foreign::{self, Extent};
-use super::recorded;
-use super::session::{self, Session, hinted};
+use super::invocation::Invocation;
+use super::open::{self, Declared};
 use super::ui::Ui;
 use crate::aws::Aws;
-use crate::cli::{Changes, Global, Plan as Args};
+use crate::cli::{Changes, Plan as Args};
 use crate::engine::plan::{self, Field, Plan, Planned, Wish};
 use crate::engine::status::survey;
 use crate::error::{Failure, Kind};
@@ -21,10 +22,10 @@ use crate::foreign::Foreign;
 use crate::graph::Stack;
 use crate::report::event::Operation;
 use crate::resource::Resource as _;
+use crate::resources;
 use crate::resources::Path;
 use crate::state::State;
 use crate::untrusted::{cell, message};
-use crate::{resources, stack};
 
 /// The format of the JSON document.
 const FORMAT: u32 = 1;
@@ -53,37 +54,21 @@ struct Document<'a> {
 }
 
 /// Runs it.
-pub async fn run(global: &Global, args: &Args, ui: &Ui) -> Result<(), Failure> {
-    let config = session::config(global)?;
-    let packages = session::packages(global, &config, ui)?;
-    let recorded = session::load_state(&session::state_file(global, &config.stack))?;
-    let session = Session::open(global, config.region.as_deref(), ui).await?;
-    let state = match recorded {
-        Some(state) => {
-            session.check(&state)?;
-            state
-        }
-        None => session.new_state(&config.stack, OWNER),
-    };
-    let stack = stack::stack(
-        &config,
-        &session.identity,
-        &state.owner,
-        recorded::separator(&state),
-        &packages,
-    );
+pub async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result<(), Failure> {
+    let declared = Declared::open(invocation, Some(OWNER), ui).await?;
+    let stack = declared.stack();
+    let Declared { state, session, .. } = &declared;
     warn(&stack, ui);
     let mut wish = wish(&args.changes, &stack)?;
     let aws = session.aws_for_a_survey();
     let (lives, foreign) = tokio::try_join!(
-        survey(&aws, resources::revive, &state),
-        foreign::look(&aws, &state, Extent::All)
-    )
-    .map_err(|error| hinted(error.into()))?;
-    wish.occupied = foreign::occupied(&state, &foreign);
-    let plan = plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(session::unusable)?;
+        survey(&aws, resources::revive, state),
+        foreign::look(&aws, state, Extent::All)
+    )?;
+    wish.occupied = foreign::occupied(state, &foreign);
+    let plan = plan::plan(&stack, state, &lives, resources::revive, &wish).map_err(open::unusable)?;
     if ui.is_json() {
-        ui.data(&document(&state, &plan, &foreign)?);
+        ui.data(&document(state, &plan, &foreign)?);
     } else {
         ui.data(&(text(&plan, true).trim_end().to_owned() + &foreign::text(&foreign)));
     }
@@ -173,7 +158,10 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
     if let Some(first) = refused.iter().find(loses) {
         failure = failure
             .hinted("set it back to what it was, or add another one beside it under another name")
-            .hinted(format!("or accept the loss with --replace {:?}", first.step));
+            .hinted(format!(
+                "or accept the loss with --replace {}",
+                quoted(first.step.as_ref())
+            ));
     }
     if refused.iter().any(|planned| planned.protection.is_some()) {
         failure = UNPROTECT.into_iter().fold(failure, Failure::hinted);
@@ -437,7 +425,7 @@ mod tests {
         let failure = refuse(&plan).unwrap_err();
         assert_eq!(failure.kind, Kind::Usage);
         assert!(
-            failure.hints[1].contains("--replace \"client:app\""),
+            failure.hints[1].contains("--replace client:app"),
             "{:?}",
             failure.hints
         );

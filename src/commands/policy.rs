@@ -4,23 +4,25 @@
 
 use std::collections::BTreeSet;
 
+use super::configuration;
+use super::invocation::Invocation;
+use super::open::{self, Loaded};
 use super::recorded;
-use super::session::{self, Session};
 use super::ui::Ui;
-use crate::cli::{self, Global, PolicyTask};
+use crate::cli::{self, PolicyTask};
 use crate::error::Failure;
 use crate::operator_policy::{Scope, Task, document};
 use crate::stack::SEPARATOR;
 use crate::state::State;
 
 /// Runs it.
-pub async fn run(global: &Global, args: &cli::Policy, ui: &Ui) -> Result<(), Failure> {
-    let (stack, config) = session::stack_and_config(global)?;
-    let mut scope = if let Some(state) = session::load_state(&session::state_file(global, &stack))? {
-        scope(&state, global.region.as_deref())?
+pub async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) -> Result<(), Failure> {
+    let (stack, config) = configuration::stack_and_config(invocation)?;
+    let mut scope = if let Some(Loaded { state, .. }) = Loaded::find(invocation, &stack).await? {
+        scope(&state, invocation.region.as_deref())?
     } else {
-        let region = session::config(global)?.region;
-        let here = Session::open(global, region.as_deref(), ui).await?.identity;
+        let region = configuration::read(invocation)?.region;
+        let here = open::identity(invocation, region.as_deref(), ui).await?;
         Scope {
             partition: here.partition,
             account: here.account,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::session::{self, Session};
+use super::open::Session;
 use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::quotas::{self, Quota};
@@ -49,7 +49,7 @@ pub async fn check(
     );
     let mut problems = Vec::new();
     let mut hints = Vec::new();
-    if let Some(taken) = taken.map_err(|error| session::hinted(error.into()))? {
+    if let Some(taken) = taken? {
         problems.push(taken);
         hints.push(
             "choose another `domain_prefix` in [user_pool], or remove it to get one with random characters",

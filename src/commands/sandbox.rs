@@ -5,15 +5,16 @@
 use secrecy::ExposeSecret;
 use serde_json::{Map, json};
 
+use super::invocation::Invocation;
 use super::ui::Ui;
 use crate::aws::clients::{SANDBOX_REGION, SANDBOX_SECRET};
-use crate::cli::{Global, SandboxAction};
+use crate::cli::SandboxAction;
 use crate::error::{Failure, Kind};
 use crate::sandbox::{self, Sandbox, Settings};
 
 /// Runs it.
-pub async fn run(global: &Global, action: &SandboxAction, ui: &Ui) -> Result<(), Failure> {
-    let folder = global.state_dir.join("sandbox");
+pub async fn run(invocation: &Invocation, action: &SandboxAction, ui: &Ui) -> Result<(), Failure> {
+    let folder = invocation.sandbox_folder();
     let settings = |port| Settings {
         folder: folder.clone(),
         port,
@@ -40,7 +41,7 @@ pub async fn run(global: &Global, action: &SandboxAction, ui: &Ui) -> Result<(),
             let running = sandbox::status(&settings(None)).await?;
             let environment = running
                 .as_ref()
-                .map(|sandbox| environment(sandbox, global.region.as_deref()));
+                .map(|sandbox| environment(sandbox, invocation.region.as_deref()));
             print(ui, running.as_ref(), environment.as_ref().map_or(&[], |it| it));
             match running {
                 Some(_) => Ok(()),

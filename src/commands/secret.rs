@@ -9,46 +9,49 @@ use anyhow::Context;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use super::configuration;
+use super::follow_up::quoted;
 use super::hand_out::HandOut;
-use super::session::{self, Session, hinted};
+use super::invocation::Invocation;
+use super::open::{self, Loaded, Recorded, Session};
 use super::token::{choose, stack_outputs, unreadable};
 use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::client_secrets::{self, Added, Kept, Listed};
 use crate::aws::wait::told_if_slow;
-use crate::cli::{Destination, Global, RotateAction, SecretAction};
+use crate::cli::{Destination, RotateAction, SecretAction};
 use crate::error::Failure;
 use crate::oauth::{self, Patience, Token, TokenError, TokenRequest};
 use crate::resource::{Class, Cx, class};
 use crate::resources::client;
-use crate::state::Lock;
+use crate::state::StateWriter;
 
 /// The shape of the document that `rotate status --json` prints.
 const FORMAT: u32 = 1;
 
 /// Runs it.
-pub async fn run(global: &Global, action: &SecretAction, ui: &Rc<Ui>) -> Result<(), Failure> {
+pub async fn run(invocation: &Invocation, action: &SecretAction, ui: &Rc<Ui>) -> Result<(), Failure> {
     match action {
         SecretAction::Show { client, yes, to } => {
             let to = to.destination.as_ref();
             if to.is_none() && !yes {
                 confirm_show(ui)?;
             }
-            let client = Client::open(global, client.as_deref(), None, ui).await?;
+            let client = Client::open(invocation, client.as_deref(), None, ui).await?;
             show(&client, to, ui).await
         }
         SecretAction::Rotate(RotateAction::Begin { client, again, to }) => {
             let command = Some("secret rotate begin");
-            let client = Client::open(global, client.as_deref(), command, ui).await?;
+            let client = Client::open(invocation, client.as_deref(), command, ui).await?;
             begin(&client, *again, to.destination.as_ref(), ui).await
         }
         SecretAction::Rotate(RotateAction::Finish { client, yes }) => {
             let command = Some("secret rotate finish");
-            let client = Client::open(global, client.as_deref(), command, ui).await?;
+            let client = Client::open(invocation, client.as_deref(), command, ui).await?;
             finish(&client, *yes, ui).await
         }
         SecretAction::Rotate(RotateAction::Status { client }) => {
-            let client = Client::open(global, client.as_deref(), None, ui).await?;
+            let client = Client::open(invocation, client.as_deref(), None, ui).await?;
             status(&client, ui).await
         }
     }
@@ -61,45 +64,39 @@ struct Client {
     id: String,
     pool: String,
     token_url: String,
-    /// What a command has to end with to mean this client.
+    /// The name as a word of a command.
     named: String,
-    /// Held while its secrets are changed.
-    lock: Option<Lock>,
+    /// The right to change its secrets; `None` for a command that changes none.
+    writer: Option<StateWriter>,
 }
 
 impl Client {
     /// `changes` is the command that is about to change something.
     async fn open(
-        global: &Global,
+        invocation: &Invocation,
         client: Option<&str>,
         changes: Option<&str>,
         ui: &Rc<Ui>,
     ) -> Result<Self, Failure> {
-        let stack = session::stack_name(global)?;
-        // Where nothing is on record, not even a lock is left behind.
-        session::existing_state(global, &stack)?;
-        let lock = changes
-            .map(|command| session::lock(global, &stack, command, ui))
-            .transpose()?;
-        let state = session::existing_state(global, &stack)?;
-        let outputs = stack_outputs(&state)?;
+        let stack = configuration::stack_name(invocation)?;
+        let mut loaded = Loaded::load(invocation, &stack).await?;
+        let mut writer = None;
+        if let Some(command) = changes {
+            let (locked, right) = loaded.lock(command, ui).await?;
+            loaded = locked.ok_or_else(|| open::no_state(&stack))?;
+            writer = Some(right);
+        }
+        let outputs = stack_outputs(&loaded.state)?;
         let name = choose(&outputs, client)?;
-        let session = Session::open(global, Some(&state.region), ui).await?;
-        session.check(&state)?;
-        let sandbox = if global.sandbox { " --sandbox" } else { "" };
-        let stack = global
-            .stack
-            .as_ref()
-            .map(|name| format!(" --stack {name}"))
-            .unwrap_or_default();
+        let Recorded { session, .. } = loaded.open(ui).await?;
         Ok(Self {
             session,
             id: outputs.clients[&name].client_id.clone(),
             pool: outputs.user_pool_id,
             token_url: outputs.token_url,
-            named: format!("{name}{sandbox}{stack}"),
+            named: quoted(name.as_ref()),
             name,
-            lock,
+            writer,
         })
     }
 
@@ -111,14 +108,14 @@ impl Client {
         let listed = client_secrets::list(cx, &self.pool, &self.id)
             .await
             .with_context(|| format!("cannot list the secrets of client {}", self.name));
-        Ok(Secrets::of(listed.map_err(|error| hinted(error.into()))?))
+        Ok(Secrets::of(listed?))
     }
 
     /// The ARN of the secret of Secrets Manager that Cognito publishes this client's in, and rotates it in.
     async fn published(&self, cx: &Cx<Aws>) -> Result<Option<String>, Failure> {
         let kept = client_secrets::kept(cx, &self.pool, &self.id).await;
         let kept = kept.with_context(|| format!("cannot look at client {}", self.name));
-        match kept.map_err(|error| hinted(error.into()))? {
+        match kept? {
             Some(Kept::Published(arn)) => Ok(Some(arn)),
             Some(Kept::Told(_) | Kept::Untold) | None => Ok(None),
         }
@@ -163,25 +160,23 @@ impl Client {
             );
             Failure::from(anyhow::Error::new(error).context(what))
                 .hinted("the older secret keeps working; once the new one gets a token, use it and run `finish`")
-                .hinted(format!("to try it: provision token {} --secret-from file:PATH", self.named))
+                .hinted(format!("to try it, run `provision token {}` with --secret-from file:PATH", self.named))
                 .hinted("if it never gets one, the same command with --again replaces it")
         })
     }
 
     /// Before each change: two runs at once could delete the secret that is in use.
     fn check_lock(&self) -> Result<(), Failure> {
-        self.lock
-            .as_ref()
-            .map_or(Ok(()), Lock::check)
-            .map_err(session::lock_lost)
+        let writer = self.writer.as_ref();
+        writer
+            .map_or(Ok(()), StateWriter::check)
+            .map_err(open::state_failure)
     }
 
     async fn delete(&self, cx: &Cx<Aws>, secret: &Listed) -> Result<(), Failure> {
         self.check_lock()?;
-        client_secrets::delete(cx, &self.pool, &self.id, &secret.id)
-            .await
-            .with_context(|| format!("cannot delete secret {} of client {}", secret.id, self.name))
-            .map_err(|error| hinted(error.into()))
+        let deleted = client_secrets::delete(cx, &self.pool, &self.id, &secret.id).await;
+        Ok(deleted.with_context(|| format!("cannot delete secret {} of client {}", secret.id, self.name))?)
     }
 
     fn document(&self, secret: Option<&str>) -> Value {
@@ -322,7 +317,7 @@ async fn begin(client: &Client, again: bool, to: Option<&Destination>, ui: &Rc<U
                 since(&new)
             ))
             .hinted(format!(
-                "once the new secret is in use: provision secret rotate finish {}",
+                "once the new secret is in use: `provision secret rotate finish {}`",
                 client.named
             ))
             .hinted("if it never arrived, the same command with --again replaces it"));
@@ -343,13 +338,13 @@ async fn begin(client: &Client, again: bool, to: Option<&Destination>, ui: &Rc<U
             // Without an answer, or without a secret in it.
             Some(Class::Ambiguous) | None => Failure::from(error)
                 .hinted(format!(
-                    "there may be a second secret that nobody knows: provision secret rotate status {}",
+                    "there may be a second secret that nobody knows: `provision secret rotate status {}`",
                     client.named
                 ))
                 .hinted(
                     "if there is, the same command with --again replaces it; the older one keeps working",
                 ),
-            Some(_) => hinted(error.into()),
+            Some(_) => error.into(),
         })?;
     out.hand(&cx, ui, &added.value, client.document(Some(&added.id)))
         .await
@@ -364,7 +359,7 @@ async fn begin(client: &Client, again: bool, to: Option<&Destination>, ui: &Rc<U
     client.accepted(&added, ui).await?;
     ui.progress(&format!("client {} has two secrets, and both work", client.name));
     ui.progress(&format!(
-        "once the new one is in use: provision secret rotate finish {}",
+        "once the new one is in use: `provision secret rotate finish {}`",
         client.named
     ));
     Ok(())
@@ -456,7 +451,7 @@ async fn status(client: &Client, ui: &Rc<Ui>) -> Result<(), Failure> {
     }
     match &secrets {
         Secrets::One(_) => ui.progress(&format!(
-            "no rotation is under way; to begin one: provision secret rotate begin {}",
+            "no rotation is under way; to begin one: `provision secret rotate begin {}`",
             client.named
         )),
         Secrets::Two { new, .. } => {
@@ -465,11 +460,11 @@ async fn status(client: &Client, ui: &Rc<Ui>) -> Result<(), Failure> {
                 since(new)
             ));
             ui.progress(&format!(
-                "once the new one is in use: provision secret rotate finish {}",
+                "once the new one is in use: `provision secret rotate finish {}`",
                 client.named
             ));
             ui.progress(&format!(
-                "if it never arrived: provision secret rotate begin {} --again",
+                "if it never arrived: `provision secret rotate begin {} --again`",
                 client.named
             ));
         }

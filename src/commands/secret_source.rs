@@ -8,9 +8,10 @@ use std::io::Read;
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::session;
+use super::configuration;
+use super::invocation::Invocation;
 use crate::aws::{Aws, client_secrets, secrets_manager};
-use crate::cli::{Global, SecretSource};
+use crate::cli::SecretSource;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::files::{self, Links};
@@ -25,8 +26,8 @@ pub struct Sources(BTreeMap<String, SecretSource>);
 
 impl Sources {
     /// The stack's name, and what its configuration names, where one is read: with `--stack` and no `--config` none is.
-    pub fn read(global: &Global) -> Result<(String, Self), Failure> {
-        let (stack, config) = session::stack_and_config(global)?;
+    pub fn read(invocation: &Invocation) -> Result<(String, Self), Failure> {
+        let (stack, config) = configuration::stack_and_config(invocation)?;
         Ok((stack, config.as_ref().map(Self::configured).unwrap_or_default()))
     }
 

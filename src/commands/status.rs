@@ -7,17 +7,16 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::foreign::{self, Extent};
+use super::invocation::Invocation;
+use super::open::Declared;
 use super::outputs::{Outputs, outputs};
-use super::recorded;
-use super::session::{self, Session, hinted};
 use super::ui::Ui;
-use crate::cli::Global;
 use crate::engine::status::{Drifted, Line, StepState, status};
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
+use crate::resources;
 use crate::state::State;
 use crate::untrusted::cell;
-use crate::{resources, stack};
 
 /// The format of the JSON document.
 const FORMAT: u32 = 1;
@@ -34,27 +33,17 @@ struct Document<'a> {
 }
 
 /// Runs it.
-pub async fn run(global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let config = session::config(global)?;
-    let state = session::existing_state(global, &config.stack)?;
-    let packages = session::packages(global, &config, ui)?;
-    let session = Session::open(global, config.region.as_deref(), ui).await?;
-    session.check(&state)?;
+pub async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure> {
+    let declared = Declared::open(invocation, None, ui).await?;
+    let Declared { state, session, .. } = &declared;
     let aws = session.aws_for_a_survey();
     let (mut lines, foreign) = tokio::try_join!(
-        status(&aws, resources::revive, &state),
-        foreign::look(&aws, &state, Extent::All)
-    )
-    .map_err(|error| hinted(error.into()))?;
+        status(&aws, resources::revive, state),
+        foreign::look(&aws, state, Extent::All)
+    )?;
     // A run that stopped early has not begun these.
-    let declared = stack::stack(
-        &config,
-        &session.identity,
-        &state.owner,
-        recorded::separator(&state),
-        &packages,
-    );
     for step in declared
+        .stack()
         .steps()
         .iter()
         .filter(|step| state.record(&step.name).is_none())
@@ -69,7 +58,7 @@ pub async fn run(global: &Global, ui: &Ui) -> Result<(), Failure> {
         });
     }
     if ui.is_json() {
-        ui.data(&document(&state, &lines, &foreign)?);
+        ui.data(&document(state, &lines, &foreign)?);
     } else {
         ui.data(&(table(&lines).trim_end().to_owned() + &foreign::text(&foreign)));
     }

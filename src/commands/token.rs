@@ -7,13 +7,15 @@ use std::rc::Rc;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
+use super::follow_up::quoted;
+use super::invocation::Invocation;
+use super::open::{Loaded, Recorded, Session};
 use super::outputs::{Outputs, complete};
 use super::secret_source::{self, Sources};
-use super::session::{self, Session, hinted};
 use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::wait::told_if_slow;
-use crate::cli::{self, Global, SecretSource};
+use crate::cli::{self, SecretSource};
 use crate::error::Failure;
 use crate::oauth::{self, Patience, Token, TokenError, TokenRequest};
 use crate::resource::{self, CallError, Class, Cx};
@@ -21,14 +23,13 @@ use crate::resources::client;
 use crate::state::State;
 
 /// Runs it.
-pub async fn run(global: &Global, args: &cli::Token, ui: &Rc<Ui>) -> Result<(), Failure> {
-    let (stack, sources) = Sources::read(global)?;
-    let state = session::existing_state(global, &stack)?;
-    let outputs = stack_outputs(&state)?;
+pub async fn run(invocation: &Invocation, args: &cli::Token, ui: &Rc<Ui>) -> Result<(), Failure> {
+    let (stack, sources) = Sources::read(invocation)?;
+    let loaded = Loaded::load(invocation, &stack).await?;
+    let outputs = stack_outputs(&loaded.state)?;
     let name = choose(&outputs, args.client.as_deref())?;
     let source = args.secret_from.as_ref().or_else(|| sources.of(&name));
-    let session = Session::open(global, Some(&state.region), ui).await?;
-    session.check(&state)?;
+    let Recorded { session, .. } = loaded.open(ui).await?;
     let http = oauth::http_client(&outputs.token_url)?;
     let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, ui).await?;
     let missing = missing_scopes(&token, &args.scopes)?;
@@ -171,20 +172,19 @@ fn without_token(error: TokenError, name: &str, source: Option<&SecretSource>) -
 /// Why the secret of this client cannot be read, and what helps.
 pub(super) fn unreadable(error: anyhow::Error, name: &str, source: Option<&SecretSource>) -> Failure {
     let call = error.chain().find_map(|cause| cause.downcast_ref::<CallError>());
-    let denied = call.filter(|call| call.class == Class::Denied);
-    let denied = denied.map(|call| call.operation.clone());
+    let is_denied = call.is_some_and(|call| call.class == Class::Denied);
     let untold = error.is::<client::Untold>();
     let failure = Failure::from(error.context(format!("cannot read the secret of client {name}")));
     match source {
-        _ if denied.as_deref() == Some("secretsmanager:GetSecretValue") => failure.hinted(
-            "the credentials need secretsmanager:GetSecretValue on that secret, and the use of its key where that is one of \
-             your own; `provision policy` prints the former for what secret_from names",
-        ),
         None if untold => failure.hinted(other_source(name)),
-        Some(SecretSource::SecretsManager(place)) if denied.is_none() => {
-            hinted(failure).hinted(format!("to put it there: provision secret show {name} --to secretsmanager:{place}"))
+        Some(SecretSource::SecretsManager(place)) if !is_denied => {
+            let to = quoted(format!("secretsmanager:{place}").as_ref());
+            let client = quoted(name.as_ref());
+            failure.hinted(format!(
+                "to put it there, run `provision secret show {client} --to {to}`"
+            ))
         }
-        _ => hinted(failure),
+        _ => failure,
     }
 }
 

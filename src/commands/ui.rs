@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
 
+use super::follow_up::FollowUp;
 use crate::aws::call_log::CallLog;
 use crate::cli::Global;
 use crate::error::Failure;
@@ -37,6 +38,7 @@ pub struct Ui {
     quiet: bool,
     verbose: bool,
     json: bool,
+    follow_up: FollowUp,
     lines: RefCell<Lines>,
     /// When the command began.
     began: Instant,
@@ -55,6 +57,7 @@ impl Ui {
             quiet: global.quiet,
             verbose: global.verbose,
             json: global.json,
+            follow_up: FollowUp::of(global),
             lines: RefCell::default(),
             began: Instant::now(),
             timeline: RefCell::default(),
@@ -115,7 +118,7 @@ impl Ui {
     /// Prints progress; with `-q` nothing.
     pub fn progress(&self, line: &str) {
         if !self.quiet {
-            stderr(&printable_lines(line));
+            stderr(&self.follow_up.complete(&printable_lines(line)));
         }
     }
 
@@ -126,9 +129,9 @@ impl Ui {
     }
 
     /// Prints what to do about a warning, also with `-q`.
-    #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
     pub fn hint(&self, hint: &str) {
-        stderr(&format!("{HINT}hint:{HINT:#} {}", message(hint)));
+        let hint = self.follow_up.complete(&message(hint));
+        stderr(&format!("{HINT}hint:{HINT:#} {hint}"));
     }
 
     /// Shows an event, draws it into the timeline, and prints it as JSON where that is wanted.
@@ -164,7 +167,6 @@ impl Ui {
     }
 
     /// Prints what went wrong and what to do.
-    #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
     pub fn failure(&self, failure: &Failure) {
         if let Some(error) = &failure.error {
             for (index, cause) in error.chain().enumerate() {
@@ -178,10 +180,10 @@ impl Ui {
             }
         }
         for line in &failure.details {
-            stderr(&message(line));
+            stderr(&self.follow_up.complete(&message(line)));
         }
         for hint in &failure.hints {
-            stderr(&format!("{HINT}hint:{HINT:#} {}", message(hint)));
+            self.hint(hint);
         }
     }
 

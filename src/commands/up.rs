@@ -5,78 +5,62 @@
 
 use std::rc::Rc;
 
-use anyhow::anyhow;
-
 use super::engine_run;
 use super::foreign::{self, Extent};
+use super::invocation::Invocation;
+use super::open::{self, Declared};
 use super::outputs::{Outputs, complete};
 use super::plan;
 use super::preflight;
-use super::recorded;
 use super::secret_source::Sources;
-use super::session::{self, Session};
 use super::timeline;
+use super::try_call;
 use super::ui::Ui;
 use super::verify;
-use crate::cli::{Global, Up};
+use crate::cli::Up;
 use crate::engine::plan::Plan;
 use crate::engine::{self, status};
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
 use crate::report::event::{Ended, Operation};
+use crate::resources;
 use crate::state::State;
-use crate::{resources, stack};
 
 /// Runs it, and draws it if that is wanted.
-pub async fn run(global: &Global, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
+pub async fn run(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
     let Some(file) = &args.timeline else {
-        return up(global, args, ui).await;
+        return up(invocation, args, ui).await;
     };
     timeline::check(file)?;
     ui.record_timeline();
-    let done = up(global, args, ui).await;
+    let done = up(invocation, args, ui).await;
     let written = timeline::write(file, ui);
     // Why the run failed matters more than why its picture could not be written.
     done.and(written)
 }
 
-async fn up(global: &Global, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
-    let config = session::config(global)?;
-    let packages = session::packages(global, &config, ui)?;
-    let file = session::state_file(global, &config.stack);
-    // Before anything else, so that a state that cannot be used is refused without a call.
-    session::load_state(&file)?;
-    let session = Session::open(global, config.region.as_deref(), ui).await?;
-    let lock = session::lock(global, &config.stack, "up", ui)?;
-    let (mut writer, recorded) = session::open_state(file, lock)?;
-    let mut state = match recorded {
-        Some(state) => {
-            session.check(&state)?;
-            state
-        }
-        None => session.new_state(&config.stack, &owner()?),
-    };
+async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
+    let (declared, mut writer) = Declared::open_locked(invocation, "up", ui).await?;
+    let stack = declared.stack();
+    let Declared {
+        config,
+        packages,
+        mut state,
+        session,
+    } = declared;
     if state.steps.is_empty() {
         preflight::check(&session, &config, &packages, ui).await?;
     }
-    let stack = stack::stack(
-        &config,
-        &session.identity,
-        &state.owner,
-        recorded::separator(&state),
-        &packages,
-    );
     plan::warn(&stack, ui);
     let mut wish = plan::wish(&args.changes, &stack)?;
     let aws = session.aws_for_a_survey();
     let (lives, foreign) = tokio::try_join!(
         status::survey(&aws, resources::revive, &state),
         foreign::look(&aws, &state, Extent::All)
-    )
-    .map_err(|error| session::hinted(error.into()))?;
+    )?;
     wish.occupied = foreign::occupied(&state, &foreign);
     let plan =
-        engine::plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(session::unusable)?;
+        engine::plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(open::unusable)?;
     plan::refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
     if !plan.is_empty() {
@@ -109,26 +93,10 @@ async fn up(global: &Global, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
     if !ui.is_json() {
         print(ui, &outputs);
     }
-    let sandbox = if global.sandbox { " --sandbox" } else { "" };
-    let named = global
-        .stack
-        .as_ref()
-        .map(|name| format!(" --stack {name}"))
-        .unwrap_or_default();
-    if let Some(route) = config.routes.first() {
-        ui.progress(&format!(
-            "try: provision call {} {}{sandbox}{named}",
-            route.verb, route.path
-        ));
+    if let Some(call) = try_call::suggestion(&config, invocation) {
+        ui.progress(&format!("try: `{call}`"));
     }
     Ok(())
-}
-
-/// 8 random hex characters.
-fn owner() -> Result<String, Failure> {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
-    Ok(format!("{:08x}", u32::from_be_bytes(bytes)))
 }
 
 /// Asks, where there is somebody to ask, before anything is deleted.

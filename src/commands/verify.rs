@@ -14,13 +14,16 @@ use futures_util::future::ready;
 use serde::Serialize;
 
 use super::foreign::{self, Extent};
+use super::hints;
+use super::invocation::Invocation;
+use super::open::{self, Loaded, Recorded, Session};
 use super::outputs::{Outputs, complete};
 use super::secret_source::Sources;
-use super::session::{self, Session};
+use super::stop::stop_signal;
 use super::token::{choose, fetch, stack_outputs};
 use super::ui::Ui;
 use crate::aws::{Aws, hosts};
-use crate::cli::{self, Global};
+use crate::cli;
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
 use crate::oauth;
@@ -61,10 +64,11 @@ struct Proof {
 }
 
 /// Runs it.
-pub async fn run(global: &Global, args: &cli::Verify, ui: &Rc<Ui>) -> Result<(), Failure> {
-    let (stack, mut sources) = Sources::read(global)?;
-    let state = session::existing_state(global, &stack)?;
-    let outputs = stack_outputs(&state)?;
+pub async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>) -> Result<(), Failure> {
+    let (stack, mut sources) = Sources::read(invocation)?;
+    let loaded = Loaded::load(invocation, &stack).await?;
+    let state = &loaded.state;
+    let outputs = stack_outputs(state)?;
     for named in &args.secret_from {
         sources.name(&choose(&outputs, named.client.as_deref())?, named.source.clone());
     }
@@ -75,19 +79,12 @@ pub async fn run(global: &Global, args: &cli::Verify, ui: &Rc<Ui>) -> Result<(),
         ))
         .hinted("run `provision up`"));
     }
-    let stage = stage(&state, &outputs)?;
-    let session = Session::open(global, Some(&state.region), ui).await?;
-    session.check(&state)?;
+    let stage = stage(state, &outputs)?;
+    let Recorded { state, session } = loaded.open(ui).await?;
     let aws = session.aws_for_a_survey();
-    let mut foreign = foreign::look(&aws, &state, Extent::All)
-        .await
-        .map_err(|error| session::hinted(error.into()))?;
-    foreign::judge_clients(&aws, &state, &mut foreign)
-        .await
-        .map_err(|error| session::hinted(error.into()))?;
-    let changed = stage_changed(&aws, &state)
-        .await
-        .map_err(|error| session::hinted(error.into()))?;
+    let mut foreign = foreign::look(&aws, &state, Extent::All).await?;
+    foreign::judge_clients(&aws, &state, &mut foreign).await?;
+    let changed = stage_changed(&aws, &state).await?;
     let patience = patience(&state, changed, SystemTime::now());
     let mut proof = prove(&session, &outputs, &sources, &stage, args.call, patience, ui).await?;
     (proof.probes).extend(open_methods(&session, &state, &stage, ui).await?);
@@ -170,7 +167,7 @@ pub(super) async fn after_up(
         refused: deadline,
         admitted: deadline,
     };
-    let mut stop = session::stop_signal()?;
+    let mut stop = stop_signal()?;
     let proof = tokio::select! {
         proof = prove(session, &outputs, sources, &stage, false, patience, ui) => proof?,
         _ = stop.wait_for(|stop| *stop) => {
@@ -185,7 +182,7 @@ pub(super) async fn after_up(
         }
         if !proof.not_proved.is_empty() {
             ui.hint(
-                "to prove the rest, run `provision verify --secret-from` with [CLIENT=]file:PATH, env:NAME or secretsmanager:NAME",
+                "to prove the rest, run `provision verify` with --secret-from [CLIENT=]file:PATH, env:NAME or secretsmanager:NAME",
             );
         }
         return Ok(());
@@ -215,7 +212,8 @@ async fn prove(
     let tokens = futures_util::stream::iter(fetching)
         .buffer_unordered(AT_ONCE)
         .filter_map(|(name, token)| {
-            let told = token.map_err(|failure| {
+            let told = token.map_err(|mut failure| {
+                hints::add(&mut failure);
                 let untold = failure.error.as_ref().is_some_and(anyhow::Error::is::<Untold>);
                 hints.borrow_mut().extend(failure.hints);
                 let why = failure.error.map(|error| printable(&format!("{error:#}")));
@@ -256,7 +254,7 @@ async fn open_methods(
     let record = (state.steps.iter()).find(|record| record.kind == resources::Stage::KIND);
     let record = record.context("there is no stage on record")?;
     let served: resources::Stage =
-        serde_json::from_value(record.desired.clone()).map_err(|error| session::unusable(error.into()))?;
+        serde_json::from_value(record.desired.clone()).map_err(|error| open::unusable(error.into()))?;
     let cx = session.cx(ui);
     let read = async {
         let Some(live) = served.read(&cx, &resources::stage::Output {}).await? else {
@@ -271,8 +269,7 @@ async fn open_methods(
         deployment.read(&cx, &output).await
     };
     let deployed: anyhow::Result<Option<Deployment>> = read.await;
-    let deployed = deployed
-        .map_err(|error| session::hinted(error.context("cannot read what the stage serves").into()))?;
+    let deployed = deployed.context("cannot read what the stage serves")?;
     let is_route = |method: &String| {
         let mut routes = stage.routes.iter();
         routes.any(|route| *method == format!("{} {}", route.verb, route.path))
@@ -307,8 +304,8 @@ fn stage(state: &State, outputs: &Outputs) -> Result<Stage, Failure> {
             // The emulator serves every host at its one address.
             Some(endpoint) => hosts::jwks_url(&format!("{endpoint}/{}", outputs.user_pool_id)),
         },
-        routes: routes.map_err(session::unusable)?,
-        clients: clients.map_err(session::unusable)?,
+        routes: routes.map_err(open::unusable)?,
+        clients: clients.map_err(open::unusable)?,
     })
 }
 

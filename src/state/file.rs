@@ -160,6 +160,17 @@ impl StateWriter {
         Ok((writer, state))
     }
 
+    /// Makes sure that this run may still change what the state is about.
+    ///
+    /// # Errors
+    /// [`StateError::Lost`].
+    pub fn check(&self) -> Result<(), StateError> {
+        match self.lost.clone().or_else(|| self.lock_lost()) {
+            Some(why) => Err(StateError::Lost { why }),
+            None => Ok(()),
+        }
+    }
+
     /// Replaces the file. When this returns, the new state survives a crash of the machine, as far as the file system
     /// can be asked for that; until then the old one does.
     ///

@@ -16,6 +16,7 @@ mod protection;
 mod sandbox;
 mod secret;
 mod story;
+mod suggestions;
 mod support;
 mod updates;
 mod verify;

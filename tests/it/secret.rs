@@ -566,7 +566,7 @@ fn what_was_made_and_not_handed_out_is_told_and_replaced() {
     for (answer, said) in [
         (
             Act::Answer(400, json_type(), denied.to_owned()),
-            "secretsmanager:PutSecretValue on app",
+            "secretsmanager:PutSecretValue on that secret",
         ),
         (
             Act::Answer(400, json_type(), r#"{"__type": "DecryptionFailure"}"#.to_owned()),
@@ -583,6 +583,7 @@ fn what_was_made_and_not_handed_out_is_told_and_replaced() {
         });
         let run = world.run(&to).code(1);
         assert!(run.stderr.contains(said), "{}", run.stderr);
+        assert!(run.stderr.contains("cannot fill secret app of"), "{}", run.stderr);
         assert!(
             run.stderr.contains("the same command with --again replaces it"),
             "{}",
@@ -814,7 +815,7 @@ fn without_a_readable_secret_what_can_be_proved_is_and_the_rest_is_told() {
     for said in [
         "verified  3 of 3 probes",
         "warning: not proved: no token of client app was checked or tried",
-        "hint: to prove the rest, run `provision verify --secret-from`",
+        "hint: to prove the rest, run `provision verify` with --secret-from",
     ] {
         assert!(up.stderr.contains(said), "{}", up.stderr);
     }

@@ -1,0 +1,130 @@
+//! The stack's configuration and its code, read from where the command line says.
+//!
+//! Must not ask AWS.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::invocation::Invocation;
+use super::ui::Ui;
+use crate::config::{Config, Problem, Source};
+use crate::error::{Failure, Hint, Kind};
+use crate::files::{self, Links};
+use crate::package::Package;
+
+/// How many names of files that are left out of a zip are shown.
+const SHOWN: usize = 5;
+
+/// The stack's configuration, checked: the file's, or the sample's where there is none.
+pub fn read(invocation: &Invocation) -> Result<Config, Failure> {
+    let stack = invocation.stack.as_deref();
+    let path = invocation.config_path();
+    let config = match text(invocation)? {
+        Some(text) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let config = match stack {
+                Some(stack) => Config::read_as(&text, folder, stack),
+                None => Config::read(&text, folder),
+            };
+            config.map_err(|problems| invalid(path, &problems))?
+        }
+        None => Config::sample(),
+    };
+    match stack {
+        Some(stack) => config.renamed(stack).map_err(Failure::usage),
+        None => Ok(config),
+    }
+}
+
+/// The stack's name, for commands that need nothing else of the configuration: with `--stack` no file is read.
+pub fn stack_name(invocation: &Invocation) -> Result<String, Failure> {
+    match &invocation.stack {
+        Some(stack) => Ok(stack.clone()),
+        None => Ok(read(invocation)
+            .hint("name the stack with --stack: this command then needs no configuration")?
+            .stack),
+    }
+}
+
+/// The stack's name, and its configuration where one is read: with `--stack` only the one that `--config` names, as
+/// another in this folder may be another stack's.
+pub fn stack_and_config(invocation: &Invocation) -> Result<(String, Option<Config>), Failure> {
+    match &invocation.stack {
+        Some(stack) if !invocation.names_config() => Ok((stack.clone(), None)),
+        _ => {
+            let config = read(invocation).hint(
+                "name the stack with --stack: without --config this command then needs no configuration",
+            )?;
+            Ok((config.stack.clone(), Some(config)))
+        }
+    }
+}
+
+/// The text of the configuration file; `None` where the sample is meant.
+fn text(invocation: &Invocation) -> Result<Option<String>, Failure> {
+    match files::open(invocation.config_path(), Links::Followed).and_then(io::read_to_string) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !invocation.names_config() => Ok(None),
+        Err(error) => Err(Failure::new(
+            Kind::Usage,
+            anyhow::Error::new(error).context("the configuration cannot be read"),
+        )),
+    }
+}
+
+/// All problems of the file, a line each.
+fn invalid(path: &Path, problems: &[Problem]) -> Failure {
+    let path = path.display();
+    let mut failure = Failure::usage(match problems.len() {
+        1 => format!("{path} has a problem"),
+        number => format!("{path} has {number} problems"),
+    });
+    failure.details = problems
+        .iter()
+        .map(|problem| format!("{path}:{problem}"))
+        .collect();
+    failure
+}
+
+/// The code of every function of `config`, by the function's name; tells which files of a folder are left out.
+pub fn packages(
+    invocation: &Invocation,
+    config: &Config,
+    ui: &Ui,
+) -> Result<BTreeMap<String, Package>, Failure> {
+    // What does not exist cannot be packed.
+    let apart: Vec<PathBuf> = invocation
+        .apart_from_code()
+        .iter()
+        .flat_map(fs_err::canonicalize)
+        .collect();
+    let package = |(name, function): (&String, &crate::config::Function)| {
+        let package = match &function.source {
+            Source::Sample => {
+                Package::from_files(&[("index.mjs", include_bytes!("../../lambda/index.mjs").as_slice())])
+            }
+            Source::Folder(folder) => Package::from_folder(folder, &apart),
+            Source::Zip(file) => Package::from_zip(file),
+        };
+        let package = package.with_context(|| format!("the code of function {name} cannot be used"));
+        let package = package.map_err(|error| Failure::new(Kind::Usage, error))?;
+        tell_left_out(name, &package.left_out, ui);
+        Ok((name.clone(), package))
+    };
+    config.functions.iter().map(package).collect()
+}
+
+fn tell_left_out(function: &str, names: &[String], ui: &Ui) {
+    if names.is_empty() {
+        return;
+    }
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    let more = match names.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    ui.progress(&format!("function {function}: not in its zip: {shown}{more}"));
+}

@@ -1,0 +1,67 @@
+//! What to do about an AWS call that failed, whichever command made it.
+//!
+//! Must not know what the call was for.
+
+use crate::aws::errors::is_signature_refusal;
+use crate::error::Failure;
+use crate::resource::{CallError, Class};
+
+/// The first call of every command: whose credentials are these?
+const IDENTIFY: &str = "sts:GetCallerIdentity";
+
+/// Puts what helps with the failed call before the hints of the command.
+pub fn add(failure: &mut Failure) {
+    let chain = failure.error.iter().flat_map(anyhow::Error::chain);
+    let call = chain
+        .into_iter()
+        .find_map(|cause| cause.downcast_ref::<CallError>());
+    let hints = call.map(for_call).unwrap_or_default();
+    failure.hints.splice(0..0, hints.into_iter().map(str::to_owned));
+}
+
+fn for_call(call: &CallError) -> Vec<&'static str> {
+    let is_first = call.operation == IDENTIFY;
+    match (call.class, call.operation.as_str()) {
+        (Class::Credentials, _) | (Class::Denied, IDENTIFY) => {
+            for_credentials(call.code.as_deref(), is_first)
+        }
+        (Class::Denied, "secretsmanager:GetSecretValue") => vec![
+            "the credentials need secretsmanager:GetSecretValue on that secret, and the use of its key where that is one of \
+             your own; `provision policy` prints the former for what secret_from names",
+        ],
+        (Class::Denied, "secretsmanager:DescribeSecret" | "secretsmanager:PutSecretValue") => vec![
+            "the credentials need secretsmanager:DescribeSecret and secretsmanager:PutSecretValue on that secret; \
+             `provision policy` does not print these",
+        ],
+        (Class::Denied, _) => vec![
+            "the credentials lack the permission that AWS names above: `provision policy` prints all that an operator needs",
+            "if a policy was attached in the last minutes, run the same command again: AWS needs time to apply it",
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// What to do about credentials that AWS does not accept.
+fn for_credentials(code: Option<&str>, is_first: bool) -> Vec<&'static str> {
+    if is_signature_refusal(code) {
+        return vec!["set the clock of this machine; AWS allows 5 minutes of difference"];
+    }
+    let is_unknown = matches!(code, Some("InvalidClientTokenId" | "UnrecognizedClientException"));
+    match (is_first, is_unknown) {
+        (true, false) => vec![SIGN_IN, SANDBOX],
+        (true, true) => vec![
+            "if the credentials are right: enable the region for the account, as some are disabled by default",
+            SIGN_IN,
+            SANDBOX,
+        ],
+        (false, false) => vec![SIGN_IN_AGAIN],
+        (false, true) => vec![
+            SIGN_IN_AGAIN,
+            "or enable the region for the account, if it is one of those that are disabled by default",
+        ],
+    }
+}
+
+const SIGN_IN: &str = "sign in (`aws sso login`), or set AWS_PROFILE or --profile";
+const SANDBOX: &str = "or try it without AWS: `provision up --sandbox`";
+const SIGN_IN_AGAIN: &str = "sign in again (`aws sso login`), then run the same command";

@@ -1,0 +1,173 @@
+//! What a command may begin with: a state and a session, each checked. Commands get them nowhere else, so that none can
+//! forget a check: an unchecked session would change another account.
+//!
+//! Must not change anything in AWS, nor write a state.
+
+mod session;
+mod store;
+
+use std::collections::BTreeMap;
+
+use anyhow::anyhow;
+
+pub use self::session::Session;
+pub use self::store::{place, state_failure, unusable};
+use super::configuration;
+use super::invocation::Invocation;
+use super::recorded;
+use super::ui::Ui;
+use crate::aws::{Aws, Identity};
+use crate::config::Config;
+use crate::error::Failure;
+use crate::graph::Stack;
+use crate::package::Package;
+use crate::stack;
+use crate::state::{State, StateWriter};
+
+/// A state that was checked as far as it can be without AWS: what was typed is compared with it before a call is made.
+pub struct Loaded<'a> {
+    /// What is on record.
+    pub state: State,
+    invocation: &'a Invocation,
+}
+
+impl<'a> Loaded<'a> {
+    /// What is on record of this stack; `None` if nothing is.
+    pub async fn find(invocation: &'a Invocation, stack: &str) -> Result<Option<Self>, Failure> {
+        let state = store::load(invocation, stack).await?;
+        Ok(state.map(|state| Self { state, invocation }))
+    }
+
+    /// What is on record of this stack.
+    ///
+    /// # Errors
+    /// Nothing is, or it cannot be used.
+    pub async fn load(invocation: &'a Invocation, stack: &str) -> Result<Self, Failure> {
+        Self::find(invocation, stack)
+            .await?
+            .ok_or_else(|| no_state(stack))
+    }
+
+    /// The state as it is under its lock, and the right to change it; `None` if another run has removed it.
+    ///
+    /// # Errors
+    /// Another run holds the lock, or the state cannot be used.
+    pub async fn lock(self, command: &str, ui: &Ui) -> Result<(Option<Self>, StateWriter), Failure> {
+        let invocation = self.invocation;
+        let (writer, state) = store::lock(invocation, &self.state.stack, command, ui).await?;
+        Ok((state.map(|state| Self { state, invocation }), writer))
+    }
+
+    /// The stack with a session for its account, region and endpoint.
+    ///
+    /// # Errors
+    /// There are no credentials, or they are for another place.
+    pub async fn open(self, ui: &Ui) -> Result<Recorded, Failure> {
+        let Self { state, invocation } = self;
+        let session = Session::open(invocation, Some(&state.region), ui).await?;
+        session.check(&state)?;
+        Ok(Recorded { state, session })
+    }
+}
+
+/// A stack that is on record, for commands that need no configuration.
+pub struct Recorded {
+    /// What is on record.
+    pub state: State,
+    /// Of the state's account, region and endpoint.
+    pub session: Session,
+}
+
+/// A stack that is configured, for commands that compare what is configured with what is on record.
+pub struct Declared {
+    /// What is configured.
+    pub config: Config,
+    /// The code of every function, by the function's name.
+    pub packages: BTreeMap<String, Package>,
+    /// What is on record; without a step if nothing is.
+    pub state: State,
+    /// Of the state's account, region and endpoint.
+    pub session: Session,
+}
+
+impl Declared {
+    /// The stack as it is on record. If nothing is, its owner is `new_owner`; with `None` that is an error.
+    pub async fn open(invocation: &Invocation, new_owner: Option<&str>, ui: &Ui) -> Result<Self, Failure> {
+        let config = configuration::read(invocation)?;
+        let state = store::load(invocation, &config.stack).await?;
+        if state.is_none() && new_owner.is_none() {
+            return Err(no_state(&config.stack));
+        }
+        let packages = configuration::packages(invocation, &config, ui)?;
+        let session = Session::open(invocation, config.region.as_deref(), ui).await?;
+        let owner = new_owner.unwrap_or_default().to_owned();
+        Self::of(config, packages, session, state, owner)
+    }
+
+    /// The same and the right to change it. A stack of which nothing is on record gets an owner that is drawn at random.
+    pub async fn open_locked(
+        invocation: &Invocation,
+        command: &str,
+        ui: &Ui,
+    ) -> Result<(Self, StateWriter), Failure> {
+        let config = configuration::read(invocation)?;
+        let packages = configuration::packages(invocation, &config, ui)?;
+        // A state that cannot be used is refused without a call.
+        store::load(invocation, &config.stack).await?;
+        let session = Session::open(invocation, config.region.as_deref(), ui).await?;
+        // Where there are no credentials, not even a lock is left behind.
+        let (writer, state) = store::lock(invocation, &config.stack, command, ui).await?;
+        let declared = Self::of(config, packages, session, state, owner()?)?;
+        Ok((declared, writer))
+    }
+
+    fn of(
+        config: Config,
+        packages: BTreeMap<String, Package>,
+        session: Session,
+        state: Option<State>,
+        new_owner: String,
+    ) -> Result<Self, Failure> {
+        let state = match state {
+            Some(state) => {
+                session.check(&state)?;
+                state
+            }
+            None => session.new_state(&config.stack, new_owner),
+        };
+        Ok(Self {
+            config,
+            packages,
+            state,
+            session,
+        })
+    }
+
+    /// The steps that the configuration declares.
+    pub fn stack(&self) -> Stack<Aws> {
+        stack::stack(
+            &self.config,
+            &self.session.identity,
+            &self.state.owner,
+            recorded::separator(&self.state),
+            &self.packages,
+        )
+    }
+}
+
+/// Whose credentials these are, for a stack of which nothing is on record: there is nothing to compare them with.
+pub async fn identity(invocation: &Invocation, region: Option<&str>, ui: &Ui) -> Result<Identity, Failure> {
+    Ok(Session::open(invocation, region, ui).await?.identity)
+}
+
+/// Nothing is on record of this stack.
+pub fn no_state(stack: &str) -> Failure {
+    Failure::usage(format!("stack {stack} has no state")).hinted("run `provision up` first")
+}
+
+/// 8 random hex characters.
+fn owner() -> Result<String, Failure> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
+    Ok(format!("{:08x}", u32::from_be_bytes(bytes)))
+}

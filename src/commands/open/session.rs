@@ -1,0 +1,116 @@
+//! AWS, and whose credentials reach it.
+//!
+//! Must not be opened by a command: [`super::Recorded`] and [`super::Declared`] compare it with the state.
+
+use std::rc::Rc;
+
+use crate::aws::clients::{Access, identify, load};
+use crate::aws::wait::told_if_slow;
+use crate::aws::{Aws, Identity};
+use crate::commands::invocation::{Invocation, Target};
+use crate::commands::ui::Ui;
+use crate::error::Failure;
+use crate::resource::Cx;
+use crate::sandbox;
+use crate::state::{FORMAT, State};
+
+/// AWS, and whose credentials reach it.
+pub struct Session {
+    /// The clients.
+    pub aws: Rc<Aws>,
+    /// Who and where.
+    pub identity: Identity,
+}
+
+impl Session {
+    /// Starts the sandbox if it is wanted, finds region and credentials, and asks whose they are.
+    ///
+    /// `region` is the configuration's or the record's; `--region` goes before it, and where there is neither the
+    /// usual AWS sources say.
+    pub(super) async fn open(
+        invocation: &Invocation,
+        region: Option<&str>,
+        ui: &Ui,
+    ) -> Result<Self, Failure> {
+        let mut access = Access {
+            region: invocation.region.clone().or(region.map(str::to_owned)),
+            profile: invocation.profile.clone(),
+            endpoint: None,
+            sandbox: None,
+        };
+        match &invocation.target {
+            Target::Aws { endpoint_url } => access.endpoint.clone_from(endpoint_url),
+            Target::Sandbox { folder } => {
+                let settings = sandbox::Settings {
+                    folder: folder.clone(),
+                    port: None,
+                };
+                let running = sandbox::start(&settings, &|line| ui.progress(line)).await?;
+                access.endpoint = Some(running.endpoint);
+                access.sandbox = Some(running.token);
+            }
+        }
+        let config = load(&access).await?;
+        let log = ui.call_log();
+        let waits = ui.wait_listener();
+        let identified = identify(&config, log.as_ref());
+        let identity = told_if_slow(identified, || waits("the answer to sts:GetCallerIdentity")).await?;
+        let mut aws = Aws::new(&config, &identity, log.as_ref());
+        aws.waits = waits;
+        Ok(Self {
+            aws: Rc::new(aws),
+            identity,
+        })
+    }
+
+    /// The state of a stack that nothing is on record of.
+    pub(super) fn new_state(&self, stack: &str, owner: String) -> State {
+        let identity = self.identity.clone();
+        State {
+            format: FORMAT,
+            stack: stack.to_owned(),
+            account: identity.account,
+            region: identity.region,
+            partition: identity.partition,
+            endpoint: identity.endpoint,
+            owner,
+            serial: 0,
+            steps: Vec::new(),
+        }
+    }
+
+    /// Refuses a state of another account, region or endpoint.
+    pub(super) fn check(&self, state: &State) -> Result<(), Failure> {
+        let place = |endpoint: &Option<String>| endpoint.clone().unwrap_or_else(|| "AWS".to_owned());
+        let here = &self.identity;
+        for (what, recorded, now) in [
+            ("account", state.account.clone(), here.account.clone()),
+            ("region", state.region.clone(), here.region.clone()),
+            ("endpoint", place(&state.endpoint), place(&here.endpoint)),
+        ] {
+            if recorded != now {
+                return Err(Failure::usage(format!(
+                    "stack {} is on record in {what} {recorded}, and this run is in {what} {now}",
+                    state.stack
+                ))
+                .hinted(format!("use the credentials and settings of {what} {recorded}"))
+                .hinted("or give this stack another name with --stack"));
+            }
+        }
+        Ok(())
+    }
+
+    /// For one survey of everything on record.
+    pub fn aws_for_a_survey(&self) -> Rc<Aws> {
+        Rc::new(self.aws.for_a_survey())
+    }
+
+    /// For calls outside the engine.
+    pub fn cx(&self, ui: &Rc<Ui>) -> Cx<Aws> {
+        let ui = ui.clone();
+        Cx::new(
+            self.aws.clone(),
+            Rc::new(move |what| ui.progress(&format!("waiting for {what}"))),
+        )
+    }
+}
