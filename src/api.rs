@@ -2,7 +2,7 @@
 //!
 //! Must not print or keep the token, and must not fetch one.
 
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -10,26 +10,15 @@ use serde_json::Value;
 use crate::error::Failure;
 use crate::untrusted::printable;
 
-/// The methods that an API Gateway REST API takes; `ANY` is a route's word for all of them.
-const METHODS: [Method; 7] = [
-    Method::DELETE,
-    Method::GET,
-    Method::HEAD,
-    Method::OPTIONS,
-    Method::PATCH,
-    Method::POST,
-    Method::PUT,
-];
-
 /// A request to the API.
 pub struct Request<'a> {
-    /// From [`parse_method`].
+    /// Such as `GET`.
     pub method: Method,
     /// The whole URL, stage and query included.
     pub url: &'a str,
     /// Sent as `Authorization: Bearer …`; with `None` there is no such header.
     pub token: Option<&'a SecretString>,
-    /// From [`parse_header`]; a name may be there more than once.
+    /// A name may be there more than once.
     pub headers: &'a [(HeaderName, HeaderValue)],
     /// Sent as it is. No content type is added: API Gateway takes `application/json` where there is none.
     pub body: Option<Vec<u8>>,
@@ -91,51 +80,6 @@ impl Response {
 
 fn broken(error: reqwest::Error, what: String) -> anyhow::Error {
     anyhow::Error::new(error.without_url()).context(what)
-}
-
-/// A method as a user types it, in either case.
-pub fn parse_method(text: &str) -> Result<Method, Failure> {
-    let known = METHODS
-        .into_iter()
-        .find(|method| method.as_str().eq_ignore_ascii_case(text));
-    known.ok_or_else(|| {
-        let names = METHODS.map(|method| method.to_string()).join(", ");
-        Failure::usage(format!(
-            "{} is not a method of an API",
-            printable(&format!("{text:?}"))
-        ))
-        .hinted(format!("one of: {names}"))
-    })
-}
-
-/// A header as a user types it, `Name: value`. An error names the header and never quotes its value, which may be a
-/// key. The headers that belong to the call itself are refused.
-pub fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
-    let Some((name, value)) = text.split_once(':') else {
-        return Err(Failure::usage("a header has no colon").hinted("write it as `Name: value`"));
-    };
-    let shown = printable(name);
-    let Ok(name) = HeaderName::from_bytes(name.trim().as_bytes()) else {
-        return Err(Failure::usage(format!(
-            "`{shown}` cannot be the name of a header"
-        )));
-    };
-    if name == AUTHORIZATION {
-        return Err(Failure::usage(
-            "the header `Authorization` carries the access token and cannot be given",
-        ));
-    }
-    if [CONTENT_LENGTH, TRANSFER_ENCODING].contains(&name) {
-        return Err(Failure::usage(format!(
-            "the header `{shown}` follows from the body and cannot be given"
-        )));
-    }
-    match HeaderValue::from_str(value.trim()) {
-        Ok(value) => Ok((name, value)),
-        Err(_) => Err(Failure::usage(format!(
-            "the value of the header `{shown}` has a control character"
-        ))),
-    }
 }
 
 /// Sends the request; an answer of any status is a success. Its body is still to be read.
@@ -258,10 +202,12 @@ mod tests {
         headers: &[&str],
         body: Option<&[u8]>,
     ) -> Result<Response, Failure> {
-        let headers = headers
-            .iter()
-            .map(|text| parse_header(text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let header = |text: &&str| {
+            let (name, value) = text.split_once(':').unwrap();
+            let value = value.trim().parse::<HeaderValue>().unwrap();
+            (name.parse::<HeaderName>().unwrap(), value)
+        };
+        let headers: Vec<_> = headers.iter().map(header).collect();
         let request = Request {
             method: if body.is_some() { Method::POST } else { Method::GET },
             url,
@@ -378,71 +324,6 @@ mod tests {
         let (code, message) = failure(send("http://127.0.0.1:1/", "zzz\nX-Injected: zzz", &[], None).await);
         assert_eq!(code, 2);
         assert!(!message.contains("zzz"), "{message}");
-    }
-
-    #[test]
-    fn methods_are_those_of_api_gateway() {
-        for (text, method) in [
-            ("get", Method::GET),
-            ("PATCH", Method::PATCH),
-            ("Options", Method::OPTIONS),
-        ] {
-            assert_eq!(parse_method(text).unwrap(), method);
-        }
-        for text in ["", "ANY", "CONNECT", "G ET", "GET\u{1b}"] {
-            let failure = parse_method(text).unwrap_err();
-            assert_eq!(failure.kind.exit_code(), 2, "{text:?}");
-            assert!(!failure.error.unwrap().to_string().contains('\u{1b}'));
-            assert_eq!(
-                failure.hints,
-                ["one of: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"]
-            );
-        }
-    }
-
-    #[test]
-    fn a_header_is_a_name_and_a_value() {
-        for (text, name, value) in [
-            ("K: V", "k", "V"),
-            ("X-Time:12:30", "x-time", "12:30"),
-            (" Accept :\ttext/html ", "accept", "text/html"),
-            ("X-Empty:", "x-empty", ""),
-        ] {
-            let (got_name, got_value) = parse_header(text).unwrap();
-            assert_eq!(
-                (got_name.as_str(), got_value.to_str().unwrap()),
-                (name, value),
-                "{text:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_bad_header_is_named_and_its_value_is_not() {
-        for (text, message) in [
-            ("hidden", "a header has no colon"),
-            (": hidden", "`` cannot be the name of a header"),
-            ("X Key: hidden", "`X Key` cannot be the name of a header"),
-            ("X\u{1b}: hidden", "`X\\u{1b}` cannot be the name of a header"),
-            (
-                "X-Key: hid\nden",
-                "the value of the header `X-Key` has a control character",
-            ),
-            (
-                "authorization: hidden",
-                "the header `Authorization` carries the access token and cannot be given",
-            ),
-            (
-                "Content-Length: 3",
-                "the header `Content-Length` follows from the body and cannot be given",
-            ),
-            (
-                "Transfer-Encoding: x",
-                "the header `Transfer-Encoding` follows from the body and cannot be given",
-            ),
-        ] {
-            assert_eq!(failure(parse_header(text)), (2, message.to_owned()), "{text:?}");
-        }
     }
 
     #[test]

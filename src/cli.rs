@@ -2,11 +2,16 @@
 //!
 //! Must not know what it means: types for clap and nothing else.
 
+mod arguments;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
 
 /// Where the state files are if nothing else is typed.
 pub const STATE_DIR: &str = "state";
@@ -162,7 +167,7 @@ pub struct Token {
     /// The client [default: the only one]
     pub client: Option<String>,
     /// A full scope, such as OauthResourceServer/user.read; repeatable [default: all of the client's]
-    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = arguments::SCOPE)]
     pub scopes: Vec<String>,
     /// Read the client's secret from file:PATH, env:NAME or secretsmanager:NAME [default: secret_from of the
     /// configuration, else Cognito]
@@ -170,31 +175,24 @@ pub struct Token {
     pub secret_from: Option<SecretSource>,
 }
 
-/// A scope as OAuth has them: a space would make two of it, and none would ask for all.
-fn scope(text: &str) -> Result<String, &'static str> {
-    if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected a scope such as OauthResourceServer/user.read")
-    }
-}
-
 /// `call`.
 #[derive(Args, Debug)]
 pub struct Call {
     /// The HTTP method
-    pub method: String,
+    #[arg(value_parser = arguments::METHOD)]
+    pub method: Method,
     /// The path below the stage, such as /user
+    #[arg(value_parser = arguments::PATH)]
     pub path: String,
     /// The client [default: the only one]
     #[arg(long, value_name = "CLIENT")]
     pub client: Option<String>,
     /// A full scope; repeatable [default: all of the client's]
-    #[arg(long = "scope", value_name = "SCOPE", value_parser = scope)]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = arguments::SCOPE)]
     pub scopes: Vec<String>,
     /// A header to send; repeatable
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
-    pub headers: Vec<String>,
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = arguments::HEADER)]
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body to send, or @FILE
     #[arg(short = 'd', long = "data", value_name = "BODY|@FILE")]
     pub data: Option<String>,
@@ -213,8 +211,8 @@ pub struct Logs {
     /// The function [default: the only one]
     pub function: Option<String>,
     /// How far back, such as 30s, 10m, 2h or 1d
-    #[arg(long, value_name = "TIME", default_value = "10m")]
-    pub since: String,
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = arguments::DURATION)]
+    pub since: Duration,
     /// Keep printing new events until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,

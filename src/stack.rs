@@ -31,6 +31,16 @@ pub fn unique(stack: &str, separator: char, owner: &str, name: &str) -> String {
     format!("{stack}{separator}{owner}{separator}{name}")
 }
 
+/// The step of a route, which is named as in the configuration: `GET /user`.
+pub fn route(name: &str) -> String {
+    format!("route:{name}")
+}
+
+/// The log group that Lambda writes a function's output to.
+pub fn log_group(function: &str) -> String {
+    format!("/aws/lambda/{function}")
+}
+
 /// Every step of `config` in this account and region.
 ///
 /// `owner` is the stack's 8 hex characters, and `separator` what stands around them in names, [`SEPARATOR`] but in an older
@@ -65,7 +75,7 @@ pub fn stack(
     let mut functions = BTreeMap::new();
     for (name, function) in &config.functions {
         let full = unique(name);
-        let group_name = format!("/aws/lambda/{full}");
+        let group_name = log_group(&full);
 
         let role = s.add(format!("role:{name}"), (), {
             let (name, tags) = (full.clone(), tags.clone());
@@ -244,7 +254,7 @@ pub fn stack(
             }
         }
         let path = paths.get(&full).cloned();
-        let name = format!("route:{} {}", route.verb, route.path);
+        let name = self::route(&format!("{} {}", route.verb, route.path));
         routes.push(s.add(name, (api.clone(), path, authorizer.clone()), {
             let (verb, scopes) = (route.verb.clone(), route.scopes.clone());
             let uri = format!(

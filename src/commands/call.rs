@@ -22,18 +22,6 @@ pub async fn run(invocation: &Invocation, args: &cli::Call, ui: &Rc<Ui>) -> Resu
     let outputs = stack_outputs(&loaded.state)?;
     let name = choose(&outputs, args.client.as_deref())?;
     let source = args.secret_from.as_ref().or_else(|| sources.of(&name));
-    if !args.path.starts_with('/') {
-        return Err(Failure::usage(format!(
-            "the path {:?} does not begin with `/`",
-            args.path
-        )));
-    }
-    let method = api::parse_method(&args.method)?;
-    let headers = args
-        .headers
-        .iter()
-        .map(|header| api::parse_header(header))
-        .collect::<Result<Vec<_>, Failure>>()?;
     let body = match args.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
         None => None,
         Some((_, Some(file))) => {
@@ -46,10 +34,10 @@ pub async fn run(invocation: &Invocation, args: &cli::Call, ui: &Rc<Ui>) -> Resu
     let http = oauth::http_client(&outputs.api_url)?;
     let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, ui).await?;
     let request = Request {
-        method,
+        method: args.method.clone(),
         url: &format!("{}{}", outputs.api_url, args.path),
         token: Some(&token.access_token),
-        headers: &headers,
+        headers: &args.headers,
         body,
     };
     let asked = api::call(&http, request);

@@ -3,6 +3,7 @@
 //! Must not need the configuration: the state file says what there is.
 
 use super::configuration;
+use super::confirm;
 use super::engine_run;
 use super::foreign::{self, Extent};
 use super::invocation::Invocation;
@@ -19,6 +20,11 @@ use crate::resource::is_stranger;
 use crate::resources;
 use crate::state::State;
 
+/// What a run ends with that nobody agreed to.
+const NOTHING: &str = "nothing was deleted";
+/// How to agree beforehand.
+const YES: &str = "pass --yes to delete without a question";
+
 /// Runs it.
 pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Failure> {
     let stack = configuration::stack_name(invocation)?;
@@ -27,10 +33,7 @@ pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Fa
         return Ok(());
     };
     if !args.yes && !Ui::can_confirm() {
-        return Err(
-            Failure::usage("cannot ask without a terminal; nothing was deleted")
-                .hinted("pass --yes to delete without a question"),
-        );
+        return Err(confirm::unasked(NOTHING, YES));
     }
     let (Some(loaded), mut writer) = loaded.lock("down", ui).await? else {
         nothing(ui, &stack);
@@ -128,8 +131,5 @@ fn confirm(state: &State, foreign: &[Foreign], args: &Down, ui: &Ui) -> Result<(
             .map(|endpoint| format!(", at {endpoint}"))
             .unwrap_or_default()
     );
-    match ui.confirm(&question) {
-        Some(true) => Ok(()),
-        Some(false) | None => Err(Failure::usage("cancelled; nothing was deleted")),
-    }
+    confirm::confirm(ui, &question, NOTHING, YES)
 }

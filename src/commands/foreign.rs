@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::Value;
 
+use super::recorded::{ByKind, Entry};
 use super::ui::Ui;
 use crate::aws::Aws;
 use crate::engine::plan::Plan;
@@ -21,6 +21,7 @@ use crate::resources::{
     Authorizer, Client, Function, Path, Permission, ResourceServer, RestApi, Role, RolePolicy, Route, Stage,
     UserPool, client, revive,
 };
+use crate::stack;
 use crate::state::{Record, State};
 
 /// Containers that are looked into at once.
@@ -40,16 +41,22 @@ pub enum Extent {
 /// # Errors
 /// A record cannot be understood, or a read failed; the step is named.
 pub async fn look(aws: &Rc<Aws>, state: &State, extent: Extent) -> Result<Vec<Foreign>> {
+    let ours = &on_record(state)?;
     let looks = state.steps.iter().map(|record| async move {
         let cx = Cx::new(aws.clone(), Rc::new(|_| ()));
-        let found = look_into(&cx, state, record, extent).await;
+        let found = look_into(&cx, ours, record, extent).await;
         found.with_context(|| format!("cannot read what others have put into step {}", record.step))
     });
     let found: Vec<Vec<Foreign>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
     Ok(found.concat())
 }
 
-async fn look_into(cx: &Cx<Aws>, state: &State, record: &Record, extent: Extent) -> Result<Vec<Foreign>> {
+async fn look_into(
+    cx: &Cx<Aws>,
+    ours: &BTreeMap<String, Ours>,
+    record: &Record,
+    extent: Extent,
+) -> Result<Vec<Foreign>> {
     let all = extent == Extent::All;
     let is_container = match record.kind.as_str() {
         RestApi::KIND | UserPool::KIND => true,
@@ -60,15 +67,17 @@ async fn look_into(cx: &Cx<Aws>, state: &State, record: &Record, extent: Extent)
         return Ok(Vec::new());
     };
     let id = &revive(&record.kind, &record.desired)?.id(output)?;
+    let nothing = Ours::default();
+    let ours = ours.get(id).unwrap_or(&nothing);
     let mut live: Vec<Item> = Vec::new();
     match record.kind.as_str() {
         RestApi::KIND => {
-            let ours = authorizers(state, id);
-            let (methods, stages) = tokio::try_join!(cx.methods_in(id, &ours), cx.stages_in(id))?;
+            let authorizers = authorizers(ours);
+            let (methods, stages) = tokio::try_join!(cx.methods_in(id, &authorizers), cx.stages_in(id))?;
             live.extend(methods);
             live.extend(stages);
             if all {
-                live.extend(cx.authorizers_in(id, &ours).await?);
+                live.extend(cx.authorizers_in(id, &authorizers).await?);
             }
         }
         UserPool::KIND => {
@@ -82,90 +91,87 @@ async fn look_into(cx: &Cx<Aws>, state: &State, record: &Record, extent: Extent)
         Function::KIND => live.extend(cx.statements_in(id).await?),
         _ => live.extend(cx.policies_in(id).await?),
     }
-    Ok(foreign(&record.step, live, &ours(state, id)))
+    Ok(foreign(&record.step, live, ours))
 }
 
-/// The ids of the stack's authorizers of this API.
-fn authorizers(state: &State, api: &str) -> BTreeSet<String> {
-    let records = state.steps.iter();
-    let records = records.filter(|record| record.kind == Authorizer::KIND && record.desired["api"] == api);
-    let ids = records.filter_map(|record| record.output.as_ref()?["id"].as_str());
-    ids.map(str::to_owned).collect()
+/// The ids of the stack's authorizers.
+fn authorizers(ours: &Ours) -> BTreeSet<String> {
+    let authorizers = (ours.ids.iter()).filter(|(kind, _)| *kind == Kind::Authorizer);
+    authorizers.map(|(_, id)| id.clone()).collect()
 }
 
-/// What is on record of this container.
-fn ours(state: &State, container: &str) -> Ours {
-    let mut ours = Ours::default();
-    for record in &state.steps {
-        let field = |name: &str| record.desired[name].as_str().unwrap_or_default();
-        let output = |name: &str| {
-            let output = record.output.as_ref();
-            output.and_then(|output| output[name].as_str()).map(str::to_owned)
+/// What is on record of each container, by the container's id. A function and its role have one name, and content of other
+/// kinds. Where the id of the content is its name, an interrupted creation has it as well.
+fn on_record(state: &State) -> Result<BTreeMap<String, Ours>> {
+    let mut containers: BTreeMap<String, Ours> = BTreeMap::new();
+    let mut add = |container: String, kind: Kind, id: Option<String>, alias: String| {
+        let ours = containers.entry(container).or_default();
+        match id {
+            Some(id) => ours.ids.insert((kind, id)),
+            None => ours.aliases.insert((kind, alias)),
         };
-        // Where the id is the name, an interrupted creation has it as well.
-        let (within, kind, id, alias) = match record.kind.as_str() {
-            Path::KIND => (field("api"), Kind::Path, output("id"), place(record)),
-            Route::KIND => {
-                let id = format!("{}/{}", field("path"), field("verb"));
-                (field("api"), Kind::Method, Some(id), String::new())
-            }
-            Stage::KIND => (
-                field("api"),
-                Kind::Stage,
-                Some(field("name").to_owned()),
-                String::new(),
-            ),
-            Authorizer::KIND => {
-                let arns = record.desired["pool_arns"].as_array().into_iter().flatten();
-                if field("api") == container {
-                    ours.ids.extend(
-                        arns.filter_map(Value::as_str)
-                            .map(|arn| (Kind::Pool, arn.to_owned())),
-                    );
-                }
-                (
-                    field("api"),
-                    Kind::Authorizer,
-                    output("id"),
-                    field("name").to_owned(),
-                )
-            }
-            Client::KIND => (
-                field("pool"),
-                Kind::Client,
-                output("client_id"),
-                field("name").to_owned(),
-            ),
-            ResourceServer::KIND => {
-                let id = field("identifier").to_owned();
-                (field("pool"), Kind::ResourceServer, Some(id), String::new())
-            }
-            Permission::KIND => {
-                let id = field("statement").to_owned();
-                (field("function"), Kind::Statement, Some(id), String::new())
-            }
-            RolePolicy::KIND => (
-                field("role"),
-                Kind::InlinePolicy,
-                Some(field("name").to_owned()),
-                String::new(),
-            ),
-            _ => continue,
-        };
-        if within == container {
-            match id {
-                Some(id) => ours.ids.insert((kind, id)),
-                None => ours.aliases.insert((kind, alias)),
-            };
-        }
+    };
+    let none = String::new;
+    for Entry {
+        desired: path,
+        output,
+        ..
+    } in state.all::<Path>()?
+    {
+        let alias = place(&path);
+        add(path.api, Kind::Path, output.map(|output| output.id), alias);
     }
-    ours
+    for Entry { desired: route, .. } in state.all::<Route>()? {
+        let id = format!("{}/{}", route.path, route.verb);
+        add(route.api, Kind::Method, Some(id), none());
+    }
+    for Entry { desired: stage, .. } in state.all::<Stage>()? {
+        add(stage.api, Kind::Stage, Some(stage.name), none());
+    }
+    for Entry {
+        desired: authorizer,
+        output,
+        ..
+    } in state.all::<Authorizer>()?
+    {
+        for arn in authorizer.pool_arns {
+            add(authorizer.api.clone(), Kind::Pool, Some(arn), none());
+        }
+        let id = output.map(|output| output.id);
+        add(authorizer.api, Kind::Authorizer, id, authorizer.name);
+    }
+    for Entry {
+        desired: client,
+        output,
+        ..
+    } in state.all::<Client>()?
+    {
+        let id = output.map(|output| output.client_id);
+        add(client.pool, Kind::Client, id, client.name);
+    }
+    for Entry { desired: server, .. } in state.all::<ResourceServer>()? {
+        add(server.pool, Kind::ResourceServer, Some(server.identifier), none());
+    }
+    for Entry {
+        desired: permission, ..
+    } in state.all::<Permission>()?
+    {
+        add(
+            permission.function,
+            Kind::Statement,
+            Some(permission.statement),
+            none(),
+        );
+    }
+    for Entry { desired: policy, .. } in state.all::<RolePolicy>()? {
+        add(policy.role, Kind::InlinePolicy, Some(policy.name), none());
+    }
+    Ok(containers)
 }
 
 /// What tells a path from others before it has an id.
-fn place(record: &Record) -> String {
-    let field = |name: &str| record.desired[name].as_str().unwrap_or_default();
-    format!("{}/{}", field("parent"), field("part"))
+fn place(path: &Path) -> String {
+    format!("{}/{}", path.parent, path.part)
 }
 
 /// Marks the clients of others whose tokens a route of ours lets in, with one read of each.
@@ -174,21 +180,19 @@ fn place(record: &Record) -> String {
 /// A read failed.
 pub async fn judge_clients(aws: &Rc<Aws>, state: &State, found: &mut [Foreign]) -> Result<()> {
     let cx = &Cx::new(aws.clone(), Rc::new(|_| ()));
-    let routes = state.steps.iter().filter(|record| record.kind == Route::KIND);
-    let scopes = routes.flat_map(|record| record.desired["scopes"].as_array().into_iter().flatten());
-    let scopes: &BTreeSet<&str> = &scopes.filter_map(Value::as_str).collect();
+    let routes = state.all::<Route>()?.into_iter();
+    let scopes: &BTreeSet<String> = &routes.flat_map(|route| route.desired.scopes).collect();
+    let pool = state.one::<UserPool>()?.and_then(|pool| pool.output);
+    let pool = &pool.map(|pool| pool.id).unwrap_or_default();
     let judging = found
         .iter_mut()
         .filter(|one| one.kind == Kind::Client)
         .map(|one| async move {
-            let pool = state
-                .record(&one.step)
-                .and_then(|record| record.output.as_ref()?["id"].as_str());
-            let has = client::scopes(cx, pool.unwrap_or_default(), &one.id).await?;
+            let has = client::scopes(cx, pool, &one.id).await?;
             let shared: Vec<&str> = has
                 .iter()
                 .map(String::as_str)
-                .filter(|scope| scopes.contains(scope))
+                .filter(|scope| scopes.contains(*scope))
                 .collect();
             if !shared.is_empty() {
                 one.finding = Some(format!(
@@ -206,18 +210,17 @@ pub async fn judge_clients(aws: &Rc<Aws>, state: &State, found: &mut [Foreign]) 
 }
 
 /// What of others is on or below each of our paths, by the path's step: AWS would delete it with the path.
-pub fn occupied(state: &State, found: &[Foreign]) -> BTreeMap<String, String> {
-    let paths = state.steps.iter().filter(|record| record.kind == Path::KIND);
-    let occupied = paths.filter_map(|record| {
-        let id = match &record.output {
-            Some(output) => output["id"].as_str()?.to_owned(),
-            None => place(record),
-        };
+pub fn occupied(state: &State, found: &[Foreign]) -> Result<BTreeMap<String, String>> {
+    let paths = state.all::<Path>()?.into_iter();
+    let occupied = paths.filter_map(|path| {
+        let id = path
+            .output
+            .map_or_else(|| place(&path.desired), |output| output.id);
         let below = found.iter().filter(|one| one.paths.contains(&id));
         let names: Vec<String> = below.map(|one| format!("{} {}", one.kind, one.name)).collect();
-        (!names.is_empty()).then(|| (record.step.clone(), names.join(", ")))
+        (!names.is_empty()).then(|| (path.step, names.join(", ")))
     });
-    occupied.collect()
+    Ok(occupied.collect())
 }
 
 /// Tells it, a line each: on stderr, and with `--json` as events.
@@ -244,11 +247,14 @@ pub fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), Failure
     // One in place of a route that is to be made is guarded before it is deployed.
     let made: BTreeSet<&str> = plan
         .with(Operation::Create)
-        .filter(|step| step.kind == Route::KIND)
-        .filter_map(|step| step.step.strip_prefix("route:"))
+        .map(|step| step.step.as_str())
         .collect();
     let open: Vec<&Foreign> = (found.iter())
-        .filter(|one| one.kind == Kind::Method && one.finding.is_some() && !made.contains(one.name.as_str()))
+        .filter(|one| {
+            one.kind == Kind::Method
+                && one.finding.is_some()
+                && !made.contains(stack::route(&one.name).as_str())
+        })
         .collect();
     if allow || !deploys || open.is_empty() {
         return Ok(());

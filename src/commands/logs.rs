@@ -2,7 +2,7 @@
 //!
 //! Must not miss an event that arrives late, nor print one twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use serde_json::json;
 use super::configuration;
 use super::invocation::Invocation;
 use super::open::{Loaded, Recorded};
+use super::recorded::{self, ByKind, Entry};
 use super::stop::stop_signal;
 use super::token::pick;
 use super::ui::Ui;
@@ -23,6 +24,9 @@ use crate::aws::pages::Pages;
 use crate::cli;
 use crate::error::Failure;
 use crate::resource::Cx;
+use crate::resources::LogGroup;
+use crate::stack;
+use crate::state::State;
 use crate::untrusted::printable;
 
 /// Between two looks with `--follow`.
@@ -37,25 +41,15 @@ const REMEMBERED: usize = 500_000;
 
 /// Runs it.
 pub async fn run(invocation: &Invocation, args: &cli::Logs, ui: &std::rc::Rc<Ui>) -> Result<(), Failure> {
-    let since = parse_since(&args.since)?;
     let stack = configuration::stack_name(invocation)?;
     let loaded = Loaded::load(invocation, &stack).await?;
-    let state = &loaded.state;
-    let names: Vec<&str> = state
-        .steps
-        .iter()
-        .filter_map(|record| record.step.strip_prefix("log-group:"))
-        .collect();
-    let name = pick("function", &names, args.function.as_deref())?;
-    let record = state.record(&format!("log-group:{name}")).context("just seen")?;
-    let group = record.desired["name"]
-        .as_str()
-        .context("the recorded log group has no name")?
-        .to_owned();
+    let groups = groups(&loaded.state)?;
+    let names: Vec<&str> = groups.keys().map(String::as_str).collect();
+    let group = &groups[&pick("function", &names, args.function.as_deref())?];
     let Recorded { session, .. } = loaded.open(ui).await?;
     let cx = session.cx(ui);
     let mut from = Timestamp::now()
-        .checked_sub(since)
+        .checked_sub(SignedDuration::try_from(args.since)?)
         .context("that is too long ago")?;
     let mut seen = Seen::default();
     let mut stop = stop_signal()?;
@@ -63,7 +57,7 @@ pub async fn run(invocation: &Invocation, args: &cli::Logs, ui: &std::rc::Rc<Ui>
         let now = Timestamp::now();
         let mut pages = Pages::up_to(PAGES, "logs:FilterLogEvents");
         loop {
-            let page = page(&cx, &group, from, pages.token()).await?;
+            let page = page(&cx, group, from, pages.token()).await?;
             let mut events = page.events.unwrap_or_default();
             events.sort_by_key(FilteredLogEvent::timestamp);
             for event in events {
@@ -91,6 +85,18 @@ pub async fn run(invocation: &Invocation, args: &cli::Logs, ui: &std::rc::Rc<Ui>
             _ = stop.changed() => return Ok(()),
         }
     }
+}
+
+/// The log groups on record, by the name of the function.
+fn groups(state: &State) -> anyhow::Result<BTreeMap<String, String>> {
+    let prefix = stack::unique(&state.stack, recorded::separator(state), &state.owner, "");
+    let prefix = stack::log_group(&prefix);
+    let groups = state.all::<LogGroup>()?.into_iter();
+    let named = groups.filter_map(|Entry { desired, .. }| {
+        let function = desired.name.strip_prefix(&prefix)?;
+        Some((function.to_owned(), desired.name))
+    });
+    Ok(named.collect())
 }
 
 async fn page(
@@ -154,30 +160,6 @@ fn print(event: &FilteredLogEvent, ui: &Ui) {
     }
 }
 
-/// `30s`, `10m`, `2h`, `1d`.
-fn parse_since(text: &str) -> Result<SignedDuration, Failure> {
-    let refused = || {
-        Failure::usage(format!(
-            "invalid value {text:?} for --since: expected a duration such as 30s, 10m, 2h or 1d"
-        ))
-    };
-    let unit = text.chars().last().ok_or_else(refused)?;
-    let factor = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 60 * 60,
-        'd' => 24 * 60 * 60,
-        _ => return Err(refused()),
-    };
-    let count: i64 = text[..text.len() - 1].parse().map_err(|_| refused())?;
-    let seconds = count
-        .checked_mul(factor)
-        // CloudWatch counts from 1970.
-        .filter(|seconds| (1..=Timestamp::now().as_second()).contains(seconds))
-        .ok_or_else(refused)?;
-    Ok(SignedDuration::from_secs(seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,26 +181,5 @@ mod tests {
             seen.insert(&event(None, time));
         }
         assert_eq!(seen.0.len(), REMEMBERED);
-    }
-
-    #[test]
-    fn a_time_has_a_number_and_a_unit() {
-        for (text, seconds) in [("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86400)] {
-            assert_eq!(parse_since(text).unwrap().as_secs(), seconds, "{text}");
-        }
-        for text in [
-            "",
-            "10",
-            "m",
-            "-5m",
-            "0s",
-            "1w",
-            "10é",
-            "9999999999999999d",
-            "99999999999999d",
-            "40000d",
-        ] {
-            assert_eq!(parse_since(text).unwrap_err().kind.exit_code(), 2, "{text}");
-        }
     }
 }

@@ -4,6 +4,8 @@
 
 mod call;
 mod configuration;
+mod confirm;
+mod document;
 mod down;
 mod engine_run;
 mod follow_up;
@@ -23,6 +25,7 @@ mod secret;
 mod secret_source;
 mod status;
 mod stop;
+mod table;
 mod timeline;
 mod token;
 mod try_call;

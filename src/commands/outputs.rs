@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use serde_json::Value;
 
+use super::recorded::{ByKind, Entry};
 use crate::aws::hosts;
-use crate::state::{Record, State};
+use crate::resources::{Client, PoolDomain, RestApi, Stage, UserPool};
+use crate::state::State;
 
 /// The outputs of a stack that is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,20 +37,25 @@ pub struct ClientOutputs {
 }
 
 /// The outputs of what is on record; `None` while any of them is not.
-pub fn outputs(state: &State) -> Option<Outputs> {
-    let of_kind = |kind: &'static str| state.steps.iter().filter(move |record| record.kind == kind);
-    let one = |kind| of_kind(kind).next();
-    let pool = output(one("user-pool")?, "id")?;
-    let api = output(one("rest-api")?, "id")?;
-    let prefix = text(&one("pool-domain")?.desired, "prefix")?;
-    let stage = text(&one("stage")?.desired, "name")?;
-    let region = &state.region;
+///
+/// # Errors
+/// A record is of another shape.
+pub fn outputs(state: &State) -> Result<Option<Outputs>> {
+    let pool = state.one::<UserPool>()?.and_then(|pool| pool.output);
+    let api = state.one::<RestApi>()?.and_then(|api| api.output);
+    let domain = state.one::<PoolDomain>()?;
+    let stage = state.one::<Stage>()?;
+    let (Some(pool), Some(api), Some(domain), Some(stage)) = (pool, api, domain, stage) else {
+        return Ok(None);
+    };
     let mut clients = BTreeMap::new();
-    for record in of_kind("client") {
-        let name = text(&record.desired, "name")?;
-        let client_id = output(record, "client_id")?;
-        clients.insert(name, ClientOutputs { client_id });
+    for Entry { desired, output, .. } in state.all::<Client>()? {
+        let Some(output) = output else { return Ok(None) };
+        let client_id = output.client_id;
+        clients.insert(desired.name, ClientOutputs { client_id });
     }
+    let (pool, api, prefix, stage) = (pool.id, api.id, domain.desired.prefix, stage.desired.name);
+    let region = &state.region;
     let (api_url, token_url) = match &state.endpoint {
         None => (
             hosts::api_url(&api, region, &stage),
@@ -61,19 +67,19 @@ pub fn outputs(state: &State) -> Option<Outputs> {
             format!("{endpoint}/oauth2/token"),
         ),
     };
-    Some(Outputs {
+    Ok(Some(Outputs {
         api_url,
         token_url,
         issuer: hosts::issuer(&pool, region),
         user_pool_id: pool,
         region: region.clone(),
         clients,
-    })
+    }))
 }
 
 /// The outputs, or why there are none yet. Secrets and tokens go to their URLs, so both are at the expected hosts.
-pub fn complete(state: &State) -> anyhow::Result<Outputs> {
-    let outputs = outputs(state).with_context(|| format!("stack {} is not complete yet", state.stack))?;
+pub fn complete(state: &State) -> Result<Outputs> {
+    let outputs = outputs(state)?.with_context(|| format!("stack {} is not complete yet", state.stack))?;
     let region = &state.region;
     for (url, domain) in [
         (&outputs.api_url, format!("execute-api.{region}.amazonaws.com")),
@@ -91,52 +97,38 @@ pub fn complete(state: &State) -> anyhow::Result<Outputs> {
     Ok(outputs)
 }
 
-fn output(record: &Record, field: &str) -> Option<String> {
-    text(record.output.as_ref()?, field)
-}
-
-fn text(value: &Value, field: &str) -> Option<String> {
-    value[field].as_str().map(str::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::Value;
 
     use super::*;
-    use crate::state::{FORMAT, Phase};
 
+    /// Of the sample, with ids that say what they are of.
     fn state(endpoint: Option<&str>) -> State {
-        let record = |kind: &str, desired: Value, output: Value| Record {
-            step: kind.to_owned(),
-            phase: Phase::Ready,
-            kind: kind.to_owned(),
-            needs: Vec::new(),
-            desired,
-            output: Some(output),
-        };
-        State {
-            format: FORMAT,
-            stack: "user-api".to_owned(),
-            account: "123456789012".to_owned(),
-            region: "eu-west-1".to_owned(),
-            partition: "aws".to_owned(),
-            endpoint: endpoint.map(str::to_owned),
-            owner: "1a2b3c4d".to_owned(),
-            serial: 1,
-            steps: vec![
-                record("user-pool", json!({}), json!({"id": "eu-west-1_abc"})),
-                record("pool-domain", json!({"prefix": "user-api-1a2b3c4d"}), json!({})),
-                record("client", json!({"name": "app"}), json!({"client_id": "c1"})),
-                record("rest-api", json!({}), json!({"id": "a1"})),
-                record("stage", json!({"name": "prod"}), json!({})),
-            ],
+        let text = include_str!("../../tests/it/support/state.json");
+        let mut state: State = serde_json::from_str(text).unwrap();
+        super::super::upgrade::upgrade(&mut state);
+        state.region = "eu-west-1".to_owned();
+        state.endpoint = endpoint.map(str::to_owned);
+        let mut set =
+            |step: &str, part: fn(&mut crate::state::Record) -> &mut Value, field: &str, value: &str| {
+                part(state.record_mut(step).unwrap())[field] = value.into();
+            };
+        for (step, field, value) in [("user-pool", "id", "eu-west-1_abc"), ("rest-api", "id", "a1")] {
+            set(step, |record| record.output.as_mut().unwrap(), field, value);
         }
+        set(
+            "pool-domain",
+            |record| &mut record.desired,
+            "prefix",
+            "user-api-1a2b3c4d",
+        );
+        state
     }
 
     #[test]
     fn on_aws_the_urls_are_awss() {
-        let outputs = outputs(&state(None)).unwrap();
+        let outputs = outputs(&state(None)).unwrap().unwrap();
         assert_eq!(
             outputs.api_url,
             "https://a1.execute-api.eu-west-1.amazonaws.com/prod"
@@ -149,7 +141,7 @@ mod tests {
             outputs.issuer,
             "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc"
         );
-        assert_eq!(outputs.clients["app"].client_id, "c1");
+        assert_eq!(outputs.clients["billing"].client_id, "CEGjODU33iM5vbexwSZ2jMQQMl");
     }
 
     #[test]
@@ -169,7 +161,7 @@ mod tests {
 
     #[test]
     fn elsewhere_they_are_the_endpoints() {
-        let outputs = outputs(&state(Some("http://127.0.0.1:4566"))).unwrap();
+        let outputs = outputs(&state(Some("http://127.0.0.1:4566"))).unwrap().unwrap();
         assert_eq!(
             outputs.api_url,
             "http://127.0.0.1:4566/restapis/a1/prod/_user_request_"
@@ -181,8 +173,8 @@ mod tests {
     fn without_a_stage_there_are_none() {
         let mut state = state(None);
         state.steps.pop();
-        assert_eq!(outputs(&state), None);
+        assert_eq!(outputs(&state).unwrap(), None);
         state.steps.truncate(2);
-        assert_eq!(outputs(&state), None);
+        assert_eq!(outputs(&state).unwrap(), None);
     }
 }

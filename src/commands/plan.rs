@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::document::document;
 use super::follow_up::quoted;
 use super::foreign::{self, Extent};
 use super::invocation::Invocation;
@@ -24,11 +25,8 @@ use crate::report::event::Operation;
 use crate::resource::Resource as _;
 use crate::resources;
 use crate::resources::Path;
-use crate::state::State;
 use crate::untrusted::{cell, message};
 
-/// The format of the JSON document.
-const FORMAT: u32 = 1;
 /// Stands for the owner in the names of a stack that has none yet: `up` draws it.
 const OWNER: &str = "<owner>";
 
@@ -43,11 +41,7 @@ pub(super) const NOT_OURS: &str =
     "if it is this stack's and lost its tag, tag it `provision:owner` with the `owner` of the state file";
 
 #[derive(Serialize)]
-struct Document<'a> {
-    format: u32,
-    stack: &'a str,
-    account: &'a str,
-    region: &'a str,
+struct Content<'a> {
     #[serde(flatten)]
     plan: &'a Plan,
     foreign: &'a [Foreign],
@@ -65,10 +59,14 @@ pub async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result<(), Fa
         survey(&aws, resources::revive, state),
         foreign::look(&aws, state, Extent::All)
     )?;
-    wish.occupied = foreign::occupied(state, &foreign);
+    wish.occupied = foreign::occupied(state, &foreign)?;
     let plan = plan::plan(&stack, state, &lives, resources::revive, &wish).map_err(open::unusable)?;
     if ui.is_json() {
-        ui.data(&document(state, &plan, &foreign)?);
+        let content = Content {
+            plan: &plan,
+            foreign: &foreign,
+        };
+        ui.data(&document(state, &content)?);
     } else {
         ui.data(&(text(&plan, true).trim_end().to_owned() + &foreign::text(&foreign)));
     }
@@ -167,17 +165,6 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
         failure = UNPROTECT.into_iter().fold(failure, Failure::hinted);
     }
     Err(failure)
-}
-
-fn document(state: &State, plan: &Plan, foreign: &[Foreign]) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(&Document {
-        format: FORMAT,
-        stack: &state.stack,
-        account: &state.account,
-        region: &state.region,
-        plan,
-        foreign,
-    })
 }
 
 /// The plan for people; the fields of new resources only where `all` are wanted.

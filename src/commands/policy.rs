@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use super::configuration;
 use super::invocation::Invocation;
 use super::open::{self, Loaded};
-use super::recorded;
+use super::recorded::{self, ByKind};
 use super::ui::Ui;
 use crate::cli::{self, PolicyTask};
 use crate::error::Failure;
 use crate::operator_policy::{Scope, Task, document};
+use crate::resources::{RestApi, UserPool};
 use crate::stack::SEPARATOR;
 use crate::state::State;
 
@@ -69,11 +70,8 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         ))
         .hinted("leave out --region, or give this stack another name with --stack"));
     }
-    let ids = |kind: &str| {
-        let records = state.steps.iter().filter(|record| record.kind == kind);
-        let ids = records.filter_map(|record| record.output.as_ref()?["id"].as_str());
-        ids.map(str::to_owned).collect()
-    };
+    let pools = state.all::<UserPool>()?.into_iter();
+    let apis = state.all::<RestApi>()?.into_iter();
     Ok(Scope {
         partition: state.partition.clone(),
         account: state.account.clone(),
@@ -81,8 +79,8 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         stack: state.stack.clone(),
         owner: Some(state.owner.clone()),
         separator: recorded::separator(state),
-        pools: ids("user-pool"),
-        apis: ids("rest-api"),
+        pools: pools.filter_map(|pool| Some(pool.output?.id)).collect(),
+        apis: apis.filter_map(|api| Some(api.output?.id)).collect(),
         secrets: BTreeSet::new(),
     })
 }

@@ -1,11 +1,13 @@
-//! Whether a state is one that a command may begin with, as far as only resources can tell.
+//! A state as its resources see it: whether a command may begin with it, and what is on record of each kind.
 //!
 //! Must not ask AWS.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::aws::tags::{OWNER, STACK};
+use crate::resource::Resource;
 use crate::state::{Record, State};
 use crate::{engine, resources, stack};
 
@@ -39,6 +41,53 @@ pub fn check(state: &State) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is on record of one step.
+pub struct Entry<R: Resource> {
+    /// The step's name.
+    pub step: String,
+    /// As it was last wanted.
+    pub desired: R,
+    /// What AWS answered; `None` until it has.
+    pub output: Option<R::Output>,
+}
+
+/// Reads what is on record of one kind, as the type of that kind.
+pub trait ByKind {
+    /// Every step of the kind.
+    ///
+    /// # Errors
+    /// A record is of another shape, which [`check`] has ruled out.
+    fn all<R: Resource>(&self) -> Result<Vec<Entry<R>>>;
+
+    /// The step of a kind that a stack has one of; `None` if it is not on record.
+    ///
+    /// # Errors
+    /// As [`ByKind::all`].
+    fn one<R: Resource>(&self) -> Result<Option<Entry<R>>> {
+        Ok(self.all()?.into_iter().next())
+    }
+}
+
+impl ByKind for State {
+    fn all<R: Resource>(&self) -> Result<Vec<Entry<R>>> {
+        let entry = |record: &Record| {
+            let output = record.output.as_ref().map(R::Output::deserialize);
+            anyhow::Ok(Entry {
+                step: record.step.clone(),
+                desired: R::deserialize(&record.desired)?,
+                output: output.transpose()?,
+            })
+        };
+        let records = self.steps.iter().filter(|record| record.kind == R::KIND);
+        records
+            .map(|record| {
+                entry(record)
+                    .with_context(|| format!("the record of step {} is of another shape", record.step))
+            })
+            .collect()
+    }
 }
 
 /// What stands around the owner in the names of this stack. They stay as they are on record, as a new name is another role,

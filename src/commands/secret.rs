@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::configuration;
+use super::confirm;
 use super::follow_up::quoted;
 use super::hand_out::HandOut;
 use super::invocation::Invocation;
@@ -246,17 +247,14 @@ fn since(secret: &Listed) -> String {
 }
 
 fn confirm_show(ui: &Ui) -> Result<(), Failure> {
-    let answer = if io::stdout().is_terminal() {
-        ui.confirm("Show the secret on this terminal?")
-    } else {
-        None
-    };
-    match answer {
-        Some(true) => Ok(()),
-        Some(false) => Err(Failure::usage("cancelled; nothing was shown")),
-        None => Err(Failure::usage("cannot ask without a terminal; nothing was shown")
-            .hinted("pass --yes to print the secret, or --to file:PATH")),
+    let (nothing, otherwise) = (
+        "nothing was shown",
+        "pass --yes to print the secret, or --to file:PATH",
+    );
+    if !io::stdout().is_terminal() {
+        return Err(confirm::unasked(nothing, otherwise));
     }
+    confirm::confirm(ui, "Show the secret on this terminal?", nothing, otherwise)
 }
 
 /// What to do without a secret that works.
@@ -269,7 +267,7 @@ async fn show(client: &Client, to: Option<&Destination>, ui: &Rc<Ui>) -> Result<
     let secret = match &secrets {
         Secrets::One(secret) => Some(secret.id.as_str()),
         Secrets::Two { .. } | Secrets::Unclear(_) => {
-            ui.progress(&format!(
+            ui.warn(&format!(
                 "client {} has more than one secret; it is not known which of them Cognito shows",
                 client.name
             ));
@@ -404,14 +402,12 @@ fn confirm_finish(client: &Client, old: &Listed, new: &Listed, yes: bool, ui: &U
         since(old),
         since(new)
     );
-    match ui.confirm(&question) {
-        Some(true) => Ok(()),
-        Some(false) => Err(Failure::usage("cancelled; nothing was deleted")),
-        None => Err(
-            Failure::usage("cannot ask without a terminal; nothing was deleted")
-                .hinted("pass --yes to delete without a question"),
-        ),
-    }
+    confirm::confirm(
+        ui,
+        &question,
+        "nothing was deleted",
+        "pass --yes to delete without a question",
+    )
 }
 
 async fn status(client: &Client, ui: &Rc<Ui>) -> Result<(), Failure> {
@@ -443,7 +439,7 @@ async fn status(client: &Client, ui: &Rc<Ui>) -> Result<(), Failure> {
         }
     }
     if let Some(arn) = published {
-        ui.progress(&format!(
+        ui.warn(&format!(
             "Cognito keeps the secret of client {} in secret {arn} of Secrets Manager and rotates it there itself",
             client.name
         ));
@@ -469,10 +465,10 @@ async fn status(client: &Client, ui: &Rc<Ui>) -> Result<(), Failure> {
             ));
         }
         Secrets::Unclear(secrets) if secrets.is_empty() => {
-            ui.progress(&format!("Cognito lists no secret of client {}", client.name));
+            ui.warn(&format!("Cognito lists no secret of client {}", client.name));
         }
         Secrets::Unclear(_) => {
-            ui.progress("it is not known which of them is older, so begin and finish refuse");
+            ui.warn("it is not known which of them is older, so begin and finish refuse");
         }
     }
     Ok(())

@@ -2,31 +2,22 @@
 //!
 //! Must not change anything.
 
-use std::fmt::Write;
-
 use serde::Serialize;
 
+use super::document::document;
 use super::foreign::{self, Extent};
 use super::invocation::Invocation;
 use super::open::Declared;
 use super::outputs::{Outputs, outputs};
+use super::table::table;
 use super::ui::Ui;
 use crate::engine::status::{Drifted, Line, StepState, status};
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
 use crate::resources;
-use crate::state::State;
-use crate::untrusted::cell;
-
-/// The format of the JSON document.
-const FORMAT: u32 = 1;
 
 #[derive(Serialize)]
-struct Document<'a> {
-    format: u32,
-    stack: &'a str,
-    account: &'a str,
-    region: &'a str,
+struct Content<'a> {
     outputs: Option<Outputs>,
     resources: &'a [Line],
     foreign: &'a [Foreign],
@@ -58,9 +49,14 @@ pub async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure> {
         });
     }
     if ui.is_json() {
-        ui.data(&document(state, &lines, &foreign)?);
+        let content = Content {
+            outputs: outputs(state)?,
+            resources: &lines,
+            foreign: &foreign,
+        };
+        ui.data(&document(state, &content)?);
     } else {
-        ui.data(&(table(&lines).trim_end().to_owned() + &foreign::text(&foreign)));
+        ui.data(&(text(&lines) + &foreign::text(&foreign)));
     }
     let mut failure = Failure::silent(Kind::Differs);
     if lines.iter().any(|line| line.state != StepState::Ok) {
@@ -76,59 +72,29 @@ pub async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure> {
     }
 }
 
-fn document(state: &State, lines: &[Line], foreign: &[Foreign]) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(&Document {
-        format: FORMAT,
-        stack: &state.stack,
-        account: &state.account,
-        region: &state.region,
-        outputs: outputs(state),
-        resources: lines,
-        foreign,
-    })
-}
-
 fn fields(drifted: &[Drifted]) -> String {
     let names: Vec<&str> = drifted.iter().map(|drifted| drifted.field.as_str()).collect();
     names.join(", ")
 }
 
-fn table(lines: &[Line]) -> String {
-    let rows: Vec<[String; 3]> = lines
-        .iter()
-        .map(|line| {
-            let state = match line.state {
-                StepState::Ok => "ok".to_owned(),
-                StepState::Missing => "missing".to_owned(),
-                StepState::NotOurs => "not ours".to_owned(),
-                StepState::Drifted => format!("drifted: {}", fields(&line.drifted)),
-                StepState::Unfinished => "unfinished".to_owned(),
-            };
-            let state = match &line.not_compared[..] {
-                [] => state,
-                fields => format!("{state}  (not compared: {})", fields.join(", ")),
-            };
-            [
-                cell(&line.step),
-                cell(line.id.as_deref().unwrap_or("-")),
-                cell(&state),
-            ]
-        })
-        .collect();
-    let width = |column: usize, title: &str| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(title.len())
+fn text(lines: &[Line]) -> String {
+    let row = |line: &Line| {
+        let state = match line.state {
+            StepState::Ok => "ok".to_owned(),
+            StepState::Missing => "missing".to_owned(),
+            StepState::NotOurs => "not ours".to_owned(),
+            StepState::Drifted => format!("drifted: {}", fields(&line.drifted)),
+            StepState::Unfinished => "unfinished".to_owned(),
+        };
+        let state = match &line.not_compared[..] {
+            [] => state,
+            fields => format!("{state}  (not compared: {})", fields.join(", ")),
+        };
+        let id = line.id.clone().unwrap_or_else(|| "-".to_owned());
+        [line.step.clone(), id, state]
     };
-    let (steps, ids) = (width(0, "STEP"), width(1, "ID"));
-    let mut table = format!("{:<steps$}  {:<ids$}  STATE\n", "STEP", "ID");
-    for [step, id, state] in rows {
-        writeln!(table, "{step:<steps$}  {id:<ids$}  {state}")
-            .expect("a string takes all that is written to it");
-    }
-    table
+    let rows: Vec<[String; 3]> = lines.iter().map(row).collect();
+    table(["STEP", "ID", "STATE"], &rows)
 }
 
 #[cfg(test)]
@@ -163,7 +129,7 @@ mod tests {
             line("log-group:user", Some("/aws/lambda/user"), StepState::Ok, &[]),
         ];
         lines[3].not_compared = vec!["tags".to_owned()];
-        insta::assert_snapshot!(table(&lines), @r"
+        insta::assert_snapshot!(text(&lines), @r"
         STEP             ID                STATE
         user-pool        eu-west-1_abc     ok
         route:GET /user  p1/GET            drifted: authorizer, scopes

@@ -59,14 +59,22 @@ mod tests {
 
     /// What is suggested for these routes, each with the scope that lets it in.
     fn suggested(routes: &[(&str, &str)], options: &[&str]) -> Option<String> {
-        let mut text = "[stack]\nname = \"a-stack\"\n[resource_servers.o.scopes]\nread = \"r\"\nwrite = \"w\"\nnone = \"n\"\n\
-            [clients.\"the app\"]\nscopes = [\"o/read\"]\n[clients.batch]\nscopes = [\"o/write\"]\n\
-            secret_from = \"secretsmanager:orders/batch\"\n\
-            [functions.f]\nsource = \".\"\nruntime = \"nodejs22.x\"\nhandler = \"index.handler\"\n[routes]\n"
-            .to_owned();
-        for (route, scope) in routes {
-            text += &format!("\"{route}\" = {{ function = \"f\", scopes = [\"o/{scope}\"] }}\n");
-        }
+        let mut lines = vec![
+            "[stack]\nname = \"a-stack\"".to_owned(),
+            "[resource_servers.o.scopes]\nread = \"r\"\nwrite = \"w\"\nnone = \"n\"".to_owned(),
+            "[clients.\"the app\"]\nscopes = [\"o/read\"]".to_owned(),
+            "[clients.batch]\nscopes = [\"o/write\"]\nsecret_from = \"secretsmanager:orders/batch\""
+                .to_owned(),
+            "[functions.f]\nsource = \".\"\nruntime = \"nodejs22.x\"\nhandler = \"index.handler\"\n[routes]"
+                .to_owned(),
+        ];
+        let routes = routes.iter();
+        lines.extend(
+            routes.map(|(route, scope)| {
+                format!("\"{route}\" = {{ function = \"f\", scopes = [\"o/{scope}\"] }}")
+            }),
+        );
+        let text = lines.join("\n");
         let config = Config::read(&text, Path::new("lambda")).unwrap();
         let words = [&["provision", "up"], options].concat();
         let typed = Cli::try_parse_from(words).unwrap().global;
@@ -96,11 +104,11 @@ mod tests {
         let call = "provision call GET /a --client batch";
         assert_eq!(suggested(&routes, &[]).unwrap(), call);
         assert_eq!(
-            suggested(&routes, &["--stack", "b", "--config", "c"]).unwrap(),
+            suggested(&routes, &["--stack", "bb", "--config", "c"]).unwrap(),
             call
         );
         assert_eq!(
-            suggested(&routes, &["--stack", "b"]).unwrap(),
+            suggested(&routes, &["--stack", "bb"]).unwrap(),
             format!("{call} --secret-from secretsmanager:orders/batch")
         );
     }

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use super::confirm;
 use super::engine_run;
 use super::foreign::{self, Extent};
 use super::invocation::Invocation;
@@ -58,7 +59,7 @@ async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failu
         status::survey(&aws, resources::revive, &state),
         foreign::look(&aws, &state, Extent::All)
     )?;
-    wish.occupied = foreign::occupied(&state, &foreign);
+    wish.occupied = foreign::occupied(&state, &foreign)?;
     let plan =
         engine::plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(open::unusable)?;
     plan::refuse(&plan)?;
@@ -103,7 +104,7 @@ async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failu
 fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, ui: &Ui) -> Result<(), Failure> {
     let count = |change| plan.with(change).count();
     let (deleted, replaced) = (count(Operation::Delete), count(Operation::Replace));
-    if args.yes || deleted + replaced == 0 {
+    if args.yes || deleted + replaced == 0 || !Ui::can_confirm() {
         return Ok(());
     }
     let question = format!(
@@ -113,10 +114,12 @@ fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, ui: &Ui) 
         state.account,
         state.region
     );
-    match ui.confirm(&question) {
-        Some(true) | None => Ok(()),
-        Some(false) => Err(Failure::usage("cancelled; nothing was changed")),
-    }
+    confirm::confirm(
+        ui,
+        &question,
+        "nothing was changed",
+        "pass --yes to change without a question",
+    )
 }
 
 fn print(ui: &Ui, outputs: &Outputs) {

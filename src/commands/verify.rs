@@ -3,8 +3,7 @@
 //! Must not print a secret or a token, nor change anything.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -13,13 +12,16 @@ use futures_util::StreamExt;
 use futures_util::future::ready;
 use serde::Serialize;
 
+use super::document::document;
 use super::foreign::{self, Extent};
 use super::hints;
 use super::invocation::Invocation;
-use super::open::{self, Loaded, Recorded, Session};
+use super::open::{Loaded, Recorded, Session};
 use super::outputs::{Outputs, complete};
+use super::recorded::{ByKind, Entry};
 use super::secret_source::Sources;
 use super::stop::stop_signal;
+use super::table::table;
 use super::token::{choose, fetch, stack_outputs};
 use super::ui::Ui;
 use crate::aws::{Aws, hosts};
@@ -29,23 +31,18 @@ use crate::foreign::Foreign;
 use crate::oauth;
 use crate::resource::{Cx, Resource};
 use crate::resources::client::Untold;
-use crate::resources::{self, Deployment};
-use crate::state::{Phase, Record, State};
-use crate::untrusted::{cell, printable};
+use crate::resources::{self, Deployment, Path};
+use crate::state::{Phase, State};
+use crate::untrusted::printable;
 use crate::verify::{
     AT_ONCE, Check, Client, DEADLINE, MOVED_DEADLINE, Patience, Probe, Route, Stage, Tokens, verify,
 };
-
-/// The format of the JSON document.
-const FORMAT: u32 = 1;
 
 /// How long a door that is open may be one that closes yet, where the stage did not move a moment ago.
 const OPEN: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
-struct Document<'a> {
-    format: u32,
-    stack: &'a str,
+struct Content<'a> {
     ok: bool,
     probes: &'a [Probe],
     foreign: &'a [Foreign],
@@ -59,7 +56,7 @@ struct Proof {
     probes: Vec<Probe>,
     /// What would help where a token is not to be had.
     hints: BTreeSet<String>,
-    /// As in [`Document`].
+    /// As in [`Content`].
     not_proved: BTreeMap<String, String>,
 }
 
@@ -92,16 +89,15 @@ pub async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>) -> Re
         proof.probes.iter().all(|probe| probe.ok) && foreign.iter().all(|one| one.finding.is_none());
     let ok = is_right && proof.not_proved.is_empty();
     if ui.is_json() {
-        ui.data(&serde_json::to_string_pretty(&Document {
-            format: FORMAT,
-            stack: &state.stack,
+        let content = Content {
             ok,
             probes: &proof.probes,
             foreign: &foreign,
             not_proved: &proof.not_proved,
-        })?);
+        };
+        ui.data(&document(&state, &content)?);
     } else {
-        ui.data(&(table(&proof.probes).trim_end().to_owned() + &foreign::text(&foreign)));
+        ui.data(&(text(&proof.probes) + &foreign::text(&foreign)));
     }
     if ok {
         Ok(())
@@ -114,12 +110,15 @@ pub async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>) -> Re
 
 /// When the stack's stage was last changed after it was made, in seconds since 1970; with `aws` for a survey, from its reads.
 async fn stage_changed(aws: &Rc<Aws>, state: &State) -> anyhow::Result<Option<i64>> {
-    let mut records = state.steps.iter();
-    let record = records.find(|record| record.kind == resources::Stage::KIND);
-    let record = record.context("there is no stage on record")?;
-    let field = |name: &str| record.desired[name].as_str().unwrap_or_default();
+    let stage = served(state)?;
     let cx = Cx::new(aws.clone(), Rc::new(|_| ()));
-    Ok(cx.stage_changed(field("api"), field("name")).await?)
+    Ok(cx.stage_changed(&stage.api, &stage.name).await?)
+}
+
+/// The stack's stage as it is on record.
+fn served(state: &State) -> anyhow::Result<resources::Stage> {
+    let stage = state.one::<resources::Stage>()?;
+    Ok(stage.context("there is no stage on record")?.desired)
 }
 
 /// For `verify`, where the stage was last changed then, if it was. An open door, or a refusal, may be the earlier deployment's
@@ -251,10 +250,7 @@ async fn open_methods(
     stage: &Stage,
     ui: &Rc<Ui>,
 ) -> Result<Vec<Probe>, Failure> {
-    let record = (state.steps.iter()).find(|record| record.kind == resources::Stage::KIND);
-    let record = record.context("there is no stage on record")?;
-    let served: resources::Stage =
-        serde_json::from_value(record.desired.clone()).map_err(|error| open::unusable(error.into()))?;
+    let served = served(state)?;
     let cx = session.cx(ui);
     let read = async {
         let Some(live) = served.read(&cx, &resources::stage::Output {}).await? else {
@@ -289,13 +285,8 @@ async fn open_methods(
         .collect())
 }
 
-/// The stage as it is on record.
-fn stage(state: &State, outputs: &Outputs) -> Result<Stage, Failure> {
-    let of_kind = |kind: &'static str| state.steps.iter().filter(move |record| record.kind == kind);
-    let routes = of_kind("route").map(route).collect::<anyhow::Result<_>>();
-    let clients = of_kind("client")
-        .map(|record| client(record, outputs))
-        .collect::<anyhow::Result<_>>();
+/// What is to be proved of the stage, as it is on record.
+fn stage(state: &State, outputs: &Outputs) -> anyhow::Result<Stage> {
     Ok(Stage {
         api_url: outputs.api_url.clone(),
         issuer: outputs.issuer.clone(),
@@ -304,37 +295,42 @@ fn stage(state: &State, outputs: &Outputs) -> Result<Stage, Failure> {
             // The emulator serves every host at its one address.
             Some(endpoint) => hosts::jwks_url(&format!("{endpoint}/{}", outputs.user_pool_id)),
         },
-        routes: routes.map_err(open::unusable)?,
-        clients: clients.map_err(open::unusable)?,
+        routes: routes(state)?,
+        clients: clients(state)?,
     })
 }
 
-fn route(record: &Record) -> anyhow::Result<Route> {
-    let name = record
-        .step
-        .strip_prefix("route:")
-        .and_then(|name| name.split_once(' '));
-    let (verb, path) = name.with_context(|| format!("step {} is not named as a route", record.step))?;
-    Ok(Route {
-        verb: verb.to_owned(),
-        path: path.to_owned(),
-        scopes: serde_json::from_value(record.desired["scopes"].clone())
-            .with_context(|| format!("step {} has no scopes on record", record.step))?,
-    })
+fn routes(state: &State) -> anyhow::Result<Vec<Route>> {
+    // By the id of a path: its parent and its part. The root has neither.
+    let paths: HashMap<_, _> = (state.all::<Path>()?.into_iter())
+        .filter_map(|path| Some((path.output?.id, (path.desired.parent, path.desired.part))))
+        .collect();
+    let routes = state.all::<resources::Route>()?.into_iter();
+    let routes = routes.map(|Entry { desired: route, .. }| {
+        let up = std::iter::successors(paths.get(&route.path), |(parent, _)| paths.get(parent));
+        // Not for ever, should a record name itself as its parent.
+        let mut parts: Vec<&str> = up.map(|(_, part)| part.as_str()).take(paths.len()).collect();
+        parts.reverse();
+        Route {
+            verb: route.verb,
+            path: format!("/{}", parts.join("/")),
+            scopes: route.scopes,
+        }
+    });
+    Ok(routes.collect())
 }
 
-fn client(record: &Record, outputs: &Outputs) -> anyhow::Result<(String, Client)> {
-    let missing = || format!("step {} has no name, scopes or validity on record", record.step);
-    let name = record.desired["name"].as_str().with_context(missing)?;
-    let known = outputs.clients.get(name).with_context(missing)?;
-    let client = Client {
-        client_id: known.client_id.clone(),
-        scopes: serde_json::from_value(record.desired["scopes"].clone()).with_context(missing)?,
-        access_token_seconds: record.desired["access_token_seconds"]
-            .as_i64()
-            .with_context(missing)?,
-    };
-    Ok((name.to_owned(), client))
+fn clients(state: &State) -> anyhow::Result<BTreeMap<String, Client>> {
+    let clients = state.all::<resources::Client>()?.into_iter();
+    let clients = clients.filter_map(|Entry { desired, output, .. }| {
+        let client = Client {
+            client_id: output?.client_id,
+            scopes: desired.scopes,
+            access_token_seconds: desired.access_token_seconds.into(),
+        };
+        Some((desired.name, client))
+    });
+    Ok(clients.collect())
 }
 
 /// What a probe asked, for people.
@@ -399,37 +395,18 @@ fn failure(proof: Proof, foreign: &[Foreign]) -> Failure {
     failure.hinted("run `provision plan` to see what others changed, and `provision up` to change it back")
 }
 
-fn table(probes: &[Probe]) -> String {
-    let rows: Vec<[String; 4]> = probes
-        .iter()
-        .map(|probe| {
-            [
-                cell(probe.route.as_deref().unwrap_or("-")),
-                cell(probe.client.as_deref().unwrap_or("-")),
-                cell(&probe.got),
-                if probe.ok { "ok" } else { "WRONG" }.to_owned(),
-            ]
-        })
-        .collect();
-    let titles = ["ROUTE", "TOKEN OF", "GOT", "RESULT"].map(str::to_owned);
-    let width = |column: usize| {
-        let cells = rows
-            .iter()
-            .chain([&titles])
-            .map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0)
+fn text(probes: &[Probe]) -> String {
+    let row = |probe: &Probe| {
+        let named = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
+        [
+            named(&probe.route),
+            named(&probe.client),
+            probe.got.clone(),
+            if probe.ok { "ok" } else { "WRONG" }.to_owned(),
+        ]
     };
-    let widths = [width(0), width(1), width(2)];
-    let mut table = String::new();
-    for [route, client, got, result] in std::iter::once(&titles).chain(&rows) {
-        writeln!(
-            table,
-            "{route:<0$}  {client:<1$}  {got:<2$}  {result}",
-            widths[0], widths[1], widths[2]
-        )
-        .expect("a string takes all that is written to it");
-    }
-    table
+    let rows: Vec<[String; 4]> = probes.iter().map(row).collect();
+    table(["ROUTE", "TOKEN OF", "GOT", "RESULT"], &rows)
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@
 
 use std::rc::Rc;
 
+use super::super::invocation::{Invocation, Target};
+use super::super::ui::Ui;
 use crate::aws::clients::{Access, identify, load};
 use crate::aws::wait::told_if_slow;
 use crate::aws::{Aws, Identity};
-use crate::commands::invocation::{Invocation, Target};
-use crate::commands::ui::Ui;
 use crate::error::Failure;
 use crate::resource::Cx;
 use crate::sandbox;

@@ -4,10 +4,10 @@
 
 use std::io;
 
-use crate::commands::invocation::Invocation;
-use crate::commands::recorded;
-use crate::commands::ui::Ui;
-use crate::commands::upgrade::upgrade;
+use super::super::invocation::Invocation;
+use super::super::recorded;
+use super::super::ui::Ui;
+use super::super::upgrade::upgrade;
 use crate::error::{Failure, Kind};
 use crate::files;
 use crate::state::{Holder, Lock, LockError, State, StateError, StateFile, StateWriter};
