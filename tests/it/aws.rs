@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Instant;
 
-use crate::support::{Hand, Place};
+use crate::support::{Emulator, Place};
 use anyhow::{Result, anyhow};
 use futures_util::FutureExt;
 use hour::{Hour, Target};
@@ -267,11 +267,8 @@ fn what_a_part_that_panics_has_made_is_deleted() {
     let failed: Vec<bool> = report.parts.iter().map(|part| part.failed.is_some()).collect();
     assert_eq!(failed, [true, false, false], "each of them, and all of it");
     let left = Place::in_folder(folder.path());
-    let hand = Hand {
-        endpoint: left.emulator(),
-        region: "eu-west-1",
-    };
-    hand.assert_nothing("after the panic");
+    let emulator = Emulator::new(left.emulator());
+    emulator.assert_nothing("after the panic");
 }
 
 #[test]
@@ -397,11 +394,8 @@ fn a_killed_run_is_deleted_by_the_next_and_an_interrupted_one_by_itself() {
         std::thread::yield_now();
     }
     let left = Place::in_folder(&folder);
-    let hand = Hand {
-        endpoint: left.emulator(),
-        region: "eu-west-1",
-    };
-    hand.assert_whole("after the kill");
+    let emulator = Emulator::new(left.emulator());
+    emulator.assert_whole("after the kill");
     drop(left);
 
     let (mut run, before, said) = run_until(place.path(), "provision plan");
@@ -430,9 +424,6 @@ fn a_killed_run_is_deleted_by_the_next_and_an_interrupted_one_by_itself() {
         (&json!(true), &json!([]))
     );
     let left = Place::in_folder(&folder);
-    let hand = Hand {
-        endpoint: left.emulator(),
-        region: "eu-west-1",
-    };
-    hand.assert_nothing("after both");
+    let emulator = Emulator::new(left.emulator());
+    emulator.assert_nothing("after both");
 }

@@ -1,7 +1,7 @@
 //! Every key of provision.toml, changed: `plan` names exactly that, `up` does exactly that, and the live API follows.
 
-use crate::support::proxy::{Act, Moment, Proxy, Request};
-use crate::support::{self, Hand, Place, get};
+use crate::support::proxy::{Act, Moment, Request};
+use crate::support::{World, get};
 use serde_json::{Value, json};
 
 const BASE: &str = r#"
@@ -46,145 +46,103 @@ export const handler = async (event) => answer({ version: 1, resource: event.res
 export const other = async () => answer({ version: 'other' });
 ";
 
-/// A stack of its own, and what goes over the wire.
-struct World {
-    place: Place,
-    proxy: Proxy,
-    hand: Hand,
-}
-
 /// One change of the file.
 struct Case {
     name: &'static str,
-    /// What is replaced by what.
+    /// In the file: the old text, and the new text.
     edits: &'static [(&'static str, &'static str)],
     /// `action step: fields` of every step of the plan that is not unchanged.
     plan: &'static [&'static str],
     /// The writing calls, sorted.
     writes: &'static [&'static str],
-    /// What can be seen of it.
+    /// Checks the effect.
     seen: fn(&World),
 }
 
-impl World {
-    fn new() -> Self {
-        Self::of(BASE, CODE)
-    }
+/// The stack of [`BASE`], up.
+fn base() -> World {
+    let world = World::of(BASE, CODE);
+    world.run(&["up"]).ok();
+    world.proxy.take();
+    world
+}
 
-    fn of(file: &str, code: &str) -> Self {
-        let place = Place::new();
-        let hand = Hand {
-            endpoint: place.emulator(),
-            region: "eu-west-1",
-        };
-        let proxy = Proxy::start(&hand.endpoint);
-        fs_err::create_dir(place.path().join("lambda")).unwrap();
-        let world = Self { place, proxy, hand };
-        world.code(code);
-        world.file(file);
-        world.run(&["up"]);
-        world.proxy.take();
-        world
-    }
+/// The shapes of the writing calls since the last time, sorted.
+fn writes(world: &World) -> Vec<String> {
+    let requests = world.proxy.take();
+    let writes = requests.iter().filter(|request| request.is_write());
+    let mut writes: Vec<String> = writes.map(shape).collect();
+    writes.sort();
+    writes
+}
 
-    fn file(&self, text: &str) {
-        fs_err::write(self.place.path().join("provision.toml"), text).unwrap();
-    }
+/// The steps that `plan` does not leave unchanged: `action step: fields`.
+fn plan(world: &World) -> Vec<String> {
+    let plan = world.run(&["plan", "--json"]).ok().json();
+    let steps = plan["steps"].as_array().unwrap().iter();
+    steps
+        .filter(|step| step["action"] != "unchanged")
+        .map(|step| {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let fields = step["fields"].as_array().map_or(&[][..], Vec::as_slice);
+            let fields: Vec<String> = fields.iter().map(|field| text(&field["field"])).collect();
+            // A create has all fields.
+            let fields = if step["action"] == "create" {
+                String::new()
+            } else {
+                fields.join(", ")
+            };
+            format!("{} {}: {fields}", text(&step["action"]), text(&step["step"]))
+                .trim_end_matches([':', ' '])
+                .to_owned()
+        })
+        .collect()
+}
 
-    fn code(&self, text: &str) {
-        fs_err::write(self.place.path().join("lambda/index.mjs"), text).unwrap();
-    }
+/// Nothing is left to do, and everything is as recorded.
+fn is_settled(world: &World, case: &str) {
+    world.assert_settled(case);
+    let census = world.emulator.census();
+    assert_eq!(
+        census["deployments"], census["REST APIs"],
+        "{case}: one for each API"
+    );
+    assert_eq!(world.writes(), Vec::<String>::new(), "{case}");
+}
 
-    fn run(&self, args: &[&str]) -> support::Run {
-        self.place.run_at(&self.proxy.endpoint, args).ok()
+fn apply_one(world: &World, case: &Case) {
+    let mut text = BASE.to_owned();
+    for (from, to) in case.edits {
+        assert!(text.contains(from), "{}: {from}", case.name);
+        text = text.replace(from, to);
     }
+    world.file(&text);
+    assert_eq!(plan(world), case.plan, "{}", case.name);
+    assert_eq!(world.writes(), Vec::<String>::new(), "{}: plan", case.name);
+    world.run(&["up", "--json"]).ok();
+    assert_eq!(writes(world), case.writes, "{}", case.name);
+    is_settled(world, case.name);
+    (case.seen)(world);
+    world.file(BASE);
+    world.run(&["up"]).ok();
+    world.proxy.take();
+    is_settled(world, case.name);
+}
 
-    /// Without those that read.
-    fn writes(&self) -> Vec<String> {
-        let requests = self.proxy.take();
-        let mut writes: Vec<String> = requests
-            .iter()
-            .filter(|request| request.is_write())
-            .map(shape)
-            .collect();
-        writes.sort();
-        writes
-    }
+fn output(world: &World, name: &str) -> String {
+    let status = world.run(&["status", "--json"]).json();
+    status["outputs"][name].as_str().unwrap().to_owned()
+}
 
-    /// What `plan` says is to be done.
-    fn plan(&self) -> Vec<String> {
-        let plan = self.run(&["plan", "--json"]).json();
-        let steps = plan["steps"].as_array().unwrap().iter();
-        steps
-            .filter(|step| step["action"] != "unchanged")
-            .map(|step| {
-                let text = |value: &Value| value.as_str().unwrap().to_owned();
-                let fields = step["fields"].as_array().map_or(&[][..], Vec::as_slice);
-                let fields: Vec<String> = fields.iter().map(|field| text(&field["field"])).collect();
-                // Of what is new, all fields are.
-                let fields = if step["action"] == "create" {
-                    String::new()
-                } else {
-                    fields.join(", ")
-                };
-                format!("{} {}: {fields}", text(&step["action"]), text(&step["step"]))
-                    .trim_end_matches([':', ' '])
-                    .to_owned()
-            })
-            .collect()
-    }
+fn token(world: &World, args: &[&str]) -> String {
+    let run = world.run(&[&["token"], args].concat()).ok();
+    run.stdout.trim().to_owned()
+}
 
-    /// Nothing is left to do, and everything is as recorded.
-    fn is_settled(&self, case: &str) {
-        let check = self.place.run_at(&self.proxy.endpoint, &["plan", "--check"]);
-        assert_eq!(check.code, 0, "{case}: {}{}", check.stdout, check.stderr);
-        let status = self.place.run_at(&self.proxy.endpoint, &["status"]);
-        assert_eq!(status.code, 0, "{case}: {}{}", status.stdout, status.stderr);
-        let apis = self.hand.census()["REST APIs"];
-        assert_eq!(
-            self.hand.census()["deployments"],
-            apis,
-            "{case}: one for each API"
-        );
-        assert_eq!(self.writes(), Vec::<String>::new(), "{case}");
-    }
-
-    fn apply(&self, case: &Case) {
-        let mut text = BASE.to_owned();
-        for (from, to) in case.edits {
-            assert!(text.contains(from), "{}: {from}", case.name);
-            text = text.replace(from, to);
-        }
-        self.file(&text);
-        assert_eq!(self.plan(), case.plan, "{}", case.name);
-        assert_eq!(self.writes(), Vec::<String>::new(), "{}: plan", case.name);
-        self.run(&["up", "--json"]);
-        assert_eq!(self.writes(), case.writes, "{}", case.name);
-        self.is_settled(case.name);
-        (case.seen)(self);
-        self.file(BASE);
-        self.run(&["up"]);
-        self.proxy.take();
-        self.is_settled(case.name);
-    }
-
-    fn output(&self, name: &str) -> String {
-        let status = self
-            .place
-            .run_at(&self.proxy.endpoint, &["status", "--json"])
-            .json();
-        status["outputs"][name].as_str().unwrap().to_owned()
-    }
-
-    fn token(&self, args: &[&str]) -> String {
-        self.run(&[&["token"], args].concat()).stdout.trim().to_owned()
-    }
-
-    /// The answer of the live stage.
-    fn get(&self, path: &str, token: &str) -> (u16, Value) {
-        let (status, body) = get(&format!("{}{path}", self.output("api_url")), Some(token));
-        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
-    }
+/// The answer of the live stage.
+fn answer(world: &World, path: &str, token: &str) -> (u16, Value) {
+    let (status, body) = get(&format!("{}{path}", output(world, "api_url")), Some(token));
+    (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
 }
 
 /// The operation without the ids in it: `PATCH restapis/stages`.
@@ -215,12 +173,11 @@ fn shape(request: &Request) -> String {
 fn nothing(_: &World) {}
 
 fn apply(cases: &[Case]) {
-    let world = World::new();
+    let world = base();
     for case in cases {
-        world.apply(case);
+        apply_one(&world, case);
     }
-    world.run(&["down", "--yes"]);
-    world.hand.assert_nothing("after down");
+    world.down();
 }
 
 #[test]
@@ -246,7 +203,7 @@ fn the_stack_and_its_pool() {
                 "TagRole",
             ],
             seen: |world| {
-                let apis = world.hand.get("apigateway", "/restapis");
+                let apis = world.emulator.get("apigateway", "/restapis");
                 assert_eq!(apis["item"][0]["tags"]["team"], "sales");
             },
         },
@@ -270,7 +227,7 @@ fn the_stack_and_its_pool() {
                 "UntagRole",
             ],
             seen: |world| {
-                let apis = world.hand.get("apigateway", "/restapis");
+                let apis = world.emulator.get("apigateway", "/restapis");
                 assert_eq!(apis["item"][0]["tags"]["stage"], Value::Null);
             },
         },
@@ -280,8 +237,8 @@ fn the_stack_and_its_pool() {
             plan: &["replace pool-domain: prefix"],
             writes: &["CreateUserPoolDomain", "DeleteUserPoolDomain"],
             seen: |world| {
-                let pool = serde_json::json!({"UserPoolId": world.output("user_pool_id")});
-                let pool = world.hand.cognito("DescribeUserPool", &pool);
+                let pool = serde_json::json!({"UserPoolId": output(world, "user_pool_id")});
+                let pool = world.emulator.cognito("DescribeUserPool", &pool);
                 assert_eq!(pool["UserPool"]["Domain"], "orders-auth");
             },
         },
@@ -291,8 +248,8 @@ fn the_stack_and_its_pool() {
             plan: &["update user-pool: deletion_protection"],
             writes: &["UpdateUserPool"],
             seen: |world| {
-                let pool = serde_json::json!({"UserPoolId": world.output("user_pool_id")});
-                let pool = world.hand.cognito("DescribeUserPool", &pool);
+                let pool = serde_json::json!({"UserPoolId": output(world, "user_pool_id")});
+                let pool = world.emulator.cognito("DescribeUserPool", &pool);
                 assert_eq!(pool["UserPool"]["DeletionProtection"], "ACTIVE");
             },
         },
@@ -351,8 +308,8 @@ fn scopes_and_clients() {
                 "UpdateUserPoolClient",
             ],
             seen: |world| {
-                let token = world.token(&["--scope", "orders/view"]);
-                assert_eq!(world.get("/orders", &token).0, 200);
+                let token = token(world, &["--scope", "orders/view"]);
+                assert_eq!(answer(world, "/orders", &token).0, 200);
             },
         },
         Case {
@@ -366,9 +323,9 @@ access"#,
             plan: &["update client:billing: scopes"],
             writes: &["UpdateUserPoolClient"],
             seen: |world| {
-                let token = world.token(&["--scope", "orders/write"]);
+                let token = token(world, &["--scope", "orders/write"]);
                 assert_eq!(
-                    world.get("/orders", &token).0,
+                    answer(world, "/orders", &token).0,
                     401,
                     "it has none of the route's scopes"
                 );
@@ -380,7 +337,7 @@ access"#,
             plan: &["update client:billing: access_token_seconds"],
             writes: &["UpdateUserPoolClient"],
             seen: |world| {
-                let token = world.run(&["token", "--json"]).json();
+                let token = world.run(&["token", "--json"]).ok().json();
                 assert_eq!(token["expires_in"], 1800);
             },
         },
@@ -401,16 +358,18 @@ access"#,
                     run.stderr
                 );
                 // With `--stack` alone no file is read.
-                world.run(&["token", "--stack", "orders"]);
+                world.run(&["token", "--stack", "orders"]).ok();
                 let both = ["token", "--stack", "orders", "--config", "provision.toml"];
                 world.place.run_at(&world.proxy.endpoint, &both).code(1);
-                let policy = world.run(&["policy", "token"]).stdout;
+                let policy = world.run(&["policy", "token"]).ok().stdout;
                 assert!(policy.contains(":secret:billing-??????"), "{policy}");
                 world
-                    .hand
+                    .emulator
                     .json("secretsmanager.CreateSecret", &json!({"Name": "billing"}));
-                world.run(&["secret", "show", "billing", "--to", "secretsmanager:billing"]);
-                world.run(&["token"]);
+                world
+                    .run(&["secret", "show", "billing", "--to", "secretsmanager:billing"])
+                    .ok();
+                world.run(&["token"]).ok();
             },
         },
         Case {
@@ -422,8 +381,8 @@ access"#,
             plan: &["create client:shipping"],
             writes: &["CreateUserPoolClient"],
             seen: |world| {
-                assert_eq!(world.get("/orders", &world.token(&["shipping"])).0, 401);
-                assert_eq!(world.get("/orders", &world.token(&["billing"])).0, 200);
+                assert_eq!(answer(world, "/orders", &token(world, &["shipping"])).0, 401);
+                assert_eq!(answer(world, "/orders", &token(world, &["billing"])).0, 200);
             },
         },
         Case {
@@ -435,24 +394,24 @@ access"#,
             )],
             plan: &["create resource-server:stock", "create client:shipping"],
             writes: &["CreateResourceServer", "CreateUserPoolClient"],
-            seen: |world| assert_eq!(world.get("/orders", &world.token(&["shipping"])).0, 401),
+            seen: |world| assert_eq!(answer(world, "/orders", &token(world, &["shipping"])).0, 401),
         },
     ]);
 }
 
 #[test]
 fn functions() {
-    let world = World::new();
-    let answer = |world: &World| world.get("/orders", &world.token(&[])).1;
-    assert_eq!(answer(&world)["version"], 1);
+    let world = base();
+    let version = |world: &World| answer(world, "/orders", &token(world, &[])).1["version"].clone();
+    assert_eq!(version(&world), 1);
     world.code(&CODE.replace("version: 1", "version: 2"));
-    assert_eq!(world.plan(), ["update function:orders: code_sha256"]);
-    world.run(&["up"]);
-    assert_eq!(world.writes(), ["PUT functions/code"]);
-    world.is_settled("code");
-    assert_eq!(answer(&world)["version"], 2);
+    assert_eq!(plan(&world), ["update function:orders: code_sha256"]);
+    world.run(&["up"]).ok();
+    assert_eq!(writes(&world), ["PUT functions/code"]);
+    is_settled(&world, "code");
+    assert_eq!(version(&world), 2);
     world.code(CODE);
-    world.run(&["up"]);
+    world.run(&["up"]).ok();
     world.proxy.take();
     let configuration = |name, edits, plan| Case {
         name,
@@ -482,7 +441,7 @@ fn functions() {
             edits: &[("index.handler", "index.other")],
             plan: &["update function:orders: handler"],
             writes: &["PUT functions/configuration"],
-            seen: |world| assert_eq!(world.get("/orders", &world.token(&[])).1["version"], "other"),
+            seen: |world| assert_eq!(answer(world, "/orders", &token(world, &[])).1["version"], "other"),
         },
         Case {
             name: "environment",
@@ -491,7 +450,7 @@ fn functions() {
             writes: &["PUT functions/configuration"],
             seen: |world| {
                 assert_eq!(
-                    world.get("/orders", &world.token(&[])).1["table"],
+                    answer(world, "/orders", &token(world, &[])).1["table"],
                     "another-table"
                 );
                 for (path, text) in world.place.texts("state") {
@@ -504,7 +463,10 @@ fn functions() {
             edits: &[("environment = { TABLE = \"orders-table\" }", "")],
             plan: &["update function:orders: environment"],
             writes: &["PUT functions/configuration"],
-            seen: |world| assert_eq!(world.get("/orders", &world.token(&[])).1["table"], Value::Null),
+            seen: |world| {
+                let (_, body) = answer(world, "/orders", &token(world, &[]));
+                assert_eq!(body["table"], Value::Null);
+            },
         },
         Case {
             name: "architecture",
@@ -521,10 +483,9 @@ fn functions() {
             seen: nothing,
         },
     ] {
-        world.apply(&case);
+        apply_one(&world, &case);
     }
-    world.run(&["down", "--yes"]);
-    world.hand.assert_nothing("after down");
+    world.down();
 }
 
 #[test]
@@ -537,7 +498,7 @@ fn the_api_and_its_routes() {
             writes: &["PATCH restapis"],
             seen: |world| {
                 assert_eq!(
-                    world.hand.get("apigateway", "/restapis")["item"][0]["name"],
+                    world.emulator.get("apigateway", "/restapis")["item"][0]["name"],
                     "Our API"
                 );
             },
@@ -560,9 +521,9 @@ fn the_api_and_its_routes() {
                 "POST restapis/stages",
             ],
             seen: |world| {
-                let (token, url) = (world.token(&[]), world.output("api_url"));
+                let (token, url) = (token(world, &[]), output(world, "api_url"));
                 assert!(url.contains("/live"), "{url}");
-                assert_eq!(world.get("/orders", &token).0, 200);
+                assert_eq!(answer(world, "/orders", &token).0, 200);
                 let old = get(&format!("{}/orders", url.replace("/live", "/prod")), Some(&token));
                 assert!(old.0 == 403 || old.0 == 404, "{old:?}");
             },
@@ -598,7 +559,7 @@ fn the_api_and_its_routes() {
                 "PUT restapis/resources/methods/integration",
             ],
             seen: |world| {
-                let (status, body) = world.get("/orders/7", &world.token(&[]));
+                let (status, body) = answer(world, "/orders/7", &token(world, &[]));
                 assert_eq!((status, &body["resource"]), (200, &Value::from("/orders/{id}")));
             },
         },
@@ -619,7 +580,7 @@ fn the_api_and_its_routes() {
                 "PUT restapis/resources/methods",
                 "PUT restapis/resources/methods/integration",
             ],
-            seen: |world| assert_eq!(world.get("/orders", &world.token(&[])).0, 200),
+            seen: |world| assert_eq!(answer(world, "/orders", &token(world, &[])).0, 200),
         },
         Case {
             name: "another path",
@@ -645,9 +606,13 @@ fn the_api_and_its_routes() {
                 "PUT restapis/resources/methods/integration",
             ],
             seen: |world| {
-                let token = world.token(&[]);
-                assert_eq!(world.get("/all/of/them", &token).0, 200);
-                assert_eq!(world.get("/orders", &token).0, 403, "it is not there any more");
+                let token = token(world, &[]);
+                assert_eq!(answer(world, "/all/of/them", &token).0, 200);
+                assert_eq!(
+                    answer(world, "/orders", &token).0,
+                    403,
+                    "it is not there any more"
+                );
             },
         },
         Case {
@@ -665,9 +630,9 @@ fn the_api_and_its_routes() {
                 "POST restapis/deployments",
             ],
             seen: |world| {
-                let token = world.token(&["--scope", "orders/read"]);
+                let token = token(world, &["--scope", "orders/read"]);
                 assert_eq!(
-                    world.get("/orders", &token).0,
+                    answer(world, "/orders", &token).0,
                     401,
                     "it has the removed scope only"
                 );
@@ -704,27 +669,30 @@ fn the_api_and_its_routes() {
                 "PutRetentionPolicy",
                 "PutRolePolicy",
             ],
-            seen: |world| assert_eq!(world.get("/orders", &world.token(&[])).1["version"], "other"),
+            seen: |world| assert_eq!(answer(world, "/orders", &token(world, &[])).1["version"], "other"),
         },
     ]);
 }
 
 #[test]
 fn a_zip_in_place_of_a_folder_and_another_stack_beside_it() {
-    let world = World::new();
+    let world = base();
     let code = CODE.replace("version: 1", "version: 'zipped'");
     let package = provision::package::Package::from_files(&[("index.mjs", code.as_bytes())]).unwrap();
-    fs_err::write(world.place.path().join("code.zip"), &package.zip).unwrap();
+    fs_err::write(world.path("code.zip"), &package.zip).unwrap();
     let zipped = BASE.replace("source = \"lambda\"", "source = \"code.zip\"");
     world.file(&zipped);
-    world.run(&["up"]);
-    assert_eq!(world.writes(), ["PUT functions/code"]);
-    world.is_settled("source");
-    assert_eq!(world.get("/orders", &world.token(&[])).1["version"], "zipped");
+    world.run(&["up"]).ok();
+    assert_eq!(writes(&world), ["PUT functions/code"]);
+    is_settled(&world, "source");
+    assert_eq!(
+        answer(&world, "/orders", &token(&world, &[])).1["version"],
+        "zipped"
+    );
 
     let other = zipped.replace("name = \"orders\"", "name = \"stock\"");
-    fs_err::write(world.place.path().join("stock.toml"), other).unwrap();
-    let stock = |args: &[&str]| world.run(&[args, &["--config", "stock.toml"]].concat());
+    fs_err::write(world.path("stock.toml"), other).unwrap();
+    let stock = |args: &[&str]| world.run(&[args, &["--config", "stock.toml"]].concat()).ok();
     let planned = stock(&["plan", "--json"]).json();
     let steps = planned["steps"].as_array().unwrap();
     assert!(steps.iter().all(|step| step["action"] == "create"), "{planned}");
@@ -732,22 +700,21 @@ fn a_zip_in_place_of_a_folder_and_another_stack_beside_it() {
     world.proxy.take();
     // Neither sees the other.
     stock(&["plan", "--check"]);
-    world.is_settled("the first beside the second");
+    is_settled(&world, "the first beside the second");
     let elsewhere = zipped.replace(
         "name = \"orders\"",
         "name = \"orders\"\nregion = \"eu-central-1\"",
     );
     world.file(&elsewhere);
-    let refused = world.place.run_at(&world.proxy.endpoint, &["up"]).code(2);
+    let refused = world.run(&["up"]).code(2);
     assert!(
         refused.stderr.contains("is on record in region eu-west-1"),
         "{}",
         refused.stderr
     );
-    assert_eq!(world.writes(), Vec::<String>::new());
+    assert_eq!(writes(&world), Vec::<String>::new());
     stock(&["down", "--yes"]);
-    world.run(&["down", "--yes"]);
-    world.hand.assert_nothing("after down of both");
+    world.down();
 }
 
 /// What the last version of format 1 recorded of `format-1.toml`, with the names and ids of this run in place of its own.
@@ -785,32 +752,23 @@ fn of_format_1(run: &str) -> String {
 fn a_state_of_format_1_is_read_planned_brought_up_to_date_and_deleted() {
     const CODE: &str = "export const handler = async () => ({ statusCode: 200, body: \"orders\" });\n";
     let world = World::of(include_str!("support/format-1.toml"), CODE);
-    let file = world.place.path().join("state/orders.json");
+    world.run(&["up"]).ok();
+    world.proxy.take();
+    let file = world.path("state/orders.json");
     let read = || fs_err::read_to_string(&file).unwrap();
     // As that version left it.
-    let state: Value = serde_json::from_str(&read()).unwrap();
-    let output = |step: &str| {
-        let mut steps = state["steps"].as_array().unwrap().iter();
-        steps.find(|record| record["step"] == step).unwrap()["output"]["id"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
-    let authorizer = format!(
-        "/restapis/{}/authorizers/{}",
-        output("rest-api"),
-        output("authorizer")
-    );
-    world.hand.patch(
+    let state = world.state();
+    let authorizer = format!("{}/authorizers/{}", state.api(), state.output("authorizer", "id"));
+    world.emulator.patch(
         &authorizer,
         &[("replace", "/authorizerResultTtlInSeconds", "300")],
     );
     let first = of_format_1(&read());
     fs_err::write(&file, &first).unwrap();
 
-    world.run(&["status"]);
+    world.run(&["status"]).ok();
     assert_eq!(
-        world.plan(),
+        plan(&world),
         [
             "update authorizer: result_ttl_seconds",
             "update deployment: description",
@@ -818,11 +776,11 @@ fn a_state_of_format_1_is_read_planned_brought_up_to_date_and_deleted() {
         ]
     );
     assert_eq!(read(), first, "what only reads leaves it as it is");
-    assert_eq!(world.writes(), Vec::<String>::new());
+    assert_eq!(writes(&world), Vec::<String>::new());
 
-    world.run(&["up"]);
+    world.run(&["up"]).ok();
     assert_eq!(
-        world.writes(),
+        writes(&world),
         [
             "DELETE restapis/deployments",
             "PATCH restapis/authorizers",
@@ -830,38 +788,23 @@ fn a_state_of_format_1_is_read_planned_brought_up_to_date_and_deleted() {
             "POST restapis/deployments"
         ]
     );
-    world.is_settled("brought up to date");
-    let live = world.hand.get("apigateway", &authorizer);
+    is_settled(&world, "brought up to date");
+    let live = world.emulator.get("apigateway", &authorizer);
     assert_eq!(live["authorizerResultTtlInSeconds"], 0);
-    let state: Value = serde_json::from_str(&read()).unwrap();
-    assert_eq!(state["format"], provision::state::FORMAT);
+    assert_eq!(world.state().0["format"], provision::state::FORMAT);
 
     fs_err::write(&file, of_format_1(&read())).unwrap();
-    world.run(&["down", "--yes"]);
-    world.hand.assert_nothing("after down");
+    world.down();
 }
 
 #[test]
 fn a_stage_of_others_keeps_its_deployment_and_fails_nothing() {
-    let world = World::new();
-    let recorded = |step: &str, field: &str| {
-        let state = fs_err::read_to_string(world.place.path().join("state/orders.json")).unwrap();
-        let state: Value = serde_json::from_str(&state).unwrap();
-        let mut steps = state["steps"].as_array().unwrap().iter();
-        let record = steps.find(|record| record["step"] == step).unwrap().clone();
-        record[field].clone()
-    };
-    let api = format!(
-        "/restapis/{}",
-        recorded("rest-api", "output")["id"].as_str().unwrap()
-    );
-    let old = recorded("deployment", "output")["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let world = base();
+    let state = world.state();
+    let (api, old) = (state.api(), state.output("deployment", "id"));
     let beta = serde_json::json!({"stageName": "beta", "deploymentId": old});
     world
-        .hand
+        .emulator
         .write("apigateway", "POST", &format!("{api}/stages"), &beta);
     // As AWS answers, where the emulator deletes.
     let deployment = format!("DELETE {api}/deployments/{old}");
@@ -880,7 +823,7 @@ fn a_stage_of_others_keeps_its_deployment_and_fails_nothing() {
     world.file(&BASE.replace("[\"orders/read\"] }", "[\"orders/write\"] }"));
 
     for (made, last) in [(1, "done: "), (0, "nothing changed: ")] {
-        let up = world.run(&["up", "--no-verify"]);
+        let up = world.run(&["up", "--no-verify"]).ok();
         for words in [
             "kept      deployment  ",
             "warning: step deployment is done, and what is out of use stays: ",
@@ -896,32 +839,28 @@ fn a_stage_of_others_keeps_its_deployment_and_fails_nothing() {
         let count = |operation: &str| operations.iter().filter(|one| *one == operation).count();
         assert_eq!(count(&deployment), 1, "{operations:?}");
         assert_eq!(count(&format!("POST {api}/deployments")), made, "{operations:?}");
-        assert_eq!(recorded("deployment", "phase"), "retiring");
+        assert_eq!(world.state().step("deployment")["phase"], "retiring");
     }
-    let quiet = world.run(&["up", "-q"]).stderr;
+    let quiet = world.run(&["up", "-q"]).ok().stderr;
     assert!(quiet.starts_with("warning: step deployment"), "{quiet}");
-    let status = world
-        .place
-        .run_at(&world.proxy.endpoint, &["status"])
-        .code(3)
-        .stdout;
+    let status = world.run(&["status"]).code(3).stdout;
     assert!(
         status.contains("unfinished") && status.contains("foreign: stage beta in rest-api"),
         "{status}"
     );
-    assert_eq!(world.plan(), ["update deployment"]);
+    assert_eq!(plan(&world), ["update deployment"]);
 
     world.proxy.rule(|_, _| Act::Pass);
-    world.hand.delete("apigateway", &format!("{api}/stages/beta"));
+    world.emulator.delete("apigateway", &format!("{api}/stages/beta"));
     world.proxy.take();
-    world.run(&["up"]);
-    assert_eq!(world.writes(), ["DELETE restapis/deployments"]);
-    world.is_settled("the stage of others is gone");
+    world.run(&["up"]).ok();
+    assert_eq!(writes(&world), ["DELETE restapis/deployments"]);
+    is_settled(&world, "the stage of others is gone");
 
     world
-        .hand
+        .emulator
         .write("apigateway", "POST", &format!("{api}/stages"), &beta);
-    let down = world.run(&["down", "--yes"]).stderr;
+    let down = world.run(&["down", "--yes"]).ok().stderr;
     assert!(down.contains("foreign   stage beta in rest-api"), "{down}");
-    world.hand.assert_nothing("after down");
+    world.emulator.assert_nothing("after down");
 }

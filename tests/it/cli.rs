@@ -1,4 +1,4 @@
-//! What the binary says and how it ends: help, refused input, strangers in the way.
+//! What the binary prints and its exit codes: help, refused input, resources of others in the way.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -6,11 +6,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::proxy::{Act, Moment, Proxy};
-use crate::support::{self, Hand, Place, Run};
+use crate::support::proxy::{Act, Moment};
+use crate::support::{self, Place, Run, World};
 use serde_json::{Value, json};
 
-/// The port of no server: whatever is asked there was asked too early.
+/// No server listens here: a call to it is a call too early.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 fn state(endpoint: &str) -> Value {
@@ -29,7 +29,7 @@ fn read_state(place: &Place) -> String {
     fs_err::read_to_string(place.path().join("state/user-api.json")).unwrap()
 }
 
-/// What a person reads on stderr, without this run's folder and ports.
+/// For snapshots.
 fn said(run: &Run) -> String {
     run.stderr.clone()
 }
@@ -75,7 +75,7 @@ fn a_name_that_aws_would_refuse_is_refused_before_any_call() {
 }
 
 #[test]
-fn a_timeline_is_not_written_over_what_is_no_picture_and_that_is_said_first() {
+fn a_timeline_is_not_written_over_a_file_that_is_not_an_svg_and_that_is_said_first() {
     let place = Place::new();
     let notes = place.path().join("notes.txt");
     fs_err::write(&notes, "mine").unwrap();
@@ -97,8 +97,8 @@ fn a_timeline_is_not_written_over_what_is_no_picture_and_that_is_said_first() {
 
 #[test]
 fn a_failed_run_has_its_timeline_too_and_it_may_be_replaced() {
-    let place = Place::new();
-    let proxy = Proxy::start(&place.emulator());
+    let world = World::new();
+    let proxy = &world.proxy;
     proxy.rule(|request, moment| {
         if moment == Moment::Before && request.operation() == "CreateUserPool" {
             let error = r#"{"__type":"InvalidParameterException","message":"no"}"#;
@@ -106,8 +106,8 @@ fn a_failed_run_has_its_timeline_too_and_it_may_be_replaced() {
         }
         Act::Pass
     });
-    let up = || place.run_at(&proxy.endpoint, &["up", "--timeline", "up.svg"]);
-    let picture = || fs_err::read_to_string(place.path().join("up.svg")).unwrap();
+    let up = || world.run(&["up", "--timeline", "up.svg"]);
+    let picture = || fs_err::read_to_string(world.path("up.svg")).unwrap();
     up().code(1);
     assert!(picture().contains("1 failed"), "{}", picture());
     proxy.rule(|_, _| Act::Pass);
@@ -183,8 +183,7 @@ fn a_state_that_cannot_be_used_is_refused_and_left_as_it_is() {
 
 #[test]
 fn a_record_that_was_edited_by_hand_is_refused_before_anything_is_asked_to_change() {
-    let place = Place::new();
-    let endpoint = place.emulator();
+    let world = World::new();
     let pool = json!({"name": "user-api", "admin_create_user_only": true, "issuer": "ORIGINAL", "tags": {}});
     for (kind, desired, words) in [
         ("teapot", pool.clone(), "no kind of resource is called teapot"),
@@ -194,15 +193,15 @@ fn a_record_that_was_edited_by_hand_is_refused_before_anything_is_asked_to_chang
             "the recorded user-pool is of another shape",
         ),
     ] {
-        let mut edited = state(&endpoint);
+        let mut edited = state(&world.proxy.endpoint);
         edited["steps"] = json!([{
             "step": "user-pool", "phase": "ready", "kind": kind, "needs": [], "desired": desired,
             "output": {"id": "eu-west-1_a", "arn": "a"},
         }]);
         let text = edited.to_string();
-        write_state(&place, &text);
+        write_state(&world.place, &text);
         for args in [&["up"][..], &["down", "--yes"]] {
-            let run = place.run_at(&endpoint, args).code(2);
+            let run = world.run(args).code(2);
             assert!(
                 run.stderr
                     .starts_with("error: the record of step user-pool cannot be used"),
@@ -210,47 +209,45 @@ fn a_record_that_was_edited_by_hand_is_refused_before_anything_is_asked_to_chang
                 run.stderr
             );
             assert!(run.stderr.contains(words), "{}", run.stderr);
-            assert_eq!(read_state(&place), text);
+            assert_eq!(read_state(&world.place), text);
         }
     }
 }
 
 #[test]
 fn a_state_of_another_place_is_refused() {
-    let place = Place::new();
-    let endpoint = place.emulator();
+    let world = World::new();
     for (field, value) in [
         ("account", json!("123456789012")),
         ("region", json!("us-west-2")),
         ("endpoint", Value::Null),
     ] {
-        let mut elsewhere = state(&endpoint);
+        let mut elsewhere = state(&world.proxy.endpoint);
         elsewhere[field] = value;
         let text = elsewhere.to_string();
-        write_state(&place, &text);
+        write_state(&world.place, &text);
         // Without --region `down` goes where the record says.
         for args in [
             &["up"][..],
             &["status"],
             &["down", "--yes", "--region", "eu-west-1"],
         ] {
-            let run = place.run_at(&endpoint, args).code(2);
+            let run = world.run(args).code(2);
             let words = format!("error: stack user-api is on record in {field} ");
             assert!(run.stderr.starts_with(&words), "{}", run.stderr);
             assert!(
                 run.stderr
                     .contains("hint: or give this stack another name with --stack")
             );
-            assert_eq!(read_state(&place), text);
+            assert_eq!(read_state(&world.place), text);
         }
     }
 }
 
 #[test]
 fn what_the_stack_does_not_have_is_refused_with_what_it_has() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    place.run_at(&endpoint, &["up", "-q"]).ok();
+    let world = World::new();
+    world.run(&["up", "-q"]).ok();
     for (args, words) in [
         (
             &["token", "billing"][..],
@@ -285,15 +282,15 @@ fn what_the_stack_does_not_have_is_refused_with_what_it_has() {
             "error: invalid value 'G T' for '<METHOD>': expected one of DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT\n",
         ),
     ] {
-        let run = place.run_at(&endpoint, args).code(2);
+        let run = world.run(args).code(2);
         assert!(run.stderr.starts_with(words), "{words:?} is not {:?}", run.stderr);
     }
-    let run = place.run_at(&endpoint, &["token", "--scope", "a/b"]).code(1);
+    let run = world.run(&["token", "--scope", "a/b"]).code(1);
     assert!(run.stderr.contains("invalid_scope"), "{}", run.stderr);
     assert_eq!(run.stdout, "");
-    let run = place.run_at(&endpoint, &["up", "-q"]).ok();
+    let run = world.run(&["up", "-q"]).ok();
     assert_eq!(run.stderr, "", "-q says nothing");
-    let run = place.run_at(&endpoint, &["up", "--json"]).ok();
+    let run = world.run(&["up", "--json"]).ok();
     assert_eq!(run.events().last().unwrap()["outputs"]["region"], "eu-west-1");
     assert!(run.events().iter().all(|event| event["outcome"] != "created"));
 }
@@ -302,15 +299,14 @@ fn what_the_stack_does_not_have_is_refused_with_what_it_has() {
 #[test]
 fn the_state_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::new();
-    let endpoint = place.emulator();
-    place.run_at(&endpoint, &["up", "-q"]).ok();
-    let mode = fs_err::metadata(place.path().join("state/user-api.json"))
+    let world = World::new();
+    world.run(&["up", "-q"]).ok();
+    let mode = fs_err::metadata(world.path("state/user-api.json"))
         .unwrap()
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    let lock = fs_err::metadata(place.path().join("state/user-api.lock")).unwrap();
+    let lock = fs_err::metadata(world.path("state/user-api.lock")).unwrap();
     assert_eq!(lock.permissions().mode() & 0o777, 0o600);
 }
 
@@ -365,9 +361,8 @@ fn a_pipe_or_a_link_where_a_file_belongs_is_refused_at_once() {
 #[test]
 fn code_in_the_folder_of_everything_is_packed_without_what_is_not_code() {
     const CODE: &[u8] = b"export const handler = async () => ({ statusCode: 200 });";
-    let place = Place::new();
     // It keeps its clients' secrets in state/sandbox.
-    let endpoint = place.emulator();
+    let world = World::new();
     let config = r#"
 [stack]
 name = "user-api"
@@ -389,21 +384,18 @@ handler = "index.handler"
         ("app.secret", b"secret"),
         (".provisionignore", b"*.svg\n"),
     ] {
-        fs_err::write(place.path().join(name), text).unwrap();
+        fs_err::write(world.path(name), text).unwrap();
     }
-    let up = place.run_at(&endpoint, &["up", "--timeline", "run.svg"]).ok();
+    let up = world.run(&["up", "--timeline", "run.svg"]).ok();
     let left_out =
         "function user: not in its zip: .env, .provisionignore, app.secret, provision.toml, state/\n";
     assert_eq!(up.stderr.matches(left_out).count(), 1, "{}", up.stderr);
-    let hand = Hand {
-        endpoint: endpoint.clone(),
-        region: "eu-west-1",
-    };
-    let functions = hand.get("lambda", "/2015-03-31/functions");
+    let emulator = &world.emulator;
+    let functions = emulator.get("lambda", "/2015-03-31/functions");
     let expected = provision::package::Package::from_files(&[("index.mjs", CODE)]).unwrap();
     assert_eq!(functions["Functions"][0]["CodeSha256"], expected.sha256);
     // Neither what the run recorded nor its picture is a change of the code.
-    let check = place.run_at(&endpoint, &["plan", "--check"]).ok();
+    let check = world.run(&["plan", "--check"]).ok();
     let left_out = "provision.toml, run.svg and 1 more\n";
     assert!(check.stderr.contains(left_out), "{}", check.stderr);
 }
@@ -431,44 +423,39 @@ fn a_crash_leaves_no_core_dump_with_the_secrets() {
 
 #[test]
 fn the_second_run_at_once_ends_with_4_and_says_who_is_in_the_way() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    fs_err::create_dir_all(place.path().join("state")).unwrap();
-    let lock = fs_err::File::create(place.path().join("state/user-api.lock")).unwrap();
+    let world = World::new();
+    fs_err::create_dir_all(world.path("state")).unwrap();
+    let lock = fs_err::File::create(world.path("state/user-api.lock")).unwrap();
     lock.file().lock().unwrap();
     let holder = json!({"command": "up", "host": "there", "process": 42, "since": "2026-11-23T00:00:00Z"});
     fs_err::write(lock.path(), holder.to_string()).unwrap();
-    write_state(&place, &state(&endpoint).to_string());
+    write_state(&world.place, &state(&world.proxy.endpoint).to_string());
     for args in [&["up"][..], &["down", "--yes"]] {
-        let run = place.run_at(&endpoint, args).code(4);
+        let run = world.run(args).code(4);
         let words = "error: the state is locked by `up`, process 42 on there, since 2026-11-23T00:00:00Z (state/user-api.lock)\n";
         assert!(run.stderr.starts_with(words), "{}", run.stderr);
     }
     // Reading needs no lock.
-    place.run_at(&endpoint, &["status"]).code(3);
+    world.run(&["status"]).code(3);
     drop(lock);
-    place.run_at(&endpoint, &["up", "-q"]).ok();
+    world.run(&["up", "-q"]).ok();
 }
 
 #[test]
 fn what_is_a_strangers_is_named_and_left_as_it_is() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    write_state(&place, &state(&endpoint).to_string());
-    let hand = Hand {
-        endpoint: endpoint.clone(),
-        region: "eu-west-1",
-    };
+    let world = World::new();
+    write_state(&world.place, &state(&world.proxy.endpoint).to_string());
+    let emulator = &world.emulator;
     // Under the names that this owner's stack will want: a role without tags, and the prefix for another pool.
-    hand.iam("Action=CreateRole&RoleName=user-api_1a2b3c4d_user&AssumeRolePolicyDocument=%7B%7D");
-    let pool = hand.cognito("CreateUserPool", &json!({"PoolName": "user-api"}));
+    emulator.iam("Action=CreateRole&RoleName=user-api_1a2b3c4d_user&AssumeRolePolicyDocument=%7B%7D");
+    let pool = emulator.cognito("CreateUserPool", &json!({"PoolName": "user-api"}));
     let pool = pool["UserPool"]["Id"].as_str().unwrap();
-    hand.cognito(
+    emulator.cognito(
         "CreateUserPoolDomain",
         &json!({"UserPoolId": pool, "Domain": "user-api-1a2b3c4d"}),
     );
 
-    let up = place.run_at(&endpoint, &["up", "--json"]).code(1);
+    let up = world.run(&["up", "--json"]).code(1);
     let failed: Vec<Value> = up
         .events()
         .into_iter()
@@ -501,33 +488,23 @@ fn what_is_a_strangers_is_named_and_left_as_it_is() {
     );
     assert_eq!(up.events().last().unwrap()["result"], "failed");
 
-    place.run_at(&endpoint, &["down", "--yes"]).ok();
-    let left = hand.cognito("DescribeUserPoolDomain", &json!({"Domain": "user-api-1a2b3c4d"}));
+    world.run(&["down", "--yes"]).ok();
+    let left = emulator.cognito("DescribeUserPoolDomain", &json!({"Domain": "user-api-1a2b3c4d"}));
     assert_eq!(
         left["DomainDescription"]["UserPoolId"], pool,
         "the stranger's domain is still there"
     );
-    let roles = hand.iam("Action=ListRoles");
+    let roles = emulator.iam("Action=ListRoles");
     assert!(
         roles.contains("user-api_1a2b3c4d_user"),
         "the stranger's role is still there"
     );
-    let pools = hand.cognito("ListUserPools", &json!({"MaxResults": 60}));
+    let pools = emulator.cognito("ListUserPools", &json!({"MaxResults": 60}));
     assert_eq!(
         pools["UserPools"].as_array().unwrap().len(),
         1,
         "ours is gone, the stranger's is not"
     );
-}
-
-fn recorded(place: &Place, step: &str) -> Value {
-    let state: Value = serde_json::from_str(&read_state(place)).unwrap();
-    let steps = state["steps"].as_array().unwrap();
-    steps
-        .iter()
-        .find(|record| record["step"] == step)
-        .unwrap()
-        .clone()
 }
 
 fn states(status: &Value) -> Vec<(String, String)> {
@@ -540,37 +517,33 @@ fn states(status: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn what_lost_our_owner_since_it_was_made_is_never_changed_or_deleted() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    place.run_at(&endpoint, &["up", "-q"]).ok();
-    let hand = Hand {
-        endpoint: endpoint.clone(),
-        region: "eu-west-1",
-    };
-    let function = recorded(&place, "function:user");
+    let world = World::new();
+    world.run(&["up", "-q"]).ok();
+    let emulator = &world.emulator;
+    let function = world.state().step("function:user").clone();
     let name = function["desired"]["name"].as_str().unwrap();
     let group = format!("arn:aws:logs:eu-west-1:000000000000:log-group:/aws/lambda/{name}");
     let tag = |owner: &str| {
         let tags = format!("Tags.member.1.Key=provision%3Aowner&Tags.member.1.Value={owner}");
-        hand.iam(&format!("Action=TagRole&RoleName={name}&{tags}"));
+        emulator.iam(&format!("Action=TagRole&RoleName={name}&{tags}"));
         let tags = json!({ "provision:owner": owner });
         let path = format!("/2017-03-31/tags/{}", function["output"]["arn"].as_str().unwrap());
-        hand.write("lambda", "POST", &path, &json!({ "Tags": tags }));
-        hand.json(
+        emulator.write("lambda", "POST", &path, &json!({ "Tags": tags }));
+        emulator.json(
             "Logs_20140328.TagResource",
             &json!({"resourceArn": group, "tags": tags}),
         );
     };
     tag("ffffffff");
     let path = format!("/2015-03-31/functions/{name}");
-    hand.write(
+    emulator.write(
         "lambda",
         "PUT",
         &format!("{path}/configuration"),
         &json!({"MemorySize": 256}),
     );
 
-    let status = place.run_at(&endpoint, &["status", "--json"]).code(3).json();
+    let status = world.run(&["status", "--json"]).code(3).json();
     let theirs: Vec<_> = states(&status)
         .into_iter()
         .filter(|(_, state)| state == "not_ours")
@@ -586,7 +559,7 @@ fn what_lost_our_owner_since_it_was_made_is_never_changed_or_deleted() {
         ]
     );
     for args in [&["plan"][..], &["up"]] {
-        let refused = place.run_at(&endpoint, args).code(2);
+        let refused = world.run(args).code(2);
         for named in [
             format!("IAM role {name} exists"),
             format!("Lambda function {name} exists"),
@@ -600,7 +573,7 @@ fn what_lost_our_owner_since_it_was_made_is_never_changed_or_deleted() {
         );
     }
 
-    let down = place.run_at(&endpoint, &["down", "--yes"]).code(1);
+    let down = world.run(&["down", "--yes"]).code(1);
     for named in [
         format!("IAM role {name} exists"),
         format!("Lambda function {name} exists"),
@@ -618,53 +591,48 @@ fn what_lost_our_owner_since_it_was_made_is_never_changed_or_deleted() {
         "{}",
         down.stderr
     );
-    let live = hand.get("lambda", &path);
+    let live = emulator.get("lambda", &path);
     assert_eq!(live["Configuration"]["MemorySize"], 256, "nobody changed it back");
-    let policy = hand.iam(&format!("Action=GetRolePolicy&RoleName={name}&PolicyName=logs"));
+    let policy = emulator.iam(&format!("Action=GetRolePolicy&RoleName={name}&PolicyName=logs"));
     assert!(policy.contains("<PolicyDocument>"), "{policy}");
-    let groups = hand.json("Logs_20140328.DescribeLogGroups", &json!({}));
+    let groups = emulator.json("Logs_20140328.DescribeLogGroups", &json!({}));
     assert_eq!(groups["logGroups"].as_array().unwrap().len(), 1, "{groups}");
-    let pools = hand.cognito("ListUserPools", &json!({"MaxResults": 60}));
+    let pools = emulator.cognito("ListUserPools", &json!({"MaxResults": 60}));
     assert_eq!(pools["UserPools"], json!([]), "ours is gone");
     assert_eq!(
-        hand.get("apigateway", "/restapis")["item"],
+        emulator.get("apigateway", "/restapis")["item"],
         json!([]),
         "ours is gone"
     );
 
     // The tags had only been lost.
-    let state: Value = serde_json::from_str(&read_state(&place)).unwrap();
+    let state: Value = serde_json::from_str(&read_state(&world.place)).unwrap();
     tag(state["owner"].as_str().unwrap());
-    place.run_at(&endpoint, &["down", "--yes"]).ok();
-    hand.assert_nothing("after down");
+    world.down();
 }
 
 #[test]
 fn a_pool_that_was_edited_into_the_state_keeps_its_users() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    place.run_at(&endpoint, &["up", "-q"]).ok();
-    let hand = Hand {
-        endpoint: endpoint.clone(),
-        region: "eu-west-1",
-    };
-    let theirs = hand.cognito("CreateUserPool", &json!({"PoolName": "theirs"}));
+    let world = World::new();
+    world.run(&["up", "-q"]).ok();
+    let emulator = &world.emulator;
+    let theirs = emulator.cognito("CreateUserPool", &json!({"PoolName": "theirs"}));
     let theirs = theirs["UserPool"]["Id"].as_str().unwrap();
-    let ours = recorded(&place, "user-pool");
+    let ours = world.state().step("user-pool").clone();
     let ours = ours["output"]["id"].as_str().unwrap();
-    let whole = read_state(&place);
-    write_state(&place, &whole.replace(ours, theirs));
+    let whole = read_state(&world.place);
+    write_state(&world.place, &whole.replace(ours, theirs));
 
-    let down = place.run_at(&endpoint, &["down", "--yes"]).code(1);
+    let down = world.run(&["down", "--yes"]).code(1);
     assert!(
         down.stderr.contains(&format!("user pool {theirs} exists")),
         "{}",
         down.stderr
     );
-    hand.cognito("DescribeUserPool", &json!({"UserPoolId": theirs}));
-    write_state(&place, &whole);
-    place.run_at(&endpoint, &["down", "--yes"]).ok();
-    let pools = hand.cognito("ListUserPools", &json!({"MaxResults": 60}));
+    emulator.cognito("DescribeUserPool", &json!({"UserPoolId": theirs}));
+    write_state(&world.place, &whole);
+    world.run(&["down", "--yes"]).ok();
+    let pools = emulator.cognito("ListUserPools", &json!({"MaxResults": 60}));
     assert_eq!(
         pools["UserPools"].as_array().unwrap().len(),
         1,
@@ -673,22 +641,18 @@ fn a_pool_that_was_edited_into_the_state_keeps_its_users() {
 }
 
 #[test]
-fn an_older_copy_of_the_state_makes_nothing_twice() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    place.run_at(&endpoint, &["up", "-q"]).ok();
-    let hand = Hand {
-        endpoint: endpoint.clone(),
-        region: "eu-west-1",
-    };
-    let whole: Value = serde_json::from_str(&read_state(&place)).unwrap();
+fn an_older_copy_of_the_state_creates_nothing_twice() {
+    let world = World::new();
+    world.run(&["up", "-q"]).ok();
+    let emulator = &world.emulator;
+    let whole: Value = serde_json::from_str(&read_state(&world.place)).unwrap();
     for known in [0, 3, 8] {
         let mut older = whole.clone();
         older["steps"].as_array_mut().unwrap().truncate(known);
-        write_state(&place, &older.to_string());
-        place.run_at(&endpoint, &["up", "-q"]).ok();
-        hand.assert_whole(&format!("after an up that knew {known} steps"));
-        let now: Value = serde_json::from_str(&read_state(&place)).unwrap();
+        write_state(&world.place, &older.to_string());
+        world.run(&["up", "-q"]).ok();
+        emulator.assert_whole(&format!("after an up that knew {known} steps"));
+        let now: Value = serde_json::from_str(&read_state(&world.place)).unwrap();
         // Another deployment may have taken the place of the first: what that one holds is not on record.
         for step in ["user-pool", "client:app", "rest-api", "authorizer"] {
             let id = |state: &Value| {
@@ -698,33 +662,31 @@ fn an_older_copy_of_the_state_makes_nothing_twice() {
             assert_eq!(id(&now), id(&whole), "{step}");
         }
     }
-    place.run_at(&endpoint, &["down", "--yes"]).ok();
-    hand.assert_nothing("after down");
+    world.down();
 }
 
 #[test]
 fn a_function_renamed_in_case_alone_is_refused_before_any_change() {
-    let place = Place::new();
-    let endpoint = place.emulator();
+    let world = World::new();
     let file = |name: &str| {
         let text = format!(
             "[stack]\nname = \"user-api\"\n[resource_servers.api.scopes]\nread = \"read\"\n[functions.{name}]\nsource = \"code\"\nruntime = \"nodejs22.x\"\n\
              handler = \"index.handler\"\n[routes]\n\"GET /user\" = {{ function = \"{name}\", scopes = [\"api/read\"] }}\n"
         );
-        fs_err::write(place.path().join("provision.toml"), text).unwrap();
+        fs_err::write(world.path("provision.toml"), text).unwrap();
     };
-    fs_err::create_dir_all(place.path().join("code")).unwrap();
+    fs_err::create_dir_all(world.path("code")).unwrap();
     fs_err::write(
-        place.path().join("code/index.mjs"),
+        world.path("code/index.mjs"),
         "export const handler = async () => ({statusCode: 200})",
     )
     .unwrap();
     file("stock");
-    place.run_at(&endpoint, &["up", "-q", "--no-verify"]).ok();
-    let before = read_state(&place);
+    world.run(&["up", "-q", "--no-verify"]).ok();
+    let before = read_state(&world.place);
     file("STOCK");
     for args in [&["plan"][..], &["up", "--yes"]] {
-        let refused = place.run_at(&endpoint, args).code(2);
+        let refused = world.run(args).code(2);
         assert!(
             refused
                 .stderr
@@ -738,27 +700,23 @@ fn a_function_renamed_in_case_alone_is_refused_before_any_change() {
             refused.stderr
         );
     }
-    assert_eq!(read_state(&place), before, "nothing was begun");
-    place.run_at(&endpoint, &["down", "--yes"]).ok();
+    assert_eq!(read_state(&world.place), before, "nothing was begun");
+    world.run(&["down", "--yes"]).ok();
 }
 
 #[test]
 fn what_others_put_in_the_way_of_a_deletion_is_named_at_once_with_the_command_that_resolves_it() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    place.run_at(&endpoint, &["up", "-q"]).ok();
-    let hand = Hand {
-        endpoint: endpoint.clone(),
-        region: "eu-west-1",
-    };
-    let role = recorded(&place, "role:user");
+    let world = World::new();
+    world.run(&["up", "-q"]).ok();
+    let emulator = &world.emulator;
+    let role = world.state().step("role:user").clone();
     let role = role["desired"]["name"].as_str().unwrap();
     let arn = "arn%3Aaws%3Aiam%3A%3Aaws%3Apolicy%2FAdministratorAccess";
-    hand.iam(&format!(
+    emulator.iam(&format!(
         "Action=AttachRolePolicy&RoleName={role}&PolicyArn={arn}"
     ));
     let began = std::time::Instant::now();
-    let down = place.run_at(&endpoint, &["down", "--yes"]).code(1);
+    let down = world.run(&["down", "--yes"]).code(1);
     assert!(
         began.elapsed() < Duration::from_mins(1),
         "it does not wait for what does not go by itself"
@@ -774,35 +732,30 @@ fn what_others_put_in_the_way_of_a_deletion_is_named_at_once_with_the_command_th
         down.stderr
     );
     assert_eq!(
-        hand.get("apigateway", "/restapis")["item"],
+        emulator.get("apigateway", "/restapis")["item"],
         json!([]),
         "all the rest is gone"
     );
-    hand.iam(&format!(
+    emulator.iam(&format!(
         "Action=DetachRolePolicy&RoleName={role}&PolicyArn={arn}"
     ));
-    place.run_at(&endpoint, &["down", "--yes"]).ok();
-    hand.assert_nothing("after down");
+    world.down();
 }
 
 #[test]
-fn status_tells_what_is_missing_and_up_makes_it_again() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    place.run_at(&endpoint, &["up", "-q"]).ok();
-    let status = place.run_at(&endpoint, &["status", "--json"]).ok().json();
+fn status_shows_what_is_missing_and_up_creates_it_again() {
+    let world = World::new();
+    world.run(&["up", "-q"]).ok();
+    let status = world.run(&["status", "--json"]).ok().json();
     let pool = &status["outputs"]["user_pool_id"];
     let client = &status["outputs"]["clients"]["app"]["client_id"];
-    let hand = Hand {
-        endpoint: endpoint.clone(),
-        region: "eu-west-1",
-    };
-    hand.cognito(
+    let emulator = &world.emulator;
+    emulator.cognito(
         "DeleteUserPoolClient",
         &json!({"UserPoolId": pool, "ClientId": client}),
     );
 
-    let run = place.run_at(&endpoint, &["status"]).code(3);
+    let run = world.run(&["status"]).code(3);
     assert!(
         run.stdout
             .lines()
@@ -810,21 +763,21 @@ fn status_tells_what_is_missing_and_up_makes_it_again() {
         "{}",
         run.stdout
     );
-    let run = place.run_at(&endpoint, &["up"]).ok();
+    let run = world.run(&["up"]).ok();
     assert!(run.stderr.contains("created   client:app"), "{}", run.stderr);
     assert!(
         run.stderr.contains("done: 1 changed, 14 unchanged"),
         "{}",
         run.stderr
     );
-    place.run_at(&endpoint, &["status"]).ok();
-    place.run_at(&endpoint, &["call", "GET", "/user"]).ok();
+    world.run(&["status"]).ok();
+    world.run(&["call", "GET", "/user"]).ok();
 }
 
 #[test]
 fn a_partition_whose_token_host_is_not_known_is_refused() {
-    let place = Place::new();
-    let proxy = Proxy::start(&place.emulator());
+    let world = World::new();
+    let proxy = &world.proxy;
     proxy.rule(|_, now| {
         let body = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
                     <Arn>arn:aws-cn:iam::123456789012:user/u</Arn><UserId>U</UserId><Account>123456789012</Account>\
@@ -835,7 +788,7 @@ fn a_partition_whose_token_host_is_not_known_is_refused() {
             Act::Pass
         }
     });
-    let run = place.run_at(&proxy.endpoint, &["up"]).code(2);
+    let run = world.run(&["up"]).code(2);
     assert!(
         run.stderr
             .starts_with("error: the host name of Cognito's token endpoint in partition aws-cn"),
@@ -843,15 +796,15 @@ fn a_partition_whose_token_host_is_not_known_is_refused() {
         run.stderr
     );
     assert_eq!(proxy.take().len(), 1, "nothing else was asked");
-    assert!(!place.path().join("state/user-api.json").exists());
+    assert!(!world.path("state/user-api.json").exists());
 }
 
 #[test]
 fn a_region_whose_token_host_is_not_known_is_refused_before_any_call() {
-    let place = Place::new();
-    let proxy = Proxy::start(&place.emulator());
+    let world = World::new();
+    let proxy = &world.proxy;
     for region in ["cn-north-1", "eusc-de-east-1"] {
-        let run = place.run_at(&proxy.endpoint, &["up", "--region", region]).code(2);
+        let run = world.run(&["up", "--region", region]).code(2);
         let error = format!(
             "error: the host name of Cognito's token endpoint in region {region} is not known to this program\n\
              hint: use a region of the aws partition or of GovCloud\n"
@@ -863,12 +816,11 @@ fn a_region_whose_token_host_is_not_known_is_refused_before_any_call() {
 
 #[test]
 fn logs_are_followed_until_ctrl_c() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    place.run_at(&endpoint, &["up", "-q"]).ok();
-    place.run_at(&endpoint, &["call", "GET", "/user"]).ok();
-    let mut follow = place
-        .at(&endpoint, &["logs", "-f"])
+    let world = World::new();
+    world.run(&["up", "-q"]).ok();
+    world.run(&["call", "GET", "/user"]).ok();
+    let mut follow = world
+        .command(&["logs", "-f"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -888,7 +840,7 @@ fn logs_are_followed_until_ctrl_c() {
     });
     let mut calls = Vec::new();
     calls.push(lines.find(|line| line.contains("request_id")).unwrap());
-    place.run_at(&endpoint, &["call", "GET", "/user"]).ok();
+    world.run(&["call", "GET", "/user"]).ok();
     calls.push(lines.find(|line| line.contains("request_id")).unwrap());
     assert_ne!(calls[0], calls[1], "each event is printed once");
     Command::new("kill").args(["-INT", &id]).status().unwrap();
@@ -897,7 +849,7 @@ fn logs_are_followed_until_ctrl_c() {
     assert!(watchdog.join().unwrap().unwrap().0.wait().unwrap().success());
 }
 
-/// Ends the process with the test.
+/// Ends the process when the test ends.
 struct Guard(Child);
 
 impl Drop for Guard {
@@ -906,8 +858,8 @@ impl Drop for Guard {
     }
 }
 
-/// The exit code and stderr of a run whose stdout has no reader, or is a disk without room.
-fn printing_to(place: &Place, endpoint: &str, args: &[&str], reader_left: bool) -> (i32, String) {
+/// The exit code and stderr of a run whose stdout has no reader, or is a full disk.
+fn printing_to(world: &World, args: &[&str], reader_left: bool) -> (i32, String) {
     let stdout = if reader_left {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -915,16 +867,15 @@ fn printing_to(place: &Place, endpoint: &str, args: &[&str], reader_left: bool) 
     } else {
         Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
     };
-    let run: Run = (place.at(endpoint, args).stdout(stdout).output().unwrap()).into();
+    let run: Run = (world.command(args).stdout(stdout).output().unwrap()).into();
     (run.code, run.stderr)
 }
 
 #[test]
 fn an_exit_code_tells_the_truth_whatever_stdout_takes() {
-    let place = Place::new();
-    let emulator = place.emulator();
-    let proxy = Proxy::start(&emulator);
-    place.run_at(&proxy.endpoint, &["up"]).ok();
+    let world = World::new();
+    let proxy = &world.proxy;
+    world.run(&["up"]).ok();
     proxy.rule(|request, _| match request.operation().as_str() {
         "FilterLogEvents" => {
             let events = r#"{"events":[{"eventId":"1","timestamp":1,"message":"m"}]}"#;
@@ -948,9 +899,9 @@ fn an_exit_code_tells_the_truth_whatever_stdout_takes() {
         &["secret", "rotate", "status"],
         &["policy"],
     ] {
-        let (code, said) = printing_to(&place, &proxy.endpoint, args, true);
+        let (code, said) = printing_to(&world, args, true);
         assert_eq!(code, 0, "{args:?}: {said}");
-        let (code, said) = printing_to(&place, &proxy.endpoint, args, false);
+        let (code, said) = printing_to(&world, args, false);
         assert_eq!(code, 1, "{args:?}: {said}");
         assert!(
             args == ["--help"] || said.contains("stdout cannot be written: No space left"),
@@ -958,16 +909,13 @@ fn an_exit_code_tells_the_truth_whatever_stdout_takes() {
         );
     }
     // A secret that nobody got is not a success.
-    let (code, said) = printing_to(&place, &proxy.endpoint, &["secret", "show", "--yes"], true);
+    let (code, said) = printing_to(&world, &["secret", "show", "--yes"], true);
     assert_eq!(code, 1, "{said}");
 
-    let hand = Hand {
-        endpoint: emulator,
-        region: "eu-west-1",
-    };
-    let groups = hand.json("Logs_20140328.DescribeLogGroups", &json!({}));
+    let emulator = &world.emulator;
+    let groups = emulator.json("Logs_20140328.DescribeLogGroups", &json!({}));
     let group = groups["logGroups"][0]["logGroupName"].as_str().unwrap();
-    hand.json("Logs_20140328.DeleteLogGroup", &json!({"logGroupName": group}));
+    emulator.json("Logs_20140328.DeleteLogGroup", &json!({"logGroupName": group}));
     proxy.rule(|request, moment| {
         let refused = r#"{"__type":"InvalidParameterException","message":"no such luck"}"#;
         match request.operation().as_str() {
@@ -980,7 +928,7 @@ fn an_exit_code_tells_the_truth_whatever_stdout_takes() {
         }
     });
     for reader_left in [true, false] {
-        let (code, said) = printing_to(&place, &proxy.endpoint, &["verify"], reader_left);
+        let (code, said) = printing_to(&world, &["verify"], reader_left);
         assert_eq!(code, 1, "{said}");
         assert!(said.contains("the live API is not as it should be"), "{said}");
     }
@@ -992,7 +940,7 @@ fn an_exit_code_tells_the_truth_whatever_stdout_takes() {
             (&["up", "--json"], 1, "no such luck"),
             (&["call", "GET", "/nowhere"], 1, "answered 404"),
         ] {
-            let (code, said) = printing_to(&place, &proxy.endpoint, args, reader_left);
+            let (code, said) = printing_to(&world, args, reader_left);
             assert_eq!(code, expected, "{args:?}: {said}");
             assert!(said.contains(words), "{args:?}: {said}");
         }
@@ -1001,23 +949,23 @@ fn an_exit_code_tells_the_truth_whatever_stdout_takes() {
 
 #[test]
 fn a_connection_that_breaks_is_not_taken_for_a_reader_that_left() {
-    let place = Place::new();
-    let proxy = Proxy::start(&place.emulator());
-    place.run_at(&proxy.endpoint, &["up"]).ok();
+    let world = World::new();
+    let proxy = &world.proxy;
+    world.run(&["up"]).ok();
     proxy.rule(|request, _| {
         if request.path.contains("/_user_request_") {
             return Act::Cut;
         }
         Act::Pass
     });
-    fs_err::write(place.path().join("body"), vec![b'x'; 8 << 20]).unwrap();
+    fs_err::write(world.path("body"), vec![b'x'; 8 << 20]).unwrap();
     for _ in 0..10 {
-        let run = place.run_at(&proxy.endpoint, &["call", "POST", "/user", "-d", "@body"]);
+        let run = world.run(&["call", "POST", "/user", "-d", "@body"]);
         assert!(run.code(1).stderr.contains("no answer to POST"));
     }
 }
 
-/// One line of an error, a hint or none, and nothing of what the SDK has inside.
+/// Fails unless the error is one line without details of the SDK.
 fn is_refused(run: Run, words: &str) {
     let run = run.code(2);
     assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
@@ -1103,7 +1051,7 @@ fn a_service_that_is_elsewhere_than_the_others_is_refused() {
 }
 
 #[test]
-fn a_region_that_is_none_is_refused_and_an_empty_variable_is_none() {
+fn an_invalid_region_is_refused_and_an_empty_variable_is_unset() {
     let place = Place::new();
     for region in ["", "eu west 1", "../..", "eu-west-1.evil.example/", "EU-WEST-1"] {
         let words = format!("invalid region {region:?}: expected a region such as eu-west-1");
@@ -1126,24 +1074,23 @@ fn a_region_that_is_none_is_refused_and_an_empty_variable_is_none() {
 
 #[test]
 fn a_profile_that_was_asked_for_goes_before_keys_in_the_environment() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    let run = place.run_at(&endpoint, &["policy", "--profile", "other"]);
+    let world = World::new();
+    let run = world.run(&["policy", "--profile", "other"]);
     is_refused(run, "profile \"other\" does not exist");
     // The emulator answers only who has its token for a key.
-    let token = fs_err::read_to_string(place.path().join("state/sandbox/token")).unwrap();
+    let token = fs_err::read_to_string(world.path("state/sandbox/token")).unwrap();
     let config = format!(
         "[profile other]\naws_access_key_id = {token}\naws_secret_access_key = x\n\
          [profile process]\ncredential_process = printf '{{\"Version\":1,\"AccessKeyId\":\"{token}\",\"SecretAccessKey\":\"x\"}}'\n\
          [profile empty]\nregion = eu-west-1\n"
     );
-    fs_err::write(place.path().join("no-config"), config).unwrap();
+    fs_err::write(world.path("no-config"), config).unwrap();
     for (args, code) in [
         (&["policy"][..], 1),
         (&["policy", "--profile", "other"], 0),
         (&["policy", "--profile", "process"], 0),
     ] {
-        let mut command = place.at(&endpoint, args);
+        let mut command = world.command(args);
         let run: Run = command
             .env("AWS_ACCESS_KEY_ID", "another")
             .output()
@@ -1151,14 +1098,14 @@ fn a_profile_that_was_asked_for_goes_before_keys_in_the_environment() {
             .into();
         assert_eq!(run.code, code, "{args:?}: {}", run.stderr);
     }
-    let run = place.run_at(&endpoint, &["policy", "--profile", "empty"]).code(1);
+    let run = world.run(&["policy", "--profile", "empty"]).code(1);
     assert!(
         run.stderr.contains("whose credentials these are"),
         "{}",
         run.stderr
     );
     is_refused(
-        place.run_at(&endpoint, &["policy", "--profile", ""]),
+        world.run(&["policy", "--profile", ""]),
         "profile \"\" does not exist",
     );
 }
@@ -1183,10 +1130,9 @@ fn what_was_typed_and_means_nothing_is_refused() {
 
 #[test]
 fn a_stack_of_an_earlier_version_keeps_its_names() {
-    let place = Place::new();
-    let endpoint = place.emulator();
+    let world = World::new();
     // As far as an `up` of that version came.
-    let mut earlier = state(&endpoint);
+    let mut earlier = state(&world.proxy.endpoint);
     let trust = json!({
         "Version": "2012-10-17",
         "Statement": {
@@ -1200,17 +1146,17 @@ fn a_stack_of_an_earlier_version_keeps_its_names() {
             "tags": {"provision:owner": "1a2b3c4d", "provision:stack": "user-api"},
         },
     }]);
-    write_state(&place, &earlier.to_string());
-    place.run_at(&endpoint, &["up"]).ok();
-    let text = read_state(&place);
+    write_state(&world.place, &earlier.to_string());
+    world.run(&["up"]).ok();
+    let text = read_state(&world.place);
     assert!(text.contains("\"/aws/lambda/user-api-1a2b3c4d-user\""), "{text}");
     assert!(!text.contains("1a2b3c4d_"), "{text}");
-    place.run_at(&endpoint, &["plan", "--check"]).ok();
-    let policy = place.run_at(&endpoint, &["policy"]).ok().stdout;
+    world.run(&["plan", "--check"]).ok();
+    let policy = world.run(&["policy"]).ok().stdout;
     assert!(policy.contains(":role/user-api-1a2b3c4d-*"), "{policy}");
     // One that is new has names that no other stack's begins as.
-    place.run_at(&endpoint, &["up", "--stack", "user"]).ok();
-    let text = fs_err::read_to_string(place.path().join("state/user.json")).unwrap();
+    world.run(&["up", "--stack", "user"]).ok();
+    let text = fs_err::read_to_string(world.path("state/user.json")).unwrap();
     let owner = serde_json::from_str::<Value>(&text).unwrap()["owner"].clone();
     let name = format!("\"user_{}_user\"", owner.as_str().unwrap());
     assert!(text.contains(&name), "{name} is not in {text}");

@@ -1,4 +1,4 @@
-//! What a `provision.toml` may say, and every message about one that may not.
+//! What `provision.toml` can contain, and every message about an invalid one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -65,7 +65,7 @@ throttle = { rate = 100, burst = 200 }
 "GET /" = { function = "orders", scopes = ["https://example.com/v1/a:b"] }
 "#;
 
-/// Only what must be there.
+/// Only the required keys.
 const SMALL: &str = r#"[stack]
 name = "orders"
 [resource_servers.orders.scopes]
@@ -181,7 +181,7 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn a_missing_key_has_its_default() {
     let folder = folder();
     let config = Config::read(SMALL, folder.path()).unwrap();
     assert_eq!(
@@ -218,7 +218,7 @@ fn another_name_brings_its_defaults_and_its_limits() {
     assert!(Config::read(&long, folder.path()).is_ok());
     let problems = Config::read_as(&long, folder.path(), &"s".repeat(30)).unwrap_err();
     assert!(
-        problems[0].message.contains("may have 24 in a stack called"),
+        problems[0].message.contains("expected a name of at most 24 characters in stack "),
         "{problems:?}"
     );
     assert!(
@@ -453,8 +453,64 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
     insta::assert_snapshot!("problems", said);
 }
 
+/// The keys that each section allows, as the messages about an unknown key list them.
+fn allowed_keys() -> Vec<(&'static str, String)> {
+    let unknown = "unknown = 1\n";
+    let text = |start: &str, end: &str| format!("{start}{unknown}{end}");
+    let sections = [
+        ("[stack]", text("[stack]\n", "")),
+        ("[user_pool]", text("[user_pool]\n", "")),
+        ("[resource_servers.", text("[resource_servers.x]\n", "")),
+        ("[clients.<name>]", text("[clients.x]\n", "")),
+        ("[functions.<name>]", text("[functions.x]\n", "")),
+        ("[api]", text("[api]\n", "")),
+        ("[api]: throttle", text("[api.throttle]\n", "")),
+        ("[routes]", text("[routes.\"GET /x\"]\n", "")),
+    ];
+    let mut keys = Vec::new();
+    for (section, text) in sections {
+        let problems = problems(&text);
+        let message = problems
+            .iter()
+            .find(|problem| problem.contains("unknown key \"unknown\""));
+        let (_, allowed) = message.expect(section).split_once("(allowed: ").unwrap();
+        let allowed = allowed.trim_end_matches(')').split(", ");
+        keys.extend(allowed.map(|key| (section, key.to_owned())));
+    }
+    keys
+}
+
 #[test]
-fn what_looks_like_a_problem_and_is_none() {
+fn every_key_is_in_the_reference() {
+    let reference = include_str!("../../docs/configuration.md");
+    let (_, table) = reference.split_once("| key | means |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let rows = |section: &str| {
+        let (_, rows) = table.split_once(&format!("| **`{section}")).expect(section);
+        rows.split("| **`").next().unwrap()
+    };
+    let keys = allowed_keys();
+    let is_missing = |section: &str, key: &str| match section {
+        // The keys of its table are the scopes.
+        "[resource_servers." => !rows(section).starts_with(&format!("<identifier>.{key}]`**")),
+        "[api]: throttle" => {
+            !rows("[api]").contains("| `throttle` | `{ rate, burst }`") || !["rate", "burst"].contains(&key)
+        }
+        "[routes]" => !rows(section).contains(&format!("\n| `….{key}` |")),
+        _ => !rows(section).contains(&format!("\n| `{key}` |")),
+    };
+    let missing: Vec<_> = (keys.iter())
+        .filter(|(section, key)| is_missing(section, key))
+        .collect();
+    assert!(
+        keys.len() > 25 && missing.is_empty(),
+        "docs/configuration.md lacks {missing:?} of {} keys",
+        keys.len()
+    );
+}
+
+#[test]
+fn what_looks_like_a_problem_and_is_not() {
     let route =
         |route: &str| format!("\"{route}\" = {{ function = \"orders\", scopes = [\"orders/read\"] }}\n");
     for added in [
@@ -533,7 +589,7 @@ fn what_looks_like_a_problem_and_is_none() {
     let more = fifty.replace("scopes = [\"orders/s0", "scopes = [\"orders/read\", \"orders/s0");
     assert_eq!(
         problems(&more),
-        ["62:10: client \"a\": scopes: there are 51, and Cognito allows 50"]
+        ["62:10: client \"a\": scopes: expected at most 50, got 51"]
     );
     let largest = format!("environment = {{ TABLE = \"{}\" }}\n[routes]", "x".repeat(4084));
     assert_eq!(
@@ -559,7 +615,7 @@ fn what_looks_like_a_problem_and_is_none() {
     }
 }
 
-/// The port of no server: whatever is asked there was asked too early.
+/// No server listens here: a call to it is a call too early.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// A place with this text as its `provision.toml`.
@@ -641,7 +697,7 @@ fn a_broken_file_leaves_what_is_on_record_within_reach() {
     ] {
         let run = place.run_at(NOWHERE, args).code(2);
         assert!(
-            run.stderr.contains("\nprovision.toml:1:7: not TOML: "),
+            run.stderr.contains("\nprovision.toml:1:7: invalid TOML: "),
             "{}",
             run.stderr
         );
@@ -741,7 +797,7 @@ fn the_file_makes_the_stack_and_says_in_which_region() {
     }
 }
 
-/// A slip of the finger.
+/// A typing error.
 #[derive(Clone, Debug)]
 enum Slip {
     Remove(usize, usize),
@@ -783,7 +839,7 @@ fn slipped(text: &str, slip: &Slip) -> String {
     lines.join("\n")
 }
 
-/// The lines that stand in an editor's file; a place beyond them would be of no use.
+/// Fails unless every problem is at a line and column that the text has.
 fn places_are_real(text: &str, problems: &[provision::config::Problem]) -> Result<(), TestCaseError> {
     let lines: Vec<&str> = text.split('\n').collect();
     for problem in problems {

@@ -2,164 +2,88 @@
 //!
 //! `cargo test` takes samples; `cargo test -- --ignored` goes through every call.
 
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::support::proxy::{Act, Moment, Proxy, Request};
-use crate::support::{self, Hand, Place, after};
+use crate::support::proxy::{Act, Moment, Request};
+use crate::support::world::CODE;
+use crate::support::{self, World, after};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The writing calls of an undisturbed `up`, and of a `down`.
 const UP_WRITES: usize = 17;
 const DOWN_WRITES: usize = 7;
 
-/// An emulator with a proxy before it, used for one disturbed life of a stack after the other.
-struct World {
-    place: Place,
-    proxy: Proxy,
-    hand: Hand,
+/// Runs to its end without interference.
+fn run(world: &World, args: &[&str], story: &str) {
+    world.proxy.rule(|_, _| Act::Pass);
+    let run = world.run(args);
+    assert_eq!(run.code, 0, "{story}: {args:?}: {}{}", run.stdout, run.stderr);
+    world.proxy.take();
 }
 
-impl World {
-    fn new() -> Self {
-        let place = Place::new();
-        let hand = Hand {
-            endpoint: place.emulator(),
-            region: "eu-west-1",
-        };
-        let proxy = Proxy::start(&hand.endpoint);
-        Self { place, proxy, hand }
-    }
+fn kill_at(world: &World, args: &[&str], at: usize, moment: Moment, story: &str) {
+    let is_killed = world.kill_at(args, at, moment, Request::is_write);
+    assert!(is_killed, "{story}: it was not killed");
+}
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.place.at(&self.proxy.endpoint, args);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
+fn check_whole(world: &World, story: &str) {
+    world.emulator.assert_whole(story);
+    run(world, &["status"], story);
+    assert_eq!(world.state().steps().len(), 15, "{story}");
+}
 
-    /// Runs with no interference to its end.
-    fn run(&self, args: &[&str], story: &str) {
-        self.proxy.rule(|_, _| Act::Pass);
-        let output = self.command(args).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{story}: {args:?}: {}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        self.proxy.take();
-    }
+fn check_nothing(world: &World, story: &str) {
+    world.emulator.assert_nothing(story);
+    assert_eq!(world.state_file(), None, "{story}");
+}
 
-    fn check_whole(&self, story: &str) {
-        self.hand.assert_whole(story);
-        self.run(&["status"], story);
-        assert_eq!(self.state()["steps"].as_array().unwrap().len(), 15, "{story}");
+/// `up` is killed; the next `up` continues, or `down` deletes.
+fn up_killed(world: &World, at: usize, moment: Moment, up_next: bool) {
+    let story = format!("up killed {moment:?} its write {at}, then up: {up_next}");
+    kill_at(world, &["up", "--no-verify"], at, moment, &story);
+    if up_next {
+        run(world, &["up", "--no-verify"], &story);
+        check_whole(world, &story);
     }
+    run(world, &["down", "--yes"], &story);
+    check_nothing(world, &story);
+}
 
-    fn check_nothing(&self, story: &str) {
-        self.hand.assert_nothing(story);
-        assert!(!self.place.path().join("state/user-api.json").exists(), "{story}");
+/// `down` is killed; the next `down` continues, or `up` creates everything again.
+fn down_killed(world: &World, at: usize, moment: Moment, up_next: bool) {
+    let story = format!("down killed {moment:?} its write {at}, then up: {up_next}");
+    run(world, &["up", "--no-verify"], &story);
+    kill_at(world, &["down", "--yes"], at, moment, &story);
+    if up_next {
+        run(world, &["up", "--no-verify"], &story);
+        check_whole(world, &story);
     }
+    run(world, &["down", "--yes"], &story);
+    check_nothing(world, &story);
+}
 
-    fn state(&self) -> Value {
-        let text = fs_err::read_to_string(self.place.path().join("state/user-api.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
+/// The answer to one writing call does not arrive; the same run succeeds.
+fn answer_lost(world: &World, args: &[&str], at: usize, loss: &Act) {
+    let story = format!("{args:?} without the answer to its write {at}: {loss:?}");
+    let writes = AtomicUsize::new(0);
+    let loss = loss.clone();
+    world.proxy.rule(move |request, now| {
+        let lost = request.is_write() && now == Moment::After && writes.fetch_add(1, Ordering::SeqCst) == at;
+        if lost { loss.clone() } else { Act::Pass }
+    });
+    let ended = world.run(args);
+    assert_eq!(ended.code, 0, "{story}: {}", ended.stderr);
+    world.proxy.take();
+    if args[0] == "up" {
+        check_whole(world, &story);
+        run(world, &["down", "--yes"], &story);
     }
-
-    /// Runs `args` and kills the process with SIGKILL at its writing call number `at`, before it goes to the emulator or
-    /// after it was done there. Whether it got that far.
-    fn kill_at(&self, args: &[&str], at: usize, moment: Moment) -> bool {
-        let victim: Arc<Mutex<Option<Child>>> = Arc::default();
-        let writes = AtomicUsize::new(0);
-        let killed = Arc::new(AtomicUsize::new(0));
-        let (target, done) = (victim.clone(), killed.clone());
-        self.proxy.rule(move |request, now| {
-            if !request.is_write() || now != moment || writes.fetch_add(1, Ordering::SeqCst) != at {
-                return Act::Pass;
-            }
-            let mut child = target.lock().unwrap();
-            child
-                .as_mut()
-                .expect("it sends, so it was started")
-                .kill()
-                .unwrap();
-            done.fetch_add(1, Ordering::SeqCst);
-            Act::Cut
-        });
-        let mut child = victim.lock().unwrap();
-        *child = Some(self.command(args).spawn().unwrap());
-        drop(child);
-        // Its output is small; what it waits for is the emulator.
-        loop {
-            if let Some(child) = victim.lock().unwrap().as_mut()
-                && child.try_wait().unwrap().is_some()
-            {
-                break;
-            }
-            std::thread::yield_now();
-        }
-        self.proxy.take();
-        killed.load(Ordering::SeqCst) == 1
-    }
-
-    /// `up` is killed; `up` goes on, or `down` does.
-    fn up_killed(&self, at: usize, moment: Moment, up_next: bool) {
-        let story = format!("up killed {moment:?} its write {at}, then up: {up_next}");
-        assert!(
-            self.kill_at(&["up", "--no-verify"], at, moment),
-            "{story}: it was not killed"
-        );
-        if up_next {
-            self.run(&["up", "--no-verify"], &story);
-            self.check_whole(&story);
-        }
-        self.run(&["down", "--yes"], &story);
-        self.check_nothing(&story);
-    }
-
-    /// `down` is killed; `down` goes on, or `up` makes everything again.
-    fn down_killed(&self, at: usize, moment: Moment, up_next: bool) {
-        let story = format!("down killed {moment:?} its write {at}, then up: {up_next}");
-        self.run(&["up", "--no-verify"], &story);
-        assert!(
-            self.kill_at(&["down", "--yes"], at, moment),
-            "{story}: it was not killed"
-        );
-        if up_next {
-            self.run(&["up", "--no-verify"], &story);
-            self.check_whole(&story);
-        }
-        self.run(&["down", "--yes"], &story);
-        self.check_nothing(&story);
-    }
-
-    /// The answer to one writing call does not arrive; the same run ends right.
-    fn answer_lost(&self, args: &[&str], at: usize, loss: &Act) {
-        let story = format!("{args:?} without the answer to its write {at}: {loss:?}");
-        let writes = AtomicUsize::new(0);
-        let loss = loss.clone();
-        self.proxy.rule(move |request, now| {
-            let lost =
-                request.is_write() && now == Moment::After && writes.fetch_add(1, Ordering::SeqCst) == at;
-            if lost { loss.clone() } else { Act::Pass }
-        });
-        let output = self.command(args).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{story}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        self.proxy.take();
-        if args[0] == "up" {
-            self.check_whole(&story);
-            self.run(&["down", "--yes"], &story);
-        }
-        self.check_nothing(&story);
-    }
+    check_nothing(world, &story);
 }
 
 fn cut() -> Act {
@@ -170,7 +94,7 @@ fn error_500() -> Act {
     Act::Answer(500, vec![("content-type", "application/json")], "{}".to_owned())
 }
 
-/// A stack, and what it becomes: something of every kind of change is in it.
+/// Two files of one stack, with every kind of change between them.
 const BEFORE: &str = r#"
 [stack]
 name = "orders"
@@ -222,89 +146,68 @@ throttle = { rate = 10, burst = 20 }
 "GET /orders/{name}" = { function = "orders", scopes = ["orders/view"] }
 "#;
 
-/// What a change of that stack is held against.
+fn becomes(world: &World, file: &str, story: &str) {
+    world.file(file);
+    run(world, &["up"], story);
+    run(world, &["status"], story);
+    run(world, &["plan", "--check"], story);
+}
+
+/// That stack, up, and what its changes are compared with.
 struct Changes {
     world: World,
     /// The live resources of each file.
     before: Value,
     after: Value,
-    /// How many writing calls lead from one to the other.
+    /// How many writing calls the change takes.
     writes: usize,
 }
 
 impl Changes {
     fn new() -> Self {
-        let world = World::new();
-        fs_err::create_dir(world.place.path().join("lambda")).unwrap();
-        let code = "export const handler = async () => ({ statusCode: 200 });";
-        fs_err::write(world.place.path().join("lambda/index.mjs"), code).unwrap();
-        let mut changes = Self {
-            world,
-            before: Value::Null,
-            after: Value::Null,
-            writes: 0,
-        };
-        changes.becomes(BEFORE, "at first");
-        changes.before = changes.portrait();
+        let world = World::of(BEFORE, CODE);
+        becomes(&world, BEFORE, "at first");
+        let before = world.portrait();
         let writes = Arc::new(AtomicUsize::new(0));
         let counter = writes.clone();
-        changes.world.proxy.rule(move |request, now| {
+        world.proxy.rule(move |request, now| {
             counter.fetch_add(
                 usize::from(request.is_write() && now == Moment::Before),
                 Ordering::SeqCst,
             );
             Act::Pass
         });
-        changes.file(AFTER);
-        assert!(changes.world.command(&["up"]).status().unwrap().success());
-        changes.writes = writes.load(Ordering::SeqCst);
-        changes.after = changes.portrait();
-        assert!(
-            changes.writes >= 30,
-            "{} writes change something of everything",
-            changes.writes
-        );
-        changes
+        world.file(AFTER);
+        world.run(&["up"]).ok();
+        let writes = writes.load(Ordering::SeqCst);
+        assert!(writes >= 30, "{writes} writes change something of everything");
+        Self {
+            after: world.portrait(),
+            world,
+            before,
+            writes,
+        }
     }
 
-    fn file(&self, text: &str) {
-        fs_err::write(self.world.place.path().join("provision.toml"), text).unwrap();
-    }
-
-    fn becomes(&self, file: &str, story: &str) {
-        self.file(file);
-        self.world.run(&["up"], story);
-        self.world.run(&["status"], story);
-        self.world.run(&["plan", "--check"], story);
-    }
-
-    fn portrait(&self) -> Value {
-        let state = fs_err::read_to_string(self.world.place.path().join("state/orders.json")).unwrap();
-        let state: Value = serde_json::from_str(&state).unwrap();
-        self.world.hand.portrait(state["owner"].as_str().unwrap())
-    }
-
-    /// The change is killed; `up` goes on with it, or back, or `down` takes all away.
+    /// The change is killed; then `up` continues it or goes back, or `down` deletes the stack.
     fn killed(&self, at: usize, moment: Moment, then: &str) {
         let story = format!("the change killed {moment:?} its write {at}, then {then}");
-        self.becomes(BEFORE, &story);
-        self.file(AFTER);
-        assert!(
-            self.world.kill_at(&["up"], at, moment),
-            "{story}: it was not killed"
-        );
+        let world = &self.world;
+        becomes(world, BEFORE, &story);
+        world.file(AFTER);
+        kill_at(world, &["up"], at, moment, &story);
         match then {
             "on" => {
-                self.becomes(AFTER, &story);
-                assert_eq!(self.portrait(), self.after, "{story}");
+                becomes(world, AFTER, &story);
+                assert_eq!(world.portrait(), self.after, "{story}");
             }
             "back" => {
-                self.becomes(BEFORE, &story);
-                assert_eq!(self.portrait(), self.before, "{story}");
+                becomes(world, BEFORE, &story);
+                assert_eq!(world.portrait(), self.before, "{story}");
             }
             _ => {
-                self.world.run(&["down", "--yes"], &story);
-                self.world.hand.assert_nothing(&story);
+                run(world, &["down", "--yes"], &story);
+                world.emulator.assert_nothing(&story);
             }
         }
     }
@@ -361,7 +264,7 @@ handler = "index.handler"
 "GET /audit" = { function = "orders", scopes = ["orders/audit", "orders/view"] }
 "#;
 
-/// Who may call what before and after: the client, the path, and what admits by one file and by the other.
+/// Which client may call which path, and the scopes that the path accepts in one file and in the other.
 const ALLOWED: &[(&str, &str, &[&str], &[&str])] = &[
     ("billing", "/orders", &["orders/read"], &["orders/view"]),
     ("shop", "/sales", &["orders/write"], &["orders/view"]),
@@ -380,13 +283,13 @@ const ALLOWED: &[(&str, &str, &[&str], &[&str])] = &[
     ),
 ];
 
-/// The clients of that stack, who call it all the time, past the proxy.
+/// The clients of that stack. They call it all the time, and not through the proxy.
 struct Callers {
     endpoint: String,
     api_url: String,
     /// Name, id and secret.
     clients: Vec<[String; 3]>,
-    /// One token of each client for every set of scopes that it has had.
+    /// The client, the scopes and the token: one token for every set of scopes that the client has had.
     earlier: Vec<(String, Vec<String>, String)>,
     calls: usize,
     wrong: Vec<String>,
@@ -394,19 +297,19 @@ struct Callers {
 
 impl Callers {
     fn new(world: &World) -> Self {
-        let state = fs_err::read_to_string(world.place.path().join("state/orders.json")).unwrap();
-        let state: Value = serde_json::from_str(&state).unwrap();
-        let steps = state["steps"].as_array().unwrap();
-        let clients = steps.iter().filter(|record| record["kind"] == "client").map(|record| {
-            let id = serde_json::json!({"UserPoolId": record["desired"]["pool"], "ClientId": record["output"]["client_id"]});
-            let live = &world.hand.cognito("DescribeUserPoolClient", &id)["UserPoolClient"];
+        let state = world.state();
+        let clients = state.steps().iter().filter(|record| record["kind"] == "client");
+        let clients = clients.map(|record| {
+            let id = json!({
+                "UserPoolId": record["desired"]["pool"],
+                "ClientId": record["output"]["client_id"],
+            });
+            let live = &world.emulator.cognito("DescribeUserPoolClient", &id)["UserPoolClient"];
             ["ClientName", "ClientId", "ClientSecret"].map(|field| live[field].as_str().unwrap().to_owned())
         });
-        let stage = steps.iter().find(|record| record["step"] == "stage").unwrap();
-        let [api, name] = ["api", "name"].map(|field| stage["desired"][field].as_str().unwrap());
         Self {
-            api_url: format!("{}/restapis/{api}/{name}/_user_request_", world.hand.endpoint),
-            endpoint: world.hand.endpoint.clone(),
+            api_url: state.stage_url(&world.emulator),
+            endpoint: world.emulator.endpoint.clone(),
             clients: clients.collect(),
             earlier: Vec::new(),
             calls: 0,
@@ -430,8 +333,8 @@ impl Callers {
         Some((scopes, token))
     }
 
-    /// Calls with a fresh token all that its client may call by both files, and with every earlier one all that its scopes
-    /// admit by both files.
+    /// Calls with a new token every path that its client may call by both files, and with every earlier token every path
+    /// that accepts its scopes by both files.
     fn call_all(&mut self, when: &str) {
         for [name, id, secret] in self.clients.clone() {
             let Some((scopes, token)) = self.token(&id, &secret) else {
@@ -465,7 +368,7 @@ impl Callers {
     }
 }
 
-/// The stack, the callers, and `up` from one file to the other with all of them calling after every write.
+/// The stack and its callers, which all call after every write of an `up`.
 struct Calling {
     world: World,
     callers: Arc<Mutex<Callers>>,
@@ -473,12 +376,8 @@ struct Calling {
 
 impl Calling {
     fn new() -> Self {
-        let world = World::new();
-        fs_err::create_dir(world.place.path().join("lambda")).unwrap();
-        let code = "export const handler = async () => ({ statusCode: 200 });";
-        fs_err::write(world.place.path().join("lambda/index.mjs"), code).unwrap();
-        fs_err::write(world.place.path().join("provision.toml"), SCOPES).unwrap();
-        world.run(&["up", "--no-verify"], "at first");
+        let world = World::of(SCOPES, CODE);
+        run(&world, &["up", "--no-verify"], "at first");
         let callers = Arc::new(Mutex::new(Callers::new(&world)));
         callers.lock().unwrap().call_all("at first");
         Self { world, callers }
@@ -486,7 +385,7 @@ impl Calling {
 
     /// The writes, in their order.
     fn becomes(&self, file: &str, story: &str) -> Vec<String> {
-        fs_err::write(self.world.place.path().join("provision.toml"), file).unwrap();
+        self.world.file(file);
         let (callers, story_told) = (self.callers.clone(), story.to_owned());
         self.world.proxy.rule(move |request, now| {
             if now == Moment::After && request.is_write() {
@@ -495,19 +394,16 @@ impl Calling {
             }
             Act::Pass
         });
-        let output = self.world.command(&["up", "--no-verify"]).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{story}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let up = self.world.run(&["up", "--no-verify"]);
+        assert_eq!(up.code, 0, "{story}: {}", up.stderr);
         let requests = self.world.proxy.take();
         let writes = requests
             .iter()
             .filter(|request| request.is_write() && request.service() != "sts");
         let writes = writes.map(Request::operation).collect();
-        self.world.run(&["status"], story);
-        self.world.run(&["plan", "--check"], story);
+        self.world.proxy.rule(|_, _| Act::Pass);
+        self.world.assert_settled(story);
+        self.world.proxy.take();
         writes
     }
 
@@ -517,11 +413,8 @@ impl Calling {
             "killed after its write {at}, then {}",
             if then == SCOPES { "back" } else { "on" }
         );
-        fs_err::write(self.world.place.path().join("provision.toml"), OTHER_SCOPES).unwrap();
-        assert!(
-            self.world.kill_at(&["up", "--no-verify"], at, Moment::After),
-            "{story}: it was not killed"
-        );
+        self.world.file(OTHER_SCOPES);
+        kill_at(&self.world, &["up", "--no-verify"], at, Moment::After, &story);
         self.callers.lock().unwrap().call_all(&story);
         self.becomes(then, &story);
         self.becomes(SCOPES, &story);
@@ -620,7 +513,7 @@ fn up_killed_at_a_sample_of_its_calls() {
         (12, Moment::After, true),
         (16, Moment::After, true),
     ] {
-        world.up_killed(at, moment, up_next);
+        up_killed(&world, at, moment, up_next);
     }
 }
 
@@ -632,7 +525,7 @@ fn down_killed_at_a_sample_of_its_calls() {
         (3, Moment::After, true),
         (6, Moment::Before, false),
     ] {
-        world.down_killed(at, moment, up_next);
+        down_killed(&world, at, moment, up_next);
     }
 }
 
@@ -640,10 +533,10 @@ fn down_killed_at_a_sample_of_its_calls() {
 fn a_sample_of_lost_answers_is_settled_in_the_same_run() {
     let world = World::new();
     for (at, loss) in [(2, cut()), (6, error_500()), (14, cut())] {
-        world.answer_lost(&["up", "--no-verify"], at, &loss);
+        answer_lost(&world, &["up", "--no-verify"], at, &loss);
     }
-    world.run(&["up", "--no-verify"], "before down");
-    world.answer_lost(&["down", "--yes"], 2, &cut());
+    run(&world, &["up", "--no-verify"], "before down");
+    answer_lost(&world, &["down", "--yes"], 2, &cut());
 }
 
 #[test]
@@ -653,7 +546,7 @@ fn up_killed_at_every_call() {
     for at in 0..UP_WRITES {
         for moment in [Moment::Before, Moment::After] {
             for up_next in [true, false] {
-                world.up_killed(at, moment, up_next);
+                up_killed(&world, at, moment, up_next);
             }
         }
     }
@@ -666,7 +559,7 @@ fn down_killed_at_every_call() {
     for at in 0..DOWN_WRITES {
         for moment in [Moment::Before, Moment::After] {
             for up_next in [true, false] {
-                world.down_killed(at, moment, up_next);
+                down_killed(&world, at, moment, up_next);
             }
         }
     }
@@ -678,16 +571,16 @@ fn every_lost_answer_is_settled_in_the_same_run() {
     let world = World::new();
     for loss in [cut(), error_500()] {
         for at in 0..UP_WRITES {
-            world.answer_lost(&["up", "--no-verify"], at, &loss);
+            answer_lost(&world, &["up", "--no-verify"], at, &loss);
         }
         for at in 0..DOWN_WRITES {
-            world.run(&["up", "--no-verify"], "before down");
-            world.answer_lost(&["down", "--yes"], at, &loss);
+            run(&world, &["up", "--no-verify"], "before down");
+            answer_lost(&world, &["down", "--yes"], at, &loss);
         }
     }
 }
 
-/// Each service's refusal for its rate, in its own shape.
+/// The answer of each service that refuses a call for its rate.
 fn throttled(request: &Request) -> Act {
     let json = vec![("content-type", "application/x-amz-json-1.1")];
     let xml = |code: &str| {
@@ -734,12 +627,7 @@ fn with_three_of_ten_calls_throttled_up_and_down_end_right() {
     };
     for args in [&["up", "--no-verify"][..], &["down", "--yes"]] {
         world.proxy.rule(storm());
-        let output = world.command(args).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        world.run(args).ok();
         let refused = world
             .proxy
             .take()
@@ -748,10 +636,10 @@ fn with_three_of_ten_calls_throttled_up_and_down_end_right() {
             .count();
         assert!(refused >= 4, "the storm was real: {refused} calls were refused");
         if args[0] == "up" {
-            world.check_whole("in a storm");
+            check_whole(&world, "in a storm");
         }
     }
-    world.check_nothing("in a storm");
+    check_nothing(&world, "in a storm");
 }
 
 #[test]
@@ -770,18 +658,13 @@ fn ten_seconds_of_errors_are_outlasted() {
                 Act::Pass
             }
         });
-        let output = world.command(args).output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        world.run(args).ok();
         world.proxy.take();
         if args[0] == "up" {
-            world.check_whole("after a burst of errors");
+            check_whole(&world, "after a burst of errors");
         }
     }
-    world.check_nothing("after a burst of errors");
+    check_nothing(&world, "after a burst of errors");
 }
 
 #[test]
@@ -796,9 +679,7 @@ fn a_denied_call_is_named_its_siblings_finish_and_up_goes_on() {
         }
         Act::Pass
     });
-    let output = world.command(&["up", "--no-verify"]).output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    let stderr = world.run(&["up", "--no-verify"]).code(1).stderr;
     for words in [
         "error: step role:user failed; held back: role-policy:user, function:user, permission:user",
         "caused by: iam:CreateRole: AccessDenied: User: u is not authorized to perform: iam:CreateRole (request id r-1)",
@@ -815,14 +696,14 @@ fn a_denied_call_is_named_its_siblings_finish_and_up_goes_on() {
         .iter()
         .filter(|request| request.operation() == "CreateRole");
     assert_eq!(denied.count(), 1);
-    let census = world.hand.census();
+    let census = world.emulator.census();
     assert_eq!(
         (census["stages"], census["clients"], census.get("functions")),
         (1, 1, None),
         "siblings finished"
     );
-    world.run(&["up", "--no-verify"], "after the permission was given");
-    world.check_whole("after the permission was given");
+    run(&world, &["up", "--no-verify"], "after the permission was given");
+    check_whole(&world, "after the permission was given");
 }
 
 #[test]
@@ -848,19 +729,17 @@ fn expired_credentials_stop_the_run_and_the_next_goes_on() {
             ),
         }
     });
-    let output = world.command(&["up", "--no-verify"]).output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let stderr = world.run(&["up", "--no-verify"]).code(1).stderr;
     assert!(
         stderr.contains("hint: sign in again (`aws sso login`), then run the same command"),
         "{stderr}"
     );
     world.proxy.take();
-    world.run(&["up", "--no-verify"], "with new credentials");
-    world.check_whole("with new credentials");
+    run(&world, &["up", "--no-verify"], "with new credentials");
+    check_whole(&world, "with new credentials");
 }
 
-/// Sends the signal while the first writing calls are held by the proxy.
+/// Sends the signals while the proxy holds the first writing call.
 fn interrupted(signals: &[&str]) -> (World, Option<i32>, String) {
     let world = World::new();
     let (release, held) = std::sync::mpsc::channel::<()>();
@@ -878,7 +757,9 @@ fn interrupted(signals: &[&str]) -> (World, Option<i32>, String) {
         }
         Act::Pass
     });
-    let mut child = world.command(&["up", "--no-verify"]).spawn().unwrap();
+    let mut up = world.command(&["up", "--no-verify"]);
+    up.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = up.spawn().unwrap();
     told.recv().unwrap();
     let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
@@ -904,14 +785,14 @@ fn interrupted(signals: &[&str]) -> (World, Option<i32>, String) {
 }
 
 #[test]
-fn one_ctrl_c_or_sigterm_finishes_what_runs_and_begins_nothing_new() {
+fn one_ctrl_c_or_sigterm_finishes_running_calls_and_begins_nothing_new() {
     for signal in ["-INT", "-TERM"] {
         let (world, code, said) = interrupted(&[signal]);
         assert_eq!(code, Some(130), "{said}");
         assert!(said.contains("created   user-pool"), "{said}");
         assert!(said.contains("hint: run `provision up` again"), "{said}");
         let state = world.state();
-        let steps = state["steps"].as_array().unwrap();
+        let steps = state.steps();
         assert!(
             steps.iter().all(|record| record["phase"] == "ready"),
             "what was running is on record as done"
@@ -921,8 +802,8 @@ fn one_ctrl_c_or_sigterm_finishes_what_runs_and_begins_nothing_new() {
             !steps.iter().any(|record| record["step"] == "pool-domain"),
             "what it leads to was not begun"
         );
-        world.run(&["up", "--no-verify"], "after an interruption");
-        world.check_whole("after an interruption");
+        run(&world, &["up", "--no-verify"], "after an interruption");
+        check_whole(&world, "after an interruption");
     }
 }
 
@@ -930,79 +811,48 @@ fn one_ctrl_c_or_sigterm_finishes_what_runs_and_begins_nothing_new() {
 fn the_second_ctrl_c_leaves_at_once_and_is_as_safe_as_a_kill() {
     let (world, code, said) = interrupted(&["-INT", "-INT"]);
     assert_eq!(code, Some(130), "{said}");
-    let state = world.state();
-    let pool = state["steps"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|record| record["step"] == "user-pool")
-        .unwrap()
-        .clone();
     assert_eq!(
-        pool["phase"], "creating",
+        world.state().step("user-pool")["phase"],
+        "creating",
         "its intent is on record, its answer is not"
     );
-    world.run(&["up", "--no-verify"], "after leaving at once");
-    world.check_whole("after leaving at once");
-    world.run(&["down", "--yes"], "after leaving at once");
-    world.check_nothing("after leaving at once");
+    run(&world, &["up", "--no-verify"], "after leaving at once");
+    check_whole(&world, "after leaving at once");
+    run(&world, &["down", "--yes"], "after leaving at once");
+    check_nothing(&world, "after leaving at once");
 }
 
 #[test]
-fn what_another_hand_deleted_is_told_and_made_again_and_down_passes_over_it() {
+fn what_someone_else_deleted_is_told_and_created_again_and_down_passes_over_it() {
     let world = World::new();
-    let output = |kind: &str, field: &str| {
-        let state = world.state();
-        let record = state["steps"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|record| record["kind"] == kind)
-            .unwrap()
-            .clone();
-        record["output"][field].as_str().unwrap_or_default().to_owned()
-    };
-    let name = || {
-        let state = world.state();
-        format!("user-api_{}_user", state["owner"].as_str().unwrap())
-    };
+    let name = || format!("user-api_{}_user", world.state().owner());
     let pool = || {
-        let id = output("user-pool", "id");
-        let domain = world.state()["owner"]
-            .as_str()
-            .map(|owner| format!("user-api-{owner}"))
-            .unwrap();
-        world.hand.cognito(
-            "DeleteUserPoolDomain",
-            &serde_json::json!({"UserPoolId": id, "Domain": domain}),
-        );
-        world
-            .hand
-            .cognito("DeleteUserPool", &serde_json::json!({"UserPoolId": id}));
+        let state = world.state();
+        let mut domain = state.pool();
+        domain["Domain"] = format!("user-api-{}", state.owner()).into();
+        world.emulator.cognito("DeleteUserPoolDomain", &domain);
+        world.emulator.cognito("DeleteUserPool", &state.pool());
     };
-    let api = || {
-        world
-            .hand
-            .delete("apigateway", &format!("/restapis/{}", output("rest-api", "id")));
-    };
+    let api = || world.emulator.delete("apigateway", &world.state().api());
     let function = || {
         world
-            .hand
+            .emulator
             .delete("lambda", &format!("/2015-03-31/functions/{}", name()));
     };
     let group = || {
         let group = format!("/aws/lambda/{}", name());
-        world.hand.json(
-            "Logs_20140328.DeleteLogGroup",
-            &serde_json::json!({"logGroupName": group}),
-        );
+        world
+            .emulator
+            .json("Logs_20140328.DeleteLogGroup", &json!({"logGroupName": group}));
     };
     let role = || {
-        world.hand.iam(&format!(
+        world.emulator.iam(&format!(
             "Action=DeleteRolePolicy&RoleName={}&PolicyName=logs",
             name()
         ));
-        world.hand.iam(&format!("Action=DeleteRole&RoleName={}", name()));
+        world
+            .emulator
+            .iam(&format!("Action=DeleteRole&RoleName={}", name()));
     };
     let everything = || {
         pool();
@@ -1011,7 +861,7 @@ fn what_another_hand_deleted_is_told_and_made_again_and_down_passes_over_it() {
         group();
         role();
     };
-    let hands: [(&str, usize, &dyn Fn()); 6] = [
+    let deletions: [(&str, usize, &dyn Fn()); 6] = [
         ("the pool", 4, &pool),
         ("the API", 6, &api),
         ("the function", 2, &function),
@@ -1019,28 +869,26 @@ fn what_another_hand_deleted_is_told_and_made_again_and_down_passes_over_it() {
         ("the role", 2, &role),
         ("everything", 15, &everything),
     ];
-    for (what, missing, delete) in hands {
-        world.run(&["up", "--no-verify"], what);
+    for (what, missing, delete) in deletions {
+        run(&world, &["up", "--no-verify"], what);
         delete();
-        let status = world.command(&["status"]).output().unwrap();
-        let stdout = String::from_utf8(status.stdout).unwrap();
-        assert_eq!(status.status.code(), Some(3), "{what}: {stdout}");
+        let stdout = world.run(&["status"]).code(3).stdout;
         assert_eq!(stdout.matches("missing").count(), missing, "{what}: {stdout}");
-        world.run(&["up", "--no-verify"], what);
-        world.hand.assert_whole(what);
+        run(&world, &["up", "--no-verify"], what);
+        world.emulator.assert_whole(what);
         if what != "the pool" {
             // The emulator does not know that a patch adds to and removes from an authorizer's list of pools (AWS does,
             // see the mocks of `resources/authorizer.rs`), so there the authorizer stays as it was.
-            world.run(&["status"], what);
+            run(&world, &["status"], what);
         }
         delete();
-        world.run(&["down", "--yes"], what);
-        world.check_nothing(what);
+        run(&world, &["down", "--yes"], what);
+        check_nothing(&world, what);
     }
 }
 
 #[test]
-fn what_aws_accepts_later_is_waited_out_and_told() {
+fn what_aws_accepts_later_is_waited_for_and_told() {
     let world = World::new();
     let refused: Mutex<Vec<String>> = Mutex::default();
     world.proxy.rule(move |request, now| {
@@ -1073,12 +921,10 @@ fn what_aws_accepts_later_is_waited_out_and_told() {
             return Act::Pass;
         }
         refused.push(code.to_owned());
-        let body = serde_json::json!({"__type": code, "message": message});
+        let body = json!({"__type": code, "message": message});
         Act::Answer(status, json(code), body.to_string())
     });
-    let output = world.command(&["up", "--no-verify"]).output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{stderr}");
+    let stderr = world.run(&["up", "--no-verify"]).ok().stderr;
     for words in [
         "waiting   function:user: for lambda:CreateFunction to be accepted (InvalidParameterValueException: The role",
         "waiting   authorizer: for apigateway:CreateAuthorizer to be accepted (ConflictException: Unable",
@@ -1089,7 +935,7 @@ fn what_aws_accepts_later_is_waited_out_and_told() {
         assert!(stderr.contains(words), "{words:?} is not in {stderr}");
     }
     world.proxy.take();
-    world.check_whole("after everything was accepted");
+    check_whole(&world, "after everything was accepted");
 }
 
 #[test]
@@ -1112,21 +958,21 @@ fn what_cannot_be_recorded_is_not_asked_of_aws() {
     let writes = world.proxy.take();
     let writes = writes.iter().filter(|request| request.is_write()).count();
     assert_eq!(writes, 0);
-    world.check_nothing("without a record");
-    let left: Vec<_> = fs_err::read_dir(world.place.path().join("state"))
+    check_nothing(&world, "without a record");
+    let left: Vec<_> = fs_err::read_dir(world.path("state"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .filter(|name| name.to_string_lossy().contains(".json"))
         .collect();
     assert_eq!(left, [] as [std::ffi::OsString; 0]);
-    world.run(&["up", "--no-verify"], "with a record");
-    world.check_whole("with a record");
+    run(&world, &["up", "--no-verify"], "with a record");
+    check_whole(&world, "with a record");
 }
 
-/// What is done to the state folder in the middle of an `up`, and a word of what is said of it.
+/// `meddle` changes the state folder in the middle of an `up`, which must say `word`.
 fn taken_over(meddle: impl Fn(&std::path::Path) + Send + Sync + 'static, word: &str) {
     let world = World::new();
-    let folder = world.place.path().join("state");
+    let folder = world.path("state");
     let writes = AtomicUsize::new(0);
     world.proxy.rule(move |request, now| {
         let is_third =
@@ -1136,15 +982,13 @@ fn taken_over(meddle: impl Fn(&std::path::Path) + Send + Sync + 'static, word: &
         }
         Act::Pass
     });
-    let output = world.command(&["up", "--no-verify"]).output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    let stderr = world.run(&["up", "--no-verify"]).code(4).stderr;
     assert!(stderr.contains("this run has lost its lock: "), "{stderr}");
     assert!(stderr.contains(word), "{stderr}");
     assert!(stderr.contains(", which is not on record"), "{stderr}");
     let state = world.state();
-    let steps = state["steps"].as_array().unwrap();
-    let census = world.hand.census();
+    let steps = state.steps();
+    let census = world.emulator.census();
     assert!(!census.contains_key("stages"), "it went on: {census:?}");
     for line in stderr
         .lines()
@@ -1165,7 +1009,7 @@ fn a_run_whose_lock_file_was_deleted_stops_with_4() {
 }
 
 #[test]
-fn a_run_whose_state_file_another_hand_replaced_stops_with_4_and_leaves_it() {
+fn a_run_whose_state_file_someone_else_replaced_stops_with_4_and_leaves_it() {
     taken_over(
         |folder| {
             let path = folder.join("user-api.json");
@@ -1199,7 +1043,9 @@ fn while_up_runs_another_up_or_down_ends_at_once_and_says_who_has_the_lock() {
         }
         Act::Pass
     });
-    let mut up = world.command(&["up", "--no-verify"]).spawn().unwrap();
+    let mut up = world.command(&["up", "--no-verify"]);
+    up.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut up = up.spawn().unwrap();
     let process = up.id();
     assert!(up.wait().unwrap().success());
     world.proxy.take();
@@ -1211,7 +1057,7 @@ fn while_up_runs_another_up_or_down_ends_at_once_and_says_who_has_the_lock() {
         let words = format!("error: the state is locked by `up`, process {process} on ");
         assert!(stderr.starts_with(&words), "{stderr}");
     }
-    world.check_whole("after a quarrel");
+    check_whole(&world, "after a quarrel");
 }
 
 #[test]
@@ -1228,9 +1074,7 @@ fn a_quota_is_told_at_once() {
         }
         Act::Pass
     });
-    let output = world.command(&["up", "--no-verify"]).output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    let stderr = world.run(&["up", "--no-verify"]).code(1).stderr;
     let words =
         "caused by: cognito-idp:CreateUserPool: LimitExceededException: Account has too many user pools\n";
     assert!(stderr.contains(words), "{stderr}");

@@ -1,50 +1,13 @@
-//! Every managed field, changed by another hand: `status` names exactly that field, and `up` changes it back.
+//! Every managed field, changed by someone else: `status` names exactly that field, and `up` changes it back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::proxy::{Act, Moment, Proxy, Request};
-use crate::support::{Hand, Place};
+use crate::support::proxy::{Act, Moment, Request};
+use crate::support::world::CODE;
+use crate::support::{Emulator, Recorded, World};
 use serde_json::{Value, json};
 
-/// What is on record of a stack, to find what is to be changed.
-struct Recorded(Value);
-
-impl Recorded {
-    fn step(&self, step: &str) -> &Value {
-        let steps = self.0["steps"].as_array().unwrap();
-        steps.iter().find(|record| record["step"] == step).unwrap()
-    }
-
-    fn output(&self, step: &str, field: &str) -> &str {
-        self.step(step)["output"][field].as_str().unwrap()
-    }
-
-    fn desired(&self, step: &str, field: &str) -> &str {
-        self.step(step)["desired"][field].as_str().unwrap()
-    }
-
-    fn pool(&self) -> Value {
-        json!({"UserPoolId": self.output("user-pool", "id")})
-    }
-
-    fn api(&self) -> String {
-        format!("/restapis/{}", self.output("rest-api", "id"))
-    }
-
-    fn function(&self) -> String {
-        format!("/2015-03-31/functions/{}", self.desired("function:user", "name"))
-    }
-
-    fn method(&self) -> String {
-        format!(
-            "{}/resources/{}/methods/GET",
-            self.api(),
-            self.output("path:/user", "id")
-        )
-    }
-}
-
-/// The same object with more in it.
+/// The object with more members.
 fn with(mut object: Value, more: &Value) -> Value {
     for (key, value) in more.as_object().unwrap() {
         object[key] = value.clone();
@@ -52,9 +15,9 @@ fn with(mut object: Value, more: &Value) -> Value {
     object
 }
 
-/// Changes one thing of the pool as a careful hand does: all else as it is.
-fn pool(hand: &Hand, recorded: &Recorded, change: &Value) {
-    let live = &hand.cognito("DescribeUserPool", &recorded.pool())["UserPool"];
+/// Changes some fields of the pool and leaves the others.
+fn pool(emulator: &Emulator, recorded: &Recorded, change: &Value) {
+    let live = &emulator.cognito("DescribeUserPool", &recorded.pool())["UserPool"];
     let mut whole = recorded.pool();
     for key in [
         "AdminCreateUserConfig",
@@ -65,299 +28,318 @@ fn pool(hand: &Hand, recorded: &Recorded, change: &Value) {
     ] {
         whole[key] = live[key].clone();
     }
-    hand.cognito("UpdateUserPool", &with(whole, change));
+    emulator.cognito("UpdateUserPool", &with(whole, change));
 }
 
 /// The same for the client.
-fn client(hand: &Hand, recorded: &Recorded, change: &Value) {
-    let id = with(
-        recorded.pool(),
-        &json!({"ClientId": recorded.output("client:app", "client_id")}),
-    );
-    let mut whole = hand.cognito("DescribeUserPoolClient", &id)["UserPoolClient"].clone();
+fn client(emulator: &Emulator, recorded: &Recorded, change: &Value) {
+    let id = recorded.client("client:app");
+    let mut whole = emulator.cognito("DescribeUserPoolClient", &id)["UserPoolClient"].clone();
     for key in ["ClientSecret", "CreationDate", "LastModifiedDate"] {
         whole.as_object_mut().unwrap().remove(key);
     }
-    hand.cognito("UpdateUserPoolClient", &with(whole, change));
+    emulator.cognito("UpdateUserPoolClient", &with(whole, change));
 }
 
-fn configuration(hand: &Hand, recorded: &Recorded, change: &Value) {
-    hand.write(
+fn configuration(emulator: &Emulator, recorded: &Recorded, change: &Value) {
+    emulator.write(
         "lambda",
         "PUT",
-        &format!("{}/configuration", recorded.function()),
+        &format!("{}/configuration", recorded.function("function:user")),
         change,
     );
 }
 
-fn permission(hand: &Hand, recorded: &Recorded, source_arn: &str, source_account: &str) {
+fn permission(emulator: &Emulator, recorded: &Recorded, source_arn: &str, source_account: &str) {
     let statement = recorded.desired("permission:user", "statement");
-    let policy = format!("{}/policy", recorded.function());
-    hand.delete("lambda", &format!("{policy}/{statement}"));
+    let policy = format!("{}/policy", recorded.function("function:user"));
+    emulator.delete("lambda", &format!("{policy}/{statement}"));
     let grant = json!({
         "StatementId": statement, "Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com",
         "SourceArn": source_arn, "SourceAccount": source_account,
     });
-    hand.write("lambda", "POST", &policy, &grant);
+    emulator.write("lambda", "POST", &policy, &grant);
 }
 
-fn iam(hand: &Hand, recorded: &Recorded, action: &str, more: &str) {
+fn iam(emulator: &Emulator, recorded: &Recorded, action: &str, more: &str) {
     let role = recorded.desired("role:user", "name");
-    hand.iam(&format!("Action={action}&RoleName={role}&{more}"));
+    emulator.iam(&format!("Action={action}&RoleName={role}&{more}"));
 }
 
-type Edit = fn(&Hand, &Recorded);
+type Edit = fn(&Emulator, &Recorded);
 
 /// The step, the field, and the edit.
 const EDITS: &[(&str, &str, Edit)] = &[
-    ("role:user", "trust", |hand, recorded| {
+    ("role:user", "trust", |emulator, recorded| {
         let document = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%5D%7D";
         iam(
-            hand,
+            emulator,
             recorded,
             "UpdateAssumeRolePolicy",
             &format!("PolicyDocument={document}"),
         );
     }),
-    ("role:user", "tags", |hand, recorded| {
+    ("role:user", "tags", |emulator, recorded| {
         iam(
-            hand,
+            emulator,
             recorded,
             "TagRole",
             "Tags.member.1.Key=provision%3Astack&Tags.member.1.Value=other",
         );
     }),
-    ("role-policy:user", "document", |hand, recorded| {
+    ("role-policy:user", "document", |emulator, recorded| {
         let document = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22logs%3APutLogEvents%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
         iam(
-            hand,
+            emulator,
             recorded,
             "PutRolePolicy",
             &format!("PolicyName=logs&PolicyDocument={document}"),
         );
     }),
-    ("log-group:user", "retention_days", |hand, recorded| {
+    ("log-group:user", "retention_days", |emulator, recorded| {
         let name = recorded.desired("log-group:user", "name");
         let target = "Logs_20140328.PutRetentionPolicy";
-        hand.json(target, &json!({"logGroupName": name, "retentionInDays": 30}));
+        emulator.json(target, &json!({"logGroupName": name, "retentionInDays": 30}));
     }),
-    ("function:user", "role", |hand, recorded| {
+    ("function:user", "role", |emulator, recorded| {
         let role = recorded
             .output("role:user", "arn")
             .replace(":role/", ":role/other-");
-        configuration(hand, recorded, &json!({ "Role": role }));
+        configuration(emulator, recorded, &json!({ "Role": role }));
     }),
-    ("function:user", "runtime", |hand, recorded| {
-        configuration(hand, recorded, &json!({"Runtime": "nodejs20.x"}));
+    ("function:user", "runtime", |emulator, recorded| {
+        configuration(emulator, recorded, &json!({"Runtime": "nodejs20.x"}));
     }),
-    ("function:user", "handler", |hand, recorded| {
-        configuration(hand, recorded, &json!({"Handler": "index.other"}));
+    ("function:user", "handler", |emulator, recorded| {
+        configuration(emulator, recorded, &json!({"Handler": "index.other"}));
     }),
-    ("function:user", "memory_mb", |hand, recorded| {
-        configuration(hand, recorded, &json!({"MemorySize": 256}));
+    ("function:user", "memory_mb", |emulator, recorded| {
+        configuration(emulator, recorded, &json!({"MemorySize": 256}));
     }),
-    ("function:user", "timeout_seconds", |hand, recorded| {
-        configuration(hand, recorded, &json!({"Timeout": 3}));
+    ("function:user", "timeout_seconds", |emulator, recorded| {
+        configuration(emulator, recorded, &json!({"Timeout": 3}));
     }),
-    ("function:user", "environment", |hand, recorded| {
-        configuration(hand, recorded, &json!({"Environment": {"Variables": {"A": "b"}}}));
+    ("function:user", "environment", |emulator, recorded| {
+        configuration(
+            emulator,
+            recorded,
+            &json!({"Environment": {"Variables": {"A": "b"}}}),
+        );
     }),
-    ("function:user", "tags", |hand, recorded| {
+    ("function:user", "tags", |emulator, recorded| {
         let path = format!("/2017-03-31/tags/{}", recorded.output("function:user", "arn"));
-        hand.write(
+        emulator.write(
             "lambda",
             "POST",
             &path,
             &json!({"Tags": {"provision:stack": "other"}}),
         );
     }),
-    ("permission:user", "source_arn", |hand, recorded| {
+    ("permission:user", "source_arn", |emulator, recorded| {
         let arn = recorded
             .desired("permission:user", "source_arn")
             .replace("/prod/", "/other/");
         permission(
-            hand,
+            emulator,
             recorded,
             &arn,
             recorded.desired("permission:user", "source_account"),
         );
     }),
-    ("permission:user", "source_account", |hand, recorded| {
+    ("permission:user", "source_account", |emulator, recorded| {
         permission(
-            hand,
+            emulator,
             recorded,
             recorded.desired("permission:user", "source_arn"),
             "111111111111",
         );
     }),
-    ("user-pool", "admin_create_user_only", |hand, recorded| {
+    ("user-pool", "admin_create_user_only", |emulator, recorded| {
         pool(
-            hand,
+            emulator,
             recorded,
             &json!({"AdminCreateUserConfig": {"AllowAdminCreateUserOnly": false}}),
         );
     }),
-    ("user-pool", "tier", |hand, recorded| {
-        pool(hand, recorded, &json!({"UserPoolTier": "PLUS"}));
+    ("user-pool", "tier", |emulator, recorded| {
+        pool(emulator, recorded, &json!({"UserPoolTier": "PLUS"}));
     }),
-    ("user-pool", "deletion_protection", |hand, recorded| {
-        pool(hand, recorded, &json!({"DeletionProtection": "ACTIVE"}));
+    ("user-pool", "deletion_protection", |emulator, recorded| {
+        pool(emulator, recorded, &json!({"DeletionProtection": "ACTIVE"}));
     }),
-    ("user-pool", "tags", |hand, recorded| {
+    ("user-pool", "tags", |emulator, recorded| {
         let arn = recorded.output("user-pool", "arn");
         let tags = json!({"ResourceArn": arn, "Tags": {"provision:stack": "other"}});
-        hand.cognito("TagResource", &tags);
-    }),
-    ("resource-server:OauthResourceServer", "name", |hand, recorded| {
-        let scopes = json!([
-            {"ScopeName": "user.read", "ScopeDescription": "user read scope"},
-            {"ScopeName": "user.write", "ScopeDescription": "user write scope"},
-        ]);
-        let server = json!({"Identifier": "OauthResourceServer", "Name": "other", "Scopes": scopes});
-        hand.cognito("UpdateResourceServer", &with(recorded.pool(), &server));
+        emulator.cognito("TagResource", &tags);
     }),
     (
         "resource-server:OauthResourceServer",
+        "name",
+        |emulator, recorded| {
+            let scopes = json!([
+                {"ScopeName": "user.read", "ScopeDescription": "user read scope"},
+                {"ScopeName": "user.write", "ScopeDescription": "user write scope"},
+            ]);
+            let server = json!({"Identifier": "OauthResourceServer", "Name": "other", "Scopes": scopes});
+            emulator.cognito("UpdateResourceServer", &with(recorded.pool(), &server));
+        },
+    ),
+    (
+        "resource-server:OauthResourceServer",
         "scopes",
-        |hand, recorded| {
+        |emulator, recorded| {
             let scopes = json!([{"ScopeName": "user.read", "ScopeDescription": "other"}]);
             let server =
                 json!({"Identifier": "OauthResourceServer", "Name": "OauthResourceServer", "Scopes": scopes});
-            hand.cognito("UpdateResourceServer", &with(recorded.pool(), &server));
+            emulator.cognito("UpdateResourceServer", &with(recorded.pool(), &server));
         },
     ),
-    ("client:app", "name", |hand, recorded| {
-        client(hand, recorded, &json!({"ClientName": "other"}));
+    ("client:app", "name", |emulator, recorded| {
+        client(emulator, recorded, &json!({"ClientName": "other"}));
     }),
-    ("client:app", "scopes", |hand, recorded| {
+    ("client:app", "scopes", |emulator, recorded| {
         client(
-            hand,
+            emulator,
             recorded,
             &json!({"AllowedOAuthScopes": ["OauthResourceServer/user.read"]}),
         );
     }),
-    ("client:app", "flows", |hand, recorded| {
-        client(hand, recorded, &json!({"AllowedOAuthFlows": ["implicit"]}));
+    ("client:app", "flows", |emulator, recorded| {
+        client(emulator, recorded, &json!({"AllowedOAuthFlows": ["implicit"]}));
     }),
-    ("client:app", "explicit_auth_flows", |hand, recorded| {
+    ("client:app", "explicit_auth_flows", |emulator, recorded| {
         client(
-            hand,
+            emulator,
             recorded,
             &json!({"ExplicitAuthFlows": ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_SRP_AUTH"]}),
         );
     }),
-    ("client:app", "access_token_seconds", |hand, recorded| {
-        client(hand, recorded, &json!({"AccessTokenValidity": 600}));
+    ("client:app", "access_token_seconds", |emulator, recorded| {
+        client(emulator, recorded, &json!({"AccessTokenValidity": 600}));
     }),
-    ("client:app", "refresh_token_days", |hand, recorded| {
-        client(hand, recorded, &json!({"RefreshTokenValidity": 30}));
+    ("client:app", "refresh_token_days", |emulator, recorded| {
+        client(emulator, recorded, &json!({"RefreshTokenValidity": 30}));
     }),
-    ("client:app", "token_revocation", |hand, recorded| {
-        client(hand, recorded, &json!({"EnableTokenRevocation": false}));
+    ("client:app", "token_revocation", |emulator, recorded| {
+        client(emulator, recorded, &json!({"EnableTokenRevocation": false}));
     }),
-    ("client:app", "prevent_user_existence_errors", |hand, recorded| {
-        client(hand, recorded, &json!({"PreventUserExistenceErrors": "LEGACY"}));
+    (
+        "client:app",
+        "prevent_user_existence_errors",
+        |emulator, recorded| {
+            client(
+                emulator,
+                recorded,
+                &json!({"PreventUserExistenceErrors": "LEGACY"}),
+            );
+        },
+    ),
+    ("rest-api", "name", |emulator, recorded| {
+        emulator.patch(&recorded.api(), &[("replace", "/name", "other")]);
     }),
-    ("rest-api", "name", |hand, recorded| {
-        hand.patch(&recorded.api(), &[("replace", "/name", "other")]);
+    ("rest-api", "description", |emulator, recorded| {
+        emulator.patch(&recorded.api(), &[("replace", "/description", "other")]);
     }),
-    ("rest-api", "description", |hand, recorded| {
-        hand.patch(&recorded.api(), &[("replace", "/description", "other")]);
-    }),
-    ("rest-api", "tags", |hand, recorded| {
+    ("rest-api", "tags", |emulator, recorded| {
         let path = format!("/tags/arn:aws:apigateway:eu-west-1::{}", recorded.api());
-        hand.write(
+        emulator.write(
             "apigateway",
             "PUT",
             &path,
             &json!({"tags": {"provision:stack": "other"}}),
         );
     }),
-    ("authorizer", "name", |hand, recorded| {
+    ("authorizer", "name", |emulator, recorded| {
         let path = format!(
             "{}/authorizers/{}",
             recorded.api(),
             recorded.output("authorizer", "id")
         );
-        hand.patch(&path, &[("replace", "/name", "other")]);
+        emulator.patch(&path, &[("replace", "/name", "other")]);
     }),
-    ("authorizer", "pool_arns", |hand, recorded| {
+    ("authorizer", "pool_arns", |emulator, recorded| {
         let path = format!(
             "{}/authorizers/{}",
             recorded.api(),
             recorded.output("authorizer", "id")
         );
         let other = format!("{}other", recorded.output("user-pool", "arn"));
-        hand.patch(&path, &[("add", "/providerARNs", &other)]);
+        emulator.patch(&path, &[("add", "/providerARNs", &other)]);
     }),
-    ("authorizer", "identity_source", |hand, recorded| {
+    ("authorizer", "identity_source", |emulator, recorded| {
         let path = format!(
             "{}/authorizers/{}",
             recorded.api(),
             recorded.output("authorizer", "id")
         );
-        hand.patch(
+        emulator.patch(
             &path,
             &[("replace", "/identitySource", "method.request.header.Token")],
         );
     }),
-    ("authorizer", "result_ttl_seconds", |hand, recorded| {
+    ("authorizer", "result_ttl_seconds", |emulator, recorded| {
         let path = format!(
             "{}/authorizers/{}",
             recorded.api(),
             recorded.output("authorizer", "id")
         );
-        hand.patch(&path, &[("replace", "/authorizerResultTtlInSeconds", "300")]);
+        emulator.patch(&path, &[("replace", "/authorizerResultTtlInSeconds", "300")]);
     }),
-    ("path:/user", "part", |hand, recorded| {
+    ("path:/user", "part", |emulator, recorded| {
         let path = format!(
             "{}/resources/{}",
             recorded.api(),
             recorded.output("path:/user", "id")
         );
-        hand.patch(&path, &[("replace", "/pathPart", "other")]);
+        emulator.patch(&path, &[("replace", "/pathPart", "other")]);
     }),
-    ("route:GET /user", "scopes", |hand, recorded| {
+    ("route:GET /user", "scopes", |emulator, recorded| {
         let other = "OauthResourceServer/user.write";
-        hand.patch(&recorded.method(), &[("add", "/authorizationScopes", other)]);
+        emulator.patch(
+            &recorded.method("route:GET /user"),
+            &[("add", "/authorizationScopes", other)],
+        );
     }),
-    ("route:GET /user", "authorizer", |hand, recorded| {
-        hand.patch(&recorded.method(), &[("replace", "/authorizationType", "NONE")]);
+    ("route:GET /user", "authorizer", |emulator, recorded| {
+        emulator.patch(
+            &recorded.method("route:GET /user"),
+            &[("replace", "/authorizationType", "NONE")],
+        );
     }),
-    ("route:GET /user", "uri", |hand, recorded| {
-        let path = format!("{}/integration", recorded.method());
+    ("route:GET /user", "uri", |emulator, recorded| {
+        let path = format!("{}/integration", recorded.method("route:GET /user"));
         let other = recorded
             .desired("route:GET /user", "uri")
             .replace(":function:", ":function:other-");
-        hand.patch(&path, &[("replace", "/uri", &other)]);
+        emulator.patch(&path, &[("replace", "/uri", &other)]);
     }),
-    ("deployment", "description", |hand, recorded| {
+    ("deployment", "description", |emulator, recorded| {
         let path = format!(
             "{}/deployments/{}",
             recorded.api(),
             recorded.output("deployment", "id")
         );
-        hand.patch(&path, &[("replace", "/description", "other")]);
+        emulator.patch(&path, &[("replace", "/description", "other")]);
     }),
-    ("stage", "deployment", |hand, recorded| {
+    ("stage", "deployment", |emulator, recorded| {
         let path = format!("{}/deployments", recorded.api());
-        let other = hand.write("apigateway", "POST", &path, &json!({"description": "by hand"}));
+        let other = emulator.write("apigateway", "POST", &path, &json!({"description": "by hand"}));
         let stage = format!("{}/stages/prod", recorded.api());
-        hand.patch(
+        emulator.patch(
             &stage,
             &[("replace", "/deploymentId", other["id"].as_str().unwrap())],
         );
     }),
-    ("stage", "throttle", |hand, recorded| {
+    ("stage", "throttle", |emulator, recorded| {
         let stage = format!("{}/stages/prod", recorded.api());
-        hand.patch(&stage, &[("replace", "/*/*/throttling/rateLimit", "7")]);
+        emulator.patch(&stage, &[("replace", "/*/*/throttling/rateLimit", "7")]);
     }),
-    ("stage", "tags", |hand, recorded| {
+    ("stage", "tags", |emulator, recorded| {
         let path = format!(
             "/tags/arn:aws:apigateway:eu-west-1::{}/stages/prod",
             recorded.api()
         );
-        hand.write(
+        emulator.write(
             "apigateway",
             "PUT",
             &path,
@@ -366,7 +348,7 @@ const EDITS: &[(&str, &str, Edit)] = &[
     }),
 ];
 
-/// Fields that another hand cannot change: they are how the resource is found, or AWS keeps them for ever.
+/// Fields that nobody else can change: they are how the resource is found, or AWS does not change them.
 const FOUND_BY: &[&str] = &[
     "role:user/name",
     "role-policy:user/role",
@@ -393,7 +375,7 @@ const FOUND_BY: &[&str] = &[
     "stage/name",
 ];
 
-/// Fields that the emulator cannot change or does not answer; mocks in src/resources hold them.
+/// Fields that the emulator cannot change or does not answer; the mocks in src/resources test them.
 const NOT_HERE: &[&str] = &[
     "log-group:user/tags",
     "function:user/architecture",
@@ -405,23 +387,16 @@ const NOT_HERE: &[&str] = &[
 ];
 
 #[test]
-fn every_field_that_another_hand_changed_is_named_and_changed_back() {
-    let place = Place::new();
-    let hand = Hand {
-        endpoint: place.emulator(),
-        region: "eu-west-1",
-    };
-    let run = |args: &[&str]| place.run_at(&hand.endpoint, args);
+fn every_field_that_someone_else_changed_is_named_and_changed_back() {
+    let world = World::new();
+    let run = |args: &[&str]| world.run(args);
     run(&["up"]).ok();
-    let state = fs_err::read_to_string(place.path().join("state/user-api.json")).unwrap();
-    let state: Value = serde_json::from_str(&state).unwrap();
-    let owner = state["owner"].as_str().unwrap().to_owned();
-    let whole = hand.portrait(&owner);
+    let whole = world.portrait();
 
     for (step, field, edit) in EDITS {
         let place_of_it = format!("{step}, {field}");
-        let state = fs_err::read_to_string(place.path().join("state/user-api.json")).unwrap();
-        edit(&hand, &Recorded(serde_json::from_str(&state).unwrap()));
+        let state = world.state();
+        edit(&world.emulator, &state);
 
         // Seen only where the test fails.
         eprintln!("{place_of_it}");
@@ -454,24 +429,23 @@ fn every_field_that_another_hand_changed_is_named_and_changed_back() {
         run(&["up", "--no-verify"]).ok();
         run(&["status"]).ok();
         run(&["plan", "--check"]).ok();
-        let mended = hand.portrait(&owner);
+        let mended = world.portrait();
         if *place_of_it == *"stage, deployment" {
-            // The other hand's deployment is not ours to delete.
+            // Someone else's deployment is not ours to delete.
             assert_ne!(mended, whole);
         } else {
             assert_eq!(mended, whole, "{place_of_it}");
         }
         if place_of_it == "stage, deployment" {
-            remove_foreign_deployment(&hand, &state);
+            remove_foreign_deployment(&world.emulator, &state);
         }
     }
 
-    let state: Value = serde_json::from_str(&state_of(&place)).unwrap();
     let edited: Vec<String> = EDITS
         .iter()
         .map(|(step, field, _)| format!("{step}/{field}"))
         .collect();
-    for record in state["steps"].as_array().unwrap() {
+    for record in world.state().steps() {
         for field in record["desired"].as_object().unwrap().keys() {
             let field = format!("{}/{field}", record["step"].as_str().unwrap());
             assert!(
@@ -480,38 +454,31 @@ fn every_field_that_another_hand_changed_is_named_and_changed_back() {
             );
         }
     }
-    run(&["down", "--yes"]).ok();
-    hand.assert_nothing("after down");
+    world.down();
 }
 
-fn state_of(place: &Place) -> String {
-    fs_err::read_to_string(place.path().join("state/user-api.json")).unwrap()
-}
-
-fn remove_foreign_deployment(hand: &Hand, state: &str) {
-    let recorded = Recorded(serde_json::from_str(state).unwrap());
-    let deployments = hand.get("apigateway", &format!("{}/deployments", recorded.api()));
+fn remove_foreign_deployment(emulator: &Emulator, recorded: &Recorded) {
+    let deployments = emulator.get("apigateway", &format!("{}/deployments", recorded.api()));
     for deployment in deployments["item"].as_array().unwrap() {
         if deployment["description"] == "by hand" {
             let id = deployment["id"].as_str().unwrap();
-            hand.delete("apigateway", &format!("{}/deployments/{id}", recorded.api()));
+            emulator.delete("apigateway", &format!("{}/deployments/{id}", recorded.api()));
         }
     }
 }
 
 #[test]
 fn a_field_that_aws_does_not_answer_is_told_as_not_compared() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    place.run_at(&endpoint, &["up"]).ok();
-    let status = place.run_at(&endpoint, &["status", "--json"]).ok().json();
+    let world = World::new();
+    world.run(&["up"]).ok();
+    let status = world.run(&["status", "--json"]).ok().json();
     let lines = status["resources"].as_array().unwrap();
     let group = lines
         .iter()
         .find(|line| line["step"] == "log-group:user")
         .unwrap();
     assert_eq!(group["not_compared"], json!(["tags"]));
-    let table = place.run_at(&endpoint, &["status"]).ok().stdout;
+    let table = world.run(&["status"]).ok().stdout;
     assert!(table.contains("ok  (not compared: tags)"), "{table}");
 }
 
@@ -538,15 +505,11 @@ write = "Write stock"
 "#;
 
 #[test]
-fn what_somebody_else_made_is_brought_to_what_the_file_says_or_refused_by_its_name() {
-    let place = Place::new();
-    let hand = Hand {
-        endpoint: place.emulator(),
-        region: "eu-west-1",
-    };
-    let proxy = Proxy::start(&hand.endpoint);
+fn what_someone_else_made_is_brought_to_what_the_file_says_or_refused_by_its_name() {
+    let world = World::of(BEFORE, CODE);
+    let emulator = &world.emulator;
     // As AWS answers, where the emulator overwrites.
-    proxy.rule(|request, now| {
+    world.proxy.rule(|request, now| {
         let operation = request.operation();
         let is_put = operation.starts_with("PUT ") && operation.ends_with("/methods/POST");
         let is_taken =
@@ -557,95 +520,66 @@ fn what_somebody_else_made_is_brought_to_what_the_file_says_or_refused_by_its_na
         }
         Act::Pass
     });
-    fs_err::create_dir(place.path().join("lambda")).unwrap();
-    let code = "export const handler = async () => ({ statusCode: 200 });";
-    fs_err::write(place.path().join("lambda/index.mjs"), code).unwrap();
-    let file = |text: &str| fs_err::write(place.path().join("provision.toml"), text).unwrap();
-    let recorded = || {
-        let state = fs_err::read_to_string(place.path().join("state/orders.json")).unwrap();
-        Recorded(serde_json::from_str(&state).unwrap())
-    };
-    file(BEFORE);
-    place.run_at(&proxy.endpoint, &["up"]).ok();
+    world.run(&["up"]).ok();
 
-    let first = recorded();
+    let first = world.state();
     let pool = first.pool();
     let orders = first.output("path:/orders", "id");
     let method = format!("{}/resources/{orders}/methods/POST", first.api());
     let open = json!({"authorizationType": "NONE"});
-    hand.write("apigateway", "PUT", &method, &open);
+    emulator.write("apigateway", "PUT", &method, &open);
     let admin = json!([{"ScopeName": "admin", "ScopeDescription": "All"}]);
     let server = json!({"Identifier": "stock", "Name": "Stock", "Scopes": admin});
-    hand.cognito("CreateResourceServer", &with(pool.clone(), &server));
+    emulator.cognito("CreateResourceServer", &with(pool.clone(), &server));
 
-    file(&format!("{BEFORE}{MORE}"));
-    let events = place
-        .run_at(&proxy.endpoint, &["up", "--no-verify", "--json"])
-        .ok()
-        .events();
+    world.file(&format!("{BEFORE}{MORE}"));
+    let events = world.run(&["up", "--no-verify", "--json"]).ok().events();
     let mut adopted: Vec<&str> = (events.iter())
         .filter(|event| event["outcome"] == "adopted")
         .map(|event| event["step"].as_str().unwrap())
         .collect();
     adopted.sort_unstable();
     assert_eq!(adopted, ["resource-server:stock", "route:POST /orders"]);
-    let requests = proxy.take();
+    let requests = world.proxy.take();
     let position = |verb: &str, end: &str| {
         let is_it = |operation: String| operation.starts_with(verb) && operation.ends_with(end);
         requests.iter().position(|request| is_it(request.operation()))
     };
     let guarded = position("PATCH ", "/methods/POST").unwrap();
     assert!(position("PUT ", "/methods/POST/integration").unwrap() > guarded);
-    place.run_at(&proxy.endpoint, &["status"]).ok();
-    place.run_at(&proxy.endpoint, &["plan", "--check"]).ok();
-    let live = hand.get("apigateway", &method);
+    world.assert_settled("after the adoption");
+    let live = emulator.get("apigateway", &method);
     let guard = (&live["authorizationType"], &live["authorizationScopes"]);
     assert_eq!(guard, (&json!("COGNITO_USER_POOLS"), &json!(["stock/write"])));
     let server = json!({"Identifier": "stock"});
-    let server = &hand.cognito("DescribeResourceServer", &with(pool, &server))["ResourceServer"];
+    let server = &emulator.cognito("DescribeResourceServer", &with(pool, &server))["ResourceServer"];
     let write = json!([{"ScopeName": "write", "ScopeDescription": "Write stock"}]);
     assert_eq!(server["Scopes"], write);
 
-    let deployment = recorded().output("deployment", "id").to_owned();
+    let deployment = world.state().output("deployment", "id").to_owned();
     let stages = format!("{}/stages", first.api());
     let theirs = json!({"stageName": "beta", "deploymentId": deployment, "description": "theirs"});
-    hand.write("apigateway", "POST", &stages, &theirs);
-    file(&BEFORE.replace("prod", "beta"));
-    let refused = place
-        .run_at(&proxy.endpoint, &["up", "--no-verify"])
-        .code(1)
-        .stderr;
+    emulator.write("apigateway", "POST", &stages, &theirs);
+    world.file(&BEFORE.replace("prod", "beta"));
+    let refused = world.run(&["up", "--no-verify"]).code(1).stderr;
     let words = format!("stage beta of REST API {}", first.output("rest-api", "id"));
     assert!(refused.contains(&words), "{refused}");
-    let live = hand.get("apigateway", &format!("{stages}/beta"));
+    let live = emulator.get("apigateway", &format!("{stages}/beta"));
     assert_eq!(live["description"], "theirs");
     assert_eq!(live["tags"].get("provision:owner"), None);
-    place.run_at(&proxy.endpoint, &["down", "--yes"]).ok();
-    hand.assert_nothing("after down");
+    world.down();
 }
 
 #[test]
 fn a_role_that_was_made_again_is_told_and_its_function_made_again() {
-    let place = Place::new();
-    let hand = Hand {
-        endpoint: place.emulator(),
-        region: "eu-west-1",
-    };
-    let proxy = Proxy::start(&hand.endpoint);
-    let run = |args: &[&str]| place.run_at(&proxy.endpoint, args);
-    fs_err::create_dir(place.path().join("lambda")).unwrap();
-    let code = "export const handler = async () => ({ statusCode: 200 });";
-    fs_err::write(place.path().join("lambda/index.mjs"), code).unwrap();
     let variables = "environment = { TABLE = \"orders\" }\nhandler = ";
     let file = BEFORE.replace("handler = ", variables);
-    fs_err::write(place.path().join("provision.toml"), file).unwrap();
+    let world = World::of(&file, CODE);
+    let (emulator, proxy) = (&world.emulator, &world.proxy);
+    let run = |args: &[&str]| world.run(args);
     run(&["up"]).ok();
     proxy.take();
 
-    let recorded = || {
-        let state = fs_err::read_to_string(place.path().join("state/orders.json")).unwrap();
-        Recorded(serde_json::from_str(&state).unwrap())
-    };
     let not_ok = || {
         let status = run(&["status", "--json"]).code(3).json();
         let lines = status["resources"].as_array().unwrap().clone();
@@ -660,13 +594,13 @@ fn a_role_that_was_made_again_is_told_and_its_function_made_again() {
         });
         told.collect::<Vec<_>>()
     };
-    let name = recorded().desired("role:orders", "name").to_owned();
+    let name = world.state().desired("role:orders", "name").to_owned();
     let function = format!("/2015-03-31/functions/{name}");
     let delete_role = || {
-        hand.iam(&format!(
+        emulator.iam(&format!(
             "Action=DeleteRolePolicy&RoleName={name}&PolicyName=logs"
         ));
-        hand.iam(&format!("Action=DeleteRole&RoleName={name}"));
+        emulator.iam(&format!("Action=DeleteRole&RoleName={name}"));
     };
     let is_mended = |before: &str| {
         let operations: Vec<String> = proxy.take().iter().map(Request::operation).collect();
@@ -674,13 +608,12 @@ fn a_role_that_was_made_again_is_told_and_its_function_made_again() {
         let deleted = position(&format!("DELETE {function}"));
         let created = position("POST /2015-03-31/functions");
         assert!(deleted.is_some() && deleted < created, "{operations:?}");
-        let after = recorded();
+        let after = world.state();
         let role = after.output("role:orders", "id");
         assert_ne!(role, before);
         assert_eq!(after.desired("function:orders", "role_id"), role);
-        run(&["status"]).ok();
-        run(&["plan", "--check"]).ok();
-        let live = hand.get("lambda", &function);
+        world.assert_settled("after the replacement");
+        let live = emulator.get("lambda", &function);
         assert_eq!(
             live["Configuration"]["Environment"]["Variables"]["TABLE"],
             "orders"
@@ -688,7 +621,7 @@ fn a_role_that_was_made_again_is_told_and_its_function_made_again() {
         proxy.take();
     };
 
-    let before = recorded().output("role:orders", "id").to_owned();
+    let before = world.state().output("role:orders", "id").to_owned();
     delete_role();
     let missing = ["role:orders missing ", "role-policy:orders missing "];
     assert_eq!(not_ok(), missing);
@@ -715,13 +648,13 @@ fn a_role_that_was_made_again_is_told_and_its_function_made_again() {
     );
 
     // By somebody who gave it our tags; and a run that comes no further than the role.
-    let state = recorded();
+    let state = world.state();
     let before = state.output("role:orders", "id").to_owned();
     let trust = state.step("role:orders")["desired"]["trust"].to_string();
     let trust = percent_encoding::utf8_percent_encode(&trust, percent_encoding::NON_ALPHANUMERIC);
-    let owner = state.0["owner"].as_str().unwrap();
+    let owner = state.owner();
     delete_role();
-    hand.iam(&format!(
+    emulator.iam(&format!(
         "Action=CreateRole&RoleName={name}&AssumeRolePolicyDocument={trust}&Tags.member.1.Key=provision%3Aowner\
          &Tags.member.1.Value={owner}&Tags.member.2.Key=provision%3Astack&Tags.member.2.Value=orders"
     ));
@@ -739,11 +672,11 @@ fn a_role_that_was_made_again_is_told_and_its_function_made_again() {
     });
     run(&["up", "--no-verify"]).code(1);
     proxy.rule(|_, _| Act::Pass);
-    assert_ne!(recorded().output("role:orders", "id"), before);
+    assert_ne!(world.state().output("role:orders", "id"), before);
     run(&["up", "--no-verify"]).ok();
     is_mended(&before);
 
-    let before = recorded().output("role:orders", "id").to_owned();
+    let before = world.state().output("role:orders", "id").to_owned();
     let plan = run(&["plan", "--json", "--replace", "role:orders"]).ok().json();
     let replaced = plan["steps"]
         .as_array()
@@ -760,6 +693,5 @@ fn a_role_that_was_made_again_is_told_and_its_function_made_again() {
     assert_eq!(replaced, with_it);
     run(&["up", "--no-verify", "--replace", "role:orders"]).ok();
     is_mended(&before);
-    run(&["down", "--yes"]).ok();
-    hand.assert_nothing("after down");
+    world.down();
 }

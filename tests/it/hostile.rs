@@ -1,12 +1,13 @@
-//! Documents that somebody broke on purpose, and servers that lie: nothing panics, tells a secret or steers the terminal.
+//! Documents that someone broke on purpose, and servers that answer wrongly: no panic, no secret in the output, nothing that
+//! controls the terminal.
 
 mod matrix;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 
-use crate::support::proxy::{Act, Moment, Proxy};
-use crate::support::{Place, Run};
+use crate::support::proxy::{Act, Moment};
+use crate::support::{Place, Run, World};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use matrix::{At, Case, End, Kind, run_all};
@@ -37,21 +38,21 @@ const TOKEN: &str = "eyJ0b2tlblRva2VuVG9rZW4";
 /// One way to break a document.
 #[derive(Clone, Debug)]
 enum Blow {
-    /// Another value in the place of one.
+    /// Replaces a value.
     Replace(Index, &'static str),
-    /// A member or an item less.
+    /// Removes a member or an item.
     Remove(Index),
-    /// A value once more, in the place of another.
+    /// Replaces a value by a copy of another.
     Copy(Index, Index),
-    /// A member under another name.
+    /// Renames a member.
     Rename(Index, String),
-    /// The end cut off.
+    /// Cuts off the end.
     Truncate(Index),
-    /// Characters put in anywhere.
+    /// Inserts characters.
     Insert(Index, String),
 }
 
-/// Values that a reader may not reckon with, as JSON text.
+/// Values that a reader may not expect, as JSON.
 const VALUES: &[&str] = &[
     "null",
     "true",
@@ -120,7 +121,7 @@ fn at(document: &mut Value, index: Index) -> &mut Value {
     nth(document, &mut left).expect("it is one of them")
 }
 
-/// The document after all these blows, as text.
+/// The text of the document after all these edits.
 fn broken(mut document: Value, blows: &[Blow]) -> Vec<u8> {
     let mut raw = Vec::new();
     for blow in blows {
@@ -179,7 +180,7 @@ fn blows() -> impl Strategy<Value = Vec<Blow>> {
     proptest::collection::vec(blow(), 1..5)
 }
 
-/// What a person would see on a terminal must not steer it.
+/// Whether the text contains nothing that controls a terminal.
 fn is_plain(text: &str) -> bool {
     !text
         .chars()
@@ -216,7 +217,7 @@ throttle = { rate = 10, burst = 20 }
 "#;
 
 thread_local! {
-    /// One folder a thread, as they are made slowly.
+    /// One folder for each thread, because creating one is slow.
     static FOLDER: tempfile::TempDir = tempfile::tempdir().unwrap();
     // The folder that has `lambda`.
     static DESIRED: Config = Config::read(CONFIG, Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
@@ -227,7 +228,7 @@ thread_local! {
     static RECORDED: Value = recorded();
 }
 
-/// Does to a state what `plan` and `down` do before any call.
+/// Does with a state what `plan` and `down` do before any call.
 fn use_state(mut state: State, seen: usize) {
     upgrade(&mut state);
     let state = &state;
@@ -389,10 +390,10 @@ proptest! {
     }
 }
 
-/// Does something to the record of `support/state.json`.
+/// An edit of `support/state.json`.
 type Edit = fn(&mut Value);
 
-/// What somebody could do to a state, and what is said of it.
+/// Edits of a state that someone could make, and what the error says.
 const EDITS: &[(Edit, &str)] = &[
     // Where secrets, tokens and code would go.
     (
@@ -537,7 +538,7 @@ fn push(state: &mut Value, record: Value) {
 }
 
 #[test]
-fn a_state_that_somebody_edited_is_refused_before_anything_is_asked() {
+fn a_state_that_someone_edited_is_refused_before_any_call() {
     let place = Place::new();
     fs_err::create_dir(place.path().join("state")).unwrap();
     let path = place.path().join("state/orders.json");
@@ -594,10 +595,10 @@ fn no_escape(run: &Run, of_stdout: bool) {
 }
 
 #[test]
-fn what_a_server_sends_steers_no_terminal() {
-    let place = Place::new();
-    let proxy = Proxy::start(&place.emulator());
-    let at = |args: &[&str]| place.run_at(&proxy.endpoint, args);
+fn what_a_server_sends_does_not_control_the_terminal() {
+    let world = World::new();
+    let proxy = &world.proxy;
+    let at = |args: &[&str]| world.run(args);
     at(&["up"]).ok();
 
     // The token endpoint.
@@ -660,7 +661,7 @@ fn what_a_server_sends_steers_no_terminal() {
     at(&["down", "--yes"]).ok();
 }
 
-/// Every command that asks AWS something.
+/// Every command that calls AWS.
 const COMMANDS: [&[&str]; 11] = [
     &["status"],
     &["plan"],
@@ -684,7 +685,7 @@ fn of_the_record() -> Place {
     place
 }
 
-/// A record of one step, so that it is this one's error that is told, and this one's deletion that is asked for.
+/// A state with one step, so that the error and the deletion are of this step.
 fn of_one_log_group() -> Value {
     let mut state = recorded();
     let steps = state["steps"].as_array_mut().unwrap();
@@ -692,7 +693,7 @@ fn of_one_log_group() -> Value {
     state
 }
 
-/// Whether the run ended as it should have, in words.
+/// What is wrong with how the run ended; `None` if nothing is.
 fn wrong(end: &End) -> Option<&'static str> {
     let Case { at, args, kind } = end.case;
     let says = |words: &str| end.stderr.contains(words);

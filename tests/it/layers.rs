@@ -1,8 +1,8 @@
-//! Holds every module to what docs/architecture.md says it may use.
+//! Checks what every module uses.
 
 use std::path::{Path, PathBuf};
 
-/// Module, and what it must never name. `crate::x` stands for this crate's module `x`.
+/// A module, and what it must not name. `crate::x` is the module `x` of this crate.
 const RULES: &[(&str, &[&str])] = &[
     (
         "resources",
@@ -180,7 +180,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// `engine/up.rs` is of `engine/up`, of `engine`, and of everything's module, ``.
+/// `engine/up.rs` is in `engine/up`, in `engine`, and in the root, ``.
 fn is_of(file: &str, module: &str) -> bool {
     let file = file.trim_end_matches(".rs");
     module.is_empty()
@@ -190,7 +190,7 @@ fn is_of(file: &str, module: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The lines of code that name something forbidden.
+/// The lines of code that name something that they must not.
 fn violations(file: &str, text: &str) -> Vec<String> {
     // A module's own tests come last in its file, or in `tests.rs`, and may use what they test with.
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();

@@ -18,5 +18,4 @@ mod secret;
 mod story;
 mod suggestions;
 mod support;
-mod updates;
 mod verify;

@@ -1,4 +1,4 @@
-//! `policy`: an IAM user with exactly what it prints does the whole job, and nothing of it can be left out.
+//! `policy`: an IAM user with exactly the policy that it prints can do everything, and every action in it is needed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 /// The commands of the story.
 const COMMANDS: [&str; 6] = ["up", "status", "down", "token", "logs", "secret"];
 
-/// What a run goes on without.
+/// A run continues without these.
 const QUOTAS: [&str; 2] = ["iam:GetAccountSummary", "lambda:GetAccountSettings"];
 
-/// What a run asks only where others put something in its way.
+/// Calls that a run makes only if others have put something in its way.
 const BEYOND_THE_STORY: [&str; 2] = ["iam:ListAttachedRolePolicies", "iam:ListRolePolicies"];
 
 const BEFORE: &str = r#"
@@ -91,7 +91,7 @@ stage = "live"
 "#;
 
 /// An emulator that enforces IAM, with a folder to run the binary in.
-struct World {
+struct Account {
     place: Place,
     emulator: Enforced,
     proxy: Proxy,
@@ -106,7 +106,7 @@ fn wait<T>(what: impl Future<Output = T>) -> T {
     runtime.block_on(what)
 }
 
-impl World {
+impl Account {
     fn new() -> Self {
         let place = Place::new();
         let emulator = Enforced::start(&place);
@@ -117,17 +117,17 @@ impl World {
             let code = format!("export const handler = async () => ({{ statusCode: 200, body: '{code}' }});");
             fs_err::write(folder.join("index.mjs"), code).unwrap();
         }
-        let mut world = Self {
+        let mut account = Self {
             place,
             emulator,
             proxy,
             operator: (String::new(), String::new()),
         };
-        world.clear();
-        world
+        account.clear();
+        account
     }
 
-    /// Back to nothing: no stack, no record, a user without any rights.
+    /// Starts again: no stack, no state, a user without rights.
     fn clear(&mut self) {
         assert!(self.emulator.is_reset().unwrap());
         drop(fs_err::remove_file(self.place.path().join("state/orders.json")));
@@ -202,7 +202,7 @@ impl World {
         self.administrator(&args).ok().json()
     }
 
-    /// The whole job, up to the first command that fails; what was said on stderr.
+    /// All commands until one fails; what they printed on stderr.
     fn story(&self) -> Result<String, Run> {
         let mut said = String::new();
         let mut done = |run: Run| {
@@ -240,7 +240,7 @@ impl World {
         Ok(said)
     }
 
-    /// What only another hand can bring about: a trust that is not ours.
+    /// A change that only someone else makes: another trust policy.
     fn drift(&self) {
         let trust = json!({"Version": "2012-10-17", "Statement": [
             {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}},
@@ -254,8 +254,8 @@ impl World {
         });
     }
 
-    /// Fails unless, with this action of this statement taken out, a command fails and names the action; or only names it,
-    /// where it reads a quota.
+    /// An error unless a command fails and names this action when the statement lacks it. For a quota, the command only
+    /// names it.
     fn without(&mut self, policy: &Value, statement: usize, action: &str) -> Result<(), String> {
         self.clear();
         let mut less = policy.clone();
@@ -295,29 +295,29 @@ fn actions(policy: &Value) -> Vec<(usize, String)> {
 
 #[test]
 fn a_user_with_exactly_this_policy_does_the_whole_job() {
-    let mut world = World::new();
+    let mut account = Account::new();
     // Without it nothing can be done.
-    let run = world.operator(&["up"]).code(1);
+    let run = account.operator(&["up"]).code(1);
     assert!(run.stderr.contains("AccessDenied"), "{}", run.stderr);
-    world.clear();
-    world.allow(&world.policy());
-    world
+    account.clear();
+    account.allow(&account.policy());
+    account
         .story()
         .unwrap_or_else(|run| panic!("{}\n{}", run.stdout, run.stderr));
-    let roles = wait(async { world.iam().list_roles().send().await.unwrap() });
+    let roles = wait(async { account.iam().list_roles().send().await.unwrap() });
     assert!(roles.roles().is_empty());
 }
 
-/// Takes each of these out, one at a time.
+/// Removes each chosen action, one at a time.
 fn take_out(choose: impl Fn(usize) -> bool) {
-    let mut world = World::new();
-    let policy = world.policy();
+    let mut account = Account::new();
+    let policy = account.policy();
     let mut wrong = Vec::new();
     let mut count = 0;
     for (index, (statement, action)) in actions(&policy).into_iter().enumerate() {
         if choose(index) && !BEYOND_THE_STORY.contains(&&*action) {
             count += 1;
-            wrong.extend(world.without(&policy, statement, &action).err());
+            wrong.extend(account.without(&policy, statement, &action).err());
         }
     }
     assert!(count > 0);
@@ -348,7 +348,7 @@ fn is_operation(text: &&str) -> bool {
     })
 }
 
-/// Every `service:Operation` that the program's source hands to one of its ways to make a call.
+/// Every `service:Operation` in the program's source that is passed to a function that makes calls.
 fn called(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,59 +1,29 @@
-//! A user pool that is protected from deletion: nothing of the stack is deleted around it, unless that is asked for.
+//! A user pool with deletion protection: nothing of the stack is deleted unless the user asks for it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::proxy::{Act, Moment, Proxy};
-use crate::support::{self, Hand, Place, Run};
+use crate::support::proxy::{Act, Moment, Request};
+use crate::support::{Run, World};
 use serde_json::{Value, json};
 
 const PROTECTED: &str = "[user_pool]\ndeletion_protection = true\n";
 const OPEN: &str = "[user_pool]\ndeletion_protection = false\n";
 
-struct World {
-    place: Place,
-    proxy: Proxy,
-    hand: Hand,
+/// The sample stack with this section in its file, up.
+fn sample(pool: &str) -> World {
+    let sample = include_str!("../../provision.toml");
+    let world = World::of(
+        &format!("{sample}\n{pool}"),
+        include_str!("../../lambda/index.mjs"),
+    );
+    world.run(&["up", "--no-verify"]).ok();
+    world.proxy.take();
+    world
 }
 
 impl World {
-    fn new(pool: &str) -> Self {
-        let place = Place::new();
-        let hand = Hand {
-            endpoint: place.emulator(),
-            region: "eu-west-1",
-        };
-        let world = Self {
-            proxy: Proxy::start(&hand.endpoint),
-            place,
-            hand,
-        };
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        let sample = fs_err::read_to_string(root.join("provision.toml")).unwrap();
-        fs_err::create_dir(world.place.path().join("lambda")).unwrap();
-        fs_err::copy(
-            root.join("lambda/index.mjs"),
-            world.place.path().join("lambda/index.mjs"),
-        )
-        .unwrap();
-        fs_err::write(world.place.path().join("provision.toml"), sample + "\n" + pool).unwrap();
-        world.run(&["up", "--no-verify"]).ok();
-        world.proxy.take();
-        world
-    }
-
-    fn run(&self, args: &[&str]) -> Run {
-        self.place.run_at(&self.proxy.endpoint, args)
-    }
-
-    /// The writing calls since the last time.
-    fn writes(&self) -> Vec<String> {
-        let requests = self.proxy.take();
-        let writes = requests.iter().filter(|request| request.is_write());
-        writes.map(support::proxy::Request::operation).collect()
-    }
-
-    /// Fails unless this is refused with the pool and both ways out told, and nothing written.
-    fn is_refused(&self, args: &[&str]) -> Run {
+    /// Fails unless the command is refused, names the pool and both solutions, and changes nothing.
+    fn assert_refused(&self, args: &[&str]) -> Run {
         let run = self.run(args).code(2);
         let id = self.pool()["Id"].as_str().unwrap().to_owned();
         for said in [
@@ -65,18 +35,18 @@ impl World {
             assert!(run.stderr.contains(&said), "{args:?}: {said}: {}", run.stderr);
         }
         assert_eq!(self.writes(), Vec::<String>::new(), "{args:?}");
-        self.hand.assert_whole("after what was refused");
+        self.emulator.assert_whole("after what was refused");
         run
     }
 
     /// The live pool.
     fn pool(&self) -> Value {
-        let pools = self.hand.cognito("ListUserPools", &json!({"MaxResults": 60}));
+        let pools = self.emulator.cognito("ListUserPools", &json!({"MaxResults": 60}));
         let id = json!({"UserPoolId": pools["UserPools"][0]["Id"]});
-        self.hand.cognito("DescribeUserPool", &id)["UserPool"].take()
+        self.emulator.cognito("DescribeUserPool", &id)["UserPool"].take()
     }
 
-    /// Another hand changes these fields of the pool and no other.
+    /// Someone else changes these fields of the pool and no other.
     fn set(&self, fields: &Value) {
         let mut pool = self.pool();
         let mut update = json!({"UserPoolId": pool["Id"], "PoolName": pool["Name"]});
@@ -92,17 +62,17 @@ impl World {
         for (key, value) in fields.as_object().unwrap() {
             update[key] = value.clone();
         }
-        self.hand.cognito("UpdateUserPool", &update);
+        self.emulator.cognito("UpdateUserPool", &update);
     }
 }
 
 #[test]
 fn a_protected_pool_and_all_around_it_stay_until_it_is_asked_for() {
-    let world = World::new(PROTECTED);
-    world.is_refused(&["down", "--yes"]);
+    let world = sample(PROTECTED);
+    world.assert_refused(&["down", "--yes"]);
     let replace = ["--replace", "user-pool"];
-    world.is_refused(&[&["up", "--yes"], &replace[..]].concat());
-    let plan = world.is_refused(&[&["plan"], &replace[..]].concat());
+    world.assert_refused(&[&["up", "--yes"], &replace[..]].concat());
+    let plan = world.assert_refused(&[&["plan"], &replace[..]].concat());
     assert!(plan.stdout.contains("! refused user-pool"), "{}", plan.stdout);
     let plan = world
         .run(&[&["plan", "--json"], &replace[..]].concat())
@@ -130,35 +100,35 @@ fn a_protected_pool_and_all_around_it_stay_until_it_is_asked_for() {
     world
         .run(&[&["up", "--yes", "--no-verify"], &unprotect[..]].concat())
         .ok();
-    world.hand.assert_whole("after the replacement");
+    world.emulator.assert_whole("after the replacement");
     assert_ne!(world.pool()["Id"], before["Id"]);
     assert_eq!(world.pool()["DeletionProtection"], "ACTIVE");
     world.proxy.take();
-    world.is_refused(&["down", "--yes"]);
+    world.assert_refused(&["down", "--yes"]);
 
     world.run(&["down", "--yes", "--unprotect"]).ok();
     let writes = world.writes();
     let at = |operation: &str| writes.iter().position(|write| write == operation).unwrap();
     assert_eq!(at("UpdateUserPool") + 1, at("DeleteUserPool"), "{writes:?}");
-    world.hand.assert_nothing("after down");
+    world.emulator.assert_nothing("after down");
 }
 
 #[test]
 fn what_is_live_counts_and_a_run_that_replaces_nothing_leaves_the_protection() {
-    let world = World::new(OPEN);
+    let world = sample(OPEN);
     world.set(&json!({"DeletionProtection": "ACTIVE"}));
-    world.is_refused(&["down", "--yes"]);
-    world.is_refused(&["up", "--yes", "--replace", "user-pool"]);
+    world.assert_refused(&["down", "--yes"]);
+    world.assert_refused(&["up", "--yes", "--replace", "user-pool"]);
     world.run(&["up", "--no-repair", "--unprotect"]).ok();
     assert_eq!(world.writes(), Vec::<String>::new());
     assert_eq!(world.pool()["DeletionProtection"], "ACTIVE");
 
-    // The other way out: the file says so, and `up` repairs what another hand did.
+    // The other way out: the file says so, and `up` repairs what someone else did.
     world.run(&["up", "--no-verify"]).ok();
     world.proxy.take();
     world.run(&["down", "--yes"]).ok();
     let requests = world.proxy.take();
-    let operations: Vec<String> = requests.iter().map(support::proxy::Request::operation).collect();
+    let operations: Vec<String> = requests.iter().map(Request::operation).collect();
     assert!(
         !operations.contains(&"UpdateUserPool".to_owned()),
         "{operations:?}"
@@ -167,7 +137,7 @@ fn what_is_live_counts_and_a_run_that_replaces_nothing_leaves_the_protection() {
         .iter()
         .filter(|request| request.is_write() && request.service() != "sts");
     assert_eq!(deletes.count(), 7, "{operations:?}");
-    world.hand.assert_nothing("after down");
+    world.emulator.assert_nothing("after down");
 }
 
 #[test]
@@ -177,7 +147,7 @@ fn a_pool_that_is_not_deleted_after_all_has_lost_nothing_but_its_protection_and_
         &["down", "--yes", "--unprotect"],
         &["up", "--yes", "--no-verify"],
     ] {
-        let world = World::new(PROTECTED);
+        let world = sample(PROTECTED);
         world.set(&json!({
             "MfaConfiguration": "OPTIONAL",
             "AutoVerifiedAttributes": ["email"],
@@ -240,11 +210,11 @@ fn a_pool_that_is_not_deleted_after_all_has_lost_nothing_but_its_protection_and_
         }
         world.run(next).ok();
         if next[0] == "up" {
-            world.hand.assert_whole("after up");
+            world.emulator.assert_whole("after up");
             assert_ne!(world.pool()["Id"], before["Id"]);
             assert_eq!(world.pool()["DeletionProtection"], "ACTIVE");
         } else {
-            world.hand.assert_nothing("after down");
+            world.emulator.assert_nothing("after down");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The sandbox's own life: started once, found again, restarted where it was, stopped, and refused with a reason.
+//! The sandbox itself: started once, found again, restarted on its port, stopped, and refused with a reason.
 
 use std::fs::Permissions;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use crate::support::proxy::Proxy;
-use crate::support::{self, Hand, Place, Run, get};
+use crate::support::{self, Emulator, Place, Run, get};
 use serde_json::{Value, json};
 
 fn record(place: &Place) -> Value {
@@ -18,7 +18,7 @@ fn record(place: &Place) -> Value {
         .unwrap()
 }
 
-/// Whether this process runs; one that has ended and was not waited for does not.
+/// Whether this process runs; a zombie does not.
 fn is_running(process: &Value) -> bool {
     let ps = Command::new("ps")
         .args(["-o", "stat=", "-p", &process.to_string()])
@@ -73,11 +73,8 @@ fn it_is_started_once_keeps_its_port_and_its_content_and_is_stopped() {
 #[test]
 fn a_stage_serves_the_snapshot_that_its_deployment_took_also_after_a_restart() {
     let place = Place::new();
-    let hand = Hand {
-        endpoint: place.emulator(),
-        region: "eu-west-1",
-    };
-    let up = place.run_at(&hand.endpoint, &["up", "--no-verify"]).ok();
+    let emulator = Emulator::new(place.emulator());
+    let up = place.run_at(&emulator.endpoint, &["up", "--no-verify"]).ok();
     let mut lines = up.stdout.lines();
     let url = lines.find_map(|line| line.strip_prefix("api_url: ")).unwrap();
     let answer = || get(&format!("{url}/user"), None).0;
@@ -90,12 +87,12 @@ fn a_stage_serves_the_snapshot_that_its_deployment_took_also_after_a_restart() {
     let (route, stage) = (desired("route:GET /user"), desired("stage"));
     let api = format!("/restapis/{}", route["api"].as_str().unwrap());
     let method = format!("{api}/resources/{}/methods/GET", route["path"].as_str().unwrap());
-    let authorization = |kind: &str| hand.patch(&method, &[("replace", "/authorizationType", kind)]);
+    let authorization = |kind: &str| emulator.patch(&method, &[("replace", "/authorizationType", kind)]);
 
     authorization("NONE");
     assert_eq!(answer(), 401, "nothing was deployed");
     let name = json!({"stageName": stage["name"]});
-    let deployment = hand.write("apigateway", "POST", &format!("{api}/deployments"), &name);
+    let deployment = emulator.write("apigateway", "POST", &format!("{api}/deployments"), &name);
     let summary = &deployment["apiSummary"]["/user"]["GET"];
     assert_eq!(summary["authorizationType"], "NONE");
     authorization("COGNITO_USER_POOLS");
@@ -106,7 +103,7 @@ fn a_stage_serves_the_snapshot_that_its_deployment_took_also_after_a_restart() {
     assert_eq!(answer(), 200);
     let ours = stage["deployment"].as_str().unwrap();
     let stage = format!("{api}/stages/{}", stage["name"].as_str().unwrap());
-    hand.patch(&stage, &[("replace", "/deploymentId", ours)]);
+    emulator.patch(&stage, &[("replace", "/deploymentId", ours)]);
     assert_eq!(answer(), 401);
 }
 
@@ -165,7 +162,7 @@ fn a_missing_python_or_node_is_told_with_what_to_do() {
         .unwrap();
     let stderr = String::from_utf8(run.stderr).unwrap();
     assert!(
-        stderr.starts_with("error: node is not on the PATH; the sandbox needs it\nhint: install Node.js"),
+        stderr.starts_with("error: node not found on the PATH; the sandbox needs it\nhint: install Node.js"),
         "{stderr}"
     );
 }
@@ -361,7 +358,7 @@ fn a_proxy_for_the_world_outside_is_not_asked_for_the_sandbox() {
     }
 }
 
-/// The whole answer to a request that is sent as it is written here, but for its end.
+/// The whole answer to this request, to which only the end of the head is added.
 fn ask(endpoint: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).unwrap();
     let request = format!("{request}\r\nconnection: close\r\n\r\n");
@@ -588,14 +585,11 @@ fn an_emulator_without_a_token_is_started_again_and_keeps_its_content() {
     assert_ne!(fs_err::read_to_string(&file).unwrap(), token);
     assert_eq!(place.emulator(), endpoint);
     place.run(&["down", "--sandbox", "--yes"]).ok();
-    let hand = Hand {
-        endpoint,
-        region: "us-east-1",
-    };
-    hand.assert_nothing("after down");
+    let emulator = Emulator::of_the_sandbox(endpoint);
+    emulator.assert_nothing("after down");
 }
 
-/// A program that takes itself for Python, and comes to an end as the emulator once `taken` is there.
+/// A program in place of Python, which ends in place of the emulator once the file `taken` exists.
 fn pretended_python(place: &Place, import: i32) -> PathBuf {
     let python = place.path().join("python");
     let folder = place.path().display();

@@ -1,12 +1,11 @@
-//! `secret`: shown, and exchanged without an outage, in the real emulator; killed at every call, and its answers lost.
+//! `secret`: shown, and replaced without an outage, in the real emulator; killed at every call, and its answers lost.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
-use crate::support::proxy::{Act, Moment, Proxy};
-use crate::support::{self, Hand, Place, Run};
+use crate::support::proxy::{Act, Moment};
+use crate::support::{self, Run, World};
 use serde_json::{Value, json};
 
 const SHOW: &[&str] = &["secret", "show", "--yes"];
@@ -27,77 +26,40 @@ fn answer(status: u16, body: &Value) -> Act {
     Act::Answer(status, headers, body.to_string())
 }
 
-/// The sample stack, up, behind a proxy.
-struct World {
-    place: Place,
-    proxy: Proxy,
-    hand: Hand,
-    /// What names the client to Cognito.
-    client: Value,
+/// The sample stack, up.
+fn sample() -> World {
+    let world = World::new();
+    world.run(&["up", "--no-verify"]).ok();
+    world.proxy.take();
+    world
 }
 
 impl World {
-    fn new() -> Self {
-        let place = Place::new();
-        let hand = Hand {
-            endpoint: place.emulator(),
-            region: "eu-west-1",
-        };
-        let proxy = Proxy::start(&hand.endpoint);
-        place.run_at(&proxy.endpoint, &["up", "--no-verify"]).ok();
-        let outputs = place.run_at(&proxy.endpoint, &["status", "--json"]).ok().json()["outputs"].take();
-        let client = json!({
-            "UserPoolId": outputs["user_pool_id"],
-            "ClientId": outputs["clients"]["app"]["client_id"],
-        });
-        proxy.take();
-        Self {
-            place,
-            proxy,
-            hand,
-            client,
-        }
+    /// The ids with which Cognito finds the client.
+    fn client(&self) -> Value {
+        self.state().client("client:app")
     }
 
-    fn run(&self, args: &[&str]) -> Run {
-        self.place.run_at(&self.proxy.endpoint, args)
-    }
-
-    /// What the emulator lists, behind the binary's back: the ids, oldest first.
+    /// The ids of the secrets that the emulator lists, oldest first.
     fn ids(&self) -> Vec<String> {
-        let listed = self.hand.cognito(LIST, &self.client);
+        let listed = self.emulator.cognito(LIST, &self.client());
         let ids = listed["ClientSecrets"].as_array().unwrap().iter();
         ids.map(|secret| secret["ClientSecretId"].as_str().unwrap().to_owned())
             .collect()
     }
 
-    /// Whether the token endpoint takes this secret.
+    /// Whether the token endpoint accepts this secret.
     fn accepts(&self, secret: &str) -> bool {
-        let url = format!("{}/oauth2/token", self.hand.endpoint);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let http = reqwest::Client::builder().no_proxy().build().unwrap();
-            let answer = http
-                .post(url)
-                .basic_auth(self.client["ClientId"].as_str().unwrap(), Some(secret))
-                .form(&[("grant_type", "client_credentials")])
-                .send()
-                .await
-                .unwrap();
-            let status = answer.status().as_u16();
-            let text = answer.text().await.unwrap();
-            assert!(
-                status == 200 || text.contains("invalid_client"),
-                "{status} {text}"
-            );
-            status == 200
-        })
+        let url = format!("{}/oauth2/token", self.emulator.endpoint);
+        let client = self.client();
+        let credentials = (client["ClientId"].as_str().unwrap(), secret);
+        let text = support::post_form(&url, credentials, "grant_type=client_credentials");
+        let is_accepted = text.contains("\"access_token\"");
+        assert!(is_accepted || text.contains("invalid_client"), "{text}");
+        is_accepted
     }
 
-    /// A secret as it came out on stdout.
+    /// The secret that the command prints on stdout.
     fn secret(&self, args: &[&str]) -> String {
         let run = self.run(args).ok();
         let secret = run.stdout.strip_suffix('\n').unwrap();
@@ -110,56 +72,13 @@ impl World {
         secret.to_owned()
     }
 
-    /// Runs and kills the process at its first call of `operation`, before it goes to the emulator or after it was done
-    /// there.
-    fn kill_at(&self, args: &[&str], operation: &'static str, moment: Moment) {
-        let victim: Arc<Mutex<Option<Child>>> = Arc::default();
-        let killed = Arc::new(AtomicUsize::new(0));
-        let (target, done) = (victim.clone(), killed.clone());
-        self.proxy.rule(move |request, now| {
-            if request.operation() != operation || now != moment {
-                return Act::Pass;
-            }
-            let mut child = target.lock().unwrap();
-            child
-                .as_mut()
-                .expect("it sends, so it was started")
-                .kill()
-                .unwrap();
-            done.fetch_add(1, Ordering::SeqCst);
-            Act::Cut
-        });
-        let mut child = victim.lock().unwrap();
-        let mut command = self.place.at(&self.proxy.endpoint, args);
-        *child = Some(
-            command
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap(),
-        );
-        drop(child);
-        while victim
-            .lock()
-            .unwrap()
-            .as_mut()
-            .unwrap()
-            .try_wait()
-            .unwrap()
-            .is_none()
-        {
-            std::thread::yield_now();
-        }
-        self.proxy.take();
-        self.proxy.rule(|_, _| Act::Pass);
-        assert_eq!(
-            killed.load(Ordering::SeqCst),
-            1,
-            "{args:?} {operation} {moment:?}"
-        );
+    /// Kills the process at its first call of `operation`.
+    fn kill_at_first(&self, args: &[&str], operation: &'static str, moment: Moment) {
+        let is_killed = self.kill_at(args, 0, moment, move |request| request.operation() == operation);
+        assert!(is_killed, "{args:?} {operation} {moment:?}");
     }
 
-    /// After a kill: one secret or two, and tokens for who has the one that was good all the time.
+    /// Fails unless, after a kill, there are one or two secrets, and the one that was valid all the time still is.
     fn assert_usable(&self, good: &str, story: &str) {
         let ids = self.ids();
         assert!([1, 2].contains(&ids.len()), "{story}: {ids:?}");
@@ -179,9 +98,9 @@ impl World {
         });
     }
 
-    /// What Cognito answers, with this in place of the client's secret.
+    /// Cognito's answer with this in place of the client's secret.
     fn describing(&self, members: &Value) -> Act {
-        let mut live = self.hand.cognito(DESCRIBE, &self.client);
+        let mut live = self.emulator.cognito(DESCRIBE, &self.client());
         let client = live["UserPoolClient"].as_object_mut().unwrap();
         client.remove("ClientSecret").unwrap();
         client.extend(members.as_object().unwrap().clone());
@@ -191,14 +110,14 @@ impl World {
     /// The secret that Secrets Manager has under this name.
     fn stored(&self, name: &str) -> Value {
         let get = json!({ "SecretId": name });
-        self.hand.json("secretsmanager.GetSecretValue", &get)["SecretString"].take()
+        self.emulator.json("secretsmanager.GetSecretValue", &get)["SecretString"].take()
     }
 }
 
 #[test]
 fn the_whole_story() {
-    let world = World::new();
-    let path = |name: &str| world.place.path().join(name);
+    let world = sample();
+    let path = |name: &str| world.path(name);
     let mut said = String::new();
 
     // Off a terminal a secret is not shown unasked, and nothing was asked of AWS.
@@ -220,7 +139,7 @@ fn the_whole_story() {
     assert_eq!(
         shown.json(),
         json!({
-            "client": "app", "client_id": world.client["ClientId"], "secret_id": first_id, "client_secret": first,
+            "client": "app", "client_id": world.client()["ClientId"], "secret_id": first_id, "client_secret": first,
         })
     );
     said += &shown.stderr;
@@ -336,7 +255,7 @@ fn the_whole_story() {
 
     // Into Secrets Manager.
     let made = world
-        .hand
+        .emulator
         .json("secretsmanager.CreateSecret", &json!({"Name": "orders/app"}));
     assert_eq!(made["Name"], "orders/app");
     let run = world
@@ -365,15 +284,14 @@ fn the_whole_story() {
             assert!(!text.contains(secret), "{}", path.display());
         }
     }
-    world.run(&["down", "--yes"]).ok();
-    world.hand.assert_nothing("after down");
+    world.down();
 }
 
 #[test]
 fn a_place_that_cannot_be_used_is_refused_before_there_is_a_secret() {
-    let world = World::new();
-    fs_err::write(world.place.path().join("there"), "mine").unwrap();
-    fs_err::write(world.place.path().join("empty"), "").unwrap();
+    let world = sample();
+    fs_err::write(world.path("there"), "mine").unwrap();
+    fs_err::write(world.path("empty"), "").unwrap();
     let before = world.ids();
     for (to, said) in [
         ("there", "expected file:PATH or secretsmanager:NAME"),
@@ -408,13 +326,10 @@ fn a_place_that_cannot_be_used_is_refused_before_there_is_a_secret() {
         .code(2);
     assert_eq!(world.ids(), two);
     assert_eq!((&two[0], before.len()), (&before[0], 1));
-    assert_eq!(
-        fs_err::read_to_string(world.place.path().join("there")).unwrap(),
-        "mine"
-    );
+    assert_eq!(fs_err::read_to_string(world.path("there")).unwrap(), "mine");
 
     // Another run is in the way.
-    let lock = fs_err::File::open(world.place.path().join("state/user-api.lock")).unwrap();
+    let lock = fs_err::File::open(world.path("state/user-api.lock")).unwrap();
     lock.file().lock().unwrap();
     for command in [AGAIN, FINISH] {
         world.run(command).code(4);
@@ -426,7 +341,7 @@ fn a_place_that_cannot_be_used_is_refused_before_there_is_a_secret() {
 
 #[test]
 fn which_is_the_older_is_not_guessed() {
-    let world = World::new();
+    let world = sample();
     let secret = |id: &str, date: Value| json!({"ClientSecretId": id, "ClientSecretCreateDate": date});
     for (secrets, named, which) in [
         (
@@ -471,10 +386,10 @@ fn which_is_the_older_is_not_guessed() {
 
 #[test]
 fn what_was_made_and_not_handed_out_is_told_and_replaced() {
-    let world = World::new();
+    let world = sample();
     let good = world.secret(SHOW);
     let to = ["secret", "rotate", "begin", "--again", "--to", "file:new.secret"];
-    let file = world.place.path().join("new.secret");
+    let file = world.path("new.secret");
 
     // A quota is told at once; the file that was made for the secret goes again.
     world.proxy.take();
@@ -534,12 +449,7 @@ fn what_was_made_and_not_handed_out_is_told_and_replaced() {
     world.proxy.rule(|_, _| Act::Pass);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = world
-        .place
-        .at(&world.proxy.endpoint, AGAIN)
-        .stdout(writer)
-        .output()
-        .unwrap();
+    let output = world.command(AGAIN).stdout(writer).output().unwrap();
     let run = Run::from(output).code(1);
     assert!(
         run.stderr.contains("was created but not handed out"),
@@ -551,7 +461,7 @@ fn what_was_made_and_not_handed_out_is_told_and_replaced() {
 
     // Nor has Secrets Manager, where its answer is lost, or it refuses.
     world
-        .hand
+        .emulator
         .json("secretsmanager.CreateSecret", &json!({"Name": "app"}));
     let to = [
         "secret",
@@ -611,7 +521,7 @@ fn what_was_made_and_not_handed_out_is_told_and_replaced() {
         .collect();
     assert_eq!((put.len(), &put[0]), (2, &put[1]));
     let versions = world
-        .hand
+        .emulator
         .json("secretsmanager.ListSecretVersionIds", &json!({"SecretId": "app"}));
     assert_eq!(versions["Versions"].as_array().unwrap().len(), 1, "{versions}");
     assert!(world.accepts(world.stored("app").as_str().unwrap()));
@@ -619,19 +529,16 @@ fn what_was_made_and_not_handed_out_is_told_and_replaced() {
 
 #[test]
 fn whichever_secret_cognito_answers_another_source_can_be_named() {
-    let world = World::new();
+    let world = sample();
     let first = world.secret(SHOW);
-    let path = world.place.path().join("new.secret");
+    let path = world.path("new.secret");
     let begin = ["secret", "rotate", "begin", "--to", "file:new.secret"];
     world.run(&begin).ok();
     let second = fs_err::read_to_string(&path).unwrap().trim_end().to_owned();
     let made = json!({"Name": "orders/app", "SecretString": second});
-    world.hand.json("secretsmanager.CreateSecret", &made);
+    world.emulator.json("secretsmanager.CreateSecret", &made);
     let from = |command: &'static [&'static str], source: &str| {
-        let mut command = world.place.at(
-            &world.proxy.endpoint,
-            &[command, &["--secret-from", source]].concat(),
-        );
+        let mut command = world.command(&[command, &["--secret-from", source]].concat());
         Run::from(command.env("APP_SECRET", &second).output().unwrap())
     };
     let commands: [&'static [&'static str]; 3] = [&["token"], &["call", "GET", "/user"], &["verify"]];
@@ -726,9 +633,7 @@ fn whichever_secret_cognito_answers_another_source_can_be_named() {
             "hint: to put it there: provision secret show app --to secretsmanager:missing",
         ),
     ] {
-        let mut command = world
-            .place
-            .at(&world.proxy.endpoint, &["token", "--secret-from", source]);
+        let mut command = world.command(&["token", "--secret-from", source]);
         let run = Run::from(command.env("PATH_WITH_BLANKS", "a b").output().unwrap()).code(1);
         assert!(
             run.stderr.contains("cannot read the secret of client app") && run.stderr.contains(said),
@@ -756,7 +661,7 @@ fn whichever_secret_cognito_answers_another_source_can_be_named() {
 
 #[test]
 fn without_a_readable_secret_what_can_be_proved_is_and_the_rest_is_told() {
-    let world = World::new();
+    let world = sample();
     world.describes(&json!({}));
     let verify = world.run(&["verify"]).code(1);
     for said in [
@@ -788,12 +693,12 @@ fn without_a_readable_secret_what_can_be_proved_is_and_the_rest_is_told() {
     );
 
     // The end of an `up` that changes something: someone has taken the client's scopes away.
-    let mut live = world.hand.cognito(DESCRIBE, &world.client)["UserPoolClient"].take();
+    let mut live = world.emulator.cognito(DESCRIBE, &world.client())["UserPoolClient"].take();
     for key in ["ClientSecret", "CreationDate", "LastModifiedDate"] {
         live.as_object_mut().unwrap().remove(key);
     }
     live["AllowedOAuthScopes"] = json!([]);
-    world.hand.cognito("UpdateUserPoolClient", &live);
+    world.emulator.cognito("UpdateUserPoolClient", &live);
     let drifted = world.describing(&json!({}));
     let updated = Arc::new(AtomicUsize::new(0));
     let whole = {
@@ -823,14 +728,14 @@ fn without_a_readable_secret_what_can_be_proved_is_and_the_rest_is_told() {
 
 #[test]
 fn a_secret_that_cognito_keeps_in_secrets_manager_is_read_there_and_not_rotated_here() {
-    let world = World::new();
+    let world = sample();
     let secret = world.secret(SHOW);
     let published = json!({
-        "userPoolId": world.client["UserPoolId"], "userPoolClientId": world.client["ClientId"],
+        "userPoolId": world.client()["UserPoolId"], "userPoolClientId": world.client()["ClientId"],
         "clientSecretValue": secret,
     });
     let made = json!({"Name": "cognito/app", "SecretString": published.to_string()});
-    let made = world.hand.json("secretsmanager.CreateSecret", &made);
+    let made = world.emulator.json("secretsmanager.CreateSecret", &made);
     let arn = made["ARN"].as_str().unwrap().to_owned();
     world.describes(&json!({ "ClientSecretArn": arn }));
     world.run(&["token"]).ok();
@@ -881,7 +786,7 @@ fn a_secret_that_cognito_keeps_in_secrets_manager_is_read_there_and_not_rotated_
 
 #[test]
 fn both_secrets_work_once_begin_says_so() {
-    let world = World::new();
+    let world = sample();
     let good = world.secret(SHOW);
     // It takes a while until the endpoint knows the new one.
     let refused = AtomicUsize::new(0);
@@ -933,7 +838,7 @@ fn both_secrets_work_once_begin_says_so() {
 
 #[test]
 fn a_deletion_whose_answer_is_lost_is_looked_up() {
-    let world = World::new();
+    let world = sample();
     let good = world.secret(BEGIN);
     // AWS does not say what it answers to the repeated call: by then the client has one secret only.
     let times = AtomicUsize::new(0);
@@ -955,11 +860,11 @@ fn a_deletion_whose_answer_is_lost_is_looked_up() {
 
 #[test]
 fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
-    let world = World::new();
+    let world = sample();
     let mut kills = 0;
     let both = [Moment::Before, Moment::After];
     world
-        .hand
+        .emulator
         .json("secretsmanager.CreateSecret", &json!({"Name": "app"}));
     let vault = ["secret", "rotate", "begin", "--to", "secretsmanager:app"];
     let vault_again = [
@@ -984,7 +889,7 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
             for moment in both {
                 let story = format!("{args:?} killed {moment:?} {operation}");
                 let old = world.secret(SHOW);
-                world.kill_at(args, operation, moment);
+                world.kill_at_first(args, operation, moment);
                 kills += 1;
                 world.assert_usable(&old, &story);
                 let mut next = world.run(args);
@@ -1016,7 +921,7 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
             let story = format!("begin --again killed {moment:?} {operation}");
             let old = world.secret(SHOW);
             world.run(BEGIN).ok();
-            world.kill_at(AGAIN, operation, moment);
+            world.kill_at_first(AGAIN, operation, moment);
             kills += 1;
             world.assert_usable(&old, &story);
             let new = world.secret(AGAIN);
@@ -1032,7 +937,7 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
             let story = format!("finish killed {moment:?} {operation}");
             let old = world.secret(SHOW);
             let new = world.secret(BEGIN);
-            world.kill_at(FINISH, operation, moment);
+            world.kill_at_first(FINISH, operation, moment);
             kills += 1;
             world.assert_usable(&new, &story);
             world.run(FINISH).ok();
@@ -1043,9 +948,9 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
 
     // What a kill leaves of a file is empty and for its owner alone; it is not taken for anything else.
     let to = ["secret", "rotate", "begin", "--again", "--to", "file:new.secret"];
-    let file = world.place.path().join("new.secret");
+    let file = world.path("new.secret");
     for moment in both {
-        world.kill_at(&to, ADD, moment);
+        world.kill_at_first(&to, ADD, moment);
         kills += 1;
         let left = fs_err::metadata(&file).unwrap();
         assert_eq!((left.len(), left.permissions().mode() & 0o777), (0, 0o600));
@@ -1058,12 +963,11 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
     }
     // It is handed out before anything is waited for.
     for moment in both {
-        world.kill_at(&to, TOKEN, moment);
+        world.kill_at_first(&to, TOKEN, moment);
         kills += 1;
         assert!(world.accepts(fs_err::read_to_string(&file).unwrap().trim_end()));
         fs_err::remove_file(&file).unwrap();
     }
     assert_eq!(kills, 38);
-    world.run(&["down", "--yes"]).ok();
-    world.hand.assert_nothing("after down");
+    world.down();
 }

@@ -1,27 +1,12 @@
-//! The whole job with the real binary against the real emulator: up, use it, up again, down, and nothing is left.
+//! The real binary against the real emulator: up, use the stack, up again, down, and nothing is left.
 
 use std::process::Command;
 
-use crate::support::proxy::{Proxy, Request, dump};
-use crate::support::{Hand, Place, get};
+use crate::support::proxy::{Request, dump};
+use crate::support::{Emulator, Place, World, get};
 use serde_json::{Value, json};
 
 const WRITE: &str = "OauthResourceServer/user.write";
-
-/// The emulator's own Python, which has botocore, whose models the requests are held against.
-fn python(place: &Place) -> String {
-    let record = fs_err::read_to_string(place.path().join("state/sandbox/server.json")).unwrap();
-    let record: Value = serde_json::from_str(&record).unwrap();
-    let process = record["process"].to_string();
-    let command = fs_err::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_else(|_| {
-        let ps = Command::new("ps")
-            .args(["-ww", "-o", "command=", "-p", &process])
-            .output()
-            .unwrap();
-        String::from_utf8(ps.stdout).unwrap()
-    });
-    command.split(['\0', ' ']).next().unwrap().to_owned()
-}
 
 fn writes(requests: &[Request]) -> Vec<String> {
     requests
@@ -133,11 +118,8 @@ fn the_whole_story_in_the_sandbox() {
     said.push(down.stderr);
 
     // Neither the secret nor a token was said or kept. The secret comes from the emulator, behind the binary's back.
-    let hand = Hand {
-        endpoint: place.emulator(),
-        region: "us-east-1",
-    };
-    let secret = secret(&hand, &document);
+    let emulator = Emulator::of_the_sandbox(place.emulator());
+    let secret = secret(&emulator, &document);
     assert!(secret.len() > 20);
     for text in &said {
         assert!(!text.contains(&secret) && !text.contains(&token), "{text}");
@@ -150,7 +132,7 @@ fn the_whole_story_in_the_sandbox() {
         );
     }
 
-    hand.assert_whole("after up");
+    emulator.assert_whole("after up");
     let down = place.run(&["down", "--sandbox", "--yes", "--json"]).ok();
     let events = down.events();
     assert_eq!(events[0]["event"], "started");
@@ -165,15 +147,15 @@ fn the_whole_story_in_the_sandbox() {
             .stderr
             .contains("nothing to delete")
     );
-    hand.assert_nothing("after down");
+    emulator.assert_nothing("after down");
 }
 
-fn secret(hand: &Hand, status: &Value) -> String {
+fn secret(emulator: &Emulator, status: &Value) -> String {
     let client = json!({
         "UserPoolId": status["outputs"]["user_pool_id"],
         "ClientId": status["outputs"]["clients"]["app"]["client_id"],
     });
-    let answer = hand.cognito("DescribeUserPoolClient", &client);
+    let answer = emulator.cognito("DescribeUserPoolClient", &client);
     answer["UserPoolClient"]["ClientSecret"]
         .as_str()
         .unwrap()
@@ -182,18 +164,15 @@ fn secret(hand: &Hand, status: &Value) -> String {
 
 #[test]
 fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
-    let place = Place::new();
-    let hand = Hand {
-        endpoint: place.emulator(),
-        region: "eu-west-1",
-    };
-    let proxy = Proxy::start(&hand.endpoint);
-    let run = |args: &[&str]| place.run_at(&proxy.endpoint, args);
+    let world = World::new();
+    let emulator = &world.emulator;
+    let proxy = &world.proxy;
+    let run = |args: &[&str]| world.run(args);
     let mut all = Vec::new();
 
     run(&["up"]).ok();
     let up = proxy.take();
-    hand.assert_whole("after up");
+    emulator.assert_whole("after up");
     assert!(aws_calls(&up) <= 20, "{} calls", aws_calls(&up));
     all.extend(up.clone());
 
@@ -212,7 +191,7 @@ fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
     run(&["token"]).ok();
     run(&["call", "GET", "/user"]).ok();
     run(&["logs"]).ok();
-    let made = hand.json("secretsmanager.CreateSecret", &json!({"Name": "app"}));
+    let made = emulator.json("secretsmanager.CreateSecret", &json!({"Name": "app"}));
     assert_eq!(made["Name"], "app");
     run(&["secret", "rotate", "begin", "--to", "secretsmanager:app"]).ok();
     run(&["secret", "rotate", "finish", "--yes"]).ok();
@@ -226,11 +205,11 @@ fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
     // stages.
     assert!(aws_calls(&down) <= 21, "{} calls", aws_calls(&down));
     all.extend(down.clone());
-    hand.assert_nothing("after down");
+    emulator.assert_nothing("after down");
 
-    let file = place.path().join("requests.json");
+    let file = world.path("requests.json");
     fs_err::write(&file, dump(&all).to_string()).unwrap();
-    let validated = validate(&place, &file);
+    let validated = validate(&world.place, &file);
     assert!(validated.0, "{}", validated.1);
     eprintln!(
         "up: {} calls; up again: {} calls; down: {} deletes, {} calls; {}",
@@ -245,7 +224,7 @@ fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
 fn validate(place: &Place, file: &std::path::Path) -> (bool, String) {
     let script =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/validate_requests.py");
-    let output = Command::new(python(place))
+    let output = Command::new(place.python())
         .arg(script)
         .arg(file)
         .output()

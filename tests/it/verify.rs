@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::proxy::{Act, Moment, Proxy, Request};
-use crate::support::{Hand, Place, Run, get};
+use crate::support::proxy::{Act, Moment, Request};
+use crate::support::{Place, Recorded, Run, World, get};
 use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
@@ -22,7 +22,7 @@ access_token = "10m"
 scopes = ["orders/write"]
 
 [functions.orders]
-source = "code"
+source = "lambda"
 runtime = "nodejs22.x"
 handler = "index.handler"
 
@@ -37,75 +37,30 @@ const CODE: &str = "export const handler = async (event) => {
   return { statusCode: 200, body: '{}' };
 };";
 
-/// Two tokens, a path that is none, three routes without a token, and a foreign client at two of them.
+/// Two tokens, a path that is not a route, three routes without a token, and a client without the scope at two of them.
 const PROBES: usize = 8;
 
-struct World {
-    place: Place,
-    proxy: Proxy,
-    hand: Hand,
+/// The stack of this file, not up yet.
+fn of(config: &str) -> World {
+    World::of(config, CODE)
 }
 
 impl World {
-    fn new(config: &str) -> Self {
-        let place = Place::new();
-        fs_err::write(place.path().join("provision.toml"), config).unwrap();
-        fs_err::create_dir(place.path().join("code")).unwrap();
-        fs_err::write(place.path().join("code/index.mjs"), CODE).unwrap();
-        let hand = Hand {
-            endpoint: place.emulator(),
-            region: "eu-west-1",
-        };
-        let proxy = Proxy::start(&hand.endpoint);
-        Self { place, proxy, hand }
-    }
-
-    fn run(&self, args: &[&str]) -> Run {
-        self.place.run_at(&self.proxy.endpoint, args)
-    }
-
-    fn state(&self) -> Value {
-        let text = fs_err::read_to_string(self.place.path().join("state/orders.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
-    }
-
-    /// API Gateway's path of a route's method.
-    fn method(&self, step: &str) -> String {
-        let state = self.state();
-        let record = (state["steps"].as_array().unwrap().iter())
-            .find(|record| record["step"] == step)
-            .unwrap();
-        let field = |name: &str| record["desired"][name].as_str().unwrap().to_owned();
-        let (api, path, verb) = (field("api"), field("path"), field("verb"));
-        format!("/restapis/{api}/resources/{path}/methods/{verb}")
-    }
-
-    /// Deploys the API as it is now to the stage, as another hand would.
+    /// Deploys the API as it is now to the stage, as someone else would.
     fn deploy(&self) {
         let state = self.state();
-        let record = (state["steps"].as_array().unwrap().iter())
-            .find(|record| record["step"] == "stage")
-            .unwrap();
-        let path = format!(
-            "/restapis/{}/deployments",
-            record["desired"]["api"].as_str().unwrap()
-        );
-        let stage = json!({"stageName": record["desired"]["name"]});
-        self.hand.write("apigateway", "POST", &path, &stage);
+        let path = format!("{}/deployments", state.api());
+        let stage = json!({"stageName": state.desired("stage", "name")});
+        self.emulator.write("apigateway", "POST", &path, &stage);
     }
 
-    /// What a route of the stage answers to a call without a token.
+    /// The status of a route of the stage without a token.
     fn anonymous(&self, path: &str) -> u16 {
-        let state = self.state();
-        let stage = (state["steps"].as_array().unwrap().iter())
-            .find(|record| record["step"] == "stage")
-            .unwrap();
-        let [api, name] = ["api", "name"].map(|field| stage["desired"][field].as_str().unwrap());
-        let stage = format!("{}/restapis/{api}/{name}/_user_request_", self.hand.endpoint);
+        let stage = self.state().stage_url(&self.emulator);
         get(&format!("{stage}{path}"), None).0
     }
 
-    /// What the function logged, a line an invocation.
+    /// The lines that the function logged, one for each invocation.
     fn invocations(&self) -> Vec<String> {
         let logs = self.run(&["logs", "--json"]).ok();
         (logs.events().iter())
@@ -133,7 +88,7 @@ fn wrong(document: &Value) -> Vec<[String; 3]> {
 
 #[test]
 fn a_good_stack_passes_and_the_function_is_not_asked() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     let up = world.run(&["up"]).ok();
     assert!(
         up.stderr
@@ -144,7 +99,7 @@ fn a_good_stack_passes_and_the_function_is_not_asked() {
     let requests = world.proxy.take();
     assert_eq!(tokens(&requests), 2, "one for each client");
     let data = requests.iter().filter(|request| !request.is_aws()).count();
-    assert_eq!(data, 2 + 1 + 6, "tokens, the issuer's keys, doors");
+    assert_eq!(data, 2 + 1 + 6, "tokens, the issuer's keys, routes");
 
     // Nothing changed, nothing to prove.
     world.run(&["up"]).ok();
@@ -205,32 +160,25 @@ fn a_good_stack_passes_and_the_function_is_not_asked() {
     // No secret and no token is told: neither of those that went over the wire.
     let said = format!("{}{}{}{}", up.stdout, up.stderr, verify.stdout, verify.stderr);
     let state = world.state();
-    let client = |name: &str| {
-        (state["steps"].as_array().unwrap().iter())
-            .find(|record| record["step"] == format!("client:{name}"))
-            .unwrap()
-            .clone()
-    };
     for name in ["reader", "writer"] {
-        let record = client(name);
-        let id = json!({"UserPoolId": record["desired"]["pool"], "ClientId": record["output"]["client_id"]});
-        let live = world.hand.cognito("DescribeUserPoolClient", &id);
+        let id = state.client(&format!("client:{name}"));
+        let live = world.emulator.cognito("DescribeUserPoolClient", &id);
         assert!(!said.contains(live["UserPoolClient"]["ClientSecret"].as_str().unwrap()));
     }
     assert!(!said.contains("eyJ"), "how every JWT begins");
 }
 
 #[test]
-fn what_another_hand_opened_is_named() {
-    let world = World::new(CONFIG);
+fn what_someone_else_opened_is_named() {
+    let world = of(CONFIG);
     world.run(&["up", "--no-verify"]).ok();
     assert!(
         world.proxy.take().iter().all(Request::is_aws),
-        "--no-verify fetches no token and knocks at no door"
+        "--no-verify fetches no token and requests no route"
     );
 
-    world.hand.patch(
-        &world.method("route:GET /orders"),
+    world.emulator.patch(
+        &world.state().method("route:GET /orders"),
         &[("add", "/authorizationScopes", "orders/write")],
     );
     world.deploy();
@@ -247,8 +195,8 @@ fn what_another_hand_opened_is_named() {
         verify.stderr
     );
 
-    world.hand.patch(
-        &world.method("route:POST /orders"),
+    world.emulator.patch(
+        &world.state().method("route:POST /orders"),
         &[("replace", "/authorizationType", "NONE")],
     );
     world.deploy();
@@ -283,14 +231,14 @@ fn with_another_scope() -> String {
 
 #[test]
 fn a_repair_is_deployed_also_if_the_deployment_failed_at_first() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     world.run(&["up", "--no-verify"]).ok();
-    world.hand.patch(
-        &world.method("route:GET /orders"),
+    world.emulator.patch(
+        &world.state().method("route:GET /orders"),
         &[("add", "/authorizationScopes", "orders/write")],
     );
     // What others widened is deployed along with a change.
-    fs_err::write(world.place.path().join("provision.toml"), with_another_scope()).unwrap();
+    world.file(&with_another_scope());
     world.run(&["up", "--no-repair", "--no-verify"]).ok();
     world.run(&["verify"]).code(1);
     world.proxy.rule(|request, now| {
@@ -304,15 +252,14 @@ fn a_repair_is_deployed_also_if_the_deployment_failed_at_first() {
     // The method is as it should be; what is deployed is not.
     world.run(&["up", "--no-verify"]).ok();
     world.run(&["verify"]).ok();
-    world.run(&["status"]).ok();
-    world.run(&["plan", "--check"]).ok();
+    world.assert_settled("after the repair");
 }
 
 #[test]
 fn an_open_snapshot_that_is_live_is_drift_and_replaced() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     world.run(&["up", "--no-verify"]).ok();
-    let mut state = world.state();
+    let Recorded(mut state) = world.state();
     let steps = state["steps"].as_array_mut().unwrap();
     let place = |step: &str| {
         let mut steps = steps.iter();
@@ -321,17 +268,17 @@ fn an_open_snapshot_that_is_live_is_drift_and_replaced() {
     let (deployment, stage) = (place("deployment"), place("stage"));
     let api = steps[stage]["desired"]["api"].as_str().unwrap().to_owned();
     // As an earlier version left it: ours, taken while a method was open, and the method closed since.
-    let method = world.method("route:GET /orders");
+    let method = world.state().method("route:GET /orders");
     let authorization = |kind| {
         world
-            .hand
+            .emulator
             .patch(&method, &[("replace", "/authorizationType", kind)])
     };
     authorization("NONE");
     let request = json!({
         "description": steps[deployment]["desired"]["description"], "stageName": steps[stage]["desired"]["name"],
     });
-    let made = world.hand.write(
+    let made = world.emulator.write(
         "apigateway",
         "POST",
         &format!("/restapis/{api}/deployments"),
@@ -340,7 +287,7 @@ fn an_open_snapshot_that_is_live_is_drift_and_replaced() {
     authorization("COGNITO_USER_POOLS");
     steps[deployment]["output"]["id"] = made["id"].clone();
     steps[stage]["desired"]["deployment"] = made["id"].clone();
-    fs_err::write(world.place.path().join("state/orders.json"), state.to_string()).unwrap();
+    fs_err::write(world.path("state/orders.json"), state.to_string()).unwrap();
     assert_eq!(world.anonymous("/orders"), 200);
 
     let status = world.run(&["status", "--json"]).code(3).json();
@@ -369,23 +316,19 @@ fn an_open_snapshot_that_is_live_is_drift_and_replaced() {
 
 #[test]
 fn a_deployment_of_others_is_taken_off_the_stage_and_an_open_method_in_it_is_told() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     world.run(&["up", "--no-verify"]).ok();
     let state = world.state();
-    let api = (state["steps"].as_array().unwrap().iter())
-        .find(|record| record["step"] == "rest-api")
-        .unwrap()["output"]
-        .clone();
-    let (id, root) = (api["id"].as_str().unwrap(), api["root"].as_str().unwrap());
-    let method = format!("/restapis/{id}/resources/{root}/methods/GET");
+    let root = state.output("rest-api", "root");
+    let method = format!("{}/resources/{root}/methods/GET", state.api());
     let open = json!({"authorizationType": "NONE"});
-    world.hand.write("apigateway", "PUT", &method, &open);
+    world.emulator.write("apigateway", "PUT", &method, &open);
     let mock = json!({"type": "MOCK"});
     world
-        .hand
+        .emulator
         .write("apigateway", "PUT", &format!("{method}/integration"), &mock);
     world.deploy();
-    world.hand.delete("apigateway", &method);
+    world.emulator.delete("apigateway", &method);
 
     let verify = world.run(&["verify", "--json"]).code(1);
     assert_eq!(
@@ -407,15 +350,15 @@ fn a_deployment_of_others_is_taken_off_the_stage_and_an_open_method_in_it_is_tol
 
 #[test]
 fn what_others_opened_is_not_deployed_by_an_up_that_leaves_it() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     world.run(&["up", "--no-verify"]).ok();
-    world.hand.patch(
-        &world.method("route:GET /orders"),
+    world.emulator.patch(
+        &world.state().method("route:GET /orders"),
         &[("replace", "/authorizationType", "NONE")],
     );
     // Nothing is to be deployed.
     world.run(&["up", "--no-repair"]).ok();
-    fs_err::write(world.place.path().join("provision.toml"), with_another_scope()).unwrap();
+    world.file(&with_another_scope());
     world.proxy.take();
     for command in ["plan", "up"] {
         let run = world.run(&[command, "--no-repair"]).code(2);
@@ -440,20 +383,17 @@ fn what_others_opened_is_not_deployed_by_an_up_that_leaves_it() {
 
 #[test]
 fn a_client_with_more_scopes_or_a_longer_token_than_recorded_is_named() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     world.run(&["up", "--no-verify"]).ok();
     let state = world.state();
-    let record = (state["steps"].as_array().unwrap().iter())
-        .find(|record| record["step"] == "client:reader")
-        .unwrap();
-    let id = json!({"UserPoolId": record["desired"]["pool"], "ClientId": record["output"]["client_id"]});
-    let mut live = world.hand.cognito("DescribeUserPoolClient", &id)["UserPoolClient"].clone();
+    let id = state.client("client:reader");
+    let mut live = world.emulator.cognito("DescribeUserPoolClient", &id)["UserPoolClient"].clone();
     for key in ["ClientSecret", "CreationDate", "LastModifiedDate"] {
         live.as_object_mut().unwrap().remove(key);
     }
     live["AllowedOAuthScopes"] = json!(["orders/read", "orders/write"]);
     live["AccessTokenValidity"] = json!(7200);
-    world.hand.cognito("UpdateUserPoolClient", &live);
+    world.emulator.cognito("UpdateUserPoolClient", &live);
     let verify = world.run(&["verify", "--json"]).code(1);
     let wrong = wrong(&verify.json());
     assert_eq!(wrong.len(), 2, "{wrong:?}");
@@ -461,8 +401,8 @@ fn a_client_with_more_scopes_or_a_longer_token_than_recorded_is_named() {
     assert_eq!(client, "reader");
     assert!(
         got.contains("orders/write")
-            && got.contains(", not orders/read; ")
-            && got.contains("it is good for 7200 s, not 600 s"),
+            && got.contains("`scope`: expected orders/read, got ")
+            && got.contains("it is valid for 7200 s, expected 600 s"),
         "{got}"
     );
     // And with them it gets in where it should not.
@@ -471,7 +411,7 @@ fn a_client_with_more_scopes_or_a_longer_token_than_recorded_is_named() {
 
 #[test]
 fn an_up_whose_api_does_not_open_is_not_done() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     // The stage is behind for as long as it is asked; the deadline is not waited for: Ctrl-C ends it.
     let refused = |request: &Request, now: Moment| {
         if now == Moment::Before && request.path.contains("/_user_request_") {
@@ -480,7 +420,7 @@ fn an_up_whose_api_does_not_open_is_not_done() {
         Act::Pass
     };
     world.proxy.rule(refused);
-    let mut command = world.place.at(&world.proxy.endpoint, &["up", "--json"]);
+    let mut command = world.command(&["up", "--json"]);
     let mut up = command
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
@@ -508,7 +448,7 @@ fn an_up_whose_api_does_not_open_is_not_done() {
 
 #[test]
 fn a_failed_proof_fails_up_with_the_state_complete() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     // A refusal of the token endpoint that no waiting mends.
     world.proxy.rule(|request, now| {
         if now == Moment::Before && request.path.starts_with("/oauth2/") {
@@ -544,13 +484,13 @@ fn without_a_stack_there_is_nothing_to_verify() {
 #[test]
 fn a_domain_prefix_that_is_taken_is_told_before_anything_is_made() {
     let config = format!("{CONFIG}\n[user_pool]\ndomain_prefix = \"orders-of-all\"\n");
-    let world = World::new(&config);
+    let world = of(&config);
     let pool = world
-        .hand
+        .emulator
         .cognito("CreateUserPool", &json!({"PoolName": "somebody's"}));
     let pool = &pool["UserPool"]["Id"];
     let domain = json!({"UserPoolId": pool, "Domain": "orders-of-all"});
-    world.hand.cognito("CreateUserPoolDomain", &domain);
+    world.emulator.cognito("CreateUserPoolDomain", &domain);
     let up = world.run(&["up", "--no-verify"]).code(2);
     assert!(
         up.stderr.contains(&format!(
@@ -560,7 +500,7 @@ fn a_domain_prefix_that_is_taken_is_told_before_anything_is_made() {
         "{}",
         up.stderr
     );
-    assert!(!world.place.path().join("state/orders.json").exists());
+    assert_eq!(world.state_file(), None);
     let requests = world.proxy.take();
     assert!(
         !requests
@@ -568,7 +508,7 @@ fn a_domain_prefix_that_is_taken_is_told_before_anything_is_made() {
             .any(|request| request.is_write() && request.service() != "sts")
     );
 
-    world.hand.cognito("DeleteUserPoolDomain", &domain);
+    world.emulator.cognito("DeleteUserPoolDomain", &domain);
     world.run(&["up", "--no-verify"]).ok();
     let describes = |requests: &[Request]| {
         let operations = requests.iter().map(Request::operation);
@@ -586,10 +526,10 @@ fn a_domain_prefix_that_is_taken_is_told_before_anything_is_made() {
     );
 }
 
-/// A stack whose quotas are looked at.
+/// A stack of two functions, for which `up` reads the quotas.
 fn of_two_functions() -> String {
     format!(
-        "{CONFIG}\n[functions.refunds]\nsource = \"code\"\nruntime = \"nodejs22.x\"\nhandler = \"index.handler\"\n"
+        "{CONFIG}\n[functions.refunds]\nsource = \"lambda\"\nruntime = \"nodejs22.x\"\nhandler = \"index.handler\"\n"
     )
 }
 
@@ -605,7 +545,7 @@ fn quotas(world: &World, iam: (u16, &'static str), lambda: (u16, &'static str)) 
     });
 }
 
-/// How often the two are read.
+/// How often the two quotas were read.
 fn looks(requests: &[Request]) -> usize {
     let reads = ["GetAccountSummary", "GET /2016-08-19/account-settings"];
     let operations = requests.iter().map(Request::operation);
@@ -617,14 +557,14 @@ fn looks(requests: &[Request]) -> usize {
 #[test]
 fn all_that_is_in_the_way_of_a_fresh_stack_is_told_at_once() {
     let functions = of_two_functions();
-    let world = World::new(&format!(
+    let world = of(&format!(
         "{functions}\n[user_pool]\ndomain_prefix = \"orders-of-all\"\n"
     ));
     let pool = world
-        .hand
+        .emulator
         .cognito("CreateUserPool", &json!({"PoolName": "somebody's"}));
     let domain = json!({"UserPoolId": pool["UserPool"]["Id"], "Domain": "orders-of-all"});
-    world.hand.cognito("CreateUserPoolDomain", &domain);
+    world.emulator.cognito("CreateUserPoolDomain", &domain);
     quotas(
         &world,
         (
@@ -650,7 +590,7 @@ fn all_that_is_in_the_way_of_a_fresh_stack_is_told_at_once() {
     ] {
         assert!(up.stderr.contains(said), "{said}: {}", up.stderr);
     }
-    assert!(!world.place.path().join("state/orders.json").exists());
+    assert_eq!(world.state_file(), None);
     let requests = world.proxy.take();
     let writes = requests.iter().filter(|request| request.is_write());
     assert_eq!(writes.filter(|request| request.service() != "sts").count(), 0);
@@ -673,7 +613,7 @@ fn a_quota_that_cannot_be_read_is_told_and_no_reason_to_refuse() {
         ((200, "<GetAccountSummaryResponse/>"), (200, "{}")),
         ((400, "?"), (404, "no such thing")),
     ] {
-        let world = World::new(&of_two_functions());
+        let world = of(&of_two_functions());
         quotas(&world, iam, lambda);
         let up = world.run(&["up", "--no-verify"]).ok();
         for action in ["iam:GetAccountSummary", "lambda:GetAccountSettings"] {
@@ -692,7 +632,7 @@ fn a_quota_that_cannot_be_read_is_told_and_no_reason_to_refuse() {
 
 #[test]
 fn a_secret_that_may_not_be_read_is_told_with_the_policy_that_lets_read_it() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     world.run(&["up", "--no-verify"]).ok();
     let message = "User: u is not authorized to perform: cognito-idp:DescribeUserPoolClient";
     world.proxy.rule(move |request, _| {
@@ -728,34 +668,16 @@ fn foreign(document: &Value) -> Vec<(String, String, String, bool)> {
 }
 
 impl World {
-    fn recorded(&self, step: &str) -> Value {
-        let state = self.state();
-        let steps = state["steps"].as_array().unwrap();
-        steps
-            .iter()
-            .find(|record| record["step"] == step)
-            .unwrap()
-            .clone()
-    }
-
-    /// API Gateway's path of the API.
-    fn api(&self) -> String {
-        format!(
-            "/restapis/{}",
-            self.recorded("rest-api")["output"]["id"].as_str().unwrap()
-        )
-    }
-
-    /// Makes a path of another hand's with a method, and answers the path's id.
+    /// Someone else makes a path with a method; answers the path's id.
     fn add_method(&self, parent: &Value, part: &str, method: &Value) -> String {
-        let resources = format!("{}/resources", self.api());
+        let resources = format!("{}/resources", self.state().api());
         let parent = parent.as_str().unwrap();
         let part = json!({ "pathPart": part });
         let made = self
-            .hand
+            .emulator
             .write("apigateway", "POST", &format!("{resources}/{parent}"), &part);
         let id = made["id"].as_str().unwrap().to_owned();
-        self.hand.write(
+        self.emulator.write(
             "apigateway",
             "PUT",
             &format!("{resources}/{id}/methods/GET"),
@@ -767,7 +689,7 @@ impl World {
 
 #[test]
 fn what_others_put_into_the_stack_is_listed_and_what_breaks_its_promises_fails() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     world.run(&["up", "--no-verify"]).ok();
     for command in ["status", "plan", "verify"] {
         assert_eq!(
@@ -777,55 +699,49 @@ fn what_others_put_into_the_stack_is_listed_and_what_breaks_its_promises_fails()
         );
     }
 
-    let api = world.api();
-    let root = world.recorded("rest-api")["output"]["root"].clone();
+    let api = world.state().api();
+    let root = world.state().step("rest-api")["output"]["root"].clone();
     world.add_method(&root, "admin", &json!({"authorizationType": "NONE"}));
     let guarded = json!({
         "authorizationType": "COGNITO_USER_POOLS", "authorizationScopes": ["orders/read"],
-        "authorizerId": world.recorded("authorizer")["output"]["id"],
+        "authorizerId": world.state().step("authorizer")["output"]["id"],
     });
     world.add_method(&root, "guarded", &guarded);
-    let pool = world.recorded("user-pool")["output"].clone();
+    let pool = world.state().step("user-pool")["output"].clone();
     let authorizer = json!({
         "name": "other", "type": "COGNITO_USER_POOLS", "providerARNs": [pool["arn"]],
         "identitySource": "method.request.header.Authorization",
     });
     world
-        .hand
+        .emulator
         .write("apigateway", "POST", &format!("{api}/authorizers"), &authorizer);
-    let deployment = world.recorded("deployment")["output"]["id"].clone();
+    let deployment = world.state().step("deployment")["output"]["id"].clone();
     let stage = json!({"stageName": "other", "deploymentId": deployment});
     world
-        .hand
+        .emulator
         .write("apigateway", "POST", &format!("{api}/stages"), &stage);
     let client = json!({
         "UserPoolId": pool["id"], "ClientName": "other", "GenerateSecret": true,
         "AllowedOAuthFlowsUserPoolClient": true, "AllowedOAuthFlows": ["client_credentials"],
         "AllowedOAuthScopes": ["orders/write"],
     });
-    world.hand.cognito("CreateUserPoolClient", &client);
+    world.emulator.cognito("CreateUserPoolClient", &client);
     let harmless = json!({"UserPoolId": pool["id"], "ClientName": "harmless"});
-    world.hand.cognito("CreateUserPoolClient", &harmless);
+    world.emulator.cognito("CreateUserPoolClient", &harmless);
     let user = json!({"UserPoolId": pool["id"], "Username": "ann"});
-    world.hand.cognito("AdminCreateUser", &user);
-    let function = world.recorded("function:orders")["desired"]["name"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    world.emulator.cognito("AdminCreateUser", &user);
+    let function = world.state().desired("function:orders", "name").to_owned();
     let policy = format!("/2015-03-31/functions/{function}/policy");
     let anyone = json!({"StatementId": "all", "Action": "lambda:InvokeFunction", "Principal": "*"});
-    world.hand.write("lambda", "POST", &policy, &anyone);
-    let role = world.recorded("role:orders")["desired"]["name"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    world.emulator.write("lambda", "POST", &policy, &anyone);
+    let role = world.state().desired("role:orders", "name").to_owned();
     let attach = "PolicyArn=arn:aws:iam::aws:policy/AdministratorAccess";
     world
-        .hand
+        .emulator
         .iam(&format!("Action=AttachRolePolicy&RoleName={role}&{attach}"));
     let document = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22s3%3A%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
     let put = format!("Action=PutRolePolicy&RoleName={role}&PolicyName=more&PolicyDocument={document}");
-    world.hand.iam(&put);
+    world.emulator.iam(&put);
 
     let expected = |judged: bool| -> BTreeSet<_> {
         [
@@ -884,7 +800,7 @@ fn what_others_put_into_the_stack_is_listed_and_what_breaks_its_promises_fails()
         up.stderr
     );
     let more = CONFIG.replace("\"POST /orders\"", "\"PUT /orders\"");
-    fs_err::write(world.place.path().join("provision.toml"), more).unwrap();
+    world.file(&more);
     world.proxy.take();
     let plan = world.run(&["plan"]).code(2);
     assert!(
@@ -905,12 +821,14 @@ fn what_others_put_into_the_stack_is_listed_and_what_breaks_its_promises_fails()
 
     // AWS deletes no role that has others' policies.
     world
-        .hand
+        .emulator
         .iam(&format!("Action=DetachRolePolicy&RoleName={role}&{attach}"));
-    world.hand.iam(&format!(
+    world.emulator.iam(&format!(
         "Action=DeleteRolePolicy&RoleName={role}&PolicyName=more"
     ));
-    world.hand.delete("apigateway", &format!("{api}/stages/other"));
+    world
+        .emulator
+        .delete("apigateway", &format!("{api}/stages/other"));
     let down = world.run(&["down", "--yes", "--json"]).ok();
     assert!(
         down.stderr.contains("foreign   users: about 1 in user-pool"),
@@ -940,15 +858,12 @@ fn what_others_put_into_the_stack_is_listed_and_what_breaks_its_promises_fails()
 
 #[test]
 fn another_pool_in_our_authorizer_is_told_by_all_three() {
-    let world = World::new(CONFIG);
+    let world = of(CONFIG);
     world.run(&["up", "--no-verify"]).ok();
-    let id = world.recorded("authorizer")["output"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = world.state().output("authorizer", "id").to_owned();
     let arn = "arn:aws:cognito-idp:eu-west-1:000000000000:userpool/eu-west-1_Theirs000";
-    world.hand.patch(
-        &format!("{}/authorizers/{id}", world.api()),
+    world.emulator.patch(
+        &format!("{}/authorizers/{id}", world.state().api()),
         &[("add", "/providerARNs", arn)],
     );
     for (command, code) in [("status", 3), ("plan", 0), ("verify", 1)] {
@@ -963,18 +878,18 @@ fn another_pool_in_our_authorizer_is_told_by_all_three() {
 #[test]
 fn a_path_that_others_have_routes_below_stays_when_ours_leave_it() {
     let config = CONFIG.replace("{id}/{rest+}", "{id}");
-    let world = World::new(&config);
+    let world = of(&config);
     world.run(&["up", "--no-verify"]).ok();
     let theirs = json!({
         "authorizationType": "COGNITO_USER_POOLS", "authorizationScopes": ["orders/read"],
-        "authorizerId": world.recorded("authorizer")["output"]["id"],
+        "authorizerId": world.state().step("authorizer")["output"]["id"],
     });
-    let path = world.recorded("path:/orders/{id}")["output"]["id"].clone();
+    let path = world.state().step("path:/orders/{id}")["output"]["id"].clone();
     let id = world.add_method(&path, "theirs", &theirs);
     let renamed = config
         .replace("/orders\" ", "/things\" ")
         .replace("/orders/{id}", "/things/{id}");
-    fs_err::write(world.place.path().join("provision.toml"), renamed).unwrap();
+    world.file(&renamed);
 
     let plan = world.run(&["plan"]).ok();
     let line = "- leave   path:/orders/{id}  (it stays, as others have put there: path /orders/{id}/theirs, \
@@ -982,8 +897,8 @@ fn a_path_that_others_have_routes_below_stays_when_ours_leave_it() {
     assert!(plan.stdout.lines().any(|shown| shown == line), "{}", plan.stdout);
     let up = world.run(&["up", "--yes"]).ok();
     assert!(up.stderr.contains("left      path:/orders/{id}"), "{}", up.stderr);
-    let method = format!("{}/resources/{id}/methods/GET", world.api());
-    assert_eq!(world.hand.get("apigateway", &method)["httpMethod"], "GET");
+    let method = format!("{}/resources/{id}/methods/GET", world.state().api());
+    assert_eq!(world.emulator.get("apigateway", &method)["httpMethod"], "GET");
     let names: Vec<String> = (foreign(&world.run(&["status", "--json"]).ok().json()).into_iter())
         .map(|(_, kind, name, _)| format!("{kind} {name}"))
         .collect();
@@ -998,7 +913,7 @@ fn a_path_that_others_have_routes_below_stays_when_ours_leave_it() {
     );
 
     // Back again: the paths are taken up as they are.
-    fs_err::write(world.place.path().join("provision.toml"), &config).unwrap();
+    world.file(&config);
     world.run(&["up", "--yes"]).ok();
     assert_eq!(foreign(&world.run(&["status", "--json"]).ok().json()).len(), 2);
     let plan = world.run(&["plan", "--replace", "path:/orders/{id}"]).code(2);
@@ -1007,5 +922,5 @@ fn a_path_that_others_have_routes_below_stays_when_ours_leave_it() {
         "{}",
         plan.stderr
     );
-    assert_eq!(world.hand.get("apigateway", &method)["httpMethod"], "GET");
+    assert_eq!(world.emulator.get("apigateway", &method)["httpMethod"], "GET");
 }

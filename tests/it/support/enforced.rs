@@ -1,22 +1,20 @@
-//! An emulator that checks signatures and rights, as AWS does, after what `iam.py` mends.
+//! An emulator that checks signatures and rights, as AWS does, with the corrections of `iam.py`.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use provision::aws::clients::SANDBOX_SECRET;
-use serde_json::Value;
-
 use super::Place;
+use provision::aws::clients::SANDBOX_SECRET;
 
 /// The administrator's access key id.
 pub const KEY: &str = "test";
 /// The administrator's secret access key.
 pub const SECRET: &str = SANDBOX_SECRET;
 
-/// A running one; it ends with this.
+/// A running emulator; it ends when this is dropped.
 pub struct Enforced {
     pub endpoint: String,
     server: Child,
@@ -29,30 +27,19 @@ impl Drop for Enforced {
     }
 }
 
-/// The emulator's own Python.
-fn python(place: &Place) -> PathBuf {
-    place.emulator();
-    let record = fs_err::read_to_string(place.path().join("state/sandbox/server.json")).unwrap();
-    let record: Value = serde_json::from_str(&record).unwrap();
-    let output = Command::new("ps")
-        .args(["-ww", "-o", "args=", "-p", &record["process"].to_string()])
-        .output()
-        .unwrap();
-    place.run(&["sandbox", "stop"]).ok();
-    let command = String::from_utf8(output.stdout).unwrap();
-    command.split(' ').next().unwrap().into()
-}
-
 impl Enforced {
-    /// Keeps what it has in a folder of this place.
+    /// Keeps its content in a folder of this place.
     pub fn start(place: &Place) -> Self {
         let folder = place.path().join("iam");
         fs_err::create_dir_all(&folder).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
+        place.emulator();
+        let python = place.python();
+        place.run(&["sandbox", "stop"]).ok();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let server = Command::new(python(place))
+        let server = Command::new(python)
             .arg(root.join("tests/it/support/iam.py"))
             .arg(root.join("src/sandbox/main.py"))
             .env_remove("http_proxy")
@@ -87,7 +74,7 @@ impl Enforced {
         emulator
     }
 
-    /// Forgets everything; whether it answers.
+    /// Deletes all its content; whether it answers.
     pub fn is_reset(&self) -> std::io::Result<bool> {
         let host = self.endpoint.trim_start_matches("http://");
         let mut stream = TcpStream::connect(host)?;

@@ -1,10 +1,12 @@
-//! What the tests of the real binary share: a place of their own, an emulator of their own, and a proxy that listens in.
+//! What the tests of the real binary share. Most begin with a [`World`]; [`Place`] is its folder.
 
-// Not every test uses all of it.
-#![allow(dead_code)]
+// The benchmark uses only a part.
+#![allow(dead_code, unused_imports)]
 
+pub mod emulator;
 pub mod enforced;
 pub mod proxy;
+pub mod world;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -12,12 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// A folder to run the binary in; what was started there is stopped at the end, however the test ends.
+pub use emulator::Emulator;
+pub use world::{Recorded, World};
+
+/// A folder to run the binary in. Its emulator is stopped at the end, however the test ends.
 pub struct Place {
     path: PathBuf,
-    /// Deletes the folder at the end; `None` where it stays.
+    /// Deletes the folder at the end; `None` if the folder stays.
     temporary: Option<tempfile::TempDir>,
     /// Stops the emulator once its input is closed: at the end of the test, or when the test's process was killed.
     guard: Child,
@@ -66,7 +71,7 @@ impl Place {
         &self.path
     }
 
-    /// The binary in this folder, without anything of AWS that the tester may have set.
+    /// The binary in this folder, without the AWS settings of whoever runs the tests.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
         for (name, _) in std::env::vars_os() {
@@ -86,7 +91,7 @@ impl Place {
         command
     }
 
-    /// The binary with everything set to reach `endpoint` as if it were AWS; this place's emulator lets it in.
+    /// The binary with the settings to reach `endpoint` as if it were AWS; this place's emulator accepts it.
     pub fn at(&self, endpoint: &str, args: &[&str]) -> Command {
         let token = fs_err::read_to_string(self.path().join("state/sandbox/token"));
         let mut command = self.command(args);
@@ -116,7 +121,19 @@ impl Place {
         endpoint
     }
 
-    /// The text of every file of ours below `folder`; what the emulator keeps for itself is AWS's, not ours.
+    /// The Python that this place's emulator runs in, which has botocore with AWS's models.
+    pub fn python(&self) -> String {
+        let record = fs_err::read_to_string(self.path().join("state/sandbox/server.json")).unwrap();
+        let record: Value = serde_json::from_str(&record).unwrap();
+        let ps = Command::new("ps")
+            .args(["-ww", "-o", "args=", "-p", &record["process"].to_string()])
+            .output()
+            .unwrap();
+        let command = String::from_utf8(ps.stdout).unwrap();
+        command.split(' ').next().unwrap().to_owned()
+    }
+
+    /// The path and text of every file below `folder`, without the files of the emulator.
     pub fn texts(&self, folder: &str) -> Vec<(PathBuf, String)> {
         let mut texts = Vec::new();
         collect(&self.path().join(folder), &mut texts);
@@ -127,7 +144,7 @@ impl Place {
 /// The tokens of the emulators that this test has started, by endpoint.
 static TOKENS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
-/// The access key id that the emulator at `endpoint` lets in.
+/// The access key id that the emulator at `endpoint` accepts.
 pub fn token(endpoint: &str) -> String {
     TOKENS.lock().unwrap()[endpoint].clone()
 }
@@ -212,7 +229,7 @@ pub fn after(script: &str, command: &Command) -> Command {
     shell
 }
 
-/// A GET without credentials of ours: the status and the body.
+/// The status and the body of a GET.
 pub fn get(url: &str, token: Option<&str>) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -228,7 +245,7 @@ pub fn get(url: &str, token: Option<&str>) -> (u16, String) {
     })
 }
 
-/// A POST of a form with a name and a password: the body of the answer.
+/// The body of the answer to a POST of a form with a name and a password.
 pub fn post_form(url: &str, (name, password): (&str, &str), form: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -242,379 +259,4 @@ pub fn post_form(url: &str, (name, password): (&str, &str), form: &str) -> Strin
             .body(form.to_owned());
         call.send().await.unwrap().text().await.unwrap()
     })
-}
-
-/// A hand of the test's own in the emulator: what it does there, the binary does not know.
-pub struct Hand {
-    pub endpoint: String,
-    pub region: &'static str,
-}
-
-impl Hand {
-    fn send(&self, service: &str, call: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder) -> String {
-        // The emulator takes the region out of this and leaves the signature unchecked.
-        let key = token(&self.endpoint);
-        let scope = format!("{key}/20260101/{}/{service}/aws4_request", self.region);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let http = reqwest::Client::builder().no_proxy().build().unwrap();
-            let signed = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
-            let answer = call(&http).header("authorization", signed).send().await.unwrap();
-            answer.text().await.unwrap()
-        })
-    }
-
-    /// A call of a service that takes JSON, such as `AWSCognitoIdentityProviderService.ListUserPools`.
-    pub fn json(&self, target: &str, body: &Value) -> Value {
-        let service = match target.split('.').next() {
-            Some("secretsmanager") => "secretsmanager",
-            Some("Logs_20140328") => "logs",
-            _ => "cognito-idp",
-        };
-        let answer = self.send(service, |http| {
-            http.post(&self.endpoint)
-                .header("x-amz-target", target)
-                .header("content-type", "application/x-amz-json-1.1")
-                .body(body.to_string())
-        });
-        serde_json::from_str(&answer).unwrap_or(Value::Null)
-    }
-
-    /// A call of Cognito.
-    pub fn cognito(&self, operation: &str, body: &Value) -> Value {
-        self.json(&format!("AWSCognitoIdentityProviderService.{operation}"), body)
-    }
-
-    /// A GET of a service that has paths.
-    pub fn get(&self, service: &str, path: &str) -> Value {
-        serde_json::from_str(&self.send(service, |http| http.get(format!("{}{path}", self.endpoint))))
-            .unwrap()
-    }
-
-    /// A DELETE of a service that has paths.
-    pub fn delete(&self, service: &str, path: &str) {
-        self.send(service, |http| http.delete(format!("{}{path}", self.endpoint)));
-    }
-
-    /// A PUT, POST or PATCH of a service that has paths.
-    pub fn write(&self, service: &str, method: &str, path: &str, body: &Value) -> Value {
-        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let answer = self.send(service, |http| {
-            http.request(method, format!("{}{path}", self.endpoint))
-                .body(body.to_string())
-        });
-        serde_json::from_str(&answer).unwrap_or(Value::Null)
-    }
-
-    /// Patches something of API Gateway: operation, path, value.
-    pub fn patch(&self, path: &str, operations: &[(&str, &str, &str)]) -> Value {
-        let operations: Vec<Value> = (operations.iter())
-            .map(|(op, path, value)| json!({"op": op, "path": path, "value": value}))
-            .collect();
-        self.write(
-            "apigateway",
-            "PATCH",
-            path,
-            &json!({"patchOperations": operations}),
-        )
-    }
-
-    /// Everything that a stack is made of, without ids, dates and what AWS adds by itself, sorted: two stacks of one
-    /// configuration have the same portrait.
-    pub fn portrait(&self, owner: &str) -> Value {
-        // Whatever the order of its keys.
-        let document = |encoded: &str| -> Value {
-            let text = percent_encoding::percent_decode_str(encoded)
-                .decode_utf8()
-                .unwrap();
-            serde_json::from_str(&text).unwrap()
-        };
-        let mut parts = Vec::new();
-        let mut add = |kind: &str, part: Value| parts.push(json!({ kind: part }));
-        for name in self.iam("Action=ListRoles").split("<RoleName>").skip(1) {
-            let name = name.split('<').next().unwrap();
-            let role = self.iam(&format!("Action=GetRole&RoleName={name}"));
-            let between = |from: &str, to: &str| -> String {
-                let rest = role.split(from).nth(1).unwrap_or_default();
-                rest.split(to).next().unwrap_or_default().to_owned()
-            };
-            let policy = self.iam(&format!("Action=GetRolePolicy&RoleName={name}&PolicyName=logs"));
-            let policy = policy.split("<PolicyDocument>").nth(1).unwrap_or_default();
-            add(
-                "role",
-                json!([
-                    name,
-                    document(&between("<AssumeRolePolicyDocument>", "<")),
-                    between("<Tags>", "</Tags>")
-                        .split_whitespace()
-                        .collect::<String>(),
-                    document(policy.split('<').next().unwrap_or_default()),
-                ]),
-            );
-        }
-        let functions = self.get("lambda", "/2015-03-31/functions");
-        for function in functions["Functions"].as_array().unwrap() {
-            let path = format!(
-                "/2015-03-31/functions/{}",
-                function["FunctionName"].as_str().unwrap()
-            );
-            let answer = self.get("lambda", &path);
-            let live = &answer["Configuration"];
-            let policy = self.get("lambda", &format!("{path}/policy"));
-            let keys = [
-                "FunctionName",
-                "Role",
-                "Runtime",
-                "Handler",
-                "Architectures",
-                "MemorySize",
-                "Timeout",
-                "CodeSha256",
-            ];
-            let fields: Vec<&Value> = keys.iter().map(|key| &live[*key]).collect();
-            let variables = &live["Environment"]["Variables"];
-            let variables = if variables.is_null() {
-                json!({})
-            } else {
-                variables.clone()
-            };
-            let policy: Value = serde_json::from_str(policy["Policy"].as_str().unwrap_or("{}")).unwrap();
-            let allowed: Vec<&str> = (policy["Statement"].as_array().into_iter().flatten())
-                .map(|statement| {
-                    statement["Condition"]["ArnLike"]["AWS:SourceArn"]
-                        .as_str()
-                        .unwrap_or_default()
-                })
-                .map(|arn| arn.split_once('/').unwrap_or_default().1)
-                .collect();
-            add("function", json!([fields, variables, answer["Tags"], allowed]));
-        }
-        let groups = self.json("Logs_20140328.DescribeLogGroups", &json!({}));
-        for group in groups["logGroups"].as_array().unwrap() {
-            let arn = group["arn"].as_str().unwrap().trim_end_matches(":*");
-            let tags = self.json(
-                "Logs_20140328.ListTagsForResource",
-                &json!({ "resourceArn": arn }),
-            );
-            add(
-                "log group",
-                json!([group["logGroupName"], group["retentionInDays"], tags["tags"]]),
-            );
-        }
-        let pools = self.cognito("ListUserPools", &json!({"MaxResults": 60}));
-        for pool in pools["UserPools"].as_array().unwrap() {
-            let id = json!({"UserPoolId": pool["Id"], "MaxResults": 50});
-            let live = &self.cognito("DescribeUserPool", &id)["UserPool"];
-            let keys = [
-                "Name",
-                "Domain",
-                "UserPoolTier",
-                "DeletionProtection",
-                "UserPoolTags",
-                "AdminCreateUserConfig",
-            ];
-            let fields: Vec<&Value> = keys.iter().map(|key| &live[*key]).collect();
-            add("pool", json!(fields));
-            let servers = self.cognito("ListResourceServers", &id);
-            for server in servers["ResourceServers"].as_array().unwrap() {
-                let mut scopes = server["Scopes"].as_array().unwrap().clone();
-                scopes.sort_by_key(Value::to_string);
-                add(
-                    "resource server",
-                    json!([server["Identifier"], server["Name"], scopes]),
-                );
-            }
-            let clients = self.cognito("ListUserPoolClients", &id);
-            for client in clients["UserPoolClients"].as_array().unwrap() {
-                let id = json!({"UserPoolId": pool["Id"], "ClientId": client["ClientId"]});
-                let mut live = self.cognito("DescribeUserPoolClient", &id)["UserPoolClient"].clone();
-                for key in [
-                    "ClientId",
-                    "ClientSecret",
-                    "UserPoolId",
-                    "CreationDate",
-                    "LastModifiedDate",
-                ] {
-                    live.as_object_mut().unwrap().remove(key);
-                }
-                if let Some(scopes) = live["AllowedOAuthScopes"].as_array_mut() {
-                    scopes.sort_by_key(Value::to_string);
-                }
-                add("client", live);
-            }
-        }
-        for api in self.get("apigateway", "/restapis")["item"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
-            let path = format!("/restapis/{}", api["id"].as_str().unwrap());
-            let types = &api["endpointConfiguration"]["types"];
-            add(
-                "REST API",
-                json!([api["name"], api["description"], types, api["tags"]]),
-            );
-            for authorizer in self.get("apigateway", &format!("{path}/authorizers"))["item"]
-                .as_array()
-                .unwrap()
-            {
-                let pools = authorizer["providerARNs"].as_array().unwrap().len();
-                add(
-                    "authorizer",
-                    json!([
-                        authorizer["name"],
-                        pools,
-                        authorizer["identitySource"],
-                        authorizer["authorizerResultTtlInSeconds"]
-                    ]),
-                );
-            }
-            let paths = self.get("apigateway", &format!("{path}/resources?embed=methods"));
-            for path in paths["item"].as_array().unwrap() {
-                add("path", path["path"].clone());
-                for (verb, method) in path["resourceMethods"].as_object().into_iter().flatten() {
-                    let mut scopes = method["authorizationScopes"].as_array().unwrap().clone();
-                    scopes.sort_by_key(Value::to_string);
-                    let uri = &method["methodIntegration"]["uri"];
-                    add(
-                        "method",
-                        json!([verb, path["path"], method["authorizationType"], scopes, uri]),
-                    );
-                }
-            }
-            let deployments = self.get("apigateway", &format!("{path}/deployments"));
-            add(
-                "deployments",
-                json!(deployments["item"].as_array().unwrap().len()),
-            );
-            for stage in self.get("apigateway", &format!("{path}/stages"))["item"]
-                .as_array()
-                .unwrap()
-            {
-                let limits = &stage["methodSettings"]["*/*"];
-                // Below zero there is none, and the account's are what AWS puts beside the other one.
-                let limit = |name: &str, account: f64| {
-                    limits[name]
-                        .as_f64()
-                        .filter(|limit| (0.0..account).contains(limit))
-                };
-                let limits = json!([
-                    limit("throttlingRateLimit", 10000.0),
-                    limit("throttlingBurstLimit", 5000.0)
-                ]);
-                add("stage", json!([stage["stageName"], stage["tags"], limits]));
-            }
-        }
-        parts.sort_by_key(Value::to_string);
-        let text = Value::from(parts).to_string();
-        serde_json::from_str(&text.replace(owner, "<owner>")).unwrap()
-    }
-
-    /// A call of IAM, as a query string.
-    pub fn iam(&self, query: &str) -> String {
-        let url = format!("{}/?Version=2010-05-08&{query}", self.endpoint);
-        self.send("iam", |http| http.get(url))
-    }
-
-    /// How many there are of everything that a stack is made of, by kind.
-    pub fn census(&self) -> BTreeMap<&'static str, usize> {
-        let count = |list: &Value| list.as_array().map_or(0, Vec::len);
-        let mut census = BTreeMap::new();
-        let mut add = |kind, more| *census.entry(kind).or_insert(0) += more;
-        add(
-            "roles",
-            self.iam("Action=ListRoles").matches("<RoleName>").count(),
-        );
-        let functions = self.get("lambda", "/2015-03-31/functions");
-        for function in functions["Functions"].as_array().unwrap() {
-            let name = function["FunctionName"].as_str().unwrap();
-            add("functions", 1);
-            let policy = self.get("lambda", &format!("/2015-03-31/functions/{name}/policy"));
-            let policy: Value = serde_json::from_str(policy["Policy"].as_str().unwrap_or("{}")).unwrap();
-            add("permissions", count(&policy["Statement"]));
-        }
-        let groups = self.json("Logs_20140328.DescribeLogGroups", &json!({}));
-        for group in groups["logGroups"].as_array().unwrap() {
-            add("log groups", 1);
-            add("retentions", usize::from(group["retentionInDays"] == 14));
-        }
-        let pools = self.cognito("ListUserPools", &json!({"MaxResults": 60}));
-        for pool in pools["UserPools"].as_array().unwrap() {
-            let id = json!({"UserPoolId": pool["Id"], "MaxResults": 50});
-            add("user pools", 1);
-            add(
-                "clients",
-                count(&self.cognito("ListUserPoolClients", &id)["UserPoolClients"]),
-            );
-            add(
-                "resource servers",
-                count(&self.cognito("ListResourceServers", &id)["ResourceServers"]),
-            );
-            let pool = self.cognito("DescribeUserPool", &id);
-            add("domains", usize::from(pool["UserPool"]["Domain"].is_string()));
-        }
-        let apis = self.get("apigateway", "/restapis");
-        for api in apis["item"].as_array().into_iter().flatten() {
-            let path = format!("/restapis/{}", api["id"].as_str().unwrap());
-            add("REST APIs", 1);
-            add(
-                "authorizers",
-                count(&self.get("apigateway", &format!("{path}/authorizers"))["item"]),
-            );
-            add(
-                "deployments",
-                count(&self.get("apigateway", &format!("{path}/deployments"))["item"]),
-            );
-            add(
-                "stages",
-                count(&self.get("apigateway", &format!("{path}/stages"))["item"]),
-            );
-            let paths = self.get("apigateway", &format!("{path}/resources?embed=methods"));
-            for path in paths["item"].as_array().unwrap() {
-                add("paths", 1);
-                let methods = path["resourceMethods"].as_object();
-                add("methods", methods.map_or(0, serde_json::Map::len));
-                let whole = methods
-                    .into_iter()
-                    .flatten()
-                    .filter(|(_, method)| method["methodIntegration"].is_object());
-                add("integrations", whole.count());
-            }
-        }
-        census.retain(|_, count| *count > 0);
-        census
-    }
-
-    /// Fails unless there is exactly one of everything.
-    pub fn assert_whole(&self, story: &str) {
-        let one = [
-            "roles",
-            "functions",
-            "permissions",
-            "log groups",
-            "retentions",
-            "user pools",
-            "clients",
-            "resource servers",
-            "domains",
-            "REST APIs",
-            "authorizers",
-            "deployments",
-            "stages",
-            "methods",
-            "integrations",
-        ];
-        let mut expected: BTreeMap<&str, usize> = one.into_iter().map(|kind| (kind, 1)).collect();
-        // The root, and `/user`.
-        expected.insert("paths", 2);
-        assert_eq!(self.census(), expected, "{story}");
-    }
-
-    /// Fails unless there is nothing.
-    pub fn assert_nothing(&self, story: &str) {
-        assert_eq!(self.census(), BTreeMap::new(), "{story}");
-    }
 }

@@ -1,4 +1,4 @@
-//! A proxy on 127.0.0.1 between the binary and the emulator: it writes down every request, and interferes as it is told.
+//! A proxy on 127.0.0.1 between the binary and the emulator: it records every request, and interferes by a rule.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// One request that came by.
+/// One request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
@@ -30,7 +30,7 @@ impl Request {
             .map(|(_, value)| value.as_str())
     }
 
-    /// `CreateUserPool`, `CreateRole`, or `POST /restapis`: what was asked for.
+    /// `CreateUserPool`, `CreateRole`, or `POST /restapis`: the operation.
     pub fn operation(&self) -> String {
         if let Some(target) = self.header("x-amz-target") {
             return target.rsplit('.').next().unwrap_or_default().to_owned();
@@ -81,23 +81,23 @@ impl Request {
     }
 }
 
-/// When a rule is asked.
+/// When the rule is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// The request has come from the binary, and has not gone to the emulator.
+    /// The emulator has not got the request.
     Before,
     /// The emulator has answered, and the binary has not got the answer.
     After,
 }
 
-/// What is to happen then.
+/// What the proxy does.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// What would happen without a proxy.
+    /// Passes the request or the answer on.
     Pass,
-    /// The connection is closed without an answer.
+    /// Closes the connection without an answer.
     Cut,
-    /// This is the answer: status, headers, body.
+    /// Answers with this status, these headers and this body.
     Answer(u16, Vec<(&'static str, &'static str)>, String),
 }
 
@@ -153,12 +153,12 @@ impl Proxy {
         Self { endpoint, shared }
     }
 
-    /// From now on.
+    /// Applies this rule from now on.
     pub fn rule(&self, rule: impl Fn(&Request, Moment) -> Act + Send + Sync + 'static) {
         *self.shared.rule.lock().unwrap() = Arc::new(Box::new(rule));
     }
 
-    /// What came by since the last call of this, once nothing is under way any more.
+    /// The requests since the last call of this; waits until none is under way.
     pub fn take(&self) -> Vec<Request> {
         while self.shared.under_way.load(Ordering::SeqCst) > 0 {
             thread::yield_now();

@@ -1,0 +1,206 @@
+//! A stack of a test's own: a folder, an emulator, and a proxy between the binary and the emulator.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::proxy::{Act, Moment, Proxy, Request};
+use super::{Emulator, Place, Run};
+
+/// The code of the functions of [`World::of`], where the test does not care.
+pub const CODE: &str = "export const handler = async () => ({ statusCode: 200 });";
+
+/// What most tests of the binary run in.
+pub struct World {
+    pub place: Place,
+    /// What [`World::run`] calls.
+    pub proxy: Proxy,
+    pub emulator: Emulator,
+}
+
+impl World {
+    /// Without a `provision.toml`, so its stack is the sample.
+    pub fn new() -> Self {
+        let place = Place::new();
+        let emulator = Emulator::new(place.emulator());
+        let proxy = Proxy::start(&emulator.endpoint);
+        Self {
+            place,
+            proxy,
+            emulator,
+        }
+    }
+
+    /// With this `provision.toml`, and this code in the folder `lambda`.
+    pub fn of(file: &str, code: &str) -> Self {
+        let world = Self::new();
+        fs_err::create_dir(world.path("lambda")).unwrap();
+        world.code(code);
+        world.file(file);
+        world
+    }
+
+    /// The path of something in the world's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    pub fn file(&self, text: &str) {
+        fs_err::write(self.path("provision.toml"), text).unwrap();
+    }
+
+    pub fn code(&self, text: &str) {
+        fs_err::write(self.path("lambda/index.mjs"), text).unwrap();
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        self.place.at(&self.proxy.endpoint, args)
+    }
+
+    pub fn run(&self, args: &[&str]) -> Run {
+        self.place.run_at(&self.proxy.endpoint, args)
+    }
+
+    /// The state file of the stack; `None` before the first `up` and after `down`.
+    pub fn state_file(&self) -> Option<PathBuf> {
+        let files = ["orders", "user-api"].map(|stack| self.path(&format!("state/{stack}.json")));
+        files.into_iter().find(|file| file.exists())
+    }
+
+    pub fn state(&self) -> Recorded {
+        let text = fs_err::read_to_string(self.state_file().expect("a stack is up")).unwrap();
+        Recorded(serde_json::from_str(&text).unwrap())
+    }
+
+    /// [`Emulator::portrait`] of this stack.
+    pub fn portrait(&self) -> Value {
+        self.emulator.portrait(self.state().owner())
+    }
+
+    /// The writing calls since the last time that this or [`Proxy::take`] was called, in their order.
+    pub fn writes(&self) -> Vec<String> {
+        let requests = self.proxy.take();
+        let writes = requests.iter().filter(|request| request.is_write());
+        writes.map(Request::operation).collect()
+    }
+
+    /// Fails unless `status` and `plan` find nothing to change.
+    pub fn assert_settled(&self, story: &str) {
+        for args in [&["plan", "--check"][..], &["status"]] {
+            let run = self.run(args);
+            assert_eq!(run.code, 0, "{story}: {args:?}: {}{}", run.stdout, run.stderr);
+        }
+    }
+
+    /// `down`, after which nothing is left.
+    pub fn down(&self) {
+        self.run(&["down", "--yes"]).ok();
+        self.emulator.assert_nothing("after down");
+    }
+
+    /// Runs `args` and kills the process with SIGKILL at call number `at` of those that `is_meant` chooses, counted from
+    /// 0: before the call goes to the emulator, or when its answer is there. Whether the process got that far.
+    pub fn kill_at(
+        &self,
+        args: &[&str],
+        at: usize,
+        moment: Moment,
+        is_meant: impl Fn(&Request) -> bool + Send + Sync + 'static,
+    ) -> bool {
+        let victim: Arc<Mutex<Option<Child>>> = Arc::default();
+        let calls = AtomicUsize::new(0);
+        let killed = Arc::new(AtomicUsize::new(0));
+        let (target, done) = (victim.clone(), killed.clone());
+        self.proxy.rule(move |request, now| {
+            if now != moment || !is_meant(request) || calls.fetch_add(1, Ordering::SeqCst) != at {
+                return Act::Pass;
+            }
+            let mut child = target.lock().unwrap();
+            let child = child.as_mut().expect("it sends, so it was started");
+            child.kill().unwrap();
+            done.fetch_add(1, Ordering::SeqCst);
+            Act::Cut
+        });
+        let mut child = victim.lock().unwrap();
+        let mut command = self.command(args);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        *child = Some(command.spawn().unwrap());
+        drop(child);
+        let has_ended = || {
+            victim
+                .lock()
+                .unwrap()
+                .as_mut()
+                .unwrap()
+                .try_wait()
+                .unwrap()
+                .is_some()
+        };
+        while !has_ended() {
+            std::thread::yield_now();
+        }
+        self.proxy.rule(|_, _| Act::Pass);
+        self.proxy.take();
+        killed.load(Ordering::SeqCst) == 1
+    }
+}
+
+/// The state file of a stack, to find the resources in it.
+pub struct Recorded(pub Value);
+
+impl Recorded {
+    pub fn owner(&self) -> &str {
+        self.0["owner"].as_str().unwrap()
+    }
+
+    pub fn steps(&self) -> &[Value] {
+        self.0["steps"].as_array().unwrap()
+    }
+
+    pub fn step(&self, step: &str) -> &Value {
+        self.steps().iter().find(|record| record["step"] == step).unwrap()
+    }
+
+    pub fn output(&self, step: &str, field: &str) -> &str {
+        self.step(step)["output"][field].as_str().unwrap()
+    }
+
+    pub fn desired(&self, step: &str, field: &str) -> &str {
+        self.step(step)["desired"][field].as_str().unwrap()
+    }
+
+    /// What names the pool to Cognito.
+    pub fn pool(&self) -> Value {
+        json!({"UserPoolId": self.output("user-pool", "id")})
+    }
+
+    /// What names the client of a step, such as `client:app`, to Cognito.
+    pub fn client(&self, step: &str) -> Value {
+        json!({"UserPoolId": self.desired(step, "pool"), "ClientId": self.output(step, "client_id")})
+    }
+
+    /// Lambda's path of the function of a step, such as `function:user`.
+    pub fn function(&self, step: &str) -> String {
+        format!("/2015-03-31/functions/{}", self.desired(step, "name"))
+    }
+
+    /// API Gateway's path of the API.
+    pub fn api(&self) -> String {
+        format!("/restapis/{}", self.output("rest-api", "id"))
+    }
+
+    /// API Gateway's path of the method of a route, such as `route:GET /user`.
+    pub fn method(&self, step: &str) -> String {
+        let [path, verb] = ["path", "verb"].map(|field| self.desired(step, field));
+        format!("{}/resources/{path}/methods/{verb}", self.api())
+    }
+
+    /// Where the emulator serves the stage.
+    pub fn stage_url(&self, emulator: &Emulator) -> String {
+        let stage = self.desired("stage", "name");
+        format!("{}{}/{stage}/_user_request_", emulator.endpoint, self.api())
+    }
+}
