@@ -1,4 +1,4 @@
-//! Opens regular files and nothing else, and makes new names outlast a crash of the machine.
+//! Opens regular files and nothing else, and makes new file names durable.
 //!
 //! Must not wait for the other end of a pipe, and must not know what is in a file.
 
@@ -10,24 +10,24 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use fs_err::{File, OpenOptions};
 use rustix::fs::OFlags;
 
-/// Whether a path may be a symbolic link to the file that is meant.
+/// Whether a path may be a symbolic link to the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// A user's file, which may be anywhere.
+    /// For a user's file.
     Followed,
-    /// This program's own file, which it never makes as a link.
+    /// For provision's own file, which is never a link.
     Refused,
 }
 
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`] for everything else: a folder, a pipe, a device, a link that is refused.
+/// [`io::ErrorKind::InvalidInput`] if it is a folder, a pipe, a socket, a device, or a link that is refused.
 pub fn open(path: &Path, links: Links) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path, links)
 }
 
-/// Opens a regular file as `options` say, or makes it where they say that.
+/// Opens a regular file with these options, or creates it if they say so.
 ///
 /// # Errors
 /// As [`open`].
@@ -36,13 +36,13 @@ pub fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> io::Re
         Links::Followed => (fs_err::metadata(path), OFlags::empty()),
         Links::Refused => (fs_err::symlink_metadata(path), OFlags::NOFOLLOW),
     };
-    // Opening a device may do something; what is not there may be made.
+    // Checked before it is opened, because opening a device may have an effect. A missing file may be created.
     if let Ok(about) = about {
         check(&about, path)?;
     }
     let flags = flag | OFlags::NONBLOCK;
     let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
-    // Another one may have come in between.
+    // The file may have been replaced in the meantime.
     check(&file.metadata()?, path)?;
     Ok(file)
 }
@@ -63,26 +63,25 @@ fn check(about: &Metadata, path: &Path) -> io::Result<()> {
     ))
 }
 
-/// The folder that a path names something in.
+/// The folder that contains what `path` names.
 pub fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder.unwrap_or(Path::new("."))
 }
 
-/// Makes new, renamed and removed names in `folder` outlast a crash of the machine; `false` if that cannot be asked of
-/// its file system.
+/// Makes new, renamed and removed names in `folder` survive a crash of the machine; `false` if the file system does not
+/// support it.
 pub fn sync_folder(folder: &Path) -> io::Result<bool> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder).and_then(|folder| folder.sync_all()) {
         Ok(()) => Ok(true),
-        // The kernel's EINVAL and ENOTSUP; and a folder that may be written to may not be readable.
+        // EINVAL and ENOTSUP of the kernel. PermissionDenied: a folder can be writable without being readable.
         Err(error) if matches!(error.kind(), InvalidInput | Unsupported | PermissionDenied) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Makes `folder`, and those above it that are missing, so that they outlast a crash of the machine where the file
-/// system can be asked for that.
+/// Creates `folder` and its missing parents, so that they survive a crash of the machine if the file system supports it.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     let changing = changed_by_making(folder);
     fs_err::create_dir_all(folder)?;
@@ -91,7 +90,7 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
         .try_for_each(|parent| sync_folder(parent).map(drop))
 }
 
-/// The folders that get a new name in them if `folder` is made, the lowest first.
+/// The folders that get a new entry when `folder` is created, the lowest first.
 fn changed_by_making(folder: &Path) -> Vec<&Path> {
     folder
         .ancestors()
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_that_cannot_sync_a_folder_is_told_from_a_failure() {
+    fn a_file_system_that_cannot_sync_a_folder_is_not_a_failure() {
         let folder = tempfile::tempdir().unwrap();
         assert!(sync_folder(folder.path()).unwrap());
         assert!(sync_folder(&folder.path().join("gone")).is_err());

@@ -1,6 +1,6 @@
-//! What others have put into what is ours: what is live in it, less what is on record.
+//! What others have put into the stack's resources: everything live in them that is not on record.
 //!
-//! Must not do I/O or be async, and must not know AWS, the state or the engine: it is told what is live.
+//! Must not do I/O or be async, and must not know AWS, the state or the engine: the caller says what is live.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,29 +10,29 @@ use serde_json::Value;
 
 use crate::untrusted::printable;
 
-/// The kinds of content that is looked for.
+/// The kinds of content that are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Of a REST API.
+    /// In a REST API.
     Path,
-    /// Of a REST API.
+    /// In a REST API.
     Method,
-    /// Of a REST API.
+    /// In a REST API.
     Stage,
-    /// Of a REST API.
+    /// In a REST API.
     Authorizer,
-    /// A user pool whose tokens an authorizer of ours takes.
+    /// A user pool whose tokens our authorizer accepts.
     Pool,
-    /// The users of a user pool, all of them.
+    /// All users of a user pool, as one item.
     Users,
-    /// Of a user pool.
+    /// In a user pool.
     Client,
-    /// Of a user pool.
+    /// In a user pool.
     ResourceServer,
-    /// Of a function's policy.
+    /// In a function's resource policy.
     Statement,
-    /// Of a role.
+    /// In a role.
     InlinePolicy,
     /// Attached to a role.
     ManagedPolicy,
@@ -56,25 +56,24 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Something live in one of our containers.
+/// Something live in one of the stack's resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// What it is.
     pub kind: Kind,
-    /// As AWS tells it apart, and as it would be on record.
+    /// Its id in AWS, as it would be on record.
     pub id: String,
-    /// What a person would look for; often chosen by others. Of users: about how many there are.
+    /// Its name for people, which others may have chosen. For users: about how many there are.
     pub name: String,
-    /// What is known of it before AWS has answered an id: its name, or its place.
+    /// What a record has before AWS has answered an id: the name, or the place.
     pub alias: String,
     /// The ids of the paths that it is on or below, and their places.
     pub paths: Vec<String>,
-    /// Why it breaks what the stack promises; `None`: it is only listed.
+    /// Why it breaks a promise of the stack; `None`: it is only listed.
     pub finding: Option<String>,
 }
 
 impl Item {
-    /// One without anything that only some kinds have.
+    /// An item without the fields that only some kinds have.
     pub fn new(kind: Kind, id: &str, name: &str) -> Self {
         Self {
             kind,
@@ -86,7 +85,7 @@ impl Item {
         }
     }
 
-    /// The same, which breaks what the stack promises.
+    /// The same item with the reason why it breaks a promise of the stack.
     #[must_use]
     pub fn breaking(mut self, finding: &str) -> Self {
         self.finding = Some(finding.to_owned());
@@ -94,12 +93,12 @@ impl Item {
     }
 }
 
-/// What is on record of one container.
+/// What is on record in one of the stack's resources.
 #[derive(Clone, Debug, Default)]
 pub struct Ours {
     /// By id.
     pub ids: BTreeSet<(Kind, String)>,
-    /// Of what an interrupted run may have made: the name or the place.
+    /// The name or the place of what an interrupted run may have created.
     pub aliases: BTreeSet<(Kind, String)>,
 }
 
@@ -110,18 +109,17 @@ impl Ours {
     }
 }
 
-/// Content of one of our containers that is not on record.
+/// Something in one of the stack's resources that is not on record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Foreign {
-    /// The step of ours that it is in.
+    /// The step of the resource that it is in.
     pub step: String,
-    /// What it is.
     pub kind: Kind,
-    /// As AWS tells it apart.
+    /// Its id in AWS.
     pub id: String,
-    /// What a person would look for; of users: about how many there are.
+    /// Its name for people. For users: about how many there are.
     pub name: String,
-    /// Why it breaks what the stack promises.
+    /// Why it breaks a promise of the stack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding: Option<String>,
     /// The ids of the paths that it is on or below, and their places.
@@ -130,7 +128,7 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    /// It, for people. Safe to print.
+    /// One line for people, safe to print.
     pub fn line(&self) -> String {
         let finding = match &self.finding {
             Some(finding) => format!(": {finding}"),
@@ -140,8 +138,8 @@ impl Foreign {
     }
 }
 
-/// What of `live`, the content of the container that `step` made, is not ours. A statement of ours that others opened to
-/// everybody is told as well: that it is on record says nothing about who it lets in.
+/// What is foreign in `live`, the content of the resource of `step`. A statement of ours that others opened to everybody is
+/// foreign as well, because the record does not say whom it allows.
 pub fn foreign(step: &str, live: Vec<Item>, ours: &Ours) -> Vec<Foreign> {
     live.into_iter()
         .filter(|item| !ours.has(item) || (item.kind == Kind::Statement && item.finding.is_some()))
@@ -156,7 +154,7 @@ pub fn foreign(step: &str, live: Vec<Item>, ours: &Ours) -> Vec<Foreign> {
         .collect()
 }
 
-/// What a method's authorization breaks. `ours` are the ids of the stack's authorizers.
+/// Why a method's authorization breaks a promise. `ours` are the ids of the stack's authorizers.
 pub fn method_finding(
     authorization: Option<&str>,
     authorizer: Option<&str>,
@@ -172,10 +170,10 @@ pub fn method_finding(
     }
 }
 
-/// The conditions of a statement that do not say who may call: a function's URL has them.
+/// The condition keys that do not narrow who may call: statements of a function's URL have them.
 const ANYBODY: [&str; 2] = ["lambda:FunctionUrlAuthType", "lambda:InvokedViaFunctionUrl"];
 
-/// Whether a statement of a policy lets anybody do what it allows.
+/// Whether a statement of a policy allows everybody.
 pub fn is_open(statement: &Value) -> bool {
     let names_all = |value: &Value| match value {
         Value::String(one) => one == "*",

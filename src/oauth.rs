@@ -1,6 +1,6 @@
 //! Access tokens from a token endpoint with the client-credentials grant (RFC 6749 section 4.4).
 //!
-//! Must not keep, print or put into an error a client's secret or a token, and must not verify tokens.
+//! Must not keep, print or put into an error a client's secret or a token. Must not verify tokens.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,13 +16,12 @@ use tokio::time::Instant;
 
 use crate::untrusted::{excerpt, printable};
 
-/// As much of an answer as is read, in bytes; a token response has a few thousand.
+/// The longest answer that is read, in bytes; a token response has a few thousand.
 const ANSWER_LIMIT: usize = 256 * 1024;
 
-/// How long a refused client, or its secret, may be one that is not known everywhere yet: rotations that work retry for
-/// as long.
+/// How long a client or its secret may be refused because it is new. Existing rotation tools retry for as long.
 const NEW_CLIENT: Duration = Duration::from_secs(150);
-/// How long the name of a new domain may take to be known: DNS servers remember for minutes that there was none.
+/// How long the name of a new domain may not resolve: DNS servers remember for minutes that it did not exist.
 const NEW_NAME: Duration = Duration::from_mins(5);
 
 /// How long the endpoint may refuse a secret that was just added.
@@ -35,17 +34,15 @@ const LONGEST_PAUSE: u64 = 5;
 pub struct TokenRequest<'a> {
     /// The token endpoint, such as `https://<prefix>.auth.<region>.amazoncognito.com/oauth2/token`.
     pub token_url: &'a str,
-    /// The app client's id.
     pub client_id: &'a str,
-    /// The app client's secret.
     pub client_secret: &'a SecretString,
-    /// Full names such as `users/read`; with none, Cognito grants all that the client is allowed.
+    /// Full scopes such as `users/read`; without any, Cognito grants all scopes of the client.
     pub scopes: &'a [String],
 }
 
-/// An access token and what the endpoint said about it.
+/// An access token from the endpoint.
 pub struct Token {
-    /// The token; it has only characters that an HTTP header and a terminal can take.
+    /// It has only characters that are safe in an HTTP header and on a terminal.
     pub access_token: SecretString,
     /// How long it is valid from now, in seconds.
     pub expires_in: u64,
@@ -62,10 +59,10 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    /// What the token says, decoded from its payload but **not verified**: good for showing, not for deciding. API
-    /// Gateway checks the signature, the issuer, the expiry and the scope of every call.
+    /// The claims in the token's payload, **not verified**: show them, but do not decide by them. API Gateway checks the
+    /// signature, the issuer, the expiry and the scope of every call.
     pub fn claims(&self) -> anyhow::Result<Map<String, Value>> {
-        // The causes are left out: they quote what they could not read, which is part of the token.
+        // The causes are left out, because they quote a part of the token.
         let parts: Vec<&str> = self.access_token.expose_secret().split('.').collect();
         let [_, payload, _] = parts[..] else {
             anyhow::bail!(
@@ -98,7 +95,7 @@ pub enum OAuthCode {
     UnsupportedGrantType,
     /// `invalid_scope`
     InvalidScope,
-    /// A code that the RFC does not know, safe to print.
+    /// A code that is not in the RFC, safe to print.
     Other(String),
 }
 
@@ -118,11 +115,11 @@ impl OAuthCode {
     /// What the code means for a client-credentials request to Cognito.
     pub fn meaning(&self) -> &'static str {
         match self {
-            Self::InvalidRequest => "the endpoint misses a parameter or does not know one",
+            Self::InvalidRequest => "a parameter is missing or not known",
             Self::InvalidClient => {
-                "there is no app client with this id and secret: one of them is wrong, or the client was deleted"
+                "no app client has this id and secret: one of them is wrong, or the client was deleted"
             }
-            Self::InvalidGrant => "the endpoint took the request for another grant",
+            Self::InvalidGrant => "the endpoint expected another grant",
             Self::UnauthorizedClient => {
                 "the app client may not use the client-credentials grant: its flows were changed"
             }
@@ -147,23 +144,22 @@ impl std::fmt::Display for OAuthCode {
     }
 }
 
-/// Why there is no token. What the server said in it is safe to print and holds no secret.
+/// Why there is no token. It is safe to print and contains no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The endpoint refused, in the words of OAuth.
+    /// The endpoint refused with an OAuth error.
     #[error("the token endpoint refused with {code}{}: {}", said(.description.as_deref()), code.meaning())]
     OAuth {
-        /// The reason.
         code: OAuthCode,
-        /// What the endpoint added; Cognito adds nothing.
+        /// The endpoint's own text; Cognito sends none.
         description: Option<String>,
     },
-    /// An answer that is neither a token nor an OAuth error. An unknown Cognito domain answers with HTML.
+    /// An answer that is neither a token nor an OAuth error, such as the HTML of an unknown Cognito domain.
     #[error("the token endpoint answered {status} without a token or an OAuth error: {excerpt}")]
     Unexpected {
         /// The HTTP status.
         status: u16,
-        /// The beginning of the answer; of a successful one only a remark, as it may hold a token.
+        /// The beginning of the answer; for a successful one only a remark, because it may contain a token.
         excerpt: String,
     },
     /// No complete answer: no such host, no connection, a timeout, an answer that was cut off.
@@ -174,10 +170,10 @@ pub enum TokenError {
         /// What happened, without the URL.
         source: reqwest::Error,
     },
-    /// The host's name does not resolve. AWS makes the name of a new domain within minutes, and resolvers remember that
-    /// there was none.
+    /// The host's name does not resolve. AWS creates the name of a new domain within minutes, and resolvers remember that
+    /// it did not exist.
     #[error(
-        "cannot reach the token endpoint {url}: DNS does not know its host (the name of a new domain takes minutes)"
+        "cannot reach the token endpoint {url}: its host name does not resolve (a new domain takes minutes)"
     )]
     NoSuchHost {
         /// The endpoint.
@@ -185,19 +181,16 @@ pub enum TokenError {
         /// What happened, without the URL.
         source: reqwest::Error,
     },
-    /// Too many requests; this one was not looked at.
+    /// Too many requests; this one was not processed.
     #[error("the token endpoint has too many requests (status {status})")]
     Throttled {
         /// The HTTP status: 429, or 400.
         status: u16,
     },
-    /// The endpoint's address cannot be used.
+    /// Not an http or https URL.
     #[error("{url:?} is not the URL of a token endpoint")]
-    BadUrl {
-        /// What was given.
-        url: String,
-    },
-    /// There is no secret to ask with.
+    BadUrl { url: String },
+    /// The secret could not be read, so nothing was sent.
     #[error("cannot read the client's secret")]
     NoSecret(#[source] anyhow::Error),
 }
@@ -206,25 +199,25 @@ fn said(description: Option<&str>) -> String {
     description.map_or_else(String::new, |text| format!(" ({text})"))
 }
 
-/// How long it makes sense to ask again after an error.
+/// How long to ask again after an error.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// As long as the endpoint may be new or busy, from the first request.
+    /// While the endpoint may be new or busy, from the first request.
     endpoint: Duration,
-    /// As long as DNS may not know the endpoint's name yet, from the first request.
+    /// While the endpoint's name may not resolve yet, from the first request.
     name: Duration,
-    /// As long as the client, or its secret, may be new, from the first such refusal.
+    /// While the client or its secret may be new, from the first refusal of them.
     client: Duration,
 }
 
 impl Patience {
-    /// For a token of a stack that is up, or was made a moment ago.
+    /// For a stack that is up, also if it was created a moment ago.
     pub const READY: Self = Self {
         endpoint: Duration::from_mins(1),
         name: NEW_NAME,
         client: NEW_CLIENT,
     };
-    /// For the first token with a secret that was added to a client a moment ago.
+    /// For the first token with a secret that was added a moment ago.
     pub const NEW_SECRET: Self = Self {
         endpoint: NEW_SECRET,
         name: NEW_SECRET,
@@ -245,8 +238,8 @@ impl TokenError {
     }
 }
 
-/// A client for requests to the host of `url`: 5 s to connect, 30 s for a request, no redirects (they would carry
-/// the credentials elsewhere), the proxy of the environment except to this machine.
+/// An HTTP client for the host of `url`: 5 s to connect, 30 s for a request. It follows no redirects, because they would
+/// send the credentials elsewhere. It uses the proxy of the environment, but not for this machine.
 pub fn http_client(url: &str) -> anyhow::Result<Client> {
     let mut builder = Client::builder()
         .connect_timeout(Duration::from_secs(5))
@@ -259,7 +252,7 @@ pub fn http_client(url: &str) -> anyhow::Result<Client> {
     Ok(builder.build()?)
 }
 
-/// Whether this URL's host is this machine, by its name or address.
+/// Whether the host of this URL is this machine, by name or address.
 pub fn is_loopback(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
     let host = url.host_str().unwrap_or_default();
@@ -270,7 +263,7 @@ pub fn is_loopback(url: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether no address was found for the host. The resolver's error has no type of its own.
+/// Whether the host did not resolve. The resolver's error has no type of its own.
 fn is_dns_failure(error: &reqwest::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -282,7 +275,7 @@ fn is_dns_failure(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Asks once for a token.
+/// Requests a token, once.
 pub async fn token(client: &Client, request: &TokenRequest<'_>) -> Result<Token, TokenError> {
     let url = Url::parse(request.token_url)
         .ok()
@@ -309,8 +302,8 @@ pub async fn token(client: &Client, request: &TokenRequest<'_>) -> Result<Token,
     let mut response = client
         .post(url)
         .header(ACCEPT, "application/json")
-        // RFC 6749 section 2.3.1 wants both form-encoded first; Cognito documents base64(id:secret) as it is. They
-        // differ for a `+` only, which a secret chosen by its owner may have.
+        // RFC 6749 section 2.3.1 demands that both are form-encoded first; Cognito documents base64(id:secret). These
+        // differ only for a `+`, which a secret that its owner chose may have.
         .basic_auth(request.client_id, Some(request.client_secret.expose_secret()))
         .form(&form)
         .send()
@@ -325,14 +318,14 @@ pub async fn token(client: &Client, request: &TokenRequest<'_>) -> Result<Token,
     understand(response.status(), &body, request)
 }
 
-/// Asks until there is a token, as right after its creation the endpoint may not answer yet, or not as itself, and as a
-/// client's secret that was just made is not known everywhere.
+/// Asks until there is a token: right after its creation an endpoint may not answer, or answer with errors, and a new
+/// secret may be refused.
 ///
-/// Pauses 1, 2, 3 … s, at most 5 s, and calls `tell` with the reason before each. Begins no attempt after `patience`
-/// for the last error is over; the last one may take as long as the client allows.
+/// Pauses 1, 2, 3 … s, at most 5 s, and calls `tell` with the reason before each pause. Begins no attempt after the time of
+/// `patience` for the last error; the last attempt may take as long as the client allows.
 ///
 /// # Errors
-/// The last attempt's.
+/// The error of the last attempt.
 pub async fn until_ready(
     patience: Patience,
     tell: &dyn Fn(&str),
@@ -391,16 +384,16 @@ struct Refused {
     error_description: Option<String>,
 }
 
-/// What an answer of the endpoint comes down to.
+/// The token in an answer of the endpoint.
 ///
 /// # Errors
-/// It is no token; nothing of it that is quoted is a secret or steers a terminal.
+/// The answer is not a token. What the error quotes of it contains no secret and is safe to print.
 pub fn understand(status: StatusCode, body: &[u8], request: &TokenRequest<'_>) -> Result<Token, TokenError> {
     let shown = |text: &[u8]| {
         let text = String::from_utf8_lossy(text);
-        // Whatever the status says; every JWT begins like this.
+        // Whatever the status is: every JWT begins with this.
         if text.contains("access_token") || text.contains("eyJ") {
-            return "not shown, as it could hold a token".to_owned();
+            return "not shown, because it could contain a token".to_owned();
         }
         excerpt(without_secret(&text, request).as_bytes())
     };
@@ -415,16 +408,14 @@ pub fn understand(status: StatusCode, body: &[u8], request: &TokenRequest<'_>) -
         });
     }
     if status.is_success() {
-        // Neither the body nor the parser's error is quoted: both could hold the token.
+        // Neither the body nor the parser's error is quoted: both could contain the token.
         let Ok(granted) = serde_json::from_slice::<Granted>(body) else {
             return Err(unexpected(
-                "it is not a token response (not shown, as it could hold a token)".to_owned(),
+                "not a token response (not shown, because it could contain a token)".to_owned(),
             ));
         };
         if !is_bearer_token(granted.access_token.expose_secret()) {
-            return Err(unexpected(
-                "the access token has characters that no token has".to_owned(),
-            ));
+            return Err(unexpected("the access token has invalid characters".to_owned()));
         }
         return Ok(Token {
             access_token: granted.access_token,
@@ -432,7 +423,7 @@ pub fn understand(status: StatusCode, body: &[u8], request: &TokenRequest<'_>) -
             token_type: excerpt(granted.token_type.as_bytes()),
         });
     }
-    // The documents say 400, practice also 401: the code decides. A 5xx is never about the request.
+    // Documented is 400, but 401 occurs as well, so the code decides. A 5xx is not about the request.
     match serde_json::from_slice::<Refused>(body) {
         Ok(refused) if status.is_client_error() => Err(TokenError::OAuth {
             code: OAuthCode::parse(&shown(refused.error.as_bytes())),
@@ -442,7 +433,7 @@ pub fn understand(status: StatusCode, body: &[u8], request: &TokenRequest<'_>) -
     }
 }
 
-/// The text without the credentials of the request, should a server have sent them back.
+/// The text without the credentials of the request, which a server may have sent back.
 fn without_secret(text: &str, request: &TokenRequest<'_>) -> String {
     let secret = request.client_secret.expose_secret();
     if secret.is_empty() {
@@ -453,7 +444,7 @@ fn without_secret(text: &str, request: &TokenRequest<'_>) -> String {
         .replace(basic.expose_secret(), "[secret]")
 }
 
-/// RFC 6750 section 2.1: what may follow `Bearer `.
+/// Whether it may follow `Bearer `, by RFC 6750 section 2.1.
 fn is_bearer_token(token: &str) -> bool {
     let plain = token.trim_end_matches('=');
     !plain.is_empty()

@@ -1,6 +1,6 @@
-//! The smallest IAM policy that lets an operator do a command, made from one table of the AWS operations that are called.
+//! The smallest IAM policy that lets an operator run a command, from one table of the AWS operations that are called.
 //!
-//! Must not do I/O or be async, and must not know what is configured or on record: it is told.
+//! Must not do I/O or be async, and must not read the configuration or the state: the caller passes what is in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::aws::tags::{OWNER, STACK};
 use crate::stack::unique;
 
-/// What the operator is to be able to do. `plan` reads as `status` does, and `call` fetches a token.
+/// What the operator can do with the policy. `plan` reads what `status` reads, and `call` fetches a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Task {
     /// `up`.
@@ -26,34 +26,32 @@ pub enum Task {
     Secret,
 }
 
-/// Whose resources they are.
+/// The stack that the policy is for.
 pub struct Scope {
     /// `aws`, `aws-cn`, ….
     pub partition: String,
     /// 12 digits.
     pub account: String,
-    /// The region.
     pub region: String,
-    /// The stack's name.
     pub stack: String,
-    /// The stack's owner; `None` before the first `up` has drawn it.
+    /// The stack's owner; `None` before the first `up`.
     pub owner: Option<String>,
-    /// What stands around the owner in names.
+    /// The character on both sides of the owner in names.
     pub separator: char,
     /// The ids of the user pools on record.
     pub pools: BTreeSet<String>,
     /// The ids of the REST APIs on record.
     pub apis: BTreeSet<String>,
-    /// The names and ARNs of the secrets of Secrets Manager that the configuration reads clients' secrets from.
+    /// The names and ARNs of the Secrets Manager secrets in the configuration's `secret_from`.
     pub secrets: BTreeSet<String>,
 }
 
-/// What an action is allowed on.
+/// The resources that an action is allowed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum On {
     /// The stack's roles, by name.
     Role,
-    /// The stack's roles, by name, and only to give them to Lambda.
+    /// The stack's roles, by name, and only to pass them to Lambda.
     RoleForLambda,
     /// The stack's functions, by name.
     Function,
@@ -61,24 +59,24 @@ enum On {
     FunctionForApi,
     /// The stack's log groups, by name.
     LogGroup,
-    /// A pool that has no ARN yet: only its tags can be told.
+    /// A pool that has no ARN yet, by the tags in the request.
     NewPool,
-    /// All of them: for calls that AWS knows no ARN of (`ListUserPools`; of `DescribeUserPoolDomain` it is unverified).
+    /// `*`, for calls that do not take an ARN (`ListUserPools`; for `DescribeUserPoolDomain` this is not verified).
     Anything,
-    /// Every pool of the account, to read: a lost pool is known by tags that a look at all of its name shows, and a tag
-    /// condition would make AWS answer "denied" in place of "gone".
+    /// Every pool of the account, for reads: a lost pool is found by its tags among all pools of its name, and with a
+    /// condition on tags AWS would answer "denied" in place of "not found".
     AnyPool,
-    /// The stack's pool, by id or tags, and with it its domain, resource servers and clients.
+    /// The stack's pool, by id or tags, with its domain, resource servers and clients.
     Pool,
     /// The list of the REST APIs.
     Apis,
-    /// An API that has no id yet: only its tags can be told.
+    /// An API that has no id yet, by the tags in the request.
     NewApi,
-    /// Every REST API of the account, to read, for the reason of `AnyPool`.
+    /// Every REST API of the account, for reads, for the reason of `AnyPool`.
     AnyApi,
-    /// The stack's REST API, by id or tags, and all below it, which inherits them for this purpose.
+    /// The stack's REST API, by id or tags, and everything in it, which inherits the tags for this purpose.
     Api,
-    /// Tags of REST APIs and stages. What is made with tags is checked under the id `*` before it has one.
+    /// The tags of REST APIs and stages. A create with tags is checked with the id `*`.
     ApiTags,
     /// The secrets of Secrets Manager that the configuration names, if it names any.
     NamedSecret,
@@ -95,16 +93,16 @@ const READ: &[Task] = &[Task::Up, Task::Status];
 const SECRET: &[Task] = &[Task::Secret];
 const READ_BY_ALL: &[Task] = &[Task::Up, Task::Status, Task::Down];
 
-/// What is called beside the table. `sts:GetCallerIdentity` needs no permission. `--to secretsmanager:NAME` names a secret
-/// that no configuration knows: who owns it grants these two on it.
+/// Operations that are called and not in the table. `sts:GetCallerIdentity` needs no permission. `--to secretsmanager:NAME`
+/// names a secret that is not in the configuration: its owner grants the other two.
 const BESIDE: &[&str] = &[
     "sts:GetCallerIdentity",
     "secretsmanager:DescribeSecret",
     "secretsmanager:PutSecretValue",
 ];
 
-/// Every AWS operation of this program but those of [`BESIDE`]: what it is allowed on, and which tasks call it. `down`
-/// calls none for what goes with its pool, its API or its function.
+/// Every AWS operation of this program except [`BESIDE`]: what it is allowed on, and which tasks call it. `down` calls no
+/// operation for what AWS deletes with the pool, the API or the function.
 const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("iam:GetRole", Role, READ_BY_ALL),
     ("iam:CreateRole", Role, UP),
@@ -112,13 +110,13 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("iam:TagRole", Role, UP),
     ("iam:UntagRole", Role, UP),
     ("iam:DeleteRole", Role, DOWN),
-    // What others gave the role keeps IAM from deleting it.
+    // IAM does not delete a role that has policies of others.
     ("iam:ListAttachedRolePolicies", Role, READ_BY_ALL),
     ("iam:ListRolePolicies", Role, READ_BY_ALL),
     ("iam:GetRolePolicy", Role, READ_BY_ALL),
     ("iam:PutRolePolicy", Role, UP),
     ("iam:DeleteRolePolicy", Role, DOWN),
-    // AWS knows no ARN of it, whatever prefix is asked for.
+    // It takes no ARN, whatever the prefix is.
     ("logs:DescribeLogGroups", Anything, READ_BY_ALL),
     ("logs:ListTagsForResource", LogGroup, READ_BY_ALL),
     ("logs:CreateLogGroup", LogGroup, UP),
@@ -136,7 +134,7 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("lambda:UntagResource", Function, UP),
     ("lambda:DeleteFunction", Function, DOWN),
     ("lambda:GetPolicy", Function, READ),
-    // Quotas, which are looked at before a fresh stack is made: AWS knows no ARN of an account's.
+    // The account's quotas, which are read before a new stack is created; they have no ARN.
     ("lambda:GetAccountSettings", Anything, UP),
     ("iam:GetAccountSummary", Anything, UP),
     ("lambda:AddPermission", FunctionForApi, UP),
@@ -157,7 +155,7 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("cognito-idp:UpdateResourceServer", Pool, UP),
     ("cognito-idp:DeleteResourceServer", Pool, UP),
     ("cognito-idp:ListUserPoolClients", Pool, READ_BY_ALL),
-    // Answers the client's secret: never on another pool than the stack's.
+    // It answers the client's secret, so it is allowed only on the stack's pool.
     (
         "cognito-idp:DescribeUserPoolClient",
         Pool,
@@ -167,10 +165,10 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("cognito-idp:UpdateUserPoolClient", Pool, UP),
     ("cognito-idp:DeleteUserPoolClient", Pool, UP),
     ("cognito-idp:ListUserPoolClientSecrets", Pool, SECRET),
-    // Answers the new secret.
+    // It answers the new secret.
     ("cognito-idp:AddUserPoolClientSecret", Pool, SECRET),
     ("cognito-idp:DeleteUserPoolClientSecret", Pool, SECRET),
-    // Answers what a client's secret is, for a token.
+    // It answers a client's secret, for a token.
     (
         "secretsmanager:GetSecretValue",
         NamedSecret,
@@ -210,11 +208,11 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("apigateway:DeleteStage", Api, UP),
 ];
 
-/// What AWS asks for beside the operation's own action. What is made with tags needs the right to tag.
+/// The actions that an operation needs besides its own: the operation, the action, and what it is allowed on.
 const ALSO: &[(&str, &str, On)] = &[
     ("iam:CreateRole", "iam:TagRole", Role),
     ("logs:CreateLogGroup", "logs:TagResource", LogGroup),
-    // Without it Lambda leaves out the tags that say whose a function is.
+    // Without it Lambda leaves out the tags, which name the function's owner.
     ("lambda:GetFunction", "lambda:ListTags", Function),
     ("lambda:CreateFunction", "lambda:TagResource", Function),
     ("lambda:CreateFunction", "iam:PassRole", RoleForLambda),
@@ -223,7 +221,7 @@ const ALSO: &[(&str, &str, On)] = &[
         "iam:PassRole",
         RoleForLambda,
     ),
-    // Reports differ on whether it is checked on `*` or on a pool that has the tags already.
+    // Reports differ on whether it is checked on `*` or on a pool that already has the tags.
     ("cognito-idp:CreateUserPool", "cognito-idp:TagResource", NewPool),
     ("cognito-idp:CreateUserPool", "cognito-idp:TagResource", Pool),
     ("cognito-idp:UpdateUserPool", "cognito-idp:TagResource", Pool),
@@ -234,7 +232,7 @@ const ALSO: &[(&str, &str, On)] = &[
     ("apigateway:UntagResource", "apigateway:PATCH", Api),
 ];
 
-/// The IAM action of an operation: API Gateway has the verbs of HTTP for actions.
+/// The IAM action of an operation: the actions of API Gateway are HTTP methods.
 fn action(operation: &str) -> String {
     let Some(name) = operation.strip_prefix("apigateway:") else {
         return operation.to_owned();
@@ -255,12 +253,11 @@ fn action(operation: &str) -> String {
     )
 }
 
-/// Whether this operation, `service:Operation`, is in the table or known to be beside it.
+/// Whether this `service:Operation` is in the table or in [`BESIDE`].
 pub fn knows(operation: &str) -> bool {
     BESIDE.contains(&operation) || OPERATIONS.iter().any(|(known, ..)| *known == operation)
 }
 
-/// The operations of the table.
 pub fn operations() -> impl Iterator<Item = &'static str> {
     OPERATIONS.iter().map(|(operation, ..)| *operation)
 }
@@ -286,7 +283,7 @@ pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
-/// The half of a statement that says on what.
+/// The part of a statement that says what it is allowed on.
 struct Reach {
     sid: String,
     resources: Vec<String>,
@@ -306,7 +303,7 @@ impl Reach {
 }
 
 impl Scope {
-    /// What `on` comes down to here. With `makes`, what is on record may yet be replaced by another of ours.
+    /// The resources of `on` in this stack. With `makes`, a resource on record may be replaced, so that tags count as well.
     fn reaches(&self, on: On, makes: bool) -> Vec<Reach> {
         let Self {
             partition,
@@ -324,7 +321,7 @@ impl Scope {
         let function = arn("lambda", region, account, &format!("function:{names}"));
         let group = arn("logs", region, account, &format!("log-group:/aws/lambda/{names}"));
         let pool = |id: &str| arn("cognito-idp", region, account, &format!("userpool/{id}"));
-        // Without an account, unlike other ARNs.
+        // These ARNs have no account.
         let api = |path: &str| arn("apigateway", region, "", &format!("/restapis{path}"));
         let tags = api("/").replace(':', "%3A").replace('/', "%2F");
         let one = |resource: String, condition: Option<Value>| {
@@ -334,7 +331,7 @@ impl Scope {
                 condition,
             }]
         };
-        // By id where there is one, as a condition on tags fails for what is gone already.
+        // By id if there is one, because a condition on tags fails if the resource is gone.
         let ours = |ids: &BTreeSet<String>, arns: &dyn Fn(&str) -> Vec<String>| {
             let recorded = (!ids.is_empty()).then(|| Reach {
                 sid: format!("{on:?}OnRecord"),

@@ -1,6 +1,6 @@
 //! The functions: their code, their settings and their environment.
 //!
-//! Must not put the value of an environment variable into a message, nor read the code.
+//! Must not put the value of an environment variable into a message, and must not read the code.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use super::rules::{ARCHITECTURE, FUNCTION, HANDLER, RESERVED_VARIABLES, RETENTIO
 use super::tree::Table;
 use super::{Environment, Function, Source};
 
-/// The functions in the file; `stack` is the name that theirs will begin with.
+/// The functions in the file; their names in AWS begin with `stack`.
 pub fn functions(
     file: &Table<'_>,
     sources: &Sources<'_>,
@@ -35,7 +35,7 @@ pub fn functions(
             p.add(
                 name.at,
                 format!(
-                    "function {}: its name differs from function {} only in case, and IAM takes their roles for one",
+                    "function {}: its name differs from function {} only in case, and IAM ignores the case of their roles' names",
                     quoted(name.value),
                     quoted(other)
                 ),
@@ -47,7 +47,7 @@ pub fn functions(
     functions
 }
 
-/// `<stack>-<owner>-<function>` is the name of a role and of a function, and both have at most 64 characters.
+/// `<stack>_<owner>_<function>` is the name of a role and of a function, and both have at most 64 characters.
 fn check_full_name(name: At<&str>, stack: Option<&str>, p: &mut Problems) {
     let Some(stack) = stack else { return };
     let longest = 64 - 2 - 8 - stack.len().min(30);
@@ -56,8 +56,8 @@ fn check_full_name(name: At<&str>, stack: Option<&str>, p: &mut Problems) {
         p.add(
             name.at,
             format!(
-                "function {}: its name has {length} characters, and may have {longest} in a stack called {}: AWS takes \
-                 64 for <stack>-<8 characters>-<function>",
+                "function {}: expected a name of at most {longest} characters in stack {}, got {length}: AWS allows 64 for \
+                 <stack>_<owner>_<function>, and the owner has 8",
                 quoted(name.value),
                 quoted(stack)
             ),
@@ -65,7 +65,7 @@ fn check_full_name(name: At<&str>, stack: Option<&str>, p: &mut Problems) {
     }
 }
 
-/// What holds where the file says nothing; the empty ones it must say.
+/// The defaults; an empty one belongs to a required key.
 fn defaults() -> Function {
     Function {
         source: Source::Sample,
@@ -108,7 +108,7 @@ fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> 
     if let Some(handler) = table.ruled("handler", &HANDLER, p) {
         handler.value.clone_into(&mut function.handler);
     } else if function.runtime.starts_with("provided.") {
-        // Its one executable has this name; Lambda wants a handler all the same.
+        // The executable always has this name, and Lambda requires a handler.
         "bootstrap".clone_into(&mut function.handler);
     } else if !function.runtime.is_empty() {
         table.require(
@@ -134,7 +134,7 @@ fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> 
             p.add(
                 days.at,
                 format!(
-                    "{} must be one of {}; it is {}",
+                    "{}: expected one of {}, got {}",
                     table.key("log_retention_days"),
                     RETENTION_DAYS.map(|days| days.to_string()).join(", "),
                     days.value
@@ -155,18 +155,18 @@ fn source(text: &str, sources: &Sources<'_>) -> Result<Source, String> {
         Sources::Sample => return Ok(Source::Sample),
     };
     if text.is_empty() {
-        return Err("it must be a folder or a .zip; it is empty".to_owned());
+        return Err("expected a folder or a .zip, got \"\"".to_owned());
     }
     let path = folder.join(text);
     match path.metadata() {
         Ok(about) if about.is_dir() => Ok(Source::Folder(path)),
         Ok(about) if about.is_file() && is_zip(&path) => Ok(Source::Zip(path)),
-        Ok(_) => Err(format!("{} is neither a folder nor a .zip", quoted(text))),
+        Ok(_) => Err(format!("expected a folder or a .zip, got {}", quoted(text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
-            "there is no folder or .zip {}; it is looked for from the folder of this file",
+            "{} not found; a relative path starts at the folder of this file",
             quoted(text)
         )),
-        Err(error) => Err(format!("{} cannot be read: {}", quoted(text), error.kind())),
+        Err(error) => Err(format!("cannot read {}: {}", quoted(text), error.kind())),
     }
 }
 
@@ -193,15 +193,12 @@ fn environment(table: &Table<'_>, p: &mut Problems) -> Environment {
             plain.insert(name.value, value.value);
         }
     }
-    // Lambda measures them as JSON, and its own error repeats them all, values included: better never to see it.
+    // Lambda counts the bytes as JSON, and its own error would repeat all names and values.
     let size = serde_json::to_string(&plain).map_or(0, |json| json.len());
     if size > 4096 {
         p.add(
             table.at,
-            format!(
-                "{}: it has {size} bytes as JSON, and Lambda takes at most 4096",
-                table.name
-            ),
+            format!("{}: expected at most 4096 bytes as JSON, got {size}", table.name),
         );
     }
     Environment(

@@ -1,4 +1,4 @@
-//! What a stack should consist of, checked completely before anything is asked of AWS.
+//! What a stack consists of, as `provision.toml` says it, checked completely before any call to AWS.
 //!
 //! Must not know AWS, the engine or the state.
 
@@ -24,11 +24,10 @@ pub use self::routes::parts;
 pub struct Config {
     /// The stack's name: `[a-z][a-z0-9-]{1,29}`.
     pub stack: String,
-    /// The AWS region; `None`: the usual AWS sources say.
+    /// The AWS region; `None` if the environment or the profile says it.
     pub region: Option<String>,
-    /// The user's own tags of everything that AWS lets be tagged.
+    /// The user's own tags, for every resource that can have tags.
     pub tags: BTreeMap<String, String>,
-    /// The user pool.
     pub user_pool: UserPool,
     /// By identifier.
     pub resource_servers: BTreeMap<String, ResourceServer>,
@@ -36,18 +35,16 @@ pub struct Config {
     pub clients: BTreeMap<String, Client>,
     /// By name.
     pub functions: BTreeMap<String, Function>,
-    /// The API that the routes are of.
     pub api: Api,
-    /// Each verb once a path.
+    /// Sorted by their keys in the file; no verb and path twice.
     pub routes: Vec<Route>,
 }
 
-/// The user pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserPool {
     /// The prefix of the token endpoint's host name; `None`: `<stack>-<owner>`.
     pub domain_prefix: Option<String>,
-    /// Whether AWS refuses to delete it.
+    /// Whether AWS refuses to delete the pool.
     pub deletion_protection: bool,
     /// `LITE`, `ESSENTIALS` or `PLUS`.
     pub tier: String,
@@ -65,18 +62,17 @@ pub struct ResourceServer {
 pub struct Client {
     /// Full scopes, `<identifier>/<scope>`.
     pub scopes: BTreeSet<String>,
-    /// How long an access token is good for, in seconds.
+    /// How long an access token is valid, in seconds.
     pub access_token_seconds: i32,
-    /// How long a refresh token is good for, in days.
+    /// How long a refresh token is valid, in days.
     pub refresh_token_days: i32,
-    /// The name or ARN of the secret of Secrets Manager that commands read its secret from; `None`: Cognito answers it.
+    /// The name or ARN of the Secrets Manager secret that commands read its secret from; `None`: from Cognito.
     pub secret_from: Option<String>,
 }
 
 /// A function that answers routes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Function {
-    /// Its code.
     pub source: Source,
     /// Such as `nodejs22.x`.
     pub runtime: String,
@@ -90,11 +86,10 @@ pub struct Function {
     pub timeout_seconds: i32,
     /// How many days its log events are kept.
     pub log_retention_days: i32,
-    /// Its environment variables.
     pub environment: Environment,
 }
 
-/// Environment variables by name. Their values may be secrets: they are neither printed nor recorded.
+/// Environment variables by name. A value may be a secret: values are not printed and not recorded.
 #[derive(Clone, Default)]
 pub struct Environment(pub BTreeMap<String, SecretString>);
 
@@ -112,40 +107,35 @@ impl PartialEq for Environment {
     }
 }
 
-/// Where a function's code is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The sample that is part of this program.
     Sample,
     /// A folder, which is zipped.
     Folder(PathBuf),
-    /// A zip as it is.
+    /// A zip file, which is uploaded unchanged.
     Zip(PathBuf),
 }
 
-/// The REST API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Api {
-    /// For people.
     pub name: String,
-    /// For people.
     pub description: String,
     /// The stage's name, the last part of the API's URL.
     pub stage: String,
-    /// The most requests that the stage lets through; `None`: the account's limits.
+    /// `None`: the account's limits.
     pub throttle: Option<Throttle>,
 }
 
-/// A limit on requests.
+/// The most requests that the stage accepts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Throttle {
-    /// Requests a second, over time.
+    /// Requests per second.
     pub rate: f64,
     /// Requests at once.
     pub burst: i32,
 }
 
-/// A verb of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Such as `GET`, or `ANY`.
@@ -154,18 +144,18 @@ pub struct Route {
     pub path: String,
     /// The name of the function that answers.
     pub function: String,
-    /// Full scopes, any one of which admits.
+    /// Full scopes; a token needs one of them.
     pub scopes: BTreeSet<String>,
 }
 
-/// Something in the file that cannot be used.
+/// What is wrong at one place of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// From 1.
+    /// Counted from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// Counted from 1, in characters.
     pub column: usize,
-    /// What is wrong and what is allowed; never the value of an environment variable.
+    /// What is wrong and what is allowed; it never contains the value of an environment variable.
     pub message: String,
 }
 
@@ -176,15 +166,15 @@ impl fmt::Display for Problem {
 }
 
 impl Config {
-    /// The configuration in the text of a file; a relative `source` is looked for in `folder`.
+    /// The configuration in the text of a file; a relative `source` starts at `folder`.
     ///
     /// # Errors
-    /// All that AWS would refuse, or that could never work, in the order of the file.
+    /// Everything that AWS would refuse, or that could never work, in the order of the file.
     pub fn read(text: &str, folder: &Path) -> Result<Self, Vec<Problem>> {
         read::read(text, &Sources::From(folder), None)
     }
 
-    /// The same for a stack of another name than the file's, on which lengths and defaults depend.
+    /// The same with `stack` in place of the name in the file; lengths and defaults depend on it.
     pub fn read_as(text: &str, folder: &Path, stack: &str) -> Result<Self, Vec<Problem>> {
         read::read(text, &Sources::From(folder), Some(stack))
     }
@@ -195,10 +185,10 @@ impl Config {
             .expect("the tests read the sample, which is part of this program")
     }
 
-    /// The same under another name, which [`check_stack`] has found nothing wrong with.
+    /// The same with another name, which [`check_stack`] has accepted.
     ///
     /// # Errors
-    /// The name cannot begin a domain prefix, and no other prefix is configured.
+    /// A domain prefix cannot begin with the name, and no other prefix is configured.
     pub fn renamed(mut self, stack: &str) -> Result<Self, String> {
         stack.clone_into(&mut self.stack);
         match read::domain_word(stack) {
@@ -208,14 +198,14 @@ impl Config {
     }
 }
 
-/// What is wrong with a stack's name, if anything.
+/// An error with what is wrong, unless this can be a stack's name.
 pub fn check_stack(name: &str) -> Result<(), String> {
     let rule = rules::STACK;
     if (rule.holds)(name) {
         Ok(())
     } else {
         Err(format!(
-            "stack {}: a name must be {}",
+            "stack {}: invalid name: expected {}",
             problems::quoted(name),
             rule.allowed
         ))
@@ -227,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_is_what_it_always_was() {
+    fn the_sample_stays_the_same() {
         let read = "OauthResourceServer/user.read".to_owned();
         let write = "OauthResourceServer/user.write".to_owned();
         let scope = |name: &str, description: &str| (name.to_owned(), description.to_owned());
@@ -287,7 +277,7 @@ mod tests {
         assert_eq!(Config::sample(), sample);
     }
 
-    /// What is in a checkout is what is in the program, so that `up` here and elsewhere changes nothing.
+    /// The sample in a checkout is the sample in the program, so `up` here and elsewhere changes nothing.
     #[test]
     fn a_checkout_is_the_sample() {
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,6 +1,6 @@
-//! What is wrong with the file and where, and the words for it.
+//! The problems of the file: their places and their messages.
 //!
-//! Must not repeat a text of the file unless the caller asks for it: an environment variable's value may be a secret.
+//! Must not repeat a text of the file unless the caller passes it: the value of an environment variable may be a secret.
 
 use std::fmt::Display;
 
@@ -10,7 +10,7 @@ use super::rules::Rule;
 /// The longest part of a text that a message repeats, in characters.
 const QUOTED: usize = 60;
 
-/// A text in quotes as a message repeats it: without control characters and not without end.
+/// A text in quotes as a message repeats it: control characters are escaped, and a long text is cut.
 pub fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED) {
         Some((end, _)) => format!("\"{}…\"", text[..end].escape_debug()),
@@ -18,9 +18,9 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// A question after the one of `known` that is most like `name`, or nothing where none is.
+/// `; did you mean "x"?` with the name of `known` that is most like `name`; empty if none is like it.
 pub fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
-    // What is longer is no slip of the finger, and comparing it would take long.
+    // A longer name is not a typing error, and comparing it takes long.
     if name.len() > 100 {
         return String::new();
     }
@@ -33,47 +33,45 @@ pub fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String
         .unwrap_or_default()
 }
 
-/// The nearest of what there is, or else all of it as long as that fits a line.
+/// The name of `known` that is most like `name`, or else all of them if they fit in a line.
 pub fn instead<'k>(name: &str, known: impl ExactSizeIterator<Item = &'k String> + Clone) -> String {
     let meant = meant(name, known.clone().map(String::as_str));
     match known.len() {
         _ if !meant.is_empty() => meant,
-        0 => " (there is none)".to_owned(),
+        0 => " (none is defined)".to_owned(),
         1..=6 => format!(
-            " (there is {})",
+            " (available: {})",
             known.map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
         ),
-        number => format!(" (there are {number} others)"),
+        number => format!(" ({number} others are defined)"),
     }
 }
 
-/// Something of the file and where it begins.
+/// A part of the file and its place.
 #[derive(Clone, Copy, Debug)]
 pub struct At<T> {
-    /// Bytes from the beginning of the file.
+    /// Where it begins, in bytes from the beginning of the file.
     pub at: usize,
-    /// What is there.
     pub value: T,
 }
 
-/// All that is wrong, in any order.
+/// The problems that were found so far, in any order.
 #[derive(Default)]
 pub struct Problems(Vec<At<String>>);
 
 impl Problems {
-    /// One more.
     pub fn add(&mut self, at: usize, message: impl Into<String>) {
         let value = message.into();
         self.0.push(At { at, value });
     }
 
-    /// `what` must be as `rule` says; whether it is.
+    /// Adds a problem unless the text keeps to `rule`; `what` names it in the message. Whether it keeps to the rule.
     pub fn check(&mut self, rule: &Rule, what: impl Display, found: At<&str>) -> bool {
         let holds = (rule.holds)(found.value);
         if !holds {
             self.add(
                 found.at,
-                format!("{what} must be {}; it is {}", rule.allowed, quoted(found.value)),
+                format!("{what}: expected {}, got {}", rule.allowed, quoted(found.value)),
             );
         }
         holds
@@ -97,7 +95,6 @@ impl Problems {
             .collect()
     }
 
-    /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,9 +1,9 @@
-//! The text of `provision.toml` to a `Config`: every key, its default, and all problems at once.
+//! From the text of `provision.toml` to a `Config`: every key, its default, and all problems at once.
 //!
 //! Must not put the value of an environment variable into a message.
 //!
-//! Every section is read to its end whatever is wrong with it; what stands in for a bad value is never returned, because
-//! one problem is enough to return no `Config`.
+//! Every section is read to its end, whatever is wrong in it. A value that stands in for an invalid one is never
+//! returned, because there is no `Config` if there is a problem.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,9 +26,9 @@ pub enum Sources<'a> {
     Sample,
 }
 
-/// The configuration in `text`, for the stack of this name rather than the file's if one is given.
+/// The configuration in `text`; `stack` is used in place of the name in the file.
 pub fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Config, Vec<Problem>> {
-    // Some editors begin a file with a byte order mark, which is no column.
+    // Some editors begin a file with a byte order mark, which does not count as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut problems = Problems::default();
     let (tree, errors) = DeTable::parse_recoverable(text);
@@ -43,7 +43,7 @@ pub fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Co
     }
 }
 
-/// Keys that are there twice, up to the first place where the text is no TOML: what follows that is often its echo.
+/// Duplicate keys, up to the first place where the text is not TOML: errors after that place often follow from it.
 fn syntax_problems(text: &str, mut errors: Vec<toml::de::Error>) -> Vec<Problem> {
     let at = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start);
     errors.sort_by_key(at);
@@ -51,22 +51,22 @@ fn syntax_problems(text: &str, mut errors: Vec<toml::de::Error>) -> Vec<Problem>
     errors.truncate(slip.map_or(errors.len(), |slip| slip + 1));
     let mut problems = Problems::default();
     for error in &errors {
-        // Its `Display` would show the line, which may hold a secret; the message has nothing of the file.
-        problems.add(at(error), format!("not TOML: {}", syntax(error.message())));
+        // Its `Display` would show the line, which may contain a secret; the message contains nothing of the file.
+        problems.add(at(error), format!("invalid TOML: {}", syntax(error.message())));
     }
     problems.placed(text)
 }
 
-/// The parser's word for a key that is in its table already.
+/// The parser's message for a key that is already in its table.
 const DUPLICATE: &str = "duplicate key";
 
-/// The parser's words, and more where they alone help little.
+/// The parser's message, with a hint where the message alone helps little.
 fn syntax(message: &str) -> String {
     let number = ["invalid float", "invalid integer", "invalid boolean"];
     if number.into_iter().any(|start| message.starts_with(start)) {
         format!("{message}; a string must be in quotes")
     } else if message == DUPLICATE {
-        "this key is in its table already, further up".to_owned()
+        "duplicate key; it is already in this table, further up".to_owned()
     } else {
         message.to_owned()
     }
@@ -97,13 +97,13 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
         p,
     );
     if !file.has("stack") {
-        p.add(0, "[stack] is missing: it needs at least the stack's name");
+        p.add(0, "[stack] is required, with at least the stack's name");
     }
     if !file.has("routes") {
         let example = "\"GET /orders\" = { function = \"orders\", scopes = [\"orders/read\"] }";
         p.add(
             0,
-            format!("[routes] is missing: it needs at least one, such as {example}"),
+            format!("[routes] is required, with at least one route, such as {example}"),
         );
     }
 
@@ -156,8 +156,8 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
 }
 
 fn read_tags(table: &Table<'_>, p: &mut Problems) -> BTreeMap<String, String> {
-    // AWS allows 50 of a resource, and two are ours.
-    table.at_most(48, "tags beside our own two", p);
+    // AWS allows 50 tags on a resource, and two are provision's.
+    table.at_most(48, "tags", p);
     let mut tags = BTreeMap::new();
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     let mut found = table.texts(p);
@@ -176,12 +176,12 @@ fn read_tags(table: &Table<'_>, p: &mut Problems) -> BTreeMap<String, String> {
                 );
             }
         }
-        // IAM takes keys that differ in case for one key.
+        // IAM ignores the case of keys.
         if let Some(other) = seen.insert(key.value.to_lowercase(), key.value) {
             p.add(
                 key.at,
                 format!(
-                    "{}: {} and {} differ only in case, and IAM takes both for one",
+                    "{}: {} and {} differ only in case, and IAM ignores the case of keys",
                     table.name,
                     quoted(key.value),
                     quoted(other)
@@ -206,14 +206,14 @@ fn user_pool(file: &Table<'_>, p: &mut Problems) -> UserPool {
         return pool;
     };
     table.only(&["domain_prefix", "deletion_protection", "tier"], p);
-    // Also where it is wrong: a prefix is given, so that none is made of the stack's name.
+    // Also if it is invalid: then there is no second problem because of the stack's name.
     pool.domain_prefix = table.has("domain_prefix").then(String::new);
     if let Some(prefix) = table.ruled("domain_prefix", &DOMAIN_PREFIX, p) {
         if let Some(word) = DOMAIN_WORDS.into_iter().find(|word| prefix.value.contains(word)) {
             p.add(
                 prefix.at,
                 format!(
-                    "{} must not contain {word:?}, which Cognito keeps for itself; it is {}",
+                    "{}: expected a prefix without {word:?}, which Cognito reserves, got {}",
                     table.key("domain_prefix"),
                     quoted(prefix.value)
                 ),
@@ -260,7 +260,7 @@ fn api(file: &Table<'_>, stack: &str, p: &mut Problems) -> Api {
             p.add(
                 rate.at,
                 format!(
-                    "{} must be a finite number above 0; it is {}",
+                    "{}: expected a finite number above 0, got {}",
                     table.key("rate"),
                     rate.value
                 ),

@@ -1,4 +1,4 @@
-//! The routes: the verb, the parts of a path, and which paths API Gateway takes side by side.
+//! The routes: the verb, the parts of a path, and which paths API Gateway allows together.
 //!
 //! Must not know what functions and scopes are beyond their names.
 
@@ -12,7 +12,7 @@ use super::{Function, Route};
 
 const VERBS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY"];
 
-/// API Gateway answers these itself.
+/// The paths that API Gateway answers itself.
 const RESERVED: [&str; 2] = ["/ping", "/sping"];
 
 /// The parts of a path: `/a/{b}` has `a` and `{b}`, `/` has none.
@@ -38,7 +38,7 @@ pub fn routes(
     if table.is_empty() {
         p.add(
             table.at,
-            "[routes]: there must be at least one: API Gateway deploys no API without",
+            "[routes]: at least one route is required: API Gateway does not deploy an API without routes",
         );
     }
     for (name, route) in table.tables(|name| format!("route {}", quoted(name)), p) {
@@ -55,19 +55,19 @@ pub fn routes(
             p.add(
                 function.at,
                 format!(
-                    "{}: there is no function {}{instead}",
+                    "{}: function {} not found{instead}",
                     route.name,
                     quoted(function.value)
                 ),
             );
         }
-        let why = "at least one, such as [\"orders/read\"]: without, API Gateway takes ID tokens only, and every \
-                   client gets 401";
+        let why = "at least one scope, such as [\"orders/read\"], because without a scope API Gateway accepts only \
+                   ID tokens";
         route.require("scopes", why, p);
         let mut scopes = BTreeSet::new();
         if let Some(list) = route.list("scopes", SCOPES, p) {
             if list.value.is_empty() {
-                p.add(list.at, format!("{}: there must be {why}", route.key("scopes")));
+                p.add(list.at, format!("{}: expected {why}", route.key("scopes")));
             }
             scopes = known_scopes(&route, list.value, known, p);
         }
@@ -84,19 +84,19 @@ pub fn routes(
     routes
 }
 
-/// The verb and the path of `"GET /orders"`; `None` where something is wrong with them.
+/// The verb and the path of `"GET /orders"`; `None` if one of them is invalid.
 fn verb_and_path<'t>(route: At<&'t str>, problems: &mut Problems) -> Option<(&'t str, &'t str)> {
     let mut wrong =
         |message: String| problems.add(route.at, format!("route {}: {message}", quoted(route.value)));
     let Some((verb, path)) = route.value.split_once(' ') else {
-        wrong("a route is a verb, one space and a path, such as \"GET /orders\"".to_owned());
+        wrong("expected a verb, one space and a path, such as \"GET /orders\"".to_owned());
         return None;
     };
     let mut good = true;
     if !VERBS.contains(&verb) {
         good = false;
         wrong(format!(
-            "there is no verb {}{} (allowed: {})",
+            "unknown verb {}{} (allowed: {})",
             quoted(verb),
             meant(&verb.to_ascii_uppercase(), VERBS),
             VERBS.join(", ")
@@ -111,43 +111,41 @@ fn verb_and_path<'t>(route: At<&'t str>, problems: &mut Problems) -> Option<(&'t
 
 fn path_problem(path: &str) -> Option<String> {
     if !path.starts_with('/') {
-        return Some("a path begins with one `/` after one space".to_owned());
+        return Some("a path must begin with one `/`, after one space".to_owned());
     }
     if path.len() > 1 && path.ends_with('/') {
-        return Some("a path does not end with `/`".to_owned());
+        return Some("a path must not end with `/`".to_owned());
     }
     if RESERVED.contains(&path) {
-        return Some(format!(
-            "API Gateway keeps {path} for itself; another path is needed"
-        ));
+        return Some(format!("API Gateway reserves {path}; use another path"));
     }
     let mut variables = Vec::new();
     let mut above = parts(path).peekable();
     while let Some(part) = above.next() {
         if part.is_empty() {
-            return Some("a path has no two `/` in a row".to_owned());
+            return Some("a path must not have two `/` in a row".to_owned());
         }
         if [".", ".."].contains(&part) {
             return Some(format!(
-                "the path part {} is taken out of a path before a request is sent, so that nobody could call the route",
+                "HTTP clients resolve the path part {} before they send a request, so nobody could call this route",
                 quoted(part)
             ));
         }
         if !is_part(part) {
             return Some(format!(
-                "the path part {} must be letters, digits and `_-.:`, or as a whole {{name}} or {{name+}}",
+                "path part {}: expected letters, digits and `_-.:`, or as a whole {{name}} or {{name+}}",
                 quoted(part)
             ));
         }
         if let Some(name) = variable(part) {
             if part.ends_with("+}") && above.peek().is_some() {
                 return Some(format!(
-                    "{} takes all the rest of a path, so it must be the last part",
+                    "{} takes the rest of a path, so it must be the last part",
                     quoted(part)
                 ));
             }
             if variables.contains(&name) {
-                return Some(format!("the variable {} is there twice", quoted(name)));
+                return Some(format!("duplicate variable {}", quoted(name)));
             }
             variables.push(name);
         }
@@ -171,14 +169,14 @@ fn check_variables(mut routes: Vec<At<&str>>, problems: &mut Problems) {
                     problems.add(
                         route.at,
                         format!(
-                            "route {}: below {} API Gateway takes one variable only, and route {} has {first} there; \
-                             use the same name, or another path",
+                            "route {}: API Gateway allows one variable below {}, and route {} has {first} there; use \
+                             the same name, or another path",
                             quoted(route.value),
                             quoted(if parent.is_empty() { "/" } else { &parent }),
                             quoted(of),
                         ),
                     );
-                    // What is below is another path anyway.
+                    // The parts below belong to another path.
                     break;
                 }
             }
@@ -187,7 +185,7 @@ fn check_variables(mut routes: Vec<At<&str>>, problems: &mut Problems) {
     }
 }
 
-/// Whether API Gateway takes it as a path part.
+/// Whether API Gateway allows it as a path part.
 fn is_part(part: &str) -> bool {
     every(variable(part).unwrap_or(part), |c| {
         c.is_ascii_alphanumeric() || "_-.:".contains(c)

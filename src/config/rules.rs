@@ -1,16 +1,16 @@
-//! What names and values must be: the patterns and lengths of AWS, one value at a time.
+//! The rules for names and values, one value at a time: the patterns and lengths that AWS allows.
 //!
-//! Must not know the file, nor relate one value to another.
+//! Must not know the file, and must not relate one value to another.
 
-/// What a text must be.
+/// A rule for a text.
 pub struct Rule {
-    /// Goes on after "must be".
+    /// What a message says after "expected".
     pub allowed: &'static str,
-    /// Whether a text is that.
+    /// Whether a text keeps to the rule.
     pub holds: fn(&str) -> bool,
 }
 
-/// Names the state file, and begins the names of everything in AWS.
+/// The stack's name, which also names the state file.
 pub const STACK: Rule = Rule {
     allowed: "2 to 30 lower-case letters, digits and `-`, beginning with a letter",
     holds: |text| {
@@ -20,7 +20,7 @@ pub const STACK: Rule = Rule {
     },
 };
 
-/// Of every partition: `eu-west-1`, `us-gov-west-1`.
+/// A region of any partition: `eu-west-1`, `us-gov-west-1`.
 pub const REGION: Rule = Rule {
     allowed: "a region such as \"eu-west-1\"",
     holds: |text| {
@@ -33,7 +33,7 @@ pub const REGION: Rule = Rule {
     },
 };
 
-/// What IAM, Lambda, Cognito, CloudWatch Logs and API Gateway all take; API Gateway takes the least.
+/// What IAM, Lambda, Cognito, CloudWatch Logs and API Gateway all allow; API Gateway allows the least.
 pub const TAG_KEY: Rule = Rule {
     allowed: "1 to 128 letters of a to z, digits and `+-=._:/`",
     holds: |text| at_most(text, 128) && every(text, |c| c.is_ascii_alphanumeric() || "+-=._:/".contains(c)),
@@ -93,7 +93,7 @@ pub const CLIENT: Rule = Rule {
     },
 };
 
-/// Begins a [`SECRET_FROM`].
+/// The prefix of a [`SECRET_FROM`].
 pub const SECRETS_MANAGER: &str = "secretsmanager:";
 
 /// The characters of a name and of an ARN of Secrets Manager; the length is the ARN's.
@@ -106,7 +106,7 @@ pub const SECRET_FROM: Rule = Rule {
     },
 };
 
-/// A part of the function's and the role's name.
+/// The last part of the names of the function and its role.
 pub const FUNCTION: Rule = Rule {
     allowed: "letters, digits, `-` and `_`",
     holds: |text| every(text, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'),
@@ -131,11 +131,11 @@ pub const RUNTIME: Rule = Rule {
 
 /// Lambda's pattern.
 pub const HANDLER: Rule = Rule {
-    allowed: "1 to 128 characters without blanks",
+    allowed: "1 to 128 characters without spaces",
     holds: |text| at_most(text, 128) && every(text, |c| !c.is_whitespace()),
 };
 
-/// What Lambda runs on.
+/// The architectures of Lambda.
 pub const ARCHITECTURE: Rule = Rule {
     allowed: "\"x86_64\" or \"arm64\"",
     holds: |text| ["x86_64", "arm64"].contains(&text),
@@ -171,7 +171,7 @@ pub const RESERVED_VARIABLES: [&str; 22] = [
     "AWS_LAMBDA_RUNTIME_API",
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
-    // In older lists.
+    // Only in older lists.
     "AWS_SECRET_KEY",
     "AWS_SESSION_TOKEN",
     "LAMBDA_RUNTIME_DIR",
@@ -190,7 +190,7 @@ pub const TEXT: Rule = Rule {
     holds: |text| !text.is_empty(),
 };
 
-/// Cognito demands it.
+/// Cognito's length.
 pub const SCOPE_DESCRIPTION: Rule = Rule {
     allowed: "1 to 256 characters",
     holds: |text| !text.is_empty() && at_most(text, 256),

@@ -1,4 +1,4 @@
-//! The resource servers with their scopes, and the clients that may have them.
+//! The resource servers with their scopes, and the clients that can have these scopes.
 //!
 //! Must not know functions and routes.
 
@@ -9,7 +9,7 @@ use super::rules::{CLIENT, IDENTIFIER, SCOPE, SCOPE_DESCRIPTION, SECRET_FROM, SE
 use super::tree::Table;
 use super::{Client, ResourceServer};
 
-/// What `scopes` must be.
+/// What the value of `scopes` must be.
 pub const SCOPES: &str = "an array of scopes such as [\"orders/read\"]";
 
 /// The resource servers in the file.
@@ -24,11 +24,11 @@ pub fn resource_servers(file: &Table<'_>, p: &mut Problems) -> BTreeMap<String, 
         let mut scopes = BTreeMap::new();
         if let Some(server) = server {
             server.only(&["scopes"], p);
-            let needed = "at least one, such as read = \"Read orders\"";
+            let needed = "at least one scope, such as read = \"Read orders\"";
             server.require("scopes", needed, p);
             if let Some(table) = server.table("scopes", format!("scopes of {}", server.name), p) {
                 if table.is_empty() {
-                    p.add(table.at, format!("{}: there must be {needed}", table.name));
+                    p.add(table.at, format!("{}: expected {needed}", table.name));
                 }
                 scopes = read_scopes(&table, identifier.value, p);
             }
@@ -48,8 +48,7 @@ fn read_scopes(table: &Table<'_>, identifier: &str, p: &mut Problems) -> BTreeMa
             p.add(
                 scope.at,
                 format!(
-                    "{}: {} has {length} characters together with its identifier and the `/` between, and Cognito \
-                     takes at most 256",
+                    "{}: {}: expected a full name <identifier>/<scope> of at most 256 characters, got {length}",
                     table.name,
                     quoted(scope.value)
                 ),
@@ -61,14 +60,14 @@ fn read_scopes(table: &Table<'_>, identifier: &str, p: &mut Problems) -> BTreeMa
             p.add(
                 description.at,
                 format!(
-                    "{}: the description of {} must be {}",
+                    "{}: the description of {}: expected {}",
                     table.name,
                     quoted(scope.value),
                     SCOPE_DESCRIPTION.allowed
                 ),
             );
         }
-        // Also where it is wrong: who refers to it has made no mistake.
+        // Also if it is invalid: a reference to it is not another problem.
         let description = description.map(|found| found.value.to_owned());
         scopes.insert(scope.value.to_owned(), description.unwrap_or_default());
     }
@@ -86,22 +85,19 @@ pub fn clients(file: &Table<'_>, known: &BTreeSet<String>, p: &mut Problems) -> 
         p.check(&CLIENT, "the name of a client", name);
         let Some(client) = client else { continue };
         client.only(&["scopes", "access_token", "secret_from"], p);
-        let needed = "at least one, such as [\"orders/read\"]";
+        let needed = "at least one scope, such as [\"orders/read\"]";
         client.require("scopes", needed, p);
         let mut scopes = BTreeSet::new();
         if let Some(list) = client.list("scopes", SCOPES, p) {
             if list.value.is_empty() {
-                p.add(
-                    list.at,
-                    format!("{}: there must be {needed}", client.key("scopes")),
-                );
+                p.add(list.at, format!("{}: expected {needed}", client.key("scopes")));
             }
             scopes = known_scopes(&client, list.value, known, p);
             if scopes.len() > 50 {
                 p.add(
                     list.at,
                     format!(
-                        "{}: there are {}, and Cognito allows 50",
+                        "{}: expected at most 50, got {}",
                         client.key("scopes"),
                         scopes.len()
                     ),
@@ -115,7 +111,7 @@ pub fn clients(file: &Table<'_>, known: &BTreeSet<String>, p: &mut Problems) -> 
         let client = Client {
             scopes,
             access_token_seconds: lifetime.unwrap_or(60 * 60),
-            // The grant gives none; Cognito wants a lifetime all the same.
+            // The grant gives no refresh token, but Cognito requires a lifetime.
             refresh_token_days: 1,
             secret_from: secret_from.map(str::to_owned),
         };
@@ -124,7 +120,7 @@ pub fn clients(file: &Table<'_>, known: &BTreeSet<String>, p: &mut Problems) -> 
     clients
 }
 
-/// The full scopes in a list; a problem for each that no resource server has.
+/// The full scopes in a list; adds a problem for each scope that no resource server has.
 pub fn known_scopes(
     table: &Table<'_>,
     list: Vec<At<&str>>,

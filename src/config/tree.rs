@@ -1,7 +1,7 @@
-//! The file as a tree: what every section is read with.
+//! The file as a tree, with a function for each type of value that a key can have.
 //!
-//! Must not know what a stack consists of. Must not put a text of the file into a message unless the caller asks for
-//! it: an environment variable's value may be a secret.
+//! Must not know what a stack consists of. Must not put a text of the file into a message unless the caller passes it:
+//! the value of an environment variable may be a secret.
 
 use std::ops::RangeInclusive;
 
@@ -10,17 +10,15 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::problems::{At, Problems, meant, quoted};
 use super::rules::{Rule, seconds};
 
-/// A table of the file.
 pub struct Table<'t> {
-    /// What messages call it, such as `client "billing"`.
+    /// How messages name it, such as `client "billing"`.
     pub name: String,
-    /// Where its name is.
+    /// The place of its name, in bytes from the beginning of the file.
     pub at: usize,
     entries: &'t DeTable<'t>,
 }
 
 impl<'t> Table<'t> {
-    /// The whole file.
     pub fn root(entries: &'t DeTable<'t>) -> Self {
         Self {
             name: "the file".to_owned(),
@@ -37,31 +35,26 @@ impl<'t> Table<'t> {
         })
     }
 
-    /// Whether it has no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Adds a problem if it has more entries than so many of `what`.
+    /// Adds a problem if there are more than `most` entries; `what` says what they are.
     pub fn at_most(&self, most: usize, what: &str, problems: &mut Problems) {
         let number = self.entries.len();
         if number > most {
             problems.add(
                 self.at,
-                format!(
-                    "{}: it has {number} entries, and {most} {what} are allowed",
-                    self.name
-                ),
+                format!("{}: expected at most {most} {what}, got {number}", self.name),
             );
         }
     }
 
-    /// Whether it has this key.
     pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
-    /// Adds a problem for each key that is none of `allowed`.
+    /// Adds a problem for each key that is not in `allowed`.
     pub fn only(&self, allowed: &[&str], problems: &mut Problems) {
         for key in self.names().filter(|key| !allowed.contains(&key.value)) {
             let meant = meant(key.value, allowed.iter().copied());
@@ -77,25 +70,23 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Adds a problem if the key is not there; `needed` says what belongs there.
+    /// Adds a problem if the key is not there; `needed` says what its value is.
     pub fn require(&self, key: &str, needed: &str, problems: &mut Problems) {
         if !self.has(key) {
-            problems.add(self.at, format!("{}: {key} is missing: {needed}", self.name));
+            problems.add(self.at, format!("{}: {key} is required: {needed}", self.name));
         }
     }
 
-    /// The text of this key.
     pub fn text(&self, key: &str, problems: &mut Problems) -> Option<At<&'t str>> {
         self.value(key, "a string", problems, DeValue::as_str)
     }
 
-    /// The text of this key if it is as `rule` says.
+    /// The text of this key if it keeps to `rule`.
     pub fn ruled(&self, key: &str, rule: &Rule, problems: &mut Problems) -> Option<At<&'t str>> {
         self.text(key, problems)
             .filter(|found| problems.check(rule, self.key(key), *found))
     }
 
-    /// The flag of this key.
     pub fn flag(&self, key: &str, problems: &mut Problems) -> Option<bool> {
         self.value(key, "true or false", problems, DeValue::as_bool)
             .map(|found| found.value)
@@ -116,7 +107,7 @@ impl<'t> Table<'t> {
             problems.add(
                 found.at,
                 format!(
-                    "{} must be {} to {}{unit}; it is {}",
+                    "{}: expected {} to {}{unit}, got {}",
                     self.key(key),
                     allowed.start(),
                     allowed.end(),
@@ -138,7 +129,7 @@ impl<'t> Table<'t> {
         })
     }
 
-    /// The duration of this key in seconds if it is in `allowed`, which is `words` in the file's own terms.
+    /// The duration of this key, in seconds, if it is in `allowed`; `words` says the same range as the file does.
     pub fn duration(
         &self,
         key: &str,
@@ -153,7 +144,7 @@ impl<'t> Table<'t> {
             problems.add(
                 found.at,
                 format!(
-                    "{} must be {expected}; it is {}",
+                    "{}: expected {expected}, got {}",
                     self.key(key),
                     quoted(found.value)
                 ),
@@ -162,7 +153,7 @@ impl<'t> Table<'t> {
         value
     }
 
-    /// The table of this key.
+    /// The table of this key; messages call it `name`.
     pub fn table(&self, key: &str, name: impl Into<String>, problems: &mut Problems) -> Option<Table<'t>> {
         let (name, value) = self.entries.get_key_value(key).map(|(at, value)| {
             let name = name.into();
@@ -177,7 +168,7 @@ impl<'t> Table<'t> {
         as_table(name, value.get_ref(), problems)
     }
 
-    /// Every entry as a table, which `name` names.
+    /// Every entry as a table; `name` makes its name for messages from its key.
     pub fn tables(
         &self,
         name: impl Fn(&str) -> String,
@@ -195,7 +186,7 @@ impl<'t> Table<'t> {
             .collect()
     }
 
-    /// Every entry as a text; what is none is a problem, and `None`.
+    /// Every entry as a text; `None` for a value that is not a text, which is a problem.
     pub fn texts(&self, problems: &mut Problems) -> Vec<(At<&'t str>, Option<At<&'t str>>)> {
         self.names()
             .map(|key| {
@@ -222,7 +213,7 @@ impl<'t> Table<'t> {
                 None => problems.add(
                     at,
                     format!(
-                        "{} must have strings only; it has {}",
+                        "{}: expected only strings, got {}",
                         self.key(key),
                         kind(item.get_ref())
                     ),
@@ -232,7 +223,7 @@ impl<'t> Table<'t> {
         texts
     }
 
-    /// What a message calls a key of this table.
+    /// How a message names a key of this table.
     pub fn key(&self, key: &str) -> String {
         format!("{}: {key}", self.name)
     }
@@ -262,7 +253,7 @@ impl<'t> Table<'t> {
             problems.add(
                 at,
                 format!(
-                    "{} must be {expected}; it is {}",
+                    "{}: expected {expected}, got {}",
                     self.key(name),
                     kind(found.get_ref())
                 ),
@@ -279,7 +270,7 @@ fn as_table<'t>(name: At<String>, value: &'t DeValue<'t>, problems: &mut Problem
     }
     problems.add(
         name.at,
-        format!("{} must be a table; it is {}", name.value, kind(value)),
+        format!("{}: expected a table, got {}", name.value, kind(value)),
     );
     None
 }

@@ -18,8 +18,8 @@ use crate::error::{Failure, Hint};
 /// `uv pip compile --universal --python-version 3.10 --generate-hashes` of ministack and cryptography (without which the
 /// emulator's tokens have no signature that could be verified).
 const REQUIREMENTS: &str = include_str!("requirements.txt");
-/// The variables of pip that say where packages come from and how to get there. No other one reaches it: some name a
-/// folder to install into, a file to write or a program to run. Whatever comes from there, its hash is checked.
+/// The variables of pip that say where packages come from and how to reach them. Others do not reach pip, because some name
+/// a folder to install into, a file to write or a program to run. The hash of every package is checked.
 const PIP_SOURCES: [&str; 11] = [
     "PIP_INDEX_URL",
     "PIP_EXTRA_INDEX_URL",
@@ -36,12 +36,12 @@ const PIP_SOURCES: [&str; 11] = [
 /// The oldest Python that the emulator runs on.
 const OLDEST: (u32, u32) = (3, 10);
 
-/// The Python that has the emulator, installed unless it is there.
+/// The Python of the virtual environment that has the emulator; it is installed if it is missing.
 pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
     let cache = cache()?;
     fs_err::create_dir_all(&cache)?;
     let cache = fs_err::canonicalize(&cache)?;
-    // Another list is another environment, so that an update of this program never changes a running one.
+    // Each list has its own environment, so an update of this program does not change a running one.
     let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest(REQUIREMENTS)[..9]);
     let venv = cache.join(format!("sandbox-{hash}"));
     let lock = cache.join(format!("sandbox-{hash}.lock"));
@@ -53,7 +53,7 @@ pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
     }
     let system = system_python().await?;
     if venv.exists() {
-        // An installation that did not come to its end.
+        // An installation that did not complete.
         fs_err::remove_dir_all(&venv)?;
     }
     tell("installing the sandbox (once; it takes a minute)");
@@ -62,7 +62,7 @@ pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
             .args(["-m", "venv"])
             .arg(&venv)
             .stdin(holding(&lock)?),
-        "make a virtual environment",
+        "create a virtual environment",
     )
     .await
     .hint("on Debian and Ubuntu: apt-get install python3-venv")?;
@@ -75,7 +75,7 @@ pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
         "--quiet",
         "--disable-pip-version-check",
         "--require-hashes",
-        // What builds a source package is not in the list: it would come without a hash.
+        // A source package needs build tools, which are not in the list and would come without a hash.
         "--only-binary",
         ":all:",
         "-r",
@@ -90,7 +90,7 @@ pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
     )
     .await
     .hint("pip must reach a package index, as its own configuration says (`pip config list`)")?;
-    // pip may have done well and put everything elsewhere.
+    // pip may have succeeded but installed everything elsewhere.
     let mut import = Command::from(process::isolated(&python));
     run(
         import
@@ -115,11 +115,13 @@ fn cache() -> Result<PathBuf, Failure> {
     set("PROVISION_CACHE_DIR")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("provision")))
         .or_else(|| set("HOME").map(|home| home.join(".cache/provision")))
-        .context("there is no folder to install the sandbox into")
+        .context(
+            "no folder to install the sandbox into: PROVISION_CACHE_DIR, XDG_CACHE_HOME and HOME are not set",
+        )
         .hint("set PROVISION_CACHE_DIR")
 }
 
-/// `PROVISION_PYTHON`, else the first on the PATH that is new enough.
+/// `PROVISION_PYTHON`, or the first Python on the PATH that is new enough.
 async fn system_python() -> Result<PathBuf, Failure> {
     let hint = "install Python 3.10 or newer, or set PROVISION_PYTHON to one";
     if let Some(python) = std::env::var_os("PROVISION_PYTHON") {
@@ -127,7 +129,7 @@ async fn system_python() -> Result<PathBuf, Failure> {
         version(&python).await.hint(hint)?;
         return Ok(python);
     }
-    let mut problem = anyhow!("python3 is not on the PATH; the sandbox needs it");
+    let mut problem = anyhow!("python3 not found on the PATH; the sandbox needs it");
     for name in ["python3", "python"] {
         let Ok(python) = process::find(name) else {
             continue;
@@ -140,8 +142,7 @@ async fn system_python() -> Result<PathBuf, Failure> {
     Err(Failure::from(problem).hinted(hint))
 }
 
-/// Python that imports neither what lies in the working folder nor modules of the user's own, which could stand in for
-/// those of the virtual environment.
+/// A Python that imports only what is in its own environment: nothing from the working folder, and no modules of the user.
 fn isolated(python: &Path) -> Command {
     let mut command = Command::new(python);
     for (name, _) in std::env::vars_os() {
@@ -152,15 +153,15 @@ fn isolated(python: &Path) -> Command {
     }
     command
         .arg("-I")
-        // A user who has `user = true` in the configuration of pip: there is no such thing in a virtual environment.
+        // The user may have `user = true` in pip's configuration, which does not work in a virtual environment.
         .env("PIP_USER", "0")
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
 }
 
-/// An empty input that holds the lock on: when this run is killed, what it had started may still be writing, and the
-/// next run must wait for that.
+/// An empty input that keeps the lock: if this run is killed, its child may still write, and the next run must wait for
+/// it.
 fn holding(lock: &fs_err::File) -> std::io::Result<Stdio> {
     Ok(lock.try_clone()?.into_parts().0.into())
 }
@@ -174,15 +175,15 @@ async fn version(python: &Path) -> anyhow::Result<()> {
         .split_whitespace()
         .map_while(|number| number.parse::<u32>().ok());
     let found = numbers.next().zip(numbers.next());
-    let found = found.with_context(|| format!("{} is no Python", python.display()))?;
+    let found = found.with_context(|| format!("{} is not a Python", python.display()))?;
     anyhow::ensure!(
         found >= OLDEST,
-        "{} is Python {}.{}; the sandbox needs {}.{}",
+        "{}: expected Python {}.{} or newer, got {}.{}",
         python.display(),
-        found.0,
-        found.1,
         OLDEST.0,
-        OLDEST.1
+        OLDEST.1,
+        found.0,
+        found.1
     );
     Ok(())
 }

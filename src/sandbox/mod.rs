@@ -1,12 +1,13 @@
 //! A local AWS for a first try and for the tests: starts, finds and stops MiniStack, an emulator in a process of its own.
 //!
-//! Must not listen or connect anywhere but on 127.0.0.1, nor send the token to what has not proved that it knows it.
+//! Must not listen or connect anywhere but on 127.0.0.1, and must not send the token to a server that has not proved that it
+//! has the token.
 //!
-//! `main.py` patches what MiniStack answers otherwise than AWS, and emulates a client's second secret, which MiniStack does not
-//! have. `front.py` decides which requests reach MiniStack.
+//! `main.py` patches answers of MiniStack that differ from AWS's, and emulates a client's second secret, which MiniStack does
+//! not have. `front.py` decides which requests reach MiniStack.
 //!
-//! The emulator keeps its content in its folder when it is stopped in good order (SIGTERM, as [`stop`] does) and reads it
-//! again when it starts. Killed by SIGKILL, or with the machine, it loses what it had since it was started.
+//! On SIGTERM, which [`stop`] sends, the emulator writes its content to its folder, and reads it at the next start. If it is
+//! killed, or the machine crashes, everything since its start is lost.
 
 mod install;
 mod process;
@@ -28,39 +29,38 @@ use crate::error::{Failure, Hint};
 use crate::files::{self, Links};
 use process::Server;
 
-/// It imports a hundred modules; a slow machine takes its time.
+/// The emulator imports a hundred modules, which takes long on a slow machine.
 const START_DEADLINE: Duration = Duration::from_mins(2);
-/// It writes its content on SIGTERM.
+/// The emulator writes its content on SIGTERM.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many free ports are tried.
+/// How many ports are tried.
 const PORTS: u32 = 3;
 
-/// Which sandbox.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Its folder: the content, the log and the record of the running process are in it.
+    /// The folder with the content, the log and the record of the running process.
     pub folder: PathBuf,
-    /// The port on 127.0.0.1; `None` for the one that it had, else for a free one.
+    /// The port on 127.0.0.1; `None`: the port that it had before, or a free one.
     pub port: Option<u16>,
 }
 
-/// A running sandbox, which has proved to be the one of its folder.
+/// A running sandbox, which has proved that it has the token of its folder.
 pub struct Sandbox {
     /// Where AWS calls go, without a slash at the end.
     pub endpoint: String,
-    /// The access key id that it lets in.
+    /// The access key id that it accepts.
     pub token: SecretString,
 }
 
-/// `server.json`: the same port for the next start, since it is part of every recorded endpoint.
+/// `server.json`. The next start takes the same port, which is part of every recorded endpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Record {
     port: u16,
     process: Option<u32>,
 }
 
-/// The sandbox, started unless it runs; `tell` gets a sentence for what takes long.
+/// Starts the sandbox unless it runs; `tell` gets a line for each step that takes long.
 ///
 /// # Errors
 /// Python or Node.js is missing, the installation failed, the port is in use, or the emulator did not start.
@@ -75,7 +75,7 @@ pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, 
     let recorded = read(&folder)?;
     let mut token = token::read(&folder)?;
     if token.is_none() {
-        // An emulator that an earlier version of this program started lets everybody in.
+        // An emulator that an earlier version started accepts everybody.
         stop(settings).await?;
     }
     if let Some(record) = &recorded
@@ -84,7 +84,7 @@ pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, 
     {
         if settings.port.is_some_and(|port| port != record.port) {
             return Err(
-                Failure::usage(format!("the sandbox runs on port {} already", record.port))
+                Failure::usage(format!("the sandbox already runs on port {}", record.port))
                     .hinted("run `provision sandbox stop` first"),
             );
         }
@@ -129,8 +129,8 @@ fn is_taken(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_err()
 }
 
-/// The folder of the sandbox, made unless it is there, that nobody but its owner can enter: the emulator keeps its
-/// clients' secrets there, as AWS keeps them, and whoever reads the token is let in.
+/// The folder of the sandbox, which is created if it is missing. Only its owner can enter it, because it contains the token
+/// and the secrets of the clients.
 fn private_folder(path: &Path) -> Result<PathBuf, Failure> {
     fs_err::create_dir_all(path)?;
     let folder = fs_err::canonicalize(path)?;
@@ -139,7 +139,7 @@ fn private_folder(path: &Path) -> Result<PathBuf, Failure> {
         return Ok(folder);
     }
     if fs_err::symlink_metadata(path)?.is_symlink() {
-        // It may be a folder with another purpose.
+        // The folder may have another purpose.
         return Err(Failure::usage(format!(
             "cannot keep the sandbox in {}: it is a symbolic link to {}, which other users can enter",
             path.display(),
@@ -155,10 +155,7 @@ fn private_folder(path: &Path) -> Result<PathBuf, Failure> {
     Ok(folder)
 }
 
-/// Stops it; `false` if it was not running.
-///
-/// # Errors
-/// It does not stop.
+/// Stops the sandbox; `false` if it was not running.
 pub async fn stop(settings: &Settings) -> Result<bool, Failure> {
     let Ok(folder) = fs_err::canonicalize(&settings.folder) else {
         return Ok(false);
@@ -173,8 +170,8 @@ pub async fn stop(settings: &Settings) -> Result<bool, Failure> {
         server.signal(kill)?;
         let deadline = Instant::now() + STOP_DEADLINE;
         while Instant::now() < deadline {
-            // The record stays: it holds the port, and its process is told from others each time. Written here, it
-            // could overwrite that of a start which has just found the way free.
+            // The record stays: it has the port, and each run checks its process again. A write here could overwrite the
+            // record of another run that is just starting the sandbox.
             if !server.is_running() {
                 return Ok(true);
             }
@@ -184,10 +181,7 @@ pub async fn stop(settings: &Settings) -> Result<bool, Failure> {
     Err(anyhow!("the emulator, process {}, does not stop", server.id()).into())
 }
 
-/// The running sandbox, if it runs and answers.
-///
-/// # Errors
-/// Its record cannot be read.
+/// The sandbox, if it runs and answers.
 pub async fn status(settings: &Settings) -> Result<Option<Sandbox>, Failure> {
     let Ok(folder) = fs_err::canonicalize(&settings.folder) else {
         return Ok(None);
@@ -213,7 +207,7 @@ fn sandbox(port: u16, token: &SecretString) -> Sandbox {
 }
 
 fn running(folder: &Path, record: &Record) -> Option<Server> {
-    // A run that was killed right after it had started the emulator has not recorded it.
+    // A run that was killed right after it started the emulator did not record the process.
     let processes = [record.process, process::own_record(folder, record.port)];
     processes
         .into_iter()
@@ -246,14 +240,14 @@ async fn wait_until_healthy(
         let last = lines[lines.len().saturating_sub(8)..].join("\n");
         return Err(
             Failure::from(anyhow!("{last}").context(format!("the emulator {problem}")))
-                .hinted(format!("its whole log is {}", log.display())),
+                .hinted(format!("read the whole log: {}", log.display())),
         );
     }
     Ok(sandbox(port, token))
 }
 
-/// A free port below those that systems hand out by themselves: one of theirs could be another program's when the
-/// sandbox is started again.
+/// A free port below the ones that systems assign, because an assigned port could belong to another program at the next
+/// start.
 fn free_port() -> anyhow::Result<u16> {
     for _ in 0..100 {
         let random = u16::try_from(getrandom::u32()? % 10_000).expect("it is below 10,000");

@@ -1,4 +1,4 @@
-//! The emulator's process: how it is started, told from others, and ended; and locks between runs.
+//! Starts, recognizes and ends the emulator's process, and has the locks between runs.
 //!
 //! Must not end a process that is not the emulator of this folder.
 
@@ -11,23 +11,23 @@ use anyhow::{Context, anyhow, bail};
 
 use crate::error::Failure;
 
-/// Lets in whoever has the token, and runs MiniStack.
+/// Accepts requests with the token, and runs MiniStack.
 const MAIN: &str = concat!(include_str!("front.py"), include_str!("main.py"));
-/// What a stack needs, and where its secrets can go, in the emulator's own names.
+/// The services that a stack and its secrets need, by the emulator's names.
 const SERVICES: &str = "cognito-idp,apigateway,lambda,iam,logs,sts,secretsmanager";
-/// Where a Python that is not the system's has its libraries; without them it does not start.
+/// A Python that is not the system's may find its libraries only through these.
 const LINKER: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
 
-/// An emulator that was started by this run or by an earlier one.
+/// An emulator that this run or an earlier run started.
 pub struct Server {
     process: u32,
     folder: PathBuf,
-    /// Of this run's own one, which nobody else can reap.
+    /// `Some` if this run started it; only this run can reap it then.
     child: Option<Child>,
 }
 
 impl Server {
-    /// The one that is on record in `folder`; it may have ended, and its number may be another process's by now.
+    /// The emulator on record in `folder`. It may have ended, and its id may belong to another process now.
     pub fn recorded(process: u32, folder: &Path) -> Self {
         Self {
             process,
@@ -36,7 +36,6 @@ impl Server {
         }
     }
 
-    /// The process id.
     pub fn id(&self) -> u32 {
         self.process
     }
@@ -55,7 +54,7 @@ impl Server {
         let command = command
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default();
-        // The folder is the last argument: `ps` ends it with a line, Linux with a zero.
+        // The folder is the last argument: `ps` ends it with a newline, Linux with a zero.
         command.contains("ministack.app")
             && command
                 .trim_end_matches(['\0', '\n'])
@@ -63,7 +62,7 @@ impl Server {
                 .is_some_and(|rest| rest.ends_with(['\0', ' ']))
     }
 
-    /// Asks it to end, or ends it.
+    /// Sends SIGTERM, or SIGKILL if `kill`.
     pub fn signal(&mut self, kill: bool) -> Result<(), Failure> {
         if self.is_running() {
             let signal = if kill { "-KILL" } else { "-TERM" };
@@ -90,7 +89,7 @@ pub fn isolated(python: &Path) -> Command {
     command
 }
 
-/// Starts the emulator so that it outlives this run; `node` is the folder of the one that runs the functions.
+/// Starts the emulator so that it outlives this run; `node` is the folder of the Node.js that runs the functions.
 pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> {
     let temp = folder.join("tmp");
     fs_err::create_dir_all(&temp)?;
@@ -104,7 +103,7 @@ pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Re
         // A function that looks for AWS credentials must not find the user's.
         .env("HOME", &temp)
         .env("BIND_HOST", "127.0.0.1")
-        // Where it looks for its own keys: what listens on the other address of `localhost` may be another user's.
+        // Where it fetches its own keys: on the other address of `localhost` another user's server may listen.
         .env("MINISTACK_HOST", "127.0.0.1")
         .env("GATEWAY_PORT", port.to_string())
         // It would listen on every interface.
@@ -122,7 +121,7 @@ pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Re
         .stdin(Stdio::null())
         .stdout(log.try_clone()?.into_parts().0)
         .stderr(log.into_parts().0)
-        // Ctrl-C is for this run alone.
+        // So that Ctrl-C does not reach it.
         .process_group(0)
         .spawn()?;
     Ok(Server {
@@ -132,14 +131,14 @@ pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Re
     })
 }
 
-/// The number of the process that has made itself known in `folder`: the emulator writes it down before it listens.
+/// The process id that the emulator itself wrote into `folder`, before it listens.
 pub fn own_record(folder: &Path, port: u16) -> Option<u32> {
     let text = fs_err::read_to_string(folder.join(format!("tmp/ministack-{port}.pid")));
     text.ok()?.trim().parse().ok()
 }
 
-/// The folder of the Node.js that `node` on the PATH comes down to: a version manager's stand-in needs what is in the
-/// user's home and environment, which the emulator does not get.
+/// The folder of the Node.js that `node` on the PATH runs. If `node` is a script of a version manager, it needs the user's
+/// home and environment, which the emulator does not get.
 pub async fn node() -> anyhow::Result<PathBuf> {
     let found = find("node")?;
     let mut command = tokio::process::Command::new(&found);
@@ -152,7 +151,7 @@ pub async fn node() -> anyhow::Result<PathBuf> {
         .filter(|_| output.status.success())
     else {
         let problem = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(anyhow!(problem).context(format!("{} does not run", found.display())));
+        return Err(anyhow!(problem).context(format!("cannot run {}", found.display())));
     };
     Ok(folder.to_owned())
 }
@@ -165,11 +164,11 @@ pub fn find(program: &str) -> anyhow::Result<PathBuf> {
         .find(|file| file.is_file())
     {
         Some(file) => Ok(file),
-        None => bail!("{program} is not on the PATH; the sandbox needs it"),
+        None => bail!("{program} not found on the PATH; the sandbox needs it"),
     }
 }
 
-/// Waits for a lock file, which is never deleted; held until the result is dropped.
+/// Waits for a lock file, which is never deleted. The lock is held until the result is dropped.
 pub async fn lock(path: &Path, tell: &dyn Fn(&str), what: &str) -> anyhow::Result<fs_err::File> {
     let file = fs_err::OpenOptions::new()
         .read(true)

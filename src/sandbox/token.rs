@@ -1,5 +1,5 @@
-//! What only the owner of the sandbox's folder knows: the access key id that the emulator lets in, and the proof that it is
-//! the emulator who answers on the port.
+//! The token of the sandbox's folder, which only the folder's owner can read. It is the access key id that the emulator
+//! accepts, and the emulator proves with it that it is the one on the port.
 //!
 //! Must not send the token anywhere.
 
@@ -14,7 +14,7 @@ use sha2::Sha256;
 
 use crate::error::Failure;
 
-/// 128 bits in hexadecimal: an access key id of 12 digits would choose an account.
+/// 128 bits in hexadecimal. An access key id of 12 digits would choose an account.
 const LENGTH: usize = 32;
 
 /// The token of this folder; `None` before its first start.
@@ -26,7 +26,7 @@ pub fn read(folder: &Path) -> Result<Option<SecretString>, Failure> {
         }
         Ok(_) => Err(
             Failure::from(anyhow!("{} is not a token of the sandbox", path.display()))
-                .hinted("delete that file: the next start makes another"),
+                .hinted("delete that file; the next start creates another"),
         ),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
@@ -42,7 +42,7 @@ pub fn make(folder: &Path) -> Result<SecretString, Failure> {
     Ok(token.into())
 }
 
-/// Whether what answers on `port` knows the token, which it is not told: another user may have taken the port.
+/// Whether the server on `port` knows the token. It does not get the token, because another user may have the port.
 pub async fn is_proved(port: u16, token: &SecretString) -> anyhow::Result<bool> {
     let http = reqwest::Client::builder()
         .no_proxy()
@@ -56,9 +56,9 @@ pub async fn is_proved(port: u16, token: &SecretString) -> anyhow::Result<bool> 
         .send()
         .await;
     let Ok(answer) = answer else { return Ok(false) };
-    // A header, as its length is bounded.
+    // A header, because its length is limited.
     let proof = answer.headers().get("x-provision-proof");
-    // With the port, or another sandbox's answer would do.
+    // With the port, so that the answer of another sandbox is not accepted.
     let mut expected = Hmac::<Sha256>::new_from_slice(token.expose_secret().as_bytes())?;
     expected.update(format!("127.0.0.1:{port} {challenge}").as_bytes());
     let expected = expected.finalize().into_bytes();
@@ -75,7 +75,7 @@ fn random() -> anyhow::Result<String> {
 fn hexadecimal(bytes: &[u8]) -> String {
     let mut text = String::new();
     for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes all");
+        write!(text, "{byte:02x}").expect("a string accepts all text");
     }
     text
 }

@@ -1,6 +1,6 @@
-//! Proof that the live stage lets in whom it should and nobody else: it knocks at every route, with and without tokens.
+//! Proves that the live stage accepts whom it should and nobody else: requests every route, with and without tokens.
 //!
-//! Must not know AWS, the state or the engine, nor print; a token goes into a request and nowhere else.
+//! Must not know AWS, the state or the engine, and must not print. A token goes into a request and nowhere else.
 
 mod paths;
 mod token;
@@ -21,47 +21,46 @@ use crate::api;
 use crate::error::Failure;
 use crate::untrusted::{excerpt, printable};
 
-/// Probes that run side by side, and tokens that are fetched: the default rates of both ends are well above.
+/// How many probes run, or tokens are fetched, at the same time. The default rates of AWS are well above.
 pub const AT_ONCE: usize = 32;
 
-/// How long a stage may need to answer everywhere as it was deployed. AWS has no figure; a new stage takes 20 to 30 seconds.
+/// How long a stage may take until it serves everywhere what was deployed. AWS gives no figure; a new stage takes 20 to
+/// 30 seconds.
 pub const DEADLINE: Duration = Duration::from_mins(1);
 
-/// The same after a stage moved to another deployment: up to two minutes pass until AWS no longer serves the earlier one.
+/// The same after a stage moved to another deployment: AWS serves the earlier one for up to two minutes.
 pub const MOVED_DEADLINE: Duration = Duration::from_mins(3);
 
-/// As much of a key set as is read, in bytes; Cognito's has two keys of less than 500.
+/// The longest key set that is read, in bytes; Cognito's has two keys of less than 500.
 const KEYS_LIMIT: usize = 64 * 1024;
 
 /// The longest pause between two attempts, in seconds.
 const LONGEST_PAUSE: u64 = 5;
 
-/// How long an answer may take that is asked for right before the deadline.
+/// How long the answer to a request right before the deadline may take.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 
-/// The live stage, and what it should be.
+/// The live stage, as it should be.
 #[derive(Clone, Debug)]
 pub struct Stage {
     /// `api_url` + `/user` is the route `/user`.
     pub api_url: String,
-    /// The `iss` of the tokens.
+    /// The claim `iss` of the tokens.
     pub issuer: String,
-    /// The issuer's key set.
+    /// Where the issuer publishes its key set.
     pub jwks_url: String,
-    /// Its routes.
     pub routes: Vec<Route>,
     /// By name.
     pub clients: BTreeMap<String, Client>,
 }
 
-/// A route as it should be.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Such as `GET`, or `ANY`, which is probed as one of the verbs that it stands for.
+    /// Such as `GET`, or `ANY`, which is requested with one of its verbs.
     pub verb: String,
     /// Such as `/orders/{id}`.
     pub path: String,
-    /// Full scopes; any one of them admits.
+    /// Full scopes; a token needs one of them.
     pub scopes: BTreeSet<String>,
 }
 
@@ -70,92 +69,92 @@ impl Route {
         format!("{} {}", self.verb, self.path)
     }
 
-    fn admits(&self, client: &Client) -> bool {
+    fn accepts(&self, client: &Client) -> bool {
         !self.scopes.is_disjoint(&client.scopes)
     }
 }
 
-/// A client as it should be.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// The OAuth `client_id`.
     pub client_id: String,
-    /// Full scopes: all that it can have.
+    /// All full scopes that its tokens can have.
     pub scopes: BTreeSet<String>,
-    /// How long its access tokens are good for.
+    /// How long its access tokens are valid.
     pub access_token_seconds: i64,
 }
 
-/// Every client's token by the client's name, or why there is none. A client that is not among them has a secret that cannot
-/// be read: nothing of it is judged.
+/// The token of every client by the client's name, or why there is no token. A client whose secret cannot be read is not in
+/// it, and is not checked.
 pub type Tokens = BTreeMap<String, Result<SecretString, String>>;
 
-/// What a probe asks.
+/// What a probe checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
     /// A client's token: signature, issuer, use, client, scopes, lifetime.
     Token,
-    /// A path that no route answers.
+    /// A path that is not a route.
     NoRoute,
     /// A route without a token.
     NoToken,
-    /// A route with a token that its issuer did not sign: asked where the token of a client is not to be had.
+    /// A route with a token that its issuer did not sign. It stands in for the token of a client whose secret cannot be
+    /// read.
     WrongToken,
-    /// A route with the token of a client that holds none of its scopes.
+    /// A route with the token of a client that has none of its scopes.
     ForeignToken,
-    /// A route with the token of a client that holds one of its scopes.
+    /// A route with the token of a client that has one of its scopes.
     RightToken,
-    /// A method that the stage serves, is not a route of the stack and asks for no token. It is not called.
+    /// A method that the stage serves without a token, and that is not a route of the stack. It is not called.
     OpenMethod,
 }
 
-/// One probe and its result. Safe to print.
+/// The result of one probe. Safe to print.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Probe {
-    /// What was asked.
+    /// What was checked.
     pub check: Check,
-    /// The route's name, or the verb and path that is none; `None` for a token.
+    /// The route, such as `GET /user`, or the verb and path that is not a route; `None` for a token.
     pub route: Option<String>,
-    /// Whose token it was; `None` without one.
+    /// The client whose token it was; `None` without a token.
     pub client: Option<String>,
-    /// What the right answer looks like.
+    /// The right answer.
     pub expected: String,
-    /// The last answer, in the same form.
+    /// The last answer, in the form of `expected`.
     pub got: String,
-    /// Whether `got` is what was expected.
+    /// Whether the answer was right.
     pub ok: bool,
-    /// What mostly makes API Gateway answer so by itself; `None` where it did not.
+    /// The usual cause of an answer that came from API Gateway itself; `None` for other answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub likely: Option<&'static str>,
 }
 
-/// How long wrong answers may be ones that are not right yet, for all probes together.
+/// How long after the start a wrong answer is asked for again, for all probes together.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For a refusal of another kind than expected, a failure or no answer.
+    /// For an unexpected refusal, a failure, or no answer.
     pub refused: Duration,
-    /// For an answer that let the probe in: each attempt may reach the function.
+    /// For an answer that accepted the request: each attempt may reach the function.
     pub admitted: Duration,
 }
 
-/// An answer, judged.
+/// An answer, compared with the expected one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Answer {
     Right(String),
-    /// It got in where it should not.
+    /// The stage accepted the request, and should not have.
     Admitted(String),
-    /// Wrong otherwise.
+    /// Any other wrong answer.
     Wrong(String),
 }
 
-/// Knocks at every route of `stage`: without a token, with the token of every client that has no scope of it and, with
-/// `call`, at those of verb GET with the token of every client that has one; and once where there is no route. Where a client
-/// is not among the `tokens`, every route is asked with a token that nobody signed instead of that client's.
+/// Requests every route of `stage`: without a token, and with the token of every client that has none of the route's scopes.
+/// With `call`, also routes of verb GET with the token of every client that has one of the scopes. Also requests one path
+/// that is not a route. If a client is not in `tokens`, every route is also requested with a token that its issuer did not
+/// sign.
 ///
-/// What needs no token is asked while the `tokens` are fetched. The deadlines of `patience` hold from the beginning for
-/// what needs no token, and for all others from when there are tokens, however many probes there are. `tell` gets one line for each kind of wrong answer that is
-/// waited on.
+/// Probes that need no token run while the `tokens` are fetched. The deadlines of `patience` begin at the start for them, and
+/// for all others when the tokens are there. `tell` gets one line for each kind of wrong answer that is asked for again.
 pub async fn verify(
     http: &Http,
     stage: &Stage,
@@ -170,38 +169,38 @@ pub async fn verify(
             tell(&format!("waiting for the stage: {why}"));
         }
     };
-    let run = async |knocks: Vec<(usize, Knock<'_>)>, tokens: &Tokens| {
+    let run = async |probes: Vec<(usize, Planned<'_>)>, tokens: &Tokens| {
         let start = Instant::now();
-        let knocking = (knocks.iter()).map(async |(place, knock)| {
+        let running = (probes.iter()).map(async |(place, probe)| {
             (
                 *place,
-                knock.run(http, stage, tokens, patience, start, &waits).await,
+                probe.run(http, stage, tokens, patience, start, &waits).await,
             )
         });
-        let knocking = futures_util::stream::iter(knocking).buffer_unordered(AT_ONCE);
-        knocking.collect::<Vec<_>>().await
+        let running = futures_util::stream::iter(running).buffer_unordered(AT_ONCE);
+        running.collect::<Vec<_>>().await
     };
     let (with_token, without): (Vec<_>, Vec<_>) =
-        (knocks(stage, call).into_iter().enumerate()).partition(|(_, knock)| knock.waits_for_tokens());
+        (planned(stage, call).into_iter().enumerate()).partition(|(_, probe)| probe.waits_for_tokens());
     let none = Tokens::new();
-    let (keys, mut knocked, (tokens, others)) = tokio::join!(
+    let (keys, mut results, (tokens, others)) = tokio::join!(
         keys(http, stage, patience.refused, tell),
         run(without, &none),
         async {
             let tokens = tokens.await;
             let unread = stage.clients.keys().any(|client| !tokens.contains_key(client));
-            let asked = with_token.into_iter().filter(|(_, knock)| match knock.client {
+            let asked = with_token.into_iter().filter(|(_, probe)| match probe.client {
                 Some(client) => tokens.contains_key(client),
                 None => unread,
             });
-            let knocked = run(asked.collect(), &tokens).await;
-            (tokens, knocked)
+            let results = run(asked.collect(), &tokens).await;
+            (tokens, results)
         }
     );
-    knocked.extend(others);
-    knocked.sort_by_key(|(place, _)| *place);
+    results.extend(others);
+    results.sort_by_key(|(place, _)| *place);
     let mut probes = check_tokens(stage, &tokens, &keys);
-    probes.extend(knocked.into_iter().map(|(_, probe)| probe));
+    probes.extend(results.into_iter().map(|(_, probe)| probe));
     probes
 }
 
@@ -231,7 +230,7 @@ fn check_tokens(stage: &Stage, tokens: &Tokens, keys: &Result<JwkSet, String>) -
     stage.clients.iter().filter_map(probe).collect()
 }
 
-/// The issuer's public keys; none are asked for where there is no token to check.
+/// The issuer's public keys; they are not fetched if there is no client.
 async fn keys(http: &Http, stage: &Stage, deadline: Duration, tell: &dyn Fn(&str)) -> Result<JwkSet, String> {
     if stage.clients.is_empty() {
         return Ok(JwkSet { keys: Vec::new() });
@@ -268,29 +267,29 @@ async fn fetch_keys(http: &Http, url: &str) -> Result<JwkSet, String> {
         }
         body.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&body).map_err(|_| format!("no key set: {}", excerpt(&body)))
+    serde_json::from_slice(&body).map_err(|_| format!("expected a key set, got {}", excerpt(&body)))
 }
 
-/// One knock at one door.
-struct Knock<'a> {
+/// A probe that is still to run.
+struct Planned<'a> {
     check: Check,
-    /// As people name it.
+    /// The route's name in the result.
     route: String,
     verb: &'a str,
     path: String,
-    /// Whose token is sent.
+    /// The client whose token is sent.
     client: Option<&'a str>,
-    /// The token that is sent in place of a client's.
+    /// A token that is sent although it is of no client.
     token: Option<SecretString>,
 }
 
-fn knocks(stage: &Stage, call: bool) -> Vec<Knock<'_>> {
-    let mut knocks = Vec::new();
+fn planned(stage: &Stage, call: bool) -> Vec<Planned<'_>> {
+    let mut planned = Vec::new();
     for route in &stage.routes {
         let Some(verb) = paths::verb(route, &stage.routes) else {
             continue;
         };
-        let knock = |check, client| Knock {
+        let of_route = |check, client| Planned {
             check,
             route: route.name(),
             verb,
@@ -298,21 +297,21 @@ fn knocks(stage: &Stage, call: bool) -> Vec<Knock<'_>> {
             client,
             token: None,
         };
-        knocks.push(knock(Check::NoToken, None));
-        knocks.push(Knock {
+        planned.push(of_route(Check::NoToken, None));
+        planned.push(Planned {
             token: Some(token::made_up(&stage.issuer, &route.scopes)),
-            ..knock(Check::WrongToken, None)
+            ..of_route(Check::WrongToken, None)
         });
         for (name, client) in &stage.clients {
-            if !route.admits(client) {
-                knocks.push(knock(Check::ForeignToken, Some(name)));
+            if !route.accepts(client) {
+                planned.push(of_route(Check::ForeignToken, Some(name)));
             } else if call && route.verb == "GET" {
-                knocks.push(knock(Check::RightToken, Some(name)));
+                planned.push(of_route(Check::RightToken, Some(name)));
             }
         }
     }
     if let Some((verb, path)) = paths::nowhere(&stage.routes) {
-        knocks.push(Knock {
+        planned.push(Planned {
             check: Check::NoRoute,
             route: format!("{verb} {path}"),
             verb,
@@ -321,10 +320,10 @@ fn knocks(stage: &Stage, call: bool) -> Vec<Knock<'_>> {
             token: None,
         });
     }
-    knocks
+    planned
 }
 
-impl Knock<'_> {
+impl Planned<'_> {
     fn waits_for_tokens(&self) -> bool {
         self.client.is_some() || self.check == Check::WrongToken
     }
@@ -377,8 +376,8 @@ impl Knock<'_> {
         }
     }
 
-    /// Asks again until the answer is right or is wrong too long after `start`; once where that has passed already, and
-    /// not at all where no answer could come in time.
+    /// Asks again until the answer is right, or the deadline of a wrong answer has passed. Asks at least once, unless an
+    /// answer could not arrive in time.
     async fn until_right(
         &self,
         patience: Patience,
@@ -390,7 +389,7 @@ impl Knock<'_> {
         let mut pause = 1;
         loop {
             if Instant::now() >= end {
-                return Answer::Wrong("nothing, because the other probes took all the time".to_owned());
+                return Answer::Wrong("nothing, because the other probes took all of the time".to_owned());
             }
             let Ok(answer) = timeout_at(end, attempt()).await else {
                 return Answer::Wrong("no answer in time".to_owned());
@@ -412,7 +411,7 @@ impl Knock<'_> {
 
     async fn attempt(&self, http: &Http, stage: &Stage, token: Option<&SecretString>) -> Answer {
         let Ok(method) = Method::from_bytes(self.verb.as_bytes()) else {
-            return Answer::Wrong(format!("{} is no method", printable(self.verb)));
+            return Answer::Wrong(format!("{} is not a method", printable(self.verb)));
         };
         let request = api::Request {
             method,
@@ -431,7 +430,7 @@ impl Knock<'_> {
         }
     }
 
-    /// A function may answer 401 as well: only the gateway's own words tell that it was not asked.
+    /// A function may answer 401 as well: only the gateway's own message shows that the function was not invoked.
     fn judge(&self, status: u16, body: &[u8]) -> Answer {
         let message = message(body);
         let got = match &message {
@@ -439,7 +438,7 @@ impl Knock<'_> {
             None => status.to_string(),
         };
         let right = match self.check {
-            // A function that is gone, broken or throttled was not reached, or has not answered.
+            // The function was not reached, or did not answer: it is gone, broken or throttled.
             Check::RightToken => match status {
                 401 | 403 => false,
                 429 | 500..=504 => message.is_none(),
@@ -449,7 +448,7 @@ impl Knock<'_> {
             _ if self.verb == "HEAD" => self.expected().starts_with(&format!("{status} ")),
             _ => got == self.expected(),
         };
-        // What the gateway answers without a function: refused, throttled, or nothing to hand the request to.
+        // The gateway answers these without the function: refused, throttled, or no function to invoke.
         let gateways = matches!(status, 403 | 429 | 500 | 503) || (status == 401 && message.is_some());
         match (right, self.check) {
             (true, _) => Answer::Right(got),
@@ -460,7 +459,7 @@ impl Knock<'_> {
     }
 }
 
-/// What mostly makes the gateway answer so by itself. AWS documents the statuses and few of the words.
+/// The usual cause of an answer of the gateway itself. AWS documents the statuses, and few of the messages.
 fn likely(got: &str) -> Option<&'static str> {
     let (status, message) = got.split_once(' ')?;
     Some(match (status, message) {
@@ -475,7 +474,7 @@ fn likely(got: &str) -> Option<&'static str> {
     })
 }
 
-/// What the gateway's own answers are: `{"message": "…"}` and nothing else.
+/// The message of the gateway's own answer, which is `{"message": "…"}` and nothing else.
 fn message(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let fields = body.as_object().filter(|fields| fields.len() == 1)?;

@@ -1,10 +1,10 @@
-//! Where to knock: a path that a route answers, and one that none does.
+//! Which paths are requested: one that a route answers, and one that no route answers.
 //!
 //! Must not send anything.
 
 use super::Route;
 
-/// Stands for every path variable. It has no meaning to the function, which is not to see it anyway.
+/// The value of every path variable. It means nothing to the function, which should not get the request anyway.
 const PLACEHOLDER: &str = "provision-verify";
 
 fn parts(path: &str) -> impl Iterator<Item = &str> {
@@ -19,10 +19,11 @@ fn is_greedy(part: &str) -> bool {
     part.ends_with("+}")
 }
 
-/// What `ANY` is probed with, in this order: first what asks for nothing to be changed. An answer to HEAD says least.
+/// The verbs that `ANY` is requested with, in this order: first the ones that change nothing. HEAD is last, because its answer
+/// has no body.
 const ANY: [&str; 7] = ["GET", "OPTIONS", "POST", "PATCH", "PUT", "DELETE", "HEAD"];
 
-/// The verb that a route is probed with: of `ANY` one that no other route of its path takes; `None` if they take all.
+/// The verb that a route is requested with. For `ANY`, one that no other route of its path has; `None` if they have all.
 pub fn verb<'a>(route: &'a Route, routes: &[Route]) -> Option<&'a str> {
     if route.verb != "ANY" {
         return Some(&route.verb);
@@ -35,16 +36,15 @@ pub fn verb<'a>(route: &'a Route, routes: &[Route]) -> Option<&'a str> {
     ANY.into_iter().find(|verb| !taken(verb))
 }
 
-/// The route's path with every variable filled in.
 pub fn filled(path: &str) -> String {
     let parts = parts(path).map(|part| if is_variable(part) { PLACEHOLDER } else { part });
     format!("/{}", parts.collect::<Vec<_>>().join("/"))
 }
 
-/// A verb and a path that no route answers; `None` where the routes leave none, such as `ANY /` and `ANY /{rest+}`.
+/// A verb and a path that no route answers; `None` if there is none, such as for `ANY /` and `ANY /{rest+}`.
 pub fn nowhere(routes: &[Route]) -> Option<(&'static str, String)> {
     let deepest = routes.iter().map(|route| parts(&route.path).count()).max()?;
-    // A path of placeholders can only be met by routes that consist of variables.
+    // Only routes that consist of variables answer a path of placeholders.
     let answers = |route: &Route, verb: &str, depth: usize| {
         let length = parts(&route.path).count();
         let fits = length == depth || (length < depth && parts(&route.path).any(is_greedy));

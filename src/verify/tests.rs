@@ -6,8 +6,8 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::*;
 use crate::oauth::http_client;
 
-fn knock(check: Check, verb: &str) -> Knock<'_> {
-    Knock {
+fn planned_probe(check: Check, verb: &str) -> Planned<'_> {
+    Planned {
         check,
         route: format!("{verb} /user"),
         verb,
@@ -163,7 +163,7 @@ fn only_the_gateways_own_words_are_a_refusal() {
         (Check::NoToken, "HEAD", 401, "", right("401")),
         (Check::NoToken, "HEAD", 200, "", admitted("200")),
     ] {
-        let judged = knock(check, verb).judge(status, body.as_bytes());
+        let judged = planned_probe(check, verb).judge(status, body.as_bytes());
         assert_eq!(judged, expected, "{check:?} {verb} {status} {body}");
     }
 }
@@ -205,7 +205,7 @@ async fn asked(answers: &[Answer]) -> (Answer, usize, u64) {
         let attempt = attempts.replace(attempts.get() + 1);
         answers[attempt.min(answers.len() - 1)].clone()
     };
-    let last = knock(Check::NoToken, "GET")
+    let last = planned_probe(Check::NoToken, "GET")
         .until_right(patience, start, &|_| {}, attempt)
         .await;
     (last, attempts.get(), start.elapsed().as_secs())
@@ -229,7 +229,7 @@ async fn a_wrong_answer_is_asked_for_again_for_as_long_as_its_kind_may_last() {
 
 /// A method that was open is closed, and AWS still serves the earlier deployment.
 #[tokio::test(start_paused = true)]
-async fn a_door_that_the_earlier_deployment_leaves_open_is_waited_for_and_one_that_stays_open_is_told() {
+async fn a_route_that_the_earlier_deployment_leaves_open_is_asked_again_and_one_that_stays_open_is_told() {
     for (closes, expected, seconds) in [(115, "401 Unauthorized", 115), (u64::MAX, "200", 180)] {
         let patience = Patience {
             refused: MOVED_DEADLINE,
@@ -243,7 +243,7 @@ async fn a_door_that_the_earlier_deployment_leaves_open_is_waited_for_and_one_th
                 Answer::Right("401 Unauthorized".to_owned())
             }
         };
-        let last = knock(Check::NoToken, "GET")
+        let last = planned_probe(Check::NoToken, "GET")
             .until_right(patience, start, &|_| {}, attempt)
             .await;
         let (Answer::Right(got) | Answer::Admitted(got) | Answer::Wrong(got)) = last;
@@ -262,7 +262,7 @@ async fn the_deadline_is_one_for_all_probes() {
     for (answers, asked, seconds) in [(true, 60, 60), (false, 32, 70)] {
         let start = Instant::now();
         let attempts = Cell::new(0);
-        let knocking = (0..60).map(async |_| {
+        let running = (0..60).map(async |_| {
             let begun = Cell::new(false);
             let attempt = async || {
                 attempts.set(attempts.get() + usize::from(!begun.replace(true)));
@@ -271,21 +271,21 @@ async fn the_deadline_is_one_for_all_probes() {
                 }
                 Answer::Wrong("403 Forbidden".to_owned())
             };
-            knock(Check::RightToken, "GET")
+            planned_probe(Check::RightToken, "GET")
                 .until_right(patience, start, &|_| {}, attempt)
                 .await
         });
-        let knocked: Vec<Answer> = futures_util::stream::iter(knocking)
+        let answers: Vec<Answer> = futures_util::stream::iter(running)
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        assert!(knocked.iter().all(|answer| matches!(answer, Answer::Wrong(_))));
+        assert!(answers.iter().all(|answer| matches!(answer, Answer::Wrong(_))));
         assert_eq!((attempts.get(), start.elapsed().as_secs()), (asked, seconds));
     }
 }
 
 #[tokio::test]
-async fn every_route_is_knocked_at_by_all_who_must_not_get_in() {
+async fn every_route_is_requested_by_all_who_must_not_get_in() {
     let server = MockServer::start().await;
     let answer = |status, message: &str| {
         ResponseTemplate::new(status).set_body_json(serde_json::json!({ "message": message }))

@@ -1,6 +1,6 @@
-//! Whether an access token is what its issuer should have given its client.
+//! Checks that an access token is the one that its issuer should give the client.
 //!
-//! Must not fetch anything, nor quote a token or a part of one that is not a claim.
+//! Must not fetch anything, and must not quote a token, or a part of a token that is not a claim.
 
 use std::collections::BTreeSet;
 
@@ -14,31 +14,31 @@ use serde_json::{Map, Value, json};
 
 use crate::untrusted::excerpt;
 
-/// What the token has to say.
+/// The claims that a token must have.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// The `iss`.
+    /// The claim `iss`.
     pub issuer: &'a str,
-    /// The `client_id`.
+    /// The claim `client_id`.
     pub client_id: &'a str,
-    /// The full scopes: these and no others.
+    /// Exactly these full scopes.
     pub scopes: &'a BTreeSet<String>,
     /// `exp` − `iat`, in seconds.
     pub lifetime: i64,
 }
 
-/// A token that says all that the issuer would say to a client with these scopes, under a signature that is not the issuer's.
+/// A token with the claims that the issuer would give a client with these scopes, and a signature that is not the issuer's.
 pub fn made_up(issuer: &str, scopes: &BTreeSet<String>) -> SecretString {
     let part = |text: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(text);
     let header = json!({"alg": "RS256", "kid": "provision-verify"});
     let scope = scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
     let claims = json!({
         "iss": issuer, "token_use": "access", "client_id": "provision-verify", "scope": scope,
-        // In 2001 and in 2286: right now, by every clock.
+        // In 2001 and in 2286: valid now, by every clock.
         "iat": 1_000_000_000, "exp": 9_999_999_999_u64,
     });
     let parts = [header, claims].map(|part_of| part(part_of.to_string().as_bytes()));
-    // As long as one of a key of 2048 bits.
+    // As long as a signature with a key of 2048 bits.
     let signature = part(&[0; 256]);
     format!("{}.{}.{signature}", parts[0], parts[1]).into()
 }
@@ -46,7 +46,7 @@ pub fn made_up(issuer: &str, scopes: &BTreeSet<String>) -> SecretString {
 /// Checks signature, expiry and claims. `keys` is the issuer's key set (JWKS).
 ///
 /// # Errors
-/// All that is wrong with the claims, safe to print; without a good signature nothing else is looked at.
+/// All that is wrong with the claims, safe to print. If the signature is wrong, the claims are not checked.
 pub fn check(token: &SecretString, keys: &JwkSet, expected: &Expected<'_>) -> Result<(), String> {
     let claims = signed(token, keys)?;
     let wrong = wrong_claims(&claims, expected);
@@ -57,7 +57,7 @@ pub fn check(token: &SecretString, keys: &JwkSet, expected: &Expected<'_>) -> Re
     }
 }
 
-/// The claims, once the signature is known to be the issuer's and the token not to have expired.
+/// The claims of a token that the issuer signed and that has not expired.
 fn signed(token: &SecretString, keys: &JwkSet) -> Result<Map<String, Value>, String> {
     let token = token.expose_secret();
     let header = decode_header(token).map_err(|error| refused(&error).to_owned())?;
@@ -69,18 +69,18 @@ fn signed(token: &SecretString, keys: &JwkSet) -> Result<Map<String, Value>, Str
         .ok_or("the key that signed it is not one of the issuer's")?;
     // Whatever the header says: Cognito signs with RS256 only.
     let mut validation = Validation::new(Algorithm::RS256);
-    // An access token of the client-credentials grant names its client in `client_id` and has no `aud`: Cognito binds no
-    // such token to a resource (RFC 8707). A pre-token trigger may add one, which is nobody's here to judge.
+    // An access token of the client-credentials grant names its client in `client_id` and has no `aud`, because Cognito does
+    // not bind such a token to a resource (RFC 8707). A pre-token trigger may add one, which is not checked here.
     validation.validate_aud = false;
     let decoded = decode(token, &key, &validation).map_err(|error| refused(&error).to_owned())?;
     Ok(decoded.claims)
 }
 
-/// The library's own words may quote what it could not read.
+/// The library's own message may quote a part of the token.
 fn refused(error: &Error) -> &'static str {
     match error.kind() {
         ErrorKind::InvalidSignature => "its signature is not the issuer's",
-        ErrorKind::ExpiredSignature => "it has expired already, by the clock of this machine",
+        ErrorKind::ExpiredSignature => "it has expired, by the clock of this machine",
         ErrorKind::InvalidAlgorithm => "it is not signed with RS256",
         ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => "it has no `exp`",
         _ => "it is not a JWT that is signed with RS256",
@@ -96,7 +96,10 @@ fn wrong_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Vec<Str
         ("client_id", expected.client_id),
     ] {
         if text(name) != Some(wanted) {
-            wrong.push(format!("`{name}` is {}, not {wanted}", shown(claims.get(name))));
+            wrong.push(format!(
+                "`{name}`: expected {wanted}, got {}",
+                shown(claims.get(name))
+            ));
         }
     }
     let scopes: BTreeSet<&str> = text("scope").unwrap_or_default().split(' ').collect();
@@ -104,16 +107,16 @@ fn wrong_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Vec<Str
     if scopes != wanted {
         let wanted: Vec<&str> = wanted.into_iter().collect();
         wrong.push(format!(
-            "`scope` is {}, not {}",
-            shown(claims.get("scope")),
-            wanted.join(" ")
+            "`scope`: expected {}, got {}",
+            wanted.join(" "),
+            shown(claims.get("scope"))
         ));
     }
     let time = |name: &str| claims.get(name).and_then(Value::as_i64);
     match (time("iat"), time("exp")) {
         (Some(from), Some(to)) if to.checked_sub(from) == Some(expected.lifetime) => {}
         (Some(from), Some(to)) => wrong.push(format!(
-            "it is good for {} s, not {} s",
+            "it is valid for {} s, expected {} s",
             i128::from(to) - i128::from(from),
             expected.lifetime
         )),
@@ -124,7 +127,7 @@ fn wrong_claims(claims: &Map<String, Value>, expected: &Expected<'_>) -> Vec<Str
 
 fn shown(claim: Option<&Value>) -> String {
     match claim {
-        None => "not there".to_owned(),
+        None => "nothing".to_owned(),
         Some(Value::String(text)) => excerpt(text.as_bytes()),
         Some(other) => excerpt(other.to_string().as_bytes()),
     }

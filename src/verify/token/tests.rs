@@ -81,49 +81,53 @@ fn a_claim_that_is_wrong_is_named_with_what_it_should_be() {
         (
             "iss",
             json!("https://evil.example"),
-            format!("`iss` is https://evil.example, not {ISSUER}"),
+            format!("`iss`: expected {ISSUER}, got https://evil.example"),
         ),
         (
             "iss",
             json!([ISSUER]),
-            format!("`iss` is [\"{ISSUER}\"], not {ISSUER}"),
+            format!("`iss`: expected {ISSUER}, got [\"{ISSUER}\"]"),
         ),
         (
             "token_use",
             json!("id"),
-            "`token_use` is id, not access".to_owned(),
+            "`token_use`: expected access, got id".to_owned(),
         ),
         (
             "token_use",
             Value::Null,
-            "`token_use` is not there, not access".to_owned(),
+            "`token_use`: expected access, got nothing".to_owned(),
         ),
-        ("client_id", json!("c2"), "`client_id` is c2, not c1".to_owned()),
+        (
+            "client_id",
+            json!("c2"),
+            "`client_id`: expected c1, got c2".to_owned(),
+        ),
         (
             "scope",
             json!("users/read"),
-            "`scope` is users/read, not users/read users/write".to_owned(),
+            "`scope`: expected users/read users/write, got users/read".to_owned(),
         ),
         (
             "scope",
             json!("users/read users/write users/admin"),
-            "`scope` is users/read users/write users/admin, not users/read users/write".to_owned(),
+            "`scope`: expected users/read users/write, got users/read users/write users/admin".to_owned(),
         ),
         (
             "scope",
             Value::Null,
-            "`scope` is not there, not users/read users/write".to_owned(),
+            "`scope`: expected users/read users/write, got nothing".to_owned(),
         ),
         (
             "exp",
             json!(now + 86_400),
-            "it is good for 86400 s, not 3600 s".to_owned(),
+            "it is valid for 86400 s, expected 3600 s".to_owned(),
         ),
         (
             "iat",
             json!(i64::MIN),
             format!(
-                "it is good for {} s, not 3600 s",
+                "it is valid for {} s, expected 3600 s",
                 i128::from(now) + 3600 - i128::from(i64::MIN)
             ),
         ),
@@ -137,7 +141,7 @@ fn a_claim_that_is_wrong_is_named_with_what_it_should_be() {
         (
             "client_id",
             json!("\u{1b}[2J"),
-            "`client_id` is \\u{1b}[2J, not c1".to_owned(),
+            "`client_id`: expected c1, got \\u{1b}[2J".to_owned(),
         ),
     ] {
         assert_eq!(with(name, value), Err(expected), "{name}");
@@ -151,7 +155,7 @@ fn everything_that_is_wrong_is_told_at_once() {
     let token = sign(&claims, &OURS, Some("ours"), Algorithm::RS256);
     assert_eq!(
         judged(&token).unwrap_err(),
-        "`token_use` is id, not access; `client_id` is c2, not c1"
+        "`token_use`: expected access, got id; `client_id`: expected c1, got c2"
     );
 }
 
