@@ -218,7 +218,9 @@ fn another_name_brings_its_defaults_and_its_limits() {
     assert!(Config::read(&long, folder.path()).is_ok());
     let problems = Config::read_as(&long, folder.path(), &"s".repeat(30)).unwrap_err();
     assert!(
-        problems[0].message.contains("expected a name of at most 24 characters in stack "),
+        problems[0]
+            .message
+            .contains("expected a name of at most 24 characters in stack "),
         "{problems:?}"
     );
     assert!(

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
-
-use crate::support::{Hand, Place, Run};
+use crate::support::world::CODE;
+use crate::support::{Recorded, Run, World};
 
 const CONFIG: &str = r#"
 [stack]
@@ -36,14 +35,9 @@ const OPTIONS: [&str; 6] = [
     "my state",
 ];
 
-struct World {
-    place: Place,
-    endpoint: String,
-}
-
 impl World {
-    fn run(&self, args: &[&str]) -> Run {
-        self.place.run_at(&self.endpoint, &[args, &OPTIONS].concat())
+    fn with_options(&self, args: &[&str]) -> Run {
+        self.run(&[args, &OPTIONS].concat())
     }
 
     /// Runs what a shell makes of this line.
@@ -55,7 +49,7 @@ impl World {
             .args(["-c", line])
             .current_dir(self.place.path())
             .stdin(std::process::Stdio::null());
-        for (name, value) in self.place.at(&self.endpoint, &[]).get_envs() {
+        for (name, value) in self.command(&[]).get_envs() {
             match value {
                 Some(value) => shell.env(name, value),
                 None => shell.env_remove(name),
@@ -83,19 +77,13 @@ fn one<'a>(text: &'a str, words: &str) -> &'a str {
 
 #[test]
 fn every_command_that_is_suggested_works_as_printed() {
-    let place = Place::new();
-    let endpoint = place.emulator();
-    let folder = place.path().join("it's here");
+    let world = World::new();
+    let folder = world.path("it's here");
     fs_err::create_dir_all(&folder).unwrap();
-    fs_err::write(
-        folder.join("index.mjs"),
-        "export const handler = async () => ({ statusCode: 200 });",
-    )
-    .unwrap();
+    fs_err::write(folder.join("index.mjs"), CODE).unwrap();
     fs_err::write(folder.join("a b.toml"), CONFIG).unwrap();
-    let world = World { place, endpoint };
 
-    let status = world.run(&["status"]).code(2);
+    let status = world.with_options(&["status"]).code(2);
     let up = one(&status.stderr, "provision up");
     assert_eq!(
         up,
@@ -109,32 +97,31 @@ fn every_command_that_is_suggested_works_as_printed() {
     );
     world.shell(call).ok();
 
-    let status = world.run(&["secret", "rotate", "status", "the app"]).ok();
+    let status = world
+        .with_options(&["secret", "rotate", "status", "the app"])
+        .ok();
     let begin = one(&status.stderr, "provision secret rotate begin");
     let begun = world.shell(begin).ok();
     assert_eq!(begun.stdout.lines().count(), 1, "the new secret and nothing else");
     // Without a terminal nobody can be asked.
     let finish = one(&begun.stderr, "provision secret rotate finish");
-    let status = world.run(&["secret", "rotate", "status", "the app"]).ok();
+    let status = world
+        .with_options(&["secret", "rotate", "status", "the app"])
+        .ok();
     let again = one(&status.stderr, "provision secret rotate begin");
     world.shell(again).ok();
     assert!(world.shell(finish).code(2).stderr.contains("hint: pass --yes"));
     world.shell(&format!("{finish} --yes")).ok();
 
-    let state = world.place.path().join("my state/bills.json");
-    let state: Value = serde_json::from_slice(&fs_err::read(state).unwrap()).unwrap();
-    let steps = state["steps"].as_array().unwrap();
-    let api = steps.iter().find(|step| step["kind"] == "rest-api").unwrap();
-    let hand = Hand {
-        endpoint: world.endpoint.clone(),
-        region: "eu-west-1",
-    };
-    let api = format!("/restapis/{}", api["output"]["id"].as_str().unwrap());
-    hand.patch(&api, &[("replace", "/description", "changed")]);
-    let status = world.run(&["status"]).code(3);
+    let state = fs_err::read_to_string(world.path("my state/bills.json")).unwrap();
+    let api = Recorded(serde_json::from_str(&state).unwrap()).api();
+    world
+        .emulator
+        .patch(&api, &[("replace", "/description", "changed")]);
+    let status = world.with_options(&["status"]).code(3);
     let plan = world.shell(one(&status.stderr, "provision plan")).ok();
     assert!(plan.stdout.contains("rest-api"), "{}", plan.stdout);
     world.shell(one(&status.stderr, "provision up")).ok();
-    world.run(&["status"]).ok();
-    world.run(&["down", "--yes"]).ok();
+    world.with_options(&["status"]).ok();
+    world.with_options(&["down", "--yes"]).ok();
 }
