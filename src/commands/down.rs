@@ -14,8 +14,8 @@ use crate::cli::Down;
 use crate::engine::{self, RunResult};
 use crate::error::Failure;
 use crate::foreign::Foreign;
-use crate::report::Event;
 use crate::report::event::Ended;
+use crate::report::{Clock, Event};
 use crate::resource::is_stranger;
 use crate::resources;
 use crate::state::State;
@@ -53,7 +53,8 @@ pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Fa
     refuse_protected(&protected)?;
     foreign::tell(&foreign, ui);
     confirm(&state, &foreign, args, ui)?;
-    let result = engine_run::run(&session, &mut state, &mut writer, ui, async |engine| {
+    let clock = Clock::start();
+    let result = engine_run::run(&session, &mut state, &mut writer, ui, clock, async |engine| {
         engine::down::down(engine, args.unprotect).await
     })
     .await?;
@@ -61,7 +62,7 @@ pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Fa
         // Every step was seen to be gone before it went off the record.
         writer.remove().map_err(open::state_failure)?;
     }
-    ui.event(&engine_run::ended(engine_run::how(&result), &result, None));
+    ui.event(&clock.stamp(engine_run::ended(engine_run::how(&result), &result, None)));
     if result.is_done() {
         Ok(())
     } else {
@@ -105,12 +106,13 @@ fn refuse_protected(protected: &[(String, String)]) -> Result<(), Failure> {
 fn nothing(ui: &Ui, stack: &str) {
     ui.progress(&format!("stack {stack} has no state; nothing to delete"));
     if ui.is_json() {
-        ui.event(&Event::Started {
+        let clock = Clock::start();
+        ui.event(&clock.stamp(Event::Started {
             command: "down",
             stack: stack.to_owned(),
             steps: Vec::new(),
-        });
-        ui.event(&engine_run::ended(Ended::Done, &RunResult::default(), None));
+        }));
+        ui.event(&clock.stamp(engine_run::ended(Ended::Done, &RunResult::default(), None)));
     }
 }
 

@@ -17,8 +17,8 @@ use super::ui::Ui;
 use crate::aws::Aws;
 use crate::engine::{Engine, Ledger, RunResult, Store};
 use crate::error::{Failure, Kind};
-use crate::report::Event;
 use crate::report::event::Ended;
+use crate::report::{Clock, Event};
 use crate::resource::{InTheWay, Result, in_the_way, is_stranger};
 use crate::resources;
 use crate::state::{State, StateWriter};
@@ -29,6 +29,7 @@ pub async fn run(
     state: &mut State,
     writer: &mut StateWriter,
     ui: &Ui,
+    clock: Clock,
     work: impl AsyncFnOnce(&mut Engine<'_, Aws>) -> Result<RunResult>,
 ) -> Result<RunResult, Failure> {
     let store = Writer(RefCell::new(writer));
@@ -37,6 +38,7 @@ pub async fn run(
         revive: resources::revive,
         ledger: Ledger::new(state, &store),
         report: &mut |event| ui.event(&event),
+        clock,
         stop: stop_signal()?,
         lost: false,
     };

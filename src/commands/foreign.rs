@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -14,8 +15,8 @@ use crate::aws::Aws;
 use crate::engine::plan::Plan;
 use crate::error::Failure;
 use crate::foreign::{Foreign, Item, Kind, Ours, foreign};
-use crate::report::Event;
 use crate::report::event::Operation;
+use crate::report::{Event, TimedEvent};
 use crate::resource::{Cx, Resource, Result};
 use crate::resources::{
     Authorizer, Client, Function, Path, Permission, ResourceServer, RestApi, Role, RolePolicy, Route, Stage,
@@ -226,7 +227,10 @@ pub fn occupied(state: &State, found: &[Foreign]) -> Result<BTreeMap<String, Str
 /// Tells it, a line each: on stderr, and with `--json` as events.
 pub fn tell(found: &[Foreign], ui: &Ui) {
     for one in found {
-        ui.event(&Event::Foreign(one.clone()));
+        ui.event(&TimedEvent {
+            at: Duration::ZERO,
+            event: Event::Foreign(one.clone()),
+        });
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
 
@@ -17,7 +16,7 @@ use crate::cli::Global;
 use crate::error::Failure;
 use crate::report::lines::Lines;
 use crate::report::timeline::Timeline;
-use crate::report::{Event, json};
+use crate::report::{TimedEvent, json};
 use crate::untrusted::{message, printable, printable_json, printable_lines};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -40,8 +39,6 @@ pub struct Ui {
     json: bool,
     follow_up: FollowUp,
     lines: RefCell<Lines>,
-    /// When the command began.
-    began: Instant,
     /// What is drawn of the run, if that is wanted.
     timeline: RefCell<Option<Timeline>>,
     /// The beginning of a character whose other bytes come with the next part of a body.
@@ -59,7 +56,6 @@ impl Ui {
             json: global.json,
             follow_up: FollowUp::of(global),
             lines: RefCell::default(),
-            began: Instant::now(),
             timeline: RefCell::default(),
             cut_off: RefCell::default(),
             stdout_error: RefCell::default(),
@@ -135,15 +131,15 @@ impl Ui {
     }
 
     /// Shows an event, draws it into the timeline, and prints it as JSON where that is wanted.
-    pub fn event(&self, event: &Event) {
+    pub fn event(&self, told: &TimedEvent) {
         if let Some(timeline) = &mut *self.timeline.borrow_mut() {
-            timeline.add(self.began.elapsed(), event);
+            timeline.add(told);
         }
-        if let Some(line) = self.lines.borrow_mut().line(event) {
+        if let Some(line) = self.lines.borrow_mut().line(&told.event) {
             self.progress(&line);
         }
         if self.json {
-            self.data(&json::line(event));
+            self.data(&json::line(told));
         }
     }
 

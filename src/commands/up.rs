@@ -23,6 +23,7 @@ use crate::engine::plan::Plan;
 use crate::engine::{self, status};
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
+use crate::report::Clock;
 use crate::report::event::{Ended, Operation};
 use crate::resources;
 use crate::state::State;
@@ -70,7 +71,8 @@ async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failu
     foreign::tell(&foreign, ui);
     confirm(&plan, &state, &foreign, args, ui)?;
     let deadline = verify::deadline(&state);
-    let result = engine_run::run(&session, &mut state, &mut writer, ui, async |engine| {
+    let clock = Clock::start();
+    let result = engine_run::run(&session, &mut state, &mut writer, ui, clock, async |engine| {
         engine::up::up(engine, &stack, lives, &plan, &wish).await
     })
     .await?;
@@ -86,7 +88,7 @@ async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failu
         Err(_) => (Ended::Failed, None),
     };
     engine_run::warn(&result, ui);
-    ui.event(&engine_run::ended(how, &result, outputs.as_ref()));
+    ui.event(&clock.stamp(engine_run::ended(how, &result, outputs.as_ref())));
     proof?;
     let Some(outputs) = outputs else {
         return Err(engine_run::failure(result, "up"));

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::ledger::{Ledger, Store};
-use crate::report::Event;
+use crate::report::{Clock, Event, TimedEvent};
 use crate::resource::{Erased, Result};
 use crate::state::{Record, State};
 
@@ -72,7 +72,9 @@ pub struct Engine<'a, C> {
     /// What is on record, and where it is kept.
     pub ledger: Ledger<'a>,
     /// Who is told.
-    pub report: &'a mut dyn FnMut(Event),
+    pub report: &'a mut dyn FnMut(TimedEvent),
+    /// Since when the run is under way.
+    pub clock: Clock,
     /// Becomes true when nothing new may begin.
     pub stop: watch::Receiver<bool>,
     /// Whether another run may be writing the state by now: nothing new may begin.
@@ -110,7 +112,7 @@ impl<C: 'static> Engine<'_, C> {
     }
 
     fn tell(&mut self, event: Event) {
-        (self.report)(event);
+        (self.report)(self.clock.stamp(event));
     }
 
     fn revive(&self, record: &Record) -> Result<Rc<dyn Erased<C>>> {

@@ -584,6 +584,8 @@ struct World {
     cloud: Rc<Cloud>,
     disk: Disk,
     events: Rc<RefCell<Vec<Event>>>,
+    /// When each of the events happened.
+    times: Rc<RefCell<Vec<Duration>>>,
 }
 
 async fn up_as_planned(
@@ -614,6 +616,7 @@ impl World {
             cloud: Rc::default(),
             disk: Disk::new(),
             events: Rc::default(),
+            times: Rc::default(),
         }
     }
 
@@ -629,19 +632,24 @@ impl World {
         stop: watch::Receiver<bool>,
     ) -> Option<RunResult> {
         self.events.borrow_mut().clear();
+        self.times.borrow_mut().clear();
         let mut state = self.disk.saved.borrow().clone().unwrap_or_else(empty_state);
         let mut disk = self.disk.clone();
         disk.writes.set(0);
         disk.dies = dies;
         disk.dead = Rc::new(Notify::new());
         let dead = disk.dead.clone();
-        let events = self.events.clone();
-        let mut report = move |event| events.borrow_mut().push(event);
+        let (events, times) = (self.events.clone(), self.times.clone());
+        let mut report = move |told: TimedEvent| {
+            times.borrow_mut().push(told.at);
+            events.borrow_mut().push(told.event);
+        };
         let mut engine = Engine {
             cloud: self.cloud.clone(),
             revive,
             ledger: Ledger::new(&mut state, &disk),
             report: &mut report,
+            clock: Clock::start(),
             stop,
             lost: false,
         };
@@ -1446,6 +1454,35 @@ fn what_is_held_waits_until_its_holder_is_gone_and_both_are_made_anew() {
 }
 
 #[test]
+fn every_event_has_the_time_at_which_it_happened() {
+    let told = || {
+        block_on(async {
+            let mut world = World::new();
+            assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
+            let (times, events) = (world.times.borrow().clone(), world.events.borrow().clone());
+            times.into_iter().zip(events).collect::<Vec<_>>()
+        })
+    };
+    let first = told();
+    assert_eq!(first, told(), "the clock is the engine's own");
+    assert_eq!(first[0].0, Duration::ZERO);
+    assert!(first.is_sorted_by_key(|(at, _)| *at), "{first:?}");
+    let began = |name: &str| {
+        let is_begin = |event: &Event| matches!(event, Event::StepStarted { step, .. } if step == name);
+        first.iter().find(|(_, event)| is_begin(event)).map(|(at, _)| *at)
+    };
+    let mut took = Vec::new();
+    for (at, event) in &first {
+        if let Event::StepFinished { step, millis, .. } = event {
+            let began = began(step).expect("what was finished had begun");
+            assert!(*at >= began + Duration::from_millis(*millis), "{step}");
+            took.push(*millis);
+        }
+    }
+    assert!(took.iter().any(|millis| *millis > 0), "{first:?}");
+}
+
+#[test]
 fn what_an_update_left_is_retired_after_all_that_used_it_has_moved() {
     block_on(async {
         let mut world = World::new();
@@ -1698,7 +1735,7 @@ fn a_stop_is_told_once_also_when_it_comes_while_a_step_is_settled() {
     block_on(async {
         let (stop, stopped) = watch::channel(false);
         let mut told = 0;
-        let mut report = |event: Event| match event {
+        let mut report = |timed: TimedEvent| match timed.event {
             Event::StepFinished { .. } => drop(stop.send_replace(true)),
             Event::Stopping { running } => {
                 assert!(running > 0);
@@ -1712,6 +1749,7 @@ fn a_stop_is_told_once_also_when_it_comes_while_a_step_is_settled() {
             revive,
             ledger: Ledger::new(&mut state, &disk),
             report: &mut report,
+            clock: Clock::start(),
             stop: stopped,
             lost: false,
         };
@@ -1754,6 +1792,7 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
                 revive,
                 ledger: Ledger::new(&mut empty_state(), &Full),
                 report: &mut |_| (),
+                clock: Clock::start(),
                 stop: watch::channel(false).1,
                 lost: false,
             },
@@ -1792,7 +1831,8 @@ fn a_run_that_lost_its_lock_begins_nothing_more_and_names_what_it_made() {
                 cloud: cloud.clone(),
                 revive,
                 ledger: Ledger::new(&mut state, &taken),
-                report: &mut |event| events.push(event),
+                report: &mut |told| events.push(told.event),
+                clock: Clock::start(),
                 stop: watch::channel(false).1,
                 lost: false,
             };
@@ -1851,6 +1891,7 @@ fn a_down_that_lost_its_lock_begins_nothing_more() {
             revive,
             ledger: Ledger::new(&mut state, &taken),
             report: &mut |_| (),
+            clock: Clock::start(),
             stop: watch::channel(false).1,
             lost: false,
         };

@@ -1,11 +1,46 @@
-//! All that the engine can say.
+//! All that the engine can say, and when it said it.
 //!
 //! Must not know who listens.
 
-use serde::Serialize;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::foreign::Foreign;
+
+/// Says when an event happened. Listeners need no clock of their own, and all of them see the same times.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// The run begins now.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The event, which happened now.
+    pub fn stamp(self, event: Event) -> TimedEvent {
+        let at = self.0.elapsed();
+        TimedEvent { at, event }
+    }
+}
+
+/// An event and its time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TimedEvent {
+    /// Since the run began; zero for what was found before that.
+    #[serde(rename = "at_millis", serialize_with = "millis")]
+    pub at: Duration,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+fn millis<S: Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u128(at.as_millis())
+}
 
 /// Something that happened in `up` or `down`.
 ///

@@ -2,9 +2,9 @@
 //!
 //! Must not leave any event out.
 
-use super::Event;
+use super::TimedEvent;
 
 /// The event as one line of JSON.
-pub fn line(event: &Event) -> String {
+pub fn line(event: &TimedEvent) -> String {
     serde_json::to_string(event).expect("an event is plain JSON")
 }

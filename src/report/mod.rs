@@ -7,4 +7,4 @@ pub mod json;
 pub mod lines;
 pub mod timeline;
 
-pub use event::Event;
+pub use event::{Clock, Event, TimedEvent};

@@ -136,6 +136,12 @@ fn the_whole_story_in_the_sandbox() {
     let down = place.run(&["down", "--sandbox", "--yes", "--json"]).ok();
     let events = down.events();
     assert_eq!(events[0]["event"], "started");
+    let times = events.iter().map(|event| event["at_millis"].as_u64());
+    let times: Vec<u64> = times.map(|at| at.expect("every event has its time")).collect();
+    assert!(
+        times.is_sorted() && times[0] < *times.last().unwrap(),
+        "{times:?}"
+    );
     assert_eq!(events[0]["steps"].as_array().unwrap().len(), 15);
     assert_eq!(events.iter().filter(|event| event["event"] == "ended").count(), 1);
     assert_eq!(events.last().unwrap()["result"], "done");
