@@ -9,7 +9,7 @@ use super::foreign::{self, Extent};
 use super::invocation::Invocation;
 use super::open::{self, Loaded, Recorded};
 use super::plan::{self, UNPROTECT};
-use super::ui::Ui;
+use super::ui::{READING, Ui};
 use crate::cli::Down;
 use crate::engine::{self, RunResult};
 use crate::error::Failure;
@@ -41,15 +41,18 @@ pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Fa
     };
     let Recorded { mut state, session } = loaded.open(ui).await?;
     let aws = session.aws_for_a_survey();
-    let (protected, foreign) = tokio::try_join!(
-        async {
-            if args.unprotect {
-                return Ok(Vec::new());
-            }
-            engine::down::protected(&aws, resources::revive, &state).await
-        },
-        foreign::look(&aws, &state, Extent::GoesAlong)
-    )?;
+    let reading = async {
+        tokio::try_join!(
+            async {
+                if args.unprotect {
+                    return Ok(Vec::new());
+                }
+                engine::down::protected(&aws, resources::revive, &state).await
+            },
+            foreign::look(&aws, &state, Extent::GoesAlong)
+        )
+    };
+    let (protected, foreign) = ui.show_wait(READING, reading).await?;
     refuse_protected(&protected)?;
     foreign::tell(&foreign, ui);
     confirm(&state, &foreign, args, ui)?;

@@ -42,7 +42,8 @@ pub async fn run(
         stop: stop_signal()?,
         lost: false,
     };
-    let mut result = work(&mut engine).await.map_err(open::unusable)?;
+    let work = ui.show_run(clock, work(&mut engine)).await;
+    let mut result = work.map_err(open::unusable)?;
     result.lost = engine.lost;
     Ok(result)
 }

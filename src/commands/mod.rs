@@ -34,14 +34,15 @@ mod up;
 pub mod upgrade;
 mod verify;
 
-use std::io;
 use std::rc::Rc;
+use std::{io, panic};
 
 use clap::Parser;
 
 use self::invocation::Invocation;
 use crate::cli::{Cli, Color, Command};
 use crate::error::{Failure, Kind};
+use crate::report::terminal;
 use ui::Ui;
 
 /// Secrets are in memory, so no core dump may have it, nor another process of the user read it. Where the system does not
@@ -56,6 +57,17 @@ fn close_memory() {
     // A program that takes the dumps does not ask for the limit.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// Neither a Ctrl-C nor a panic leaves anything painted on the terminal.
+fn leave_terminal_clean() {
+    // Without it a Ctrl-C leaves a line behind, and nothing worse.
+    drop(stop::clean_up());
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        terminal::close();
+        print(info);
+    }));
 }
 
 /// Does what was typed and returns the exit code.
@@ -80,6 +92,9 @@ pub async fn main() -> u8 {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let ui = Rc::new(Ui::new(&cli.global));
+    if ui.is_live() {
+        leave_terminal_clean();
+    }
     let done = run(&cli, &ui).await;
     // Why a command failed matters more than that stdout did not take all of it.
     let delivered = || match ui.stdout_result() {

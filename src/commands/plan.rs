@@ -13,7 +13,7 @@ use super::follow_up::quoted;
 use super::foreign::{self, Extent};
 use super::invocation::Invocation;
 use super::open::{self, Declared};
-use super::ui::Ui;
+use super::ui::{READING, Ui};
 use crate::aws::Aws;
 use crate::cli::{Changes, Plan as Args};
 use crate::engine::plan::{self, Field, Plan, Planned, Wish};
@@ -55,10 +55,13 @@ pub async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result<(), Fa
     warn(&stack, ui);
     let mut wish = wish(&args.changes, &stack)?;
     let aws = session.aws_for_a_survey();
-    let (lives, foreign) = tokio::try_join!(
-        survey(&aws, resources::revive, state),
-        foreign::look(&aws, state, Extent::All)
-    )?;
+    let reading = async {
+        tokio::try_join!(
+            survey(&aws, resources::revive, state),
+            foreign::look(&aws, state, Extent::All)
+        )
+    };
+    let (lives, foreign) = ui.show_wait(READING, reading).await?;
     wish.occupied = foreign::occupied(state, &foreign)?;
     let plan = plan::plan(&stack, state, &lives, resources::revive, &wish).map_err(open::unusable)?;
     if ui.is_json() {
@@ -167,12 +170,50 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
     Err(failure)
 }
 
+/// The most steps that a terminal shows one by one before they begin.
+const SHORT: usize = 20;
+
+/// As [`text`], without the fields of what is new. A plan of more than [`SHORT`] steps has one line for all the steps of a kind
+/// that have the same ahead of them, unless that can lose something.
+pub fn summary(plan: &Plan) -> String {
+    let is_change = |planned: &&Planned| planned.action != Operation::Unchanged;
+    if plan.steps.iter().filter(is_change).count() <= SHORT {
+        return text(plan, false);
+    }
+    let is_same = |one: &Planned, other: &Planned| {
+        let can_shrink = matches!(one.action, Operation::Create | Operation::Update);
+        can_shrink && one.action == other.action && one.kind == other.kind
+    };
+    let mut lines = String::new();
+    for (index, planned) in plan.steps.iter().enumerate() {
+        let (before, after) = plan.steps.split_at(index);
+        if before.iter().any(|other| is_same(planned, other)) {
+            continue;
+        }
+        let same = after.iter().filter(|other| is_same(planned, other)).count();
+        let written = if same > 1 {
+            let Planned { action, kind, .. } = planned;
+            writeln!(lines, "{} {kind} × {same}", sign(*action))
+        } else {
+            step(&mut lines, planned, false)
+        };
+        written.expect("a string takes all that is written to it");
+    }
+    lines + &totals(plan) + "run `provision plan` to see every step\n"
+}
+
 /// The plan for people; the fields of new resources only where `all` are wanted.
 pub fn text(plan: &Plan, all: bool) -> String {
     let mut text = String::new();
     for planned in &plan.steps {
         step(&mut text, planned, all).expect("a string takes all that is written to it");
     }
+    text + &totals(plan)
+}
+
+/// How many steps have what ahead of them.
+fn totals(plan: &Plan) -> String {
+    let mut text = String::new();
     let unchanged = plan.with(Operation::Unchanged).count();
     let counts: Vec<String> = [
         (Operation::Create, "to create"),
@@ -203,9 +244,9 @@ pub fn text(plan: &Plan, all: bool) -> String {
     text
 }
 
-fn step(text: &mut String, planned: &Planned, all: bool) -> fmt::Result {
-    let sign = match planned.action {
-        Operation::Unchanged => return Ok(()),
+fn sign(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Unchanged => "= keep   ",
         Operation::Create | Operation::Resume => "+ create ",
         Operation::Update | Operation::Retire => "~ update ",
         Operation::Replace => "± replace",
@@ -213,8 +254,14 @@ fn step(text: &mut String, planned: &Planned, all: bool) -> fmt::Result {
         Operation::Leave => "- leave  ",
         Operation::Refused => "! refused",
         Operation::NotOurs => "! not ours",
-    };
-    write!(text, "{sign} {}", cell(&planned.step))?;
+    }
+}
+
+fn step(text: &mut String, planned: &Planned, all: bool) -> fmt::Result {
+    if planned.action == Operation::Unchanged {
+        return Ok(());
+    }
+    write!(text, "{} {}", sign(planned.action), cell(&planned.step))?;
     if let Some(why) = &planned.why {
         write!(text, "  ({})", message(why))?;
     }
@@ -381,6 +428,24 @@ mod tests {
         = 1 unchanged
         plan: 1 to create, 2 to update, 1 to replace, 1 to delete
         ");
+    }
+
+    #[test]
+    fn a_long_plan_is_a_summary_that_names_whatever_can_be_lost() {
+        assert_eq!(summary(&sample()), text(&sample(), false), "it is short");
+        let mut long = sample();
+        for number in 0..300 {
+            let step = format!("route:GET /{number}");
+            let mut route = planned(&step, Operation::Create, None, Vec::new());
+            route.kind = "route".to_owned();
+            long.steps.push(route);
+            if number < 2 {
+                let step = format!("client:old{number}");
+                long.steps
+                    .push(planned(&step, Operation::Delete, None, Vec::new()));
+            }
+        }
+        insta::assert_snapshot!(summary(&long), @"");
     }
 
     #[test]

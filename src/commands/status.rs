@@ -10,7 +10,7 @@ use super::invocation::Invocation;
 use super::open::Declared;
 use super::outputs::{Outputs, outputs};
 use super::table::table;
-use super::ui::Ui;
+use super::ui::{READING, Ui};
 use crate::engine::status::{Drifted, Line, StepState, status};
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
@@ -28,10 +28,13 @@ pub async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure> {
     let declared = Declared::open(invocation, None, ui).await?;
     let Declared { state, session, .. } = &declared;
     let aws = session.aws_for_a_survey();
-    let (mut lines, foreign) = tokio::try_join!(
-        status(&aws, resources::revive, state),
-        foreign::look(&aws, state, Extent::All)
-    )?;
+    let reading = async {
+        tokio::try_join!(
+            status(&aws, resources::revive, state),
+            foreign::look(&aws, state, Extent::All)
+        )
+    };
+    let (mut lines, foreign) = ui.show_wait(READING, reading).await?;
     // A run that stopped early has not begun these.
     for step in declared
         .stack()

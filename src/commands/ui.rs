@@ -5,23 +5,30 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::follow_up::FollowUp;
 use crate::aws::call_log::CallLog;
 use crate::cli::Global;
 use crate::error::Failure;
 use crate::report::lines::Lines;
+use crate::report::live::{Display, Frame, PAUSE, SOON, Steps, seconds};
 use crate::report::timeline::Timeline;
-use crate::report::{TimedEvent, json};
+use crate::report::{Clock, Event, TimedEvent, json, terminal};
 use crate::untrusted::{message, printable, printable_json, printable_lines};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const CAUSE: Style = AnsiColor::Yellow.on_default();
 const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// What is painted while the stack is read.
+pub const READING: &str = "reading the stack";
 
 /// Stdout did not take all that was printed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -38,7 +45,11 @@ pub struct Ui {
     verbose: bool,
     json: bool,
     follow_up: FollowUp,
+    /// Whether stderr is a terminal on which progress can be painted.
+    live: bool,
     lines: RefCell<Lines>,
+    /// The steps of the run that is painted.
+    steps: RefCell<Option<Steps>>,
     /// What is drawn of the run, if that is wanted.
     timeline: RefCell<Option<Timeline>>,
     /// The beginning of a character whose other bytes come with the next part of a body.
@@ -55,7 +66,9 @@ impl Ui {
             verbose: global.verbose,
             json: global.json,
             follow_up: FollowUp::of(global),
+            live: !global.quiet && !global.json && is_paintable(),
             lines: RefCell::default(),
+            steps: RefCell::default(),
             timeline: RefCell::default(),
             cut_off: RefCell::default(),
             stdout_error: RefCell::default(),
@@ -102,6 +115,10 @@ impl Ui {
         if stdout_error.is_some() {
             return;
         }
+        if self.live {
+            // Stdout may be the same terminal.
+            terminal::clear();
+        }
         let mut out = io::stdout().lock();
         if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
             *stdout_error = Some(StdoutError {
@@ -114,20 +131,20 @@ impl Ui {
     /// Prints progress; with `-q` nothing.
     pub fn progress(&self, line: &str) {
         if !self.quiet {
-            stderr(&self.follow_up.complete(&printable_lines(line)));
+            terminal::print(&self.follow_up.complete(&printable_lines(line)));
         }
     }
 
     /// Prints what is not a failure and has to be known, also with `-q`.
     #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
     pub fn warn(&self, warning: &str) {
-        stderr(&format!("{CAUSE}warning:{CAUSE:#} {}", message(warning)));
+        terminal::print(&format!("{CAUSE}warning:{CAUSE:#} {}", message(warning)));
     }
 
     /// Prints what to do about a warning, also with `-q`.
     pub fn hint(&self, hint: &str) {
         let hint = self.follow_up.complete(&message(hint));
-        stderr(&format!("{HINT}hint:{HINT:#} {hint}"));
+        terminal::print(&format!("{HINT}hint:{HINT:#} {hint}"));
     }
 
     /// Shows an event, draws it into the timeline, and prints it as JSON where that is wanted.
@@ -135,12 +152,67 @@ impl Ui {
         if let Some(timeline) = &mut *self.timeline.borrow_mut() {
             timeline.add(told);
         }
-        if let Some(line) = self.lines.borrow_mut().line(&told.event) {
+        let mut is_painted = false;
+        if let Some(steps) = &mut *self.steps.borrow_mut() {
+            steps.add(told);
+            is_painted = matches!(told.event, Event::StepStarted { .. } | Event::Waiting { .. });
+        }
+        if !is_painted && let Some(line) = self.lines.borrow_mut().line(&told.event) {
             self.progress(&line);
         }
         if self.json {
             self.data(&json::line(told));
         }
+    }
+
+    /// Whether progress is painted, and not printed line by line.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Does the work of a run; on a terminal its steps are painted meanwhile.
+    pub async fn show_run<T>(&self, clock: Clock, work: impl Future<Output = T>) -> T {
+        if !self.live {
+            return work.await;
+        }
+        self.steps.replace(Some(Steps::default()));
+        let frame = || {
+            let steps = self.steps.borrow();
+            let steps = steps.as_ref().expect("they are there until the work is done");
+            steps.frame(clock.elapsed(), terminal::size().0)
+        };
+        let done = painted(Duration::ZERO, work, frame).await;
+        self.steps.replace(None);
+        done
+    }
+
+    /// Does work that is not a run; if it takes long, `what` it does is painted on a terminal, and of how many things `count` says
+    /// that how many are done.
+    pub async fn show<T>(
+        &self,
+        what: &str,
+        count: impl Fn() -> Option<(usize, usize)>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        if !self.live {
+            return work.await;
+        }
+        let clock = Clock::start();
+        let frame = || {
+            let done = count();
+            let counted = done.map_or(String::new(), |(done, all)| format!("  {done} of {all}"));
+            Frame {
+                lines: Vec::new(),
+                done,
+                words: format!("{what}{counted}  {}", seconds(clock.elapsed())),
+            }
+        };
+        painted(SOON, work, frame).await
+    }
+
+    /// As [`Ui::show`], without a count.
+    pub async fn show_wait<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        self.show(what, || None, work).await
     }
 
     /// Records the run that is about to begin, for [`Ui::timeline_svg`].
@@ -172,11 +244,11 @@ impl Ui {
                     ("caused by", CAUSE)
                 };
                 let cause = message(&cause.to_string());
-                stderr(&format!("{style}{word}:{style:#} {cause}"));
+                terminal::print(&format!("{style}{word}:{style:#} {cause}"));
             }
         }
         for line in &failure.details {
-            stderr(&self.follow_up.complete(&message(line)));
+            terminal::print(&self.follow_up.complete(&message(line)));
         }
         for hint in &failure.hints {
             self.hint(hint);
@@ -189,15 +261,18 @@ impl Ui {
         let told = RefCell::new(HashSet::new());
         Rc::new(move |what| {
             if !quiet && told.borrow_mut().insert(what.to_owned()) {
-                stderr(&printable(&format!("waiting for {what}")));
+                terminal::print(&printable(&format!("waiting for {what}")));
             }
         })
     }
 
     /// The listener for AWS calls, if they are to be told.
     pub fn call_log(&self) -> Option<CallLog> {
-        self.verbose
-            .then(|| CallLog(Arc::new(|line| stderr(&message(&format!("aws       {line}"))))))
+        self.verbose.then(|| {
+            CallLog(Arc::new(|line| {
+                terminal::print(&message(&format!("aws       {line}")));
+            }))
+        })
     }
 
     /// Whether there is a terminal to ask on.
@@ -211,6 +286,7 @@ impl Ui {
         if !Self::can_confirm() {
             return None;
         }
+        terminal::clear();
         drop(write!(io::stderr(), "{question} [y/N] "));
         let mut answer = String::new();
         let read = io::stdin().read_line(&mut answer);
@@ -229,9 +305,26 @@ fn cut_off_character(text: &mut Vec<u8>) -> Vec<u8> {
     Vec::new()
 }
 
-/// A line that stderr does not take is no reason to fail.
-fn stderr(line: &str) {
-    drop(writeln!(anstream::stderr(), "{line}"));
+/// Whether stderr is a terminal that understands where to move the cursor, with somebody before it.
+fn is_paintable() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    io::stderr().is_terminal() && !is_dumb && !is_set("CI")
+}
+
+/// Does `work`, and paints a frame again and again from `soon` on until it is done.
+async fn painted<T>(soon: Duration, work: impl Future<Output = T>, frame: impl Fn() -> Frame) -> T {
+    let mut work = pin!(work);
+    let mut ticks = interval_at(Instant::now() + soon, PAUSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut display = None;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            _ = ticks.tick() => display.get_or_insert_with(Display::default).paint(frame()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::preflight;
 use super::secret_source::Sources;
 use super::timeline;
 use super::try_call;
-use super::ui::Ui;
+use super::ui::{READING, Ui};
 use super::verify;
 use crate::cli::Up;
 use crate::engine::plan::Plan;
@@ -56,17 +56,25 @@ async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failu
     plan::warn(&stack, ui);
     let mut wish = plan::wish(&args.changes, &stack)?;
     let aws = session.aws_for_a_survey();
-    let (lives, foreign) = tokio::try_join!(
-        status::survey(&aws, resources::revive, &state),
-        foreign::look(&aws, &state, Extent::All)
-    )?;
+    let reading = async {
+        tokio::try_join!(
+            status::survey(&aws, resources::revive, &state),
+            foreign::look(&aws, &state, Extent::All)
+        )
+    };
+    let (lives, foreign) = ui.show_wait(READING, reading).await?;
     wish.occupied = foreign::occupied(&state, &foreign)?;
     let plan =
         engine::plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(open::unusable)?;
     plan::refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
     if !plan.is_empty() {
-        ui.progress(plan::text(&plan, false).trim_end());
+        let text = if ui.is_live() {
+            plan::summary(&plan)
+        } else {
+            plan::text(&plan, false)
+        };
+        ui.progress(text.trim_end());
     }
     foreign::tell(&foreign, ui);
     confirm(&plan, &state, &foreign, args, ui)?;

@@ -2,7 +2,7 @@
 //!
 //! Must not print a secret or a token, nor change anything.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -23,7 +23,7 @@ use super::secret_source::Sources;
 use super::stop::stop_signal;
 use super::table::table;
 use super::token::{choose, fetch, stack_outputs};
-use super::ui::Ui;
+use super::ui::{READING, Ui};
 use crate::aws::{Aws, hosts};
 use crate::cli;
 use crate::error::{Failure, Kind};
@@ -79,7 +79,8 @@ pub async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>) -> Re
     let stage = stage(state, &outputs)?;
     let Recorded { state, session } = loaded.open(ui).await?;
     let aws = session.aws_for_a_survey();
-    let mut foreign = foreign::look(&aws, &state, Extent::All).await?;
+    let looking = foreign::look(&aws, &state, Extent::All);
+    let mut foreign = ui.show_wait(READING, looking).await?;
     foreign::judge_clients(&aws, &state, &mut foreign).await?;
     let changed = stage_changed(&aws, &state).await?;
     let patience = patience(&state, changed, SystemTime::now());
@@ -228,7 +229,11 @@ async fn prove(
             })
         })
         .collect::<Tokens>();
-    let probes = verify(http, stage, tokens, call, patience, &|line| ui.progress(line)).await;
+    let done = Cell::new(None);
+    let count = |number, all| done.set(Some((number, all)));
+    let tell = |line: &str| ui.progress(line);
+    let probing = verify(http, stage, tokens, call, patience, &tell, &count);
+    let probes = ui.show("probing the API", || done.get(), probing).await;
     Ok(Proof {
         probes,
         hints: hints.into_inner(),

@@ -22,8 +22,13 @@ impl Clock {
 
     /// The event, which happened now.
     pub fn stamp(self, event: Event) -> TimedEvent {
-        let at = self.0.elapsed();
+        let at = self.elapsed();
         TimedEvent { at, event }
+    }
+
+    /// Since the run began.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
     }
 }
 

@@ -1,4 +1,4 @@
-//! One line on stderr for everything worth a line: where stderr is no terminal, and until there is a live display.
+//! One line on stderr for everything worth a line. On a terminal `live.rs` shows what is under way instead.
 //!
 //! Must not know anything but events.
 

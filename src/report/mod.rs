@@ -5,6 +5,8 @@
 pub mod event;
 pub mod json;
 pub mod lines;
+pub mod live;
+pub mod terminal;
 pub mod timeline;
 
 pub use event::{Clock, Event, TimedEvent};

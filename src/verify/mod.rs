@@ -5,7 +5,7 @@
 mod paths;
 mod token;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -155,6 +155,7 @@ enum Answer {
 ///
 /// Probes that need no token run while the `tokens` are fetched. The deadlines of `patience` begin at the start for them, and
 /// for all others when the tokens are there. `tell` gets one line for each kind of wrong answer that is asked for again.
+/// `count` gets the number of probes that are done, and of all.
 pub async fn verify(
     http: &Http,
     stage: &Stage,
@@ -162,6 +163,7 @@ pub async fn verify(
     call: bool,
     patience: Patience,
     tell: &dyn Fn(&str),
+    count: &dyn Fn(usize, usize),
 ) -> Vec<Probe> {
     let told = RefCell::new(BTreeSet::new());
     let waits = |why: &str| {
@@ -169,19 +171,22 @@ pub async fn verify(
             tell(&format!("waiting for the stage: {why}"));
         }
     };
+    let planned = planned(stage, call);
+    let (done, all) = (Cell::new(0), Cell::new(planned.len()));
     let run = async |probes: Vec<(usize, Planned<'_>)>, tokens: &Tokens| {
         let start = Instant::now();
         let running = (probes.iter()).map(async |(place, probe)| {
-            (
-                *place,
-                probe.run(http, stage, tokens, patience, start, &waits).await,
-            )
+            let result = probe.run(http, stage, tokens, patience, start, &waits).await;
+            done.set(done.get() + 1);
+            count(done.get(), all.get());
+            (*place, result)
         });
         let running = futures_util::stream::iter(running).buffer_unordered(AT_ONCE);
         running.collect::<Vec<_>>().await
     };
     let (with_token, without): (Vec<_>, Vec<_>) =
-        (planned(stage, call).into_iter().enumerate()).partition(|(_, probe)| probe.waits_for_tokens());
+        (planned.into_iter().enumerate()).partition(|(_, probe)| probe.waits_for_tokens());
+    let with_token_count = with_token.len();
     let none = Tokens::new();
     let (keys, mut results, (tokens, others)) = tokio::join!(
         keys(http, stage, patience.refused, tell),
@@ -193,7 +198,9 @@ pub async fn verify(
                 Some(client) => tokens.contains_key(client),
                 None => unread,
             });
-            let results = run(asked.collect(), &tokens).await;
+            let asked: Vec<_> = asked.collect();
+            all.set(all.get() - with_token_count + asked.len());
+            let results = run(asked, &tokens).await;
             (tokens, results)
         }
     );

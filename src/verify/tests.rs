@@ -353,7 +353,7 @@ async fn every_route_is_requested_by_all_who_must_not_get_in() {
         admitted: Duration::ZERO,
     };
     let http = http_client(&server.uri()).unwrap();
-    let probes = verify(&http, &stage, async { tokens }, true, none, &|_| {}).await;
+    let probes = verify(&http, &stage, async { tokens }, true, none, &|_| {}, &|_, _| {}).await;
     let lines: Vec<String> = probes
         .iter()
         .map(|probe| {
@@ -431,7 +431,7 @@ async fn where_a_secret_cannot_be_read_a_token_that_nobody_signed_is_tried_inste
         admitted: Duration::ZERO,
     };
     let http = http_client(&server.uri()).unwrap();
-    let probes = verify(&http, &stage, async { tokens }, true, none, &|_| {}).await;
+    let probes = verify(&http, &stage, async { tokens }, true, none, &|_| {}, &|_, _| {}).await;
     let lines: Vec<String> = (probes.iter())
         .map(|probe| {
             let who = probe.client.as_deref().unwrap_or("-");

@@ -18,4 +18,5 @@ mod secret;
 mod story;
 mod suggestions;
 mod support;
+mod terminal;
 mod verify;

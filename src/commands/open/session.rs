@@ -54,7 +54,8 @@ impl Session {
         let log = ui.call_log();
         let waits = ui.wait_listener();
         let identified = identify(&config, log.as_ref());
-        let identity = told_if_slow(identified, || waits("the answer to sts:GetCallerIdentity")).await?;
+        let identified = told_if_slow(identified, || waits("the answer to sts:GetCallerIdentity"));
+        let identity = ui.show_wait("signing in to AWS", Box::pin(identified)).await?;
         let mut aws = Aws::new(&config, &identity, log.as_ref());
         aws.waits = waits;
         Ok(Self {
