@@ -445,7 +445,19 @@ mod tests {
                     .push(planned(&step, Operation::Delete, None, Vec::new()));
             }
         }
-        insta::assert_snapshot!(summary(&long), @"");
+        insta::assert_snapshot!(summary(&long), @r"
+        ~ update  kind × 2
+        ± replace pool-domain  (AWS cannot change prefix in place)
+              prefix: a → b\u{1b}[2J
+        + create  client:billing
+        - delete  route:GET /old
+        + create  route × 300
+        - delete  client:old0
+        - delete  client:old1
+        = 1 unchanged
+        plan: 301 to create, 2 to update, 1 to replace, 3 to delete
+        run `provision plan` to see every step
+        ");
     }
 
     #[test]

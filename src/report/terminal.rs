@@ -18,14 +18,14 @@ use console::{Term, measure_text_width, truncate_str};
 use indicatif::TermLike;
 
 static BLOCK: Mutex<Block> = Mutex::new(Block {
-    widths: Vec::new(),
+    lines: Vec::new(),
     above: String::new(),
     is_closed: false,
 });
 
 struct Block {
-    /// How many columns each painted line has.
-    widths: Vec<usize>,
+    /// As they are painted.
+    lines: Vec<String>,
     /// What is printed above the block with the next paint.
     above: String,
     /// Nothing is painted any more.
@@ -35,7 +35,7 @@ struct Block {
 /// Prints a line on stderr: at once, or above the block with its next paint.
 pub fn print(line: &str) {
     with_block(|block| {
-        if block.widths.is_empty() {
+        if block.lines.is_empty() {
             // A line that stderr does not take is no reason to fail.
             drop(writeln!(anstream::stderr(), "{line}"));
         } else {
@@ -72,10 +72,11 @@ fn with_block(act: impl FnOnce(&mut Block)) {
 impl Block {
     fn paint(&mut self, lines: &[String]) {
         let lines = if self.is_closed { &[] } else { lines };
-        if self.widths.is_empty() && lines.is_empty() && self.above.is_empty() {
+        if self.lines == lines && self.above.is_empty() {
             return;
         }
-        let mut out = erase(&self.widths, size().1);
+        let widths: Vec<usize> = self.lines.iter().map(|line| measure_text_width(line)).collect();
+        let mut out = erase(&widths, size().1);
         let above = take(&mut self.above);
         if AutoStream::choice(&io::stderr()) == ColorChoice::Never {
             write!(out, "{}", strip_str(&above)).expect("a string takes all that is written to it");
@@ -86,7 +87,7 @@ impl Block {
             out.push_str(line);
             out.push('\n');
         }
-        self.widths = lines.iter().map(|line| measure_text_width(line)).collect();
+        self.lines = lines.to_vec();
         let mut stderr = io::stderr().lock();
         drop(stderr.write_all(out.as_bytes()).and_then(|()| stderr.flush()));
     }
