@@ -111,7 +111,10 @@ pub fn size() -> (usize, usize) {
 
 /// As much of a line as fits; it leaves the last column free, where some terminals begin a new row.
 pub fn cut(line: &str, columns: usize) -> String {
-    truncate_str(line, columns.saturating_sub(1), "…").into_owned()
+    match columns.saturating_sub(1) {
+        0 => String::new(),
+        columns => truncate_str(line, columns, "…").into_owned(),
+    }
 }
 
 /// What indicatif draws on.
