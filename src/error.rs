@@ -4,6 +4,8 @@
 
 use std::fmt::Display;
 
+use crate::untrusted::printable;
+
 /// The kinds of failure that a caller can tell apart, each an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -83,6 +85,11 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::new(Kind::Failed, error)
     }
+}
+
+/// An error and its causes on one line, safe to print.
+pub fn on_one_line(error: &anyhow::Error) -> String {
+    printable(&format!("{error:#}"))
 }
 
 /// Adds a hint to whatever went wrong.

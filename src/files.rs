@@ -2,13 +2,15 @@
 //!
 //! Must not wait for the other end of a pipe, and must not know what is in a file.
 
-use std::fs::Metadata;
-use std::io;
+use std::fs::{Metadata, Permissions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use fs_err::os::unix::fs::OpenOptionsExt;
 use fs_err::{File, OpenOptions};
 use rustix::fs::OFlags;
+use tempfile::NamedTempFile;
 
 /// Whether a path may be a symbolic link to the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,85 @@ fn changed_by_making(folder: &Path) -> Vec<&Path> {
         .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
         .map(folder_of)
         .collect()
+}
+
+/// What ends the name of a file that is being written.
+const SUFFIX: &str = ".tmp";
+
+/// New content of a file, which replaces it in one piece: either the old or the new content is there, whole, at any instant.
+pub struct Replacement(NamedTempFile);
+
+impl Replacement {
+    /// Writes `text` to the disk, beside `path` and under a name that nobody can know before. `mode` is what others may do
+    /// with the file, less what the process's umask forbids.
+    ///
+    /// # Errors
+    /// The file system refuses it; nothing is left.
+    pub fn write(path: &Path, text: &[u8], mode: u32) -> io::Result<Self> {
+        let mut file = tempfile::Builder::new()
+            .prefix(&prefix(path))
+            .suffix(SUFFIX)
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(folder_of(path))?;
+        file.write_all(text)?;
+        file.as_file().sync_all()?;
+        Ok(Self(file))
+    }
+
+    /// Puts it in the place of `path`. When this returns, it outlasts a crash of the machine where the file system can be
+    /// asked for that.
+    ///
+    /// # Errors
+    /// The file system refuses it.
+    pub fn persist(self, path: &Path) -> io::Result<()> {
+        self.0.persist(path).map_err(|error| error.error)?;
+        // The rename itself is durable only once the folder is.
+        sync_folder(folder_of(path)).map(drop)
+    }
+}
+
+fn prefix(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    format!(".{}.", name.to_string_lossy())
+}
+
+/// Removes what killed runs left of replacements of `path`. What cannot be removed does no harm.
+pub fn remove_leftovers(path: &Path) {
+    let prefix = prefix(path);
+    for entry in folder_of(path).read_dir().into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let random = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(SUFFIX));
+        if random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+            drop(fs_err::remove_file(entry.path()));
+        }
+    }
+}
+
+/// Opens a lock file, which is created if it is missing and never deleted, and locks it until it is dropped; `false` if
+/// another process holds the lock.
+///
+/// # Errors
+/// As [`open`].
+pub fn lock(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    let file = open_with(&mut options, path, Links::Refused)?;
+    // Who may only read the file could still hold a lock on it.
+    if file.metadata()?.mode() & 0o777 != 0o600 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    match file.file().try_lock() {
+        Ok(()) => Ok((file, true)),
+        Err(TryLockError::WouldBlock) => Ok((file, false)),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -224,13 +224,16 @@ pub fn occupied(state: &State, found: &[Foreign]) -> Result<BTreeMap<String, Str
     Ok(occupied.collect())
 }
 
-/// Tells it, a line each: on stderr, and with `--json` as events.
+/// Tells it, a line each: on stderr, and with `--json` as events. What breaks a promise of the stack is told with `-q` as well.
 pub fn tell(found: &[Foreign], ui: &Ui) {
     for one in found {
         ui.event(&TimedEvent {
             at: Duration::ZERO,
             event: Event::Foreign(one.clone()),
         });
+        if ui.is_quiet() && one.finding.is_some() {
+            ui.warn(&format!("foreign: {}", one.line()));
+        }
     }
 }
 

@@ -16,12 +16,11 @@ use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::quotas::{self, Quota};
 use crate::config::Config;
-use crate::error::Failure;
+use crate::error::{Failure, on_one_line};
 use crate::package::Package;
 use crate::resource::{Cx, Result};
 use crate::resources::pool_domain::Prefix;
 use crate::resources::{function, pool_domain};
-use crate::untrusted::printable;
 
 /// How long a quota is waited for: nothing hangs on it.
 const QUOTA_DEADLINE: Duration = Duration::from_secs(5);
@@ -138,7 +137,7 @@ async fn full_quotas(
             Ok(_) => {}
             Err(error) => ui.warn(&format!(
                 "cannot read the quota of {what}, so it is not checked: {}",
-                printable(&format!("{error:#}"))
+                on_one_line(&error)
             )),
         }
     }

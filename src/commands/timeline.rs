@@ -2,14 +2,12 @@
 //!
 //! Must not write over anything but a picture.
 
-use std::fs::Permissions;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use super::ui::Ui;
 use crate::error::{Failure, Kind};
-use crate::files::{self, Links};
+use crate::files::{self, Links, Replacement};
 
 /// Refuses a file that cannot be what is meant, before the run begins.
 ///
@@ -50,12 +48,8 @@ pub fn check(file: &Path) -> Result<(), Failure> {
 /// The file system says no.
 pub fn write(file: &Path, ui: &Ui) -> Result<(), Failure> {
     if let Some(svg) = ui.timeline_svg() {
-        // In one piece, and over nothing that came there since it was looked at.
-        let mut temp = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(files::folder_of(file))?;
-        temp.write_all(svg.as_bytes())?;
-        temp.persist(file).map_err(|error| error.error)?;
+        // In one piece, as what is there since it was looked at is replaced and not written into.
+        Replacement::write(file, svg.as_bytes(), 0o666)?.persist(file)?;
         ui.progress(&format!("timeline: {}", file.display()));
     }
     Ok(())

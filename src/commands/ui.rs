@@ -75,6 +75,11 @@ impl Ui {
         }
     }
 
+    /// Whether no progress is printed.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether stdout is to be JSON.
     pub fn is_json(&self) -> bool {
         self.json

@@ -26,14 +26,13 @@ use super::token::{choose, fetch, stack_outputs};
 use super::ui::{READING, Ui};
 use crate::aws::{Aws, hosts};
 use crate::cli;
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, on_one_line};
 use crate::foreign::Foreign;
 use crate::oauth;
 use crate::resource::{Cx, Resource};
 use crate::resources::client::Untold;
 use crate::resources::{self, Deployment, Path};
 use crate::state::{Phase, State};
-use crate::untrusted::printable;
 use crate::verify::{
     AT_ONCE, Check, Client, DEADLINE, MOVED_DEADLINE, Patience, Probe, Route, Stage, Tokens, verify,
 };
@@ -216,7 +215,7 @@ async fn prove(
                 hints::add(&mut failure);
                 let untold = failure.error.as_ref().is_some_and(anyhow::Error::is::<Untold>);
                 hints.borrow_mut().extend(failure.hints);
-                let why = failure.error.map(|error| printable(&format!("{error:#}")));
+                let why = failure.error.as_ref().map(on_one_line);
                 (untold, why.unwrap_or_default())
             });
             ready(match told {

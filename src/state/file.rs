@@ -2,15 +2,14 @@
 //!
 //! Must not decide what goes into it, and must not replace what another run wrote.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use tempfile::NamedTempFile;
 
 use super::lock::Lock;
 use super::records::{FORMAT, State};
-use crate::files::{self, Links};
+use crate::files::{self, Links, Replacement};
 
 /// Why the state file cannot be used as it is. None of these leaves it changed.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +155,7 @@ impl StateWriter {
             lock,
             lost: None,
         };
-        writer.remove_leftovers();
+        files::remove_leftovers(&writer.file.path);
         Ok((writer, state))
     }
 
@@ -183,16 +182,14 @@ impl StateWriter {
             what: "write",
             source,
         };
-        let temp = self.write_beside(state).map_err(write)?;
+        let text = serde_json::to_vec_pretty(state).map_err(|error| write(error.into()))?;
+        let text = [&text, &b"\n"[..]].concat();
+        let replacement = Replacement::write(&self.file.path, &text, 0o600).map_err(write)?;
         self.keep(Self::lock_lost)?;
         self.keep(Self::file_changed)?;
-        temp.persist(&self.file.path)
-            .map_err(|error| write(error.error))?;
+        replacement.persist(&self.file.path).map_err(write)?;
         self.serial = Some(state.serial);
-        // The rename itself is durable only once the folder is.
-        files::sync_folder(files::folder_of(&self.file.path))
-            .map(drop)
-            .map_err(write)
+        Ok(())
     }
 
     /// Removes the file after the stack's last resource is gone.
@@ -212,19 +209,6 @@ impl StateWriter {
                 Ok(())
             }
         }
-    }
-
-    /// The whole new file, on the disk, under a name that nobody can know before.
-    fn write_beside(&self, state: &State) -> std::io::Result<NamedTempFile> {
-        let mut temp = tempfile::Builder::new()
-            .prefix(&self.prefix())
-            .suffix(SUFFIX)
-            .tempfile_in(files::folder_of(&self.file.path))?;
-        let mut text = serde_json::to_vec_pretty(state)?;
-        text.push(b'\n');
-        temp.write_all(&text)?;
-        temp.as_file().sync_all()?;
-        Ok(temp)
     }
 
     fn keep(&mut self, seen: impl FnOnce(&Self) -> Option<String>) -> Result<(), StateError> {
@@ -261,28 +245,7 @@ impl StateWriter {
             )
         })
     }
-
-    fn prefix(&self) -> String {
-        format!(".{}.json.", self.file.stack)
-    }
-
-    /// What killed runs left of their new files. What cannot be removed is in nobody's way.
-    fn remove_leftovers(&self) {
-        let entries = files::folder_of(&self.file.path).read_dir();
-        for entry in entries.into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let random = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(&self.prefix())?.strip_suffix(SUFFIX));
-            if random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
-                drop(fs_err::remove_file(entry.path()));
-            }
-        }
-    }
 }
-
-/// What ends the name of a state file that is being written.
-const SUFFIX: &str = ".tmp";
 
 #[derive(Deserialize)]
 struct Format {

@@ -2,15 +2,13 @@
 //!
 //! Must not delete the lock file: a file that is locked while another run replaces it would be two locks.
 
-use std::fs::{Permissions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use fs_err::os::unix::fs::OpenOptionsExt;
 use serde::{Deserialize, Serialize};
 
-use crate::files::{self, Links};
+use crate::files;
 
 /// Who holds a lock. What the next run is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,29 +70,12 @@ impl Lock {
     /// Takes the lock of `stack` in `folder`, at once or not at all.
     pub fn take(folder: &Path, stack: &str, holder: &Holder) -> Result<Self, LockError> {
         let path = folder.join(format!("{stack}.lock"));
-        let mut options = fs_err::OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
-        let mut file = files::open_with(&mut options, &path, Links::Refused)?;
-        // Who may only read the file could still hold a lock on it.
-        if file.metadata()?.mode() & 0o777 != 0o600 {
-            file.set_permissions(Permissions::from_mode(0o600))?;
-        }
-        match file.file().try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let holder = file
-                    .read_to_string(&mut text)
-                    .ok()
-                    .and_then(|_| serde_json::from_str(&text).ok());
-                return Err(LockError::Held { path, holder });
-            }
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+        let (mut file, is_ours) = files::lock(&path)?;
+        if !is_ours {
+            let mut text = String::new();
+            let read = file.read_to_string(&mut text).ok();
+            let holder = read.and_then(|_| serde_json::from_str(&text).ok());
+            return Err(LockError::Held { path, holder });
         }
         let mut lock = Self { path, file };
         lock.check()?;
@@ -123,6 +104,9 @@ impl Lock {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn take(folder: &Path) -> Result<Lock, LockError> {
