@@ -10,7 +10,7 @@
 //! - [`package`] zips code; [`oauth`] gets tokens; [`api`] calls the API; [`verify`] proves who gets in; [`sandbox`] is a
 //!   local AWS.
 //! - [`operator_policy`] is the IAM policy for the operator, from one table of all AWS operations.
-//! - [`files`] opens regular files and syncs folders; [`foreign`] finds what others have put into the stack.
+//! - [`pause`] waits between attempts; [`files`] opens, replaces and locks regular files; [`foreign`] finds what others have put into the stack.
 //! - [`untrusted`] makes a server's text safe for a terminal; [`error`] is the failure that a command ends with.
 //!
 //! What is `pub` here is for the binary, the integration tests and the benchmark.
@@ -28,6 +28,7 @@ mod graph;
 pub mod oauth;
 pub mod operator_policy;
 pub mod package;
+mod pause;
 mod report;
 pub mod resource;
 pub mod resources;

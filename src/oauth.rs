@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use crate::pause::Pauses;
 use crate::untrusted::{excerpt, printable};
 
 /// The longest answer that is read, in bytes; a token response has a few thousand.
@@ -26,9 +27,6 @@ const NEW_NAME: Duration = Duration::from_mins(5);
 
 /// How long the endpoint may refuse a secret that was just added.
 const NEW_SECRET: Duration = Duration::from_mins(3);
-
-/// The longest pause between two attempts, in seconds.
-const LONGEST_PAUSE: u64 = 5;
 
 /// One request for an access token.
 pub struct TokenRequest<'a> {
@@ -333,7 +331,7 @@ pub async fn until_ready(
 ) -> Result<Token, TokenError> {
     let start = Instant::now();
     let mut unknown_since = None;
-    let mut pause = 1;
+    let mut pauses = Pauses::growing();
     loop {
         let error = match attempt().await {
             Ok(token) => return Ok(token),
@@ -359,8 +357,7 @@ pub async fn until_ready(
             return Err(error);
         }
         tell(&format!("no token yet: {error}"));
-        tokio::time::sleep(left.min(Duration::from_secs(pause))).await;
-        pause = LONGEST_PAUSE.min(pause + 1);
+        pauses.wait(left).await;
     }
 }
 

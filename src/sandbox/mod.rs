@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::error::{Failure, Hint};
-use crate::files::{self, Links};
+use crate::files::{self, Links, Replacement};
 use process::Server;
 
 /// The emulator imports a hundred modules, which takes long on a slow machine.
@@ -275,8 +275,7 @@ fn read(folder: &Path) -> Result<Option<Record>, Failure> {
 }
 
 fn write(folder: &Path, record: &Record) -> Result<(), Failure> {
-    let temp = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(&temp, record)?;
-    temp.persist(folder.join("server.json"))?;
+    let path = folder.join("server.json");
+    Replacement::write(&path, &serde_json::to_vec(record)?, 0o600)?.persist(&path)?;
     Ok(())
 }

@@ -2,7 +2,6 @@
 //!
 //! Must not end a process that is not the emulator of this folder.
 
-use std::fs::TryLockError;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, anyhow, bail};
 
 use crate::error::Failure;
+use crate::files;
 
 /// Accepts requests with the token, and runs MiniStack.
 const MAIN: &str = concat!(include_str!("front.py"), include_str!("main.py"));
@@ -170,24 +170,16 @@ pub fn find(program: &str) -> anyhow::Result<PathBuf> {
 
 /// Waits for a lock file, which is never deleted. The lock is held until the result is dropped.
 pub async fn lock(path: &Path, tell: &dyn Fn(&str), what: &str) -> anyhow::Result<fs_err::File> {
-    let file = fs_err::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
     let mut told = false;
     loop {
-        match file.file().try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                if !told {
-                    tell(&format!("waiting for {what}"));
-                    told = true;
-                }
-                tokio::time::sleep(super::PAUSE).await;
-            }
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+        let (file, is_ours) = files::lock(path)?;
+        if is_ours {
+            return Ok(file);
         }
+        if !told {
+            tell(&format!("waiting for {what}"));
+            told = true;
+        }
+        tokio::time::sleep(super::PAUSE).await;
     }
 }

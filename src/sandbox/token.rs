@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 use crate::error::Failure;
+use crate::files::Replacement;
 
 /// 128 bits in hexadecimal. An access key id of 12 digits would choose an account.
 const LENGTH: usize = 32;
@@ -36,9 +37,8 @@ pub fn read(folder: &Path) -> Result<Option<SecretString>, Failure> {
 /// A new token for this folder, in a file that only its owner can read.
 pub fn make(folder: &Path) -> Result<SecretString, Failure> {
     let token = random()?;
-    let temp = tempfile::NamedTempFile::new_in(folder)?;
-    fs_err::write(temp.path(), &token)?;
-    temp.persist(folder.join("token"))?;
+    let path = folder.join("token");
+    Replacement::write(&path, token.as_bytes(), 0o600)?.persist(&path)?;
     Ok(token.into())
 }
 

@@ -18,7 +18,8 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api;
-use crate::error::Failure;
+use crate::error::{Failure, on_one_line};
+use crate::pause::Pauses;
 use crate::untrusted::{excerpt, printable};
 
 /// How many probes run, or tokens are fetched, at the same time. The default rates of AWS are well above.
@@ -33,9 +34,6 @@ pub const MOVED_DEADLINE: Duration = Duration::from_mins(3);
 
 /// The longest key set that is read, in bytes; Cognito's has two keys of less than 500.
 const KEYS_LIMIT: usize = 64 * 1024;
-
-/// The longest pause between two attempts, in seconds.
-const LONGEST_PAUSE: u64 = 5;
 
 /// How long the answer to a request right before the deadline may take.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
@@ -244,7 +242,7 @@ async fn keys(http: &Http, stage: &Stage, deadline: Duration, tell: &dyn Fn(&str
     }
     let url = &stage.jwks_url;
     let start = Instant::now();
-    let mut pause = 1;
+    let mut pauses = Pauses::growing();
     loop {
         let why = match fetch_keys(http, url).await {
             Ok(keys) => return Ok(keys),
@@ -255,13 +253,12 @@ async fn keys(http: &Http, stage: &Stage, deadline: Duration, tell: &dyn Fn(&str
             return Err(why);
         }
         tell(&format!("waiting for {why}"));
-        tokio::time::sleep(left.min(Duration::from_secs(pause))).await;
-        pause = LONGEST_PAUSE.min(pause + 1);
+        pauses.wait(left).await;
     }
 }
 
 async fn fetch_keys(http: &Http, url: &str) -> Result<JwkSet, String> {
-    let broken = |error: reqwest::Error| chain(&error.without_url().into());
+    let broken = |error: reqwest::Error| on_one_line(&error.without_url().into());
     let mut answer = http.get(url).send().await.map_err(broken)?;
     let status = answer.status();
     if !status.is_success() {
@@ -393,7 +390,7 @@ impl Planned<'_> {
         mut attempt: impl AsyncFnMut() -> Answer,
     ) -> Answer {
         let end = start + patience.refused.max(patience.admitted) + LAST_ANSWER;
-        let mut pause = 1;
+        let mut pauses = Pauses::growing();
         loop {
             if Instant::now() >= end {
                 return Answer::Wrong("nothing, because the other probes took all of the time".to_owned());
@@ -411,8 +408,7 @@ impl Planned<'_> {
                 return answer;
             }
             waits(&format!("expected {}, got {got}", self.expected()));
-            tokio::time::sleep(left.min(Duration::from_secs(pause))).await;
-            pause = LONGEST_PAUSE.min(pause + 1);
+            pauses.wait(left).await;
         }
     }
 
@@ -427,7 +423,8 @@ impl Planned<'_> {
             headers: &[],
             body: None,
         };
-        let wrong = |failure: &Failure| Answer::Wrong(failure.error.as_ref().map_or_else(String::new, chain));
+        let wrong =
+            |failure: &Failure| Answer::Wrong(failure.error.as_ref().map_or_else(String::new, on_one_line));
         match api::call(http, request).await {
             Ok(mut response) => match response.beginning().await {
                 Ok(body) => self.judge(response.status, &body),
@@ -487,12 +484,6 @@ fn message(body: &[u8]) -> Option<String> {
     let fields = body.as_object().filter(|fields| fields.len() == 1)?;
     let message = fields.get("message").or_else(|| fields.get("Message"))?;
     Some(excerpt(message.as_str()?.as_bytes()))
-}
-
-/// An error and its causes on one line.
-fn chain(error: &anyhow::Error) -> String {
-    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    printable(&causes.join(": "))
 }
 
 #[cfg(test)]
