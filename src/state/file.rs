@@ -360,13 +360,14 @@ mod tests {
         let (mut writer, _) = open(path);
         writer.save(&state(1)).unwrap();
         // No file of this name can be made, as on a full disk.
-        let stack = std::mem::replace(&mut writer.file.stack, "x/y".to_owned());
+        let too_long = path.join("x".repeat(300));
+        let right = std::mem::replace(&mut writer.file.path, too_long);
         assert!(matches!(
             writer.save(&state(2)),
             Err(StateError::Io { what: "write", .. })
         ));
         assert_eq!(load(path), Some(state(1)));
-        writer.file.stack = stack;
+        writer.file.path = right;
         writer.save(&state(3)).unwrap();
         assert_eq!(load(path), Some(state(3)));
     }

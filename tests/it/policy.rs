@@ -361,7 +361,7 @@ fn called(folder: &Path, found: &mut BTreeSet<String>) {
         }
         let text = fs_err::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-        for way in ["cx.call(", "once(", "call_error("] {
+        for way in [".call(", "once(", "call_error("] {
             for rest in code.split(way).skip(1) {
                 let operation = rest
                     .trim_start()

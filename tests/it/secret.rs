@@ -630,7 +630,7 @@ fn whichever_secret_cognito_answers_another_source_can_be_named() {
         ),
         (
             "secretsmanager:missing",
-            "hint: to put it there: provision secret show app --to secretsmanager:missing",
+            "hint: to put it there, run `provision secret show app --to secretsmanager:missing`",
         ),
     ] {
         let mut command = world.command(&["token", "--secret-from", source]);

@@ -799,6 +799,19 @@ fn what_others_put_into_the_stack_is_listed_and_what_breaks_its_promises_fails()
         "{}",
         up.stderr
     );
+    let quiet = world.run(&["up", "-q"]).ok();
+    assert!(
+        quiet
+            .stderr
+            .contains("warning: foreign: method GET /admin in rest-api"),
+        "{}",
+        quiet.stderr
+    );
+    assert!(
+        quiet.stderr.lines().all(|line| line.starts_with("warning: ")),
+        "{}",
+        quiet.stderr
+    );
     let more = CONFIG.replace("\"POST /orders\"", "\"PUT /orders\"");
     world.file(&more);
     world.proxy.take();
