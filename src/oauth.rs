@@ -44,8 +44,6 @@ pub struct Token {
     pub access_token: SecretString,
     /// How long it is valid from now, in seconds.
     pub expires_in: u64,
-    /// How the token is presented; `Bearer` from Cognito.
-    pub token_type: String,
 }
 
 impl std::fmt::Debug for Token {
@@ -411,13 +409,16 @@ pub fn understand(status: StatusCode, body: &[u8], request: &TokenRequest<'_>) -
                 "not a token response (not shown, because it could contain a token)".to_owned(),
             ));
         };
+        // RFC 6749 section 7.1: a client must not use a token of a type that it does not know.
+        if !granted.token_type.eq_ignore_ascii_case("Bearer") {
+            return Err(unexpected("the token is not of type Bearer".to_owned()));
+        }
         if !is_bearer_token(granted.access_token.expose_secret()) {
             return Err(unexpected("the access token has invalid characters".to_owned()));
         }
         return Ok(Token {
             access_token: granted.access_token,
             expires_in: granted.expires_in,
-            token_type: excerpt(granted.token_type.as_bytes()),
         });
     }
     // Documented is 400, but 401 occurs as well, so the code decides. A 5xx is not about the request.

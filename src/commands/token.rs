@@ -206,7 +206,6 @@ mod tests {
         let token = Token {
             access_token: format!("eyJh.{payload}.c2ln").into(),
             expires_in: 3600,
-            token_type: "Bearer".to_owned(),
         };
         let asked = |scopes: &[&str]| scopes.iter().map(|&scope| scope.to_owned()).collect::<Vec<_>>();
         assert!(

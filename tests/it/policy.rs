@@ -348,7 +348,8 @@ fn is_operation(text: &&str) -> bool {
     })
 }
 
-/// Every `service:Operation` in the program's source that is passed to a function that makes calls.
+/// Every `service:Operation` in the program's source that is passed to a function that makes calls. `cx` may be on the line
+/// above `.call(`.
 fn called(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

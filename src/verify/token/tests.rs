@@ -136,7 +136,7 @@ fn a_claim_that_is_wrong_is_named_with_what_it_should_be() {
         (
             "exp",
             json!(now - 3600),
-            "it has expired already, by the clock of this machine".to_owned(),
+            "it has expired, by the clock of this machine".to_owned(),
         ),
         (
             "client_id",
