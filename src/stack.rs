@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::aws::tags::tags;
+use crate::aws::tags::{Tags, tags};
 use crate::aws::{Aws, Identity, policy};
 use crate::config::{Config, parts};
 use crate::graph::{Handle, Stack};
@@ -23,7 +23,7 @@ use crate::resources::{
     RestApi, Role, RolePolicy, Route, Stage, UserPool,
 };
 
-/// What the name of a stack cannot have: no name of one stack's begins as another's.
+/// A character that the name of a stack cannot have, so that no name of one stack begins like the names of another.
 pub const SEPARATOR: char = '_';
 
 /// A name that only this stack has; or, of a pattern for the owner or for `name`, the pattern of such names.
@@ -43,11 +43,11 @@ pub fn log_group(function: &str) -> String {
 
 /// Every step of `config` in this account and region.
 ///
-/// `owner` is the stack's 8 hex characters, and `separator` what stands around them in names, [`SEPARATOR`] but in an older
-/// stack; `packages` has the code of every function, by the function's name.
+/// `owner` is the stack's 8 hex characters, and `separator` is around them in names: [`SEPARATOR`], except in an older
+/// stack. `packages` has the code of every function, by the function's name.
 ///
 /// An edge exists only where AWS demands one: an integration names its function by an ARN that follows from the
-/// function's name, so the whole API is made while IAM still spreads the role.
+/// function's name, so the whole API is created while IAM still spreads the role.
 pub fn stack(
     config: &Config,
     identity: &Identity,
@@ -55,30 +55,77 @@ pub fn stack(
     separator: char,
     packages: &BTreeMap<String, Package>,
 ) -> Stack<Aws> {
-    let mut s = Stack::default();
-    let Identity {
-        account,
-        partition,
-        region,
-        ..
-    } = identity.clone();
     let mut tags = tags(&config.stack, owner);
     tags.extend(config.tags.clone());
-    let unique = |name: &str| unique(&config.stack, separator, owner, name);
-    let function_arn = |name: &str| {
+    let mut parts = Parts {
+        stack: Stack::default(),
+        config,
+        identity,
+        owner,
+        separator,
+        tags,
+    };
+    let functions = parts.functions(packages);
+    let pool = parts.user_pool();
+    let servers = parts.resource_servers(&pool);
+    parts.clients(&pool, &servers);
+    let api = parts.api();
+    let authorizer = parts.authorizer(&api, pool);
+    let routes = parts.routes(&api, &authorizer);
+    parts.permissions(functions, &api);
+    let deployment = parts.deployment(&api, authorizer, routes);
+    parts.stage(api, deployment);
+    parts.stack
+}
+
+/// The stack as far as it is declared, and what all of its parts are made of.
+struct Parts<'a> {
+    stack: Stack<Aws>,
+    config: &'a Config,
+    identity: &'a Identity,
+    owner: &'a str,
+    separator: char,
+    tags: Tags,
+}
+
+impl Parts<'_> {
+    fn unique(&self, name: &str) -> String {
+        unique(&self.config.stack, self.separator, self.owner, name)
+    }
+
+    fn function_arn(&self, name: &str) -> String {
+        let Identity {
+            account,
+            partition,
+            region,
+            ..
+        } = self.identity;
         format!(
             "arn:{partition}:lambda:{region}:{account}:function:{}",
-            unique(name)
+            self.unique(name)
         )
-    };
+    }
 
-    let mut functions = BTreeMap::new();
-    for (name, function) in &config.functions {
-        let full = unique(name);
-        let group_name = log_group(&full);
+    fn functions(&mut self, packages: &BTreeMap<String, Package>) -> BTreeMap<String, Handle<Function>> {
+        let functions = &self.config.functions;
+        (functions.iter())
+            .map(|(name, function)| {
+                let full = self.unique(name);
+                let group_name = log_group(&full);
+                let role = self.role(name, &full, &group_name);
+                let group = self.log_group(name, group_name, function.log_retention_days);
+                (
+                    name.clone(),
+                    self.function(name, full, (role, group), &packages[name]),
+                )
+            })
+            .collect()
+    }
 
-        let role = s.add(format!("role:{name}"), (), {
-            let (name, tags) = (full.clone(), tags.clone());
+    /// A role and its only policy, which allows a function to write to its log group.
+    fn role(&mut self, name: &str, full: &str, group_name: &str) -> Handle<Role> {
+        let role = self.stack.add(format!("role:{name}"), (), {
+            let (name, tags) = (full.to_owned(), self.tags.clone());
             let trust = policy::normal(json!({
                 "Version": "2012-10-17",
                 "Statement": [{
@@ -94,8 +141,14 @@ pub fn stack(
             }
         });
 
-        s.add(format!("role-policy:{name}"), role.clone(), {
-            let role = full.clone();
+        self.stack.add(format!("role-policy:{name}"), role.clone(), {
+            let Identity {
+                account,
+                partition,
+                region,
+                ..
+            } = self.identity;
+            let role = full.to_owned();
             // No CreateLogGroup: a late invocation must not bring back the group that `down` deleted.
             let document = policy::normal(json!({
                 "Version": "2012-10-17",
@@ -111,32 +164,40 @@ pub fn stack(
                 document: document.clone(),
             }
         });
+        role
+    }
 
-        let group = s.add(format!("log-group:{name}"), (), {
-            let (tags, retention_days) = (Some(tags.clone()), Some(function.log_retention_days));
-            move |()| LogGroup {
+    fn log_group(&mut self, name: &str, group_name: String, retention_days: i32) -> Handle<LogGroup> {
+        let tags = Some(self.tags.clone());
+        self.stack
+            .add(format!("log-group:{name}"), (), move |()| LogGroup {
                 name: group_name.clone(),
-                retention_days,
+                retention_days: Some(retention_days),
                 tags: tags.clone(),
-            }
-        });
+            })
+    }
 
-        // The group is made before the first invocation and outlives the last.
-        let made = s.add(format!("function:{name}"), (role, group), {
-            let (function, tags, package) = (function.clone(), tags.clone(), &packages[name]);
-            let code_sha256 = package.sha256.clone();
-            let code_size = i64::try_from(package.zip.len()).expect("a zip that Lambda takes is small");
-            let code = Code(Rc::new(package.zip.clone()));
-            let environment: BTreeMap<_, _> = (function.environment.0.iter())
-                .map(|(variable, value)| {
-                    (
-                        variable.clone(),
-                        fingerprint(&full, variable, value.expose_secret()),
-                    )
-                })
-                .collect();
-            let variables = Variables(Rc::new(function.environment.0.clone()));
-            move |(role, _)| Function {
+    /// The group is created before the first invocation and outlives the last.
+    fn function(
+        &mut self,
+        name: &str,
+        full: String,
+        needs: (Handle<Role>, Handle<LogGroup>),
+        package: &Package,
+    ) -> Handle<Function> {
+        let (function, tags) = (self.config.functions[name].clone(), self.tags.clone());
+        let code_sha256 = package.sha256.clone();
+        let code_size = i64::try_from(package.zip.len()).expect("a zip that Lambda takes is small");
+        let code = Code(Rc::new(package.zip.clone()));
+        let environment: BTreeMap<_, _> = (function.environment.0.iter())
+            .map(|(variable, value)| {
+                let fingerprint = fingerprint(&full, variable, value.expose_secret());
+                (variable.clone(), fingerprint)
+            })
+            .collect();
+        let variables = Variables(Rc::new(function.environment.0.clone()));
+        self.stack
+            .add(format!("function:{name}"), needs, move |(role, _)| Function {
                 name: full.clone(),
                 role: role.arn,
                 role_id: Some(role.id),
@@ -151,117 +212,114 @@ pub fn stack(
                 tags: tags.clone(),
                 code: code.clone(),
                 variables: variables.clone(),
-            }
-        });
-        functions.insert(name.clone(), made);
+            })
     }
 
-    let pool = s.add("user-pool", (), {
-        let (name, pool, tags) = (config.stack.clone(), config.user_pool.clone(), tags.clone());
-        move |()| UserPool {
-            name: name.clone(),
-            admin_create_user_only: true,
-            issuer: Some("ORIGINAL".to_owned()),
-            tier: pool.tier.clone(),
-            deletion_protection: pool.deletion_protection,
-            tags: tags.clone(),
-        }
-    });
-
-    s.add("pool-domain", pool.clone(), {
-        let given = config.user_pool.domain_prefix.clone();
-        let prefix = given.unwrap_or_else(|| format!("{}-{owner}", config.stack));
-        move |pool| PoolDomain {
-            pool: pool.id,
-            prefix: prefix.clone(),
-        }
-    });
-
-    let mut servers = Vec::new();
-    for (identifier, server) in &config.resource_servers {
-        servers.push(s.add(format!("resource-server:{identifier}"), pool.clone(), {
-            let (identifier, scopes) = (identifier.clone(), server.scopes.clone());
-            move |pool| ResourceServer {
-                pool: pool.id,
-                identifier: identifier.clone(),
-                // A name may not have all the characters that an identifier may.
-                name: identifier.replace(|c: char| !c.is_alphanumeric() && !"_+=,.@-".contains(c), "-"),
-                scopes: scopes.clone(),
-            }
-        }));
-    }
-
-    // What has to have moved before changed routes go live, or callers would be locked out meanwhile.
-    let mut before_live: Vec<String> = Vec::new();
-    for (name, client) in &config.clients {
-        before_live.push(format!("client:{name}"));
-        // Cognito refuses a client that names a scope which is not there yet.
-        s.add(format!("client:{name}"), (pool.clone(), servers.clone()), {
-            let (name, client) = (name.clone(), client.clone());
-            move |(pool, _)| Client {
-                pool: pool.id,
+    /// The pool and its domain, which has the token endpoint.
+    fn user_pool(&mut self) -> Handle<UserPool> {
+        let settings = &self.config.user_pool;
+        let pool = self.stack.add("user-pool", (), {
+            let (name, tags) = (self.config.stack.clone(), self.tags.clone());
+            let (tier, deletion_protection) = (settings.tier.clone(), settings.deletion_protection);
+            move |()| UserPool {
                 name: name.clone(),
-                scopes: client.scopes.clone(),
-                flows: ["client_credentials".to_owned()].into(),
-                explicit_auth_flows: ["ALLOW_REFRESH_TOKEN_AUTH".to_owned()].into(),
-                access_token_seconds: client.access_token_seconds,
-                refresh_token_days: client.refresh_token_days,
-                token_revocation: true,
-                prevent_user_existence_errors: "ENABLED".to_owned(),
+                admin_create_user_only: true,
+                issuer: Some("ORIGINAL".to_owned()),
+                tier: tier.clone(),
+                deletion_protection,
+                tags: tags.clone(),
             }
         });
+
+        self.stack.add("pool-domain", pool.clone(), {
+            let given = settings.domain_prefix.clone();
+            let prefix = given.unwrap_or_else(|| format!("{}-{}", self.config.stack, self.owner));
+            move |pool| PoolDomain {
+                pool: pool.id,
+                prefix: prefix.clone(),
+            }
+        });
+        pool
     }
 
-    let api = s.add("rest-api", (), {
-        let (api, tags) = (config.api.clone(), tags.clone());
-        move |()| RestApi {
+    fn resource_servers(&mut self, pool: &Handle<UserPool>) -> Vec<Handle<ResourceServer>> {
+        let servers = &self.config.resource_servers;
+        (servers.iter())
+            .map(|(identifier, server)| {
+                let name = format!("resource-server:{identifier}");
+                let (identifier, scopes) = (identifier.clone(), server.scopes.clone());
+                self.stack.add(name, pool.clone(), move |pool| ResourceServer {
+                    pool: pool.id,
+                    identifier: identifier.clone(),
+                    // A name may not have all the characters that an identifier may.
+                    name: identifier.replace(|c: char| !c.is_alphanumeric() && !"_+=,.@-".contains(c), "-"),
+                    scopes: scopes.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Cognito refuses a client that names a scope which does not exist yet.
+    fn clients(&mut self, pool: &Handle<UserPool>, servers: &[Handle<ResourceServer>]) {
+        for (name, client) in &self.config.clients {
+            let needs = (pool.clone(), servers.to_vec());
+            self.stack.add(client_step(name), needs, {
+                let (name, client) = (name.clone(), client.clone());
+                move |(pool, _)| Client {
+                    pool: pool.id,
+                    name: name.clone(),
+                    scopes: client.scopes.clone(),
+                    flows: ["client_credentials".to_owned()].into(),
+                    explicit_auth_flows: ["ALLOW_REFRESH_TOKEN_AUTH".to_owned()].into(),
+                    access_token_seconds: client.access_token_seconds,
+                    refresh_token_days: client.refresh_token_days,
+                    token_revocation: true,
+                    prevent_user_existence_errors: "ENABLED".to_owned(),
+                }
+            });
+        }
+    }
+
+    fn api(&mut self) -> Handle<RestApi> {
+        let (api, tags) = (self.config.api.clone(), self.tags.clone());
+        self.stack.add("rest-api", (), move |()| RestApi {
             name: api.name.clone(),
             description: api.description.clone(),
             endpoint: "REGIONAL".to_owned(),
             tags: tags.clone(),
-        }
-    });
+        })
+    }
 
-    let authorizer = s.add("authorizer", (api.clone(), pool), |(api, pool)| Authorizer {
-        api: api.id,
-        name: "cognito".to_owned(),
-        pool_arns: [pool.arn].into(),
-        identity_source: "method.request.header.Authorization".to_owned(),
-        result_ttl_seconds: 0,
-        other_type: None,
-        validation: None,
-    });
+    fn authorizer(&mut self, api: &Handle<RestApi>, pool: Handle<UserPool>) -> Handle<Authorizer> {
+        self.stack
+            .add("authorizer", (api.clone(), pool), |(api, pool)| Authorizer {
+                api: api.id,
+                name: "cognito".to_owned(),
+                pool_arns: [pool.arn].into(),
+                identity_source: "method.request.header.Authorization".to_owned(),
+                result_ttl_seconds: 0,
+                other_type: None,
+                validation: None,
+            })
+    }
 
-    let mut paths: BTreeMap<String, Handle<Path>> = BTreeMap::new();
-    let mut routes = Vec::new();
-    for route in &config.routes {
-        let mut full = String::new();
-        for part in parts(&route.path) {
-            let parent = paths.get(&full).cloned();
-            full = format!("{full}/{part}");
-            if !paths.contains_key(&full) {
-                let part = part.to_owned();
-                let path = s.add(
-                    format!("path:{full}"),
-                    (api.clone(), parent),
-                    move |(api, parent)| Path {
-                        api: api.id,
-                        parent: parent.map_or(api.root, |parent| parent.id),
-                        part: part.clone(),
-                    },
-                );
-                paths.insert(full.clone(), path);
-            }
-        }
-        let path = paths.get(&full).cloned();
-        let name = self::route(&format!("{} {}", route.verb, route.path));
-        routes.push(s.add(name, (api.clone(), path, authorizer.clone()), {
+    /// Every route, and before it the paths that lead to it and are not declared yet.
+    fn routes(&mut self, api: &Handle<RestApi>, authorizer: &Handle<Authorizer>) -> Vec<Handle<Route>> {
+        let mut paths = BTreeMap::new();
+        let mut routes = Vec::new();
+        for route in &self.config.routes {
+            let path = self.path(&mut paths, &route.path, api);
+            let name = self::route(&format!("{} {}", route.verb, route.path));
+            let needs = (api.clone(), path, authorizer.clone());
             let (verb, scopes) = (route.verb.clone(), route.scopes.clone());
+            let Identity {
+                partition, region, ..
+            } = self.identity;
             let uri = format!(
                 "arn:{partition}:apigateway:{region}:lambda:path/2015-03-31/functions/{}/invocations",
-                function_arn(&route.function)
+                self.function_arn(&route.function)
             );
-            move |(api, path, authorizer)| Route {
+            let route = self.stack.add(name, needs, move |(api, path, authorizer)| Route {
                 api: api.id,
                 path: path.map_or(api.root, |path| path.id),
                 verb: verb.clone(),
@@ -269,33 +327,72 @@ pub fn stack(
                 scopes: scopes.clone(),
                 uri: uri.clone(),
                 api_key_required: false,
-            }
-        }));
+            });
+            routes.push(route);
+        }
+        routes
     }
 
-    for (name, function) in functions {
-        before_live.push(format!("permission:{name}"));
-        // One statement a function, whatever its routes: the policy's limit is 20 KB.
-        s.add(format!("permission:{name}"), (function, api.clone()), {
-            let (function, statement) = (unique(&name), unique("api"));
-            let (partition, region, account) = (partition.clone(), region.clone(), account.clone());
-            let stage = config.api.stage.clone();
-            move |(_, api)| Permission {
-                function: function.clone(),
-                statement: statement.clone(),
-                source_arn: format!(
-                    "arn:{partition}:execute-api:{region}:{account}:{}/{stage}/*",
-                    api.id
-                ),
-                source_account: account.clone(),
-            }
-        });
+    /// The last part of this path; `None` of `/`, which every API has.
+    fn path(
+        &mut self,
+        paths: &mut BTreeMap<String, Handle<Path>>,
+        path: &str,
+        api: &Handle<RestApi>,
+    ) -> Option<Handle<Path>> {
+        let mut full = String::new();
+        let mut last: Option<Handle<Path>> = None;
+        for part in parts(path) {
+            full = format!("{full}/{part}");
+            let handle = paths.entry(full.clone()).or_insert_with(|| {
+                let part = part.to_owned();
+                let needs = (api.clone(), last.take());
+                self.stack
+                    .add(format!("path:{full}"), needs, move |(api, parent)| Path {
+                        api: api.id,
+                        parent: parent.map_or(api.root, |parent| parent.id),
+                        part: part.clone(),
+                    })
+            });
+            last = Some(handle.clone());
+        }
+        last
     }
 
-    let deployment = s.add(
-        "deployment",
-        (api.clone(), authorizer, routes),
-        |(api, authorizer, routes)| {
+    /// One statement a function, whatever its routes: the limit of a policy is 20 KB.
+    fn permissions(&mut self, functions: BTreeMap<String, Handle<Function>>, api: &Handle<RestApi>) {
+        for (name, function) in functions {
+            let needs = (function, api.clone());
+            let (function, statement) = (self.unique(&name), self.unique("api"));
+            let Identity {
+                account,
+                partition,
+                region,
+                ..
+            } = self.identity.clone();
+            let stage = self.config.api.stage.clone();
+            self.stack
+                .add(permission_step(&name), needs, move |(_, api)| Permission {
+                    function: function.clone(),
+                    statement: statement.clone(),
+                    source_arn: format!(
+                        "arn:{partition}:execute-api:{region}:{account}:{}/{stage}/*",
+                        api.id
+                    ),
+                    source_account: account.clone(),
+                });
+        }
+    }
+
+    /// A change of the authorizer or of any route is another description, and so another deployment.
+    fn deployment(
+        &mut self,
+        api: &Handle<RestApi>,
+        authorizer: Handle<Authorizer>,
+        routes: Vec<Handle<Route>>,
+    ) -> Handle<Deployment> {
+        let needs = (api.clone(), authorizer, routes);
+        self.stack.add("deployment", needs, |(api, authorizer, routes)| {
             let mut hash = Sha256::new_with_prefix(authorizer.digest);
             for route in routes {
                 hash.update(route.digest);
@@ -306,26 +403,35 @@ pub fn stack(
                 description: format!("provision {hash}"),
                 open_methods: BTreeSet::new(),
             }
-        },
-    );
+        })
+    }
 
-    let stage = s.add("stage", (api, deployment), {
-        let name = config.api.stage.clone();
-        let throttle = config
-            .api
-            .throttle
-            .map_or_else(Throttle::default, |limit| Throttle {
-                rate: Some(limit.rate),
-                burst: Some(limit.burst),
-            });
-        move |(api, deployment)| Stage {
+    /// Changed routes go live only once clients and permissions are changed, or callers would be locked out meanwhile.
+    fn stage(&mut self, api: Handle<RestApi>, deployment: Handle<Deployment>) {
+        let limit = self.config.api.throttle;
+        let throttle = limit.map_or_else(Throttle::default, |limit| Throttle {
+            rate: Some(limit.rate),
+            burst: Some(limit.burst),
+        });
+        let (name, tags) = (self.config.api.stage.clone(), self.tags.clone());
+        let needs = (api, deployment);
+        let stage = self.stack.add("stage", needs, move |(api, deployment)| Stage {
             api: api.id,
             name: name.clone(),
             deployment: deployment.id,
             throttle,
             tags: tags.clone(),
-        }
-    });
-    s.follow(&stage, before_live);
-    s
+        });
+        let clients = self.config.clients.keys().map(|name| client_step(name));
+        let permissions = self.config.functions.keys().map(|name| permission_step(name));
+        self.stack.follow(&stage, clients.chain(permissions));
+    }
+}
+
+fn client_step(name: &str) -> String {
+    format!("client:{name}")
+}
+
+fn permission_step(name: &str) -> String {
+    format!("permission:{name}")
 }
