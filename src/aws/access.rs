@@ -1,5 +1,5 @@
-//! What is set to reach AWS, checked before any call: the SDK takes almost anything, and then fails in its own words or
-//! sends it elsewhere.
+//! Checks the settings to reach AWS before any call: the SDK accepts almost anything, and then fails with an error of
+//! its own, or sends a request elsewhere.
 //!
 //! Must not make a call.
 
@@ -31,10 +31,10 @@ const SERVICES: [&str; 7] = [
     "Secrets Manager",
 ];
 
-/// What to do where the host names are not known.
+/// The hint if the host names are not known.
 pub(super) const KNOWN_REGIONS: &str = "use a region of the aws partition or of GovCloud";
 
-/// The variable that sets the endpoint of all services; that of one has the service's name at its end.
+/// The variable that sets the endpoint of all services. For one service its name ends in the service's name.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 
 /// Refuses an endpoint that is not a plain URL. `source` is where it was set.
@@ -48,7 +48,7 @@ pub(super) fn check_endpoint(endpoint: &str, source: &str) -> Result<(), Failure
     let has_scheme = ["http://", "https://"]
         .iter()
         .any(|scheme| endpoint.starts_with(scheme));
-    // Nothing that one reader of URLs takes for another part than the next one does.
+    // Nothing that two parsers of URLs could read as different parts.
     let is_plain = (endpoint.chars()).all(|c| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c));
     if has_scheme && is_plain && Url::parse(endpoint).is_ok_and(|url| url.has_host()) {
         return Ok(());
@@ -58,10 +58,10 @@ pub(super) fn check_endpoint(endpoint: &str, source: &str) -> Result<(), Failure
     )))
 }
 
-/// Where the calls go instead of AWS: the same for every service, or a stack would be in two places.
+/// The endpoint in place of AWS. It must be the same for every service, or a stack would be in two places.
 pub(super) fn endpoint(config: &SdkConfig) -> Result<Option<String>, Failure> {
     if config.get_origin("endpoint_url").is_client_config() {
-        // Typed or the sandbox's, and checked: it goes before all that is set elsewhere.
+        // From the command line or the sandbox, and already checked: it comes before all other settings.
         return Ok(config.endpoint_url().map(str::to_owned));
     }
     let mut first = None;
@@ -113,8 +113,8 @@ fn source(service: &str) -> String {
     set.unwrap_or_else(|| "endpoint_url of the profile".to_owned())
 }
 
-/// The region of the environment, where the SDK would take a variable without text for one. `Err` where only the profile
-/// can say.
+/// The region from the environment, because the SDK takes an empty variable for a region. `Err` if only the profile has
+/// one.
 pub(super) fn region_beside_an_empty_one() -> Option<Result<String, ()>> {
     let set = ["AWS_REGION", "AWS_DEFAULT_REGION"].map(env::var);
     let is_empty = |value: &Result<String, env::VarError>| value.as_ref().is_ok_and(String::is_empty);
@@ -125,7 +125,7 @@ pub(super) fn region_beside_an_empty_one() -> Option<Result<String, ()>> {
     Some(text.ok_or(()))
 }
 
-/// Refuses what is not a region, as it goes into host names, and a region whose host names are not known.
+/// Refuses a text that is not a region, because it goes into host names, and a region whose host names are not known.
 pub(super) fn check_region(region: &str) -> Result<(), Failure> {
     if !(ids::REGION.holds)(region) {
         return Err(Failure::usage(format!(
@@ -142,7 +142,7 @@ pub(super) fn check_region(region: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a profile that is in no file.
+/// Refuses a profile that no file has.
 pub(super) async fn check_profile(name: &str) -> Result<(), Failure> {
     let selected = Some(name.to_owned().into());
     #[expect(deprecated, reason = "as above")]

@@ -1,6 +1,6 @@
-//! Tells of every attempt at an AWS call: service, operation, attempt, status, milliseconds, request id.
+//! Reports every attempt of an AWS call: service, operation, attempt, status, milliseconds, request id.
 //!
-//! Must not tell what was sent or answered: bodies carry secrets.
+//! Must not report what was sent or returned: bodies have secrets.
 
 use std::fmt;
 use std::sync::Arc;

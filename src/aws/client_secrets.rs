@@ -1,6 +1,6 @@
-//! The secrets of a Cognito app client: it may have two at a time, so that one is exchanged without an outage.
+//! The secrets of a Cognito app client: it may have two at a time, so that one can be replaced without an outage.
 //!
-//! Must not keep a value: Cognito tells that of a new secret once, and whoever asked for it hands it out.
+//! Must not keep a value: Cognito returns the value of a new secret once, and the caller hands it out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,30 +22,30 @@ use super::pages::Pages;
 use super::wait::unless_gone;
 use crate::resource::{Class, Cx, Result};
 
-/// One of a client's secrets, without its value: Cognito lists none.
+/// One of a client's secrets, without its value, which Cognito does not list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// `<client id>--<time of creation>`, which is no secret.
+    /// `<client id>--<time of creation>`, which is not secret.
     pub id: String,
-    /// When it was made; AWS's model does not promise it.
+    /// When it was created; `None` if Cognito does not return it.
     pub created: Option<Timestamp>,
 }
 
-/// A secret that was just made.
+/// A secret that was created a moment ago.
 pub struct Added {
     /// As in [`Listed`].
     pub id: String,
-    /// What Cognito does not tell again.
+    /// The value, which Cognito does not return again.
     pub value: SecretString,
 }
 
 /// Where a client's secret can be read.
 pub enum Kept {
-    /// In what Cognito answered. After a rotation AWS does not say whether that is the old one or the new one.
+    /// In the client's description. After a rotation AWS does not say whether that is the old one or the new one.
     Told(SecretString),
     /// In the secret of Secrets Manager with this ARN, which Cognito publishes and rotates itself.
     Published(String),
-    /// Cognito answered neither.
+    /// Cognito returned neither.
     Untold,
 }
 
@@ -106,7 +106,7 @@ impl Intercept for Published {
             user_pool_client: Client,
         }
         let body = context.response().body().bytes().unwrap_or_default();
-        // What is not such a document is the SDK's to judge.
+        // If the body is not such a document, the SDK reports it.
         let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answer.user_pool_client.client_secret_arn;
         Ok(())
@@ -180,12 +180,12 @@ fn listed(secret: &ClientSecretDescriptorType) -> Result<Listed> {
     })
 }
 
-/// Makes one more secret, whose value Cognito chooses. Neither the SDK nor this repeats a call that may have been executed:
-/// the value of what it made would be lost.
+/// Creates one more secret, whose value Cognito chooses. A call that may have been executed is not repeated, neither by
+/// the SDK nor here: the value of the secret that it created would be lost.
 ///
 /// # Errors
-/// The call is refused (`LimitExceededException`: there are two already), or its answer is lost or has no value: then
-/// there may be a secret that nobody knows.
+/// The call is refused (`LimitExceededException`: there are two already), or its answer is lost or has no value. Then
+/// there may be a secret whose value is not known.
 pub async fn add(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Added> {
     let add = || {
         cx.cloud()
@@ -208,8 +208,8 @@ pub async fn add(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Added> {
     })
 }
 
-/// Deletes one secret; succeeds if it is already gone. Cognito refuses to delete the last one. Where the answer is lost,
-/// or AWS refuses what it may have executed before, a look at the list decides.
+/// Deletes one secret; succeeds if it is already gone. Cognito refuses to delete the last one. If the answer is lost,
+/// or AWS refuses a call that it may have executed before, the list shows whether it is gone.
 ///
 /// # Errors
 /// The call is refused, and the secret is still listed or the list cannot be read.

@@ -1,6 +1,6 @@
-//! The clients of the AWS services, configured as every AWS tool is, and who the credentials belong to.
+//! The clients of the AWS services, configured like those of every AWS tool, and the identity of the credentials.
 //!
-//! Must not make any call of a stack's own.
+//! Must not make a call that concerns a stack.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,36 +25,36 @@ use super::call_log::CallLog;
 use super::errors::call_error;
 use super::http::{self, READ_DEADLINE, ReadsGiveUp};
 use super::pace::{Paces, Rights};
-use super::survey::Survey;
+use super::shared::Survey;
 use crate::error::Failure;
 use crate::oauth::is_loopback;
 
-/// The sandbox's region where none is given.
+/// The sandbox's region if none is given.
 pub const SANDBOX_REGION: &str = "us-east-1";
 
-/// The secret access key that goes with the sandbox's token: the sandbox does not look at signatures.
+/// The secret access key that goes with the sandbox's token: the sandbox does not check signatures.
 pub const SANDBOX_SECRET: &str = "sandbox";
 
-/// Where a call may be repeated and AWS answers 5xx or not at all: with random back-off up to one second, up to twenty in
-/// the end, this takes about a minute.
+/// How often the SDK tries a call that may be repeated if AWS answers 5xx or not at all. With random pauses, up to one
+/// second at first and up to twenty in the end, this takes about a minute.
 const ATTEMPTS: u32 = 10;
 
-/// How long a connection may take to stand.
+/// How long connecting may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Of the first call, on which nothing hangs yet.
+/// How often the first call is tried: nothing is lost if it fails.
 const IDENTIFY_ATTEMPTS: u32 = 4;
 
 /// What the command line says about how to reach AWS.
 #[derive(Clone, Default)]
 pub struct Access {
-    /// `--region`; else the usual AWS sources.
+    /// `--region`; `None`: the usual AWS sources.
     pub region: Option<String>,
-    /// `--profile`; else the usual AWS sources.
+    /// `--profile`; `None`: the usual AWS sources.
     pub profile: Option<String>,
-    /// `--endpoint-url`, or the sandbox; else the usual AWS sources.
+    /// `--endpoint-url`, or the sandbox; `None`: the usual AWS sources.
     pub endpoint: Option<String>,
-    /// The access key id that the sandbox lets in; `None` where the usual AWS sources say.
+    /// The access key id that the sandbox accepts; `None`: the usual AWS sources.
     pub sandbox: Option<SecretString>,
 }
 
@@ -71,9 +71,9 @@ pub struct Identity {
     pub endpoint: Option<String>,
 }
 
-/// One client a service, and where in AWS they are.
+/// One client for each service, and where in AWS they are.
 pub struct Aws {
-    /// `aws`, `aws-cn`, …: for the ARNs that AWS answers nowhere.
+    /// `aws`, `aws-cn`, …: for the ARNs that AWS does not return.
     pub partition: String,
     /// The region.
     pub region: String,
@@ -89,19 +89,20 @@ pub struct Aws {
     pub lambda: aws_sdk_lambda::Client,
     /// CloudWatch Logs.
     pub logs: aws_sdk_cloudwatchlogs::Client,
-    /// Secrets Manager, for a client's secret that is to go there.
+    /// Secrets Manager, for a client's secret that is kept there.
     pub secretsmanager: aws_sdk_secretsmanager::Client,
-    /// How fast AWS takes the operations that it has refused for their rate.
+    /// The pace of the operations that AWS has refused for their rate.
     pub paces: Rc<Paces>,
-    /// The secrets of the clients that this run has made, by client id, so that none is asked for again.
+    /// The secrets of the clients that this run has created, by client id, so that they need not be read.
     pub new_secrets: Rc<RefCell<HashMap<String, SecretString>>>,
-    /// What was read so far, while everything is read at once.
+    /// What one survey has read so far; `None` outside of a survey.
     pub survey: Option<Survey>,
-    /// Is told what calls wait for that belong to no step, as a fragment that reads after "waiting for".
+    /// Is called with what a call waits for that does not belong to a step, as a fragment that reads after "waiting
+    /// for".
     pub waits: Rc<dyn Fn(&str)>,
 }
 
-/// How the SDK repeats calls of its own accord.
+/// How the SDK repeats calls by itself.
 pub(crate) fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(ATTEMPTS)
 }
@@ -167,7 +168,7 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
     access::check_region(region.as_ref())?;
     let endpoint = access::endpoint(&config)?;
     let credentials = match &access.profile {
-        // The SDK would let keys in the environment go before a profile that was asked for.
+        // The SDK would prefer keys in the environment to a profile that was named.
         Some(profile) if access.sandbox.is_none() => Some(SharedCredentialsProvider::new(
             access::credentials(profile, &config),
         )),
@@ -175,7 +176,7 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
     };
     let mut builder = config.into_builder();
     if endpoint.as_deref().is_some_and(is_loopback) {
-        // A proxy for the world outside does not reach this machine's loopback, and must not see what is sent there.
+        // A proxy does not reach this machine's loopback, and must not see what is sent there.
         builder.set_http_client(Some(http::client(ProxyConfig::disabled())));
     }
     builder
@@ -189,7 +190,7 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
 /// # Errors
 /// There are no credentials, AWS does not accept them, or the partition's host names are not known.
 pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Identity, Failure> {
-    // A wrong endpoint or no network is to be told soon.
+    // A wrong endpoint or a missing network is reported soon.
     let retries = RetryConfig::standard().with_max_attempts(IDENTIFY_ATTEMPTS);
     let mut sts = aws_sdk_sts::config::Builder::from(config)
         .retry_config(retries)
@@ -239,7 +240,7 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
 }
 
 impl Aws {
-    /// The clients; every attempt of theirs is told to `log`.
+    /// The clients; every attempt of a call is reported to `log`.
     pub fn new(config: &SdkConfig, identity: &Identity, log: Option<&CallLog>) -> Self {
         macro_rules! client {
             ($sdk:ident) => {{
@@ -270,8 +271,8 @@ impl Aws {
     }
 }
 
-/// Keeps the SDK from repeating a throttled call: 32 calls that each repeat on their own keep a rate of 5 a second refusing
-/// 79 times for each that it admits. `Cx::call` repeats them, at one pace an operation.
+/// Keeps the SDK from repeating a throttled call: if 32 calls repeat independently, a limit of 5 a second refuses 79
+/// calls for each that it accepts. `Cx::call` repeats them, at one pace for each operation.
 #[derive(Debug)]
 pub(crate) struct ThrottlesArePaced;
 

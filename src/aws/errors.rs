@@ -1,4 +1,4 @@
-//! What a failed AWS call means, from its code, its message and the call it was.
+//! What a failed AWS call means, from its operation, code and message.
 //!
 //! Must not decide what to do about it.
 
@@ -12,7 +12,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::resource::{CallError, Class};
 
-/// The SDK's error in the words of this program. `operation` is `service:Operation`.
+/// The SDK's error as a [`CallError`]. `operation` is `service:Operation`.
 pub fn call_error<E>(operation: &str, error: &SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -39,7 +39,7 @@ where
         _ => message,
     };
     let class = match error {
-        // A quota is answered with the same code and no time after which the call would be accepted.
+        // An exceeded quota has the same code, but no time after which the call would be accepted.
         SdkError::ServiceError(_)
             if code.as_deref() == Some("LimitExceededException")
                 && operation.starts_with("apigateway:")
@@ -53,7 +53,7 @@ where
         // Nothing was sent: the request could not be built, or there were no credentials to sign it with.
         SdkError::ConstructionFailure(_) => Class::Refused,
         SdkError::DispatchFailure(failure) if failure.is_user() => Class::Refused,
-        // What finding credentials ends in arrives here as well; nothing was sent then.
+        // A failure to find credentials arrives here as well; nothing was sent then.
         SdkError::DispatchFailure(_) if message.contains("redential") => Class::Credentials,
         _ => Class::Ambiguous,
     };
@@ -102,8 +102,8 @@ fn clock_difference(answer: &HttpResponse) -> Option<String> {
     })
 }
 
-/// As [`call_error`], of a call that carried values which nobody is to see. Some of Lambda's messages repeat what was sent,
-/// and it may be escaped or cut there: no search finds it, so nothing of the service's own words is kept.
+/// As [`call_error`], for a call with values that must not be shown. Some of Lambda's messages repeat what was sent,
+/// escaped or cut so that no search finds it. So nothing of the service's message is kept.
 pub fn call_error_of_values<E>(operation: &str, error: &SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -115,7 +115,7 @@ where
     call
 }
 
-/// What Lambda is known to say where values were sent, and what helps whoever reads it.
+/// Known phrases of Lambda for calls with values, and what to do about each.
 const KNOWN_PHRASES: [&str; 11] = [
     "The role defined for the function cannot be assumed by Lambda.",
     "cannot be assumed by Lambda",
@@ -130,7 +130,7 @@ const KNOWN_PHRASES: [&str; 11] = [
     "is not authorized to perform: lambda:UpdateFunctionConfiguration",
 ];
 
-/// The known phrase in a message, in place of the message, which may repeat a value.
+/// Keeps only the known phrase of a message, because the message may repeat a value.
 pub fn known_phrase(message: &str) -> &'static str {
     let known = KNOWN_PHRASES.into_iter().find(|phrase| message.contains(phrase));
     known.unwrap_or("message withheld, as it may repeat an environment value")
@@ -175,7 +175,7 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Class::Credentials,
 
-        // What a new resource hangs on was made a moment ago and may not be visible everywhere yet.
+        // What a new resource needs was created a moment ago, and may not be visible everywhere yet.
         "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" if makes => Class::NotReady,
         "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" => Class::Gone,
 
@@ -185,7 +185,7 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         | "DeleteConflict"
         | "ScopeDoesNotExistException" => Class::NotReady,
         "MalformedPolicyDocument" if message.contains("Invalid principal") => Class::NotReady,
-        // Also what CreateAuthorizer answers, for ever, on an API that is gone.
+        // CreateAuthorizer also returns this, for ever, on an API that is gone.
         "ConflictException" if message.contains("try again later") => Class::NotReady,
         // Lambda's other conflicts quote names that users choose: only its whole phrases count.
         "ResourceConflictException"
@@ -201,13 +201,13 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         | "ResourceAlreadyExistsException"
         | "ResourceConflictException"
         | "ConflictException" => Class::Taken,
-        // The one that it has may be on its way out.
+        // The domain that the pool has may be about to be deleted.
         "InvalidParameterException"
             if name == "CreateUserPoolDomain" && message.contains("already has a domain") =>
         {
             Class::NotReady
         }
-        // Cognito has no code of its own for a name in use; a look tells whether that is what it meant.
+        // Cognito has no code for a name in use; a search then shows whether it is.
         "InvalidParameterException" if ["CreateUserPoolDomain", "CreateResourceServer"].contains(&name) => {
             Class::Taken
         }

@@ -1,13 +1,13 @@
-//! The host names under which AWS serves what a stack makes.
+//! The host names under which AWS serves the API and the tokens of a stack.
 //!
-//! Must not be asked for a local endpoint: those have paths of their own.
+//! Must not be used for a local endpoint, which has paths of its own.
 
 use reqwest::Url;
 
 /// Whether the host names in this partition are known to this program.
 ///
-/// Only the token hosts of AWS's own regions and of GovCloud ([`token_domain`]) are documented for sure; guessing another
-/// would send a client's secret to a host that somebody else may own.
+/// Only the token hosts of AWS's own regions and of GovCloud ([`token_domain`]) are documented for sure; guessing
+/// another one would send a client's secret to a host that someone else may own.
 pub fn is_known_partition(partition: &str) -> bool {
     ["aws", "aws-us-gov"].contains(&partition)
 }
@@ -18,7 +18,7 @@ pub fn is_known_region(region: &str) -> bool {
     !others.iter().any(|prefix| region.starts_with(prefix))
 }
 
-/// Whether a request to this URL goes to one host below `domain`, encrypted and to nobody in between.
+/// Whether a request to this URL goes to a host below `domain`, encrypted.
 pub fn is_below(url: &str, domain: &str) -> bool {
     Url::parse(url).is_ok_and(|url| {
         let host = url.host_str().unwrap_or_default();
@@ -44,7 +44,7 @@ pub fn api_url(api: &str, region: &str, stage: &str) -> String {
     format!("https://{api}.execute-api.{region}.amazonaws.com/{stage}")
 }
 
-/// What the hosts of all prefix domains in a region are below.
+/// The domain above all prefix domains of a region.
 pub fn token_domain(region: &str) -> String {
     let auth = if region.starts_with("us-gov-") {
         "auth-fips"

@@ -1,6 +1,6 @@
 //! The SDK's HTTP client, with a limit on every answer; and when a read gives up.
 //!
-//! Must not look into what is sent or answered.
+//! Must not look into requests or answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +25,13 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::sync::Semaphore;
 
-/// As much of one answer as is read: the largest that AWS documents is a page of 1 MB of log events, each byte of which
-/// may be six in JSON.
+/// The most bytes that are read of one answer. The largest that AWS documents is a page of 1 MB of log events, and each
+/// byte may take six in JSON.
 const LIMIT: usize = 8 * 1024 * 1024;
-/// Answers beyond this are read one at a time, so that many of them at once do not take the memory of many.
+/// Answers that are larger than this are read one at a time, so that they do not fill the memory.
 const USUAL: usize = 256 * 1024;
 
-/// How long a read may take with all its attempts.
+/// How long a read may take, with all its attempts.
 pub const READ_DEADLINE: Duration = Duration::from_mins(1);
 /// How long one attempt of a read may take.
 const READ_ATTEMPT: Duration = Duration::from_secs(20);
@@ -45,7 +45,7 @@ pub fn is_read(name: &str) -> bool {
         .any(|verb| name.starts_with(verb))
 }
 
-/// The SDK's own HTTP client behind `proxy`, which refuses answers beyond the limit.
+/// The SDK's HTTP client, through `proxy`. It refuses answers that exceed the limit.
 pub fn client(proxy: ProxyConfig) -> SharedHttpClient {
     bounded(
         Builder::new().build_with_connector_fn(move |settings, components| {
@@ -110,7 +110,7 @@ async fn read(body: SdkBody, large: &Semaphore) -> Result<Vec<u8>, ConnectorErro
     Ok(read)
 }
 
-/// Makes reads give up sooner than writes, whose answer decides what there is.
+/// Makes reads give up sooner than writes: the answer of a write decides what exists.
 #[derive(Debug)]
 pub struct ReadsGiveUp;
 

@@ -1,7 +1,7 @@
-//! What AWS's ids, names and ARNs look like, from the patterns of its API models: a recorded one of another shape was not
-//! given by AWS, and could lead a request elsewhere.
+//! The shapes of AWS's ids, names and ARNs, from the patterns of its API models. A recorded one of another shape does
+//! not come from AWS, and could lead a request elsewhere.
 //!
-//! Must not relate one value to another, nor know the state.
+//! Must not compare one value with another, nor know the state.
 
 use crate::resource::Shape;
 
@@ -81,7 +81,7 @@ pub const ACCOUNT: Shape = Shape {
     holds: |text| text.len() == 12 && all(text, 12, |c| c.is_ascii_digit()),
 };
 
-/// An ARN; whose it is is not looked at here.
+/// An ARN, in whatever account.
 pub const ARN: Shape = Shape {
     what: "an ARN",
     holds: |text| text.starts_with("arn:") && all(text, 2048, |c| c.is_ascii_graphic()),

@@ -1,4 +1,4 @@
-//! The AWS SDK as the resources use it: one set of clients, what their errors mean, and how long to be patient.
+//! The AWS SDK as the resources use it: one set of clients, what their errors mean, and how long to wait.
 //!
 //! Must not know which resources there are, nor the engine.
 
@@ -15,6 +15,7 @@ pub mod pages;
 pub mod policy;
 pub mod quotas;
 pub mod secrets_manager;
+mod shared;
 pub mod survey;
 pub mod tags;
 #[cfg(test)]

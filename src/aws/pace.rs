@@ -1,7 +1,7 @@
-//! How calls take turns. Rates: once AWS has refused an operation for coming too fast, its calls queue and go one after the other at the pace
-//! that AWS takes them at, which nobody tells and which other programs of the account share.
+//! How calls take turns. Rates: once AWS has refused a call for its rate, all calls of that operation queue, and go one
+//! after the other at the pace that AWS accepts. This pace is not known, and shared with other programs of the account.
 //!
-//! Must not know what AWS publishes: quotas can be raised, and refusals are what counts.
+//! Must not know the published rates: they can be raised, and only refusals count.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,19 +12,21 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
-/// Between two calls of an operation after its first refusal: AWS's highest published rate here is 15 a second.
+/// The first pause between two calls of an operation, after a refusal: AWS's highest published rate here is 15 a
+/// second.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// More would be lost waiting than refusals cost; the slowest rate is one DeleteRestApi in 30 s.
+/// The longest pause between two calls: a longer one would cost more than refusals. The slowest rate is one
+/// DeleteRestApi in 30 s.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest `Retry-After` that is obeyed: the slowest published rate is one call in 30 s.
 const LONGEST_ASKED: Duration = Duration::from_mins(1);
-/// How a refusal stretches the pause until a call is accepted.
+/// How a refusal lengthens the pause until a call is accepted.
 const SEARCHING: f64 = 1.5;
-/// How that first accepted call shortens it: the right one is somewhere in the last stretch.
+/// How the first accepted call shortens it: the right pause is somewhere in the last step.
 const FOUND: f64 = 0.8;
-/// How a refusal stretches it thereafter.
+/// How a refusal lengthens it after that.
 const SLOWER: f64 = 1.1;
-/// How an accepted call shortens it thereafter: five of them take back what one refusal added.
+/// How an accepted call shortens it after that: five of them undo one refusal.
 const FASTER: f64 = 0.98;
 
 /// How the calls of a run take turns.
@@ -32,17 +34,17 @@ const FASTER: f64 = 0.98;
 pub struct Paces {
     /// The pace of every operation that was ever refused for its rate.
     operations: RefCell<HashMap<String, Rc<Pace>>>,
-    /// Who asks whether roles have spread.
+    /// Whose turn it is to ask whether roles have spread.
     pub spreading: Spreading,
-    /// Room for code that is being sent.
+    /// How much code may be sent at once.
     pub uploads: Uploads,
     /// How long denied calls are repeated.
     pub rights: Rights,
 }
 
-/// For about a minute after a policy was attached, AWS allows and denies the same call in turn. So a run has one period in
-/// which denied calls are repeated. The first denied call begins it, and all share it: a right that is really missing costs
-/// a run no more than this period, however many calls need it.
+/// For about a minute after a policy was attached, AWS allows and denies the same call in turn. So a run has one period
+/// in which denied calls are repeated. The first denied call begins it, and all share it: a missing right delays a run
+/// only by this period, however many calls need it.
 #[derive(Default)]
 pub struct Rights {
     /// Whether new rights take time to spread. They do in AWS; an emulator has them at once.
@@ -73,8 +75,8 @@ impl Rights {
     }
 }
 
-/// While IAM spreads roles, one call at a time asks whether Lambda accepts its role: all roles of a run are of about the
-/// same age, and every try carries the function's code.
+/// While IAM spreads roles, one call at a time asks whether Lambda accepts its role: all roles of a run have about the
+/// same age, and every try sends the function's code.
 #[derive(Default)]
 pub struct Spreading {
     one: Arc<Mutex<()>>,
@@ -82,7 +84,7 @@ pub struct Spreading {
 }
 
 impl Spreading {
-    /// Returns once the caller is the one that asks, or, with `None`, once another call's role was accepted: then all try.
+    /// Returns once it is the caller's turn to ask. `None`: the role of another call was accepted, and now all may try.
     pub async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
         tokio::select! {
             biased;
@@ -97,8 +99,7 @@ impl Spreading {
     }
 }
 
-/// Keeps uploads that are under way at once to 8 MiB, or to one larger one: over a slow uplink all of them would run into
-/// the timeouts of their attempts.
+/// Limits uploads to 8 MiB at once, or to one larger one: on a slow connection, more would all time out.
 pub struct Uploads(Semaphore);
 
 /// In KiB.
@@ -111,7 +112,7 @@ impl Default for Uploads {
 }
 
 impl Uploads {
-    /// Returns when `bytes` may be sent; they count until the permit is dropped.
+    /// Returns when `bytes` may be sent. They count until the permit is dropped.
     pub async fn room(&self, bytes: usize) -> SemaphorePermit<'_> {
         let kib = u32::try_from(bytes / 1024).map_or(UPLOADS_AT_ONCE, |kib| kib.clamp(1, UPLOADS_AT_ONCE));
         let permit = self.0.acquire_many(kib).await;
@@ -154,7 +155,7 @@ impl Paces {
 /// The pace of one operation.
 #[derive(Default)]
 pub struct Pace {
-    /// Who comes first goes first.
+    /// Calls go in the order in which they arrive.
     queue: Mutex<()>,
     /// `None` until the first refusal.
     beat: Cell<Option<Beat>>,
@@ -166,9 +167,9 @@ struct Beat {
     pause: Duration,
     /// No call before then.
     next: Instant,
-    /// When the pause was last stretched: what was sent before was sent too fast and says nothing about the pace now.
+    /// When the pause was last lengthened. A call that was sent before says nothing about the present pace.
     since: Instant,
-    /// Until a call is accepted the pace is anybody's guess.
+    /// Whether a call was accepted since the first refusal. Until then the pace is not known.
     found: bool,
 }
 
@@ -179,7 +180,7 @@ impl Pace {
             return;
         }
         let _first = self.queue.lock().await;
-        // A refusal may move it meanwhile.
+        // A refusal may have moved it meanwhile.
         while let Some(beat) = self.beat.get() {
             if beat.next <= Instant::now() {
                 self.beat.set(Some(Beat {
@@ -192,7 +193,7 @@ impl Pace {
         }
     }
 
-    /// AWS refused, for its rate, a call that was sent then; `retry_after` is what it asked for.
+    /// AWS refused a call for its rate that was sent at `sent`, and asked to wait for `retry_after`.
     pub fn refused(&self, sent: Instant, retry_after: Option<Duration>) {
         let now = Instant::now();
         let asked = now + retry_after.unwrap_or_default().min(LONGEST_ASKED);
@@ -216,7 +217,7 @@ impl Pace {
         }));
     }
 
-    /// AWS did not refuse, for its rate, a call that was sent then.
+    /// AWS did not refuse a call for its rate that was sent at `sent`.
     pub fn accepted(&self, sent: Instant) {
         self.accepted.set(Some(Instant::now()));
         if let Some(beat) = self.beat.get()
@@ -231,7 +232,7 @@ impl Pace {
         }
     }
 
-    /// When AWS last took a call, if that was after `began`, or else `began`.
+    /// When AWS last accepted a call; `began` if it accepted none since.
     pub fn last_accepted(&self, began: Instant) -> Instant {
         self.accepted.get().map_or(began, |at| at.max(began))
     }

@@ -1,4 +1,4 @@
-//! Paging that ends: a token that repeats itself, or more pages than anything of AWS has, is an error.
+//! Paging that ends: a repeated token, or more pages than any list of AWS has, is an error.
 //!
 //! Must not keep what the pages hold.
 
@@ -7,15 +7,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::resource::{CallError, Class};
 
-/// 60 user pools a page are 12,000, and an account has at most 10,000.
+/// The most pages: with 60 user pools on each, they hold 12,000, and an account has at most 10,000.
 const MOST: usize = 200;
 
-/// Where in the pages of one operation a caller is.
+/// The position in the pages of one operation.
 pub struct Pages {
     operation: &'static str,
     most: usize,
     next: Option<String>,
-    /// Hashes, as a server chooses how long a token is.
+    /// The hashes of earlier tokens: a server could send long ones.
     seen: HashSet<u64>,
 }
 
@@ -35,7 +35,7 @@ impl Pages {
         }
     }
 
-    /// What the next page is asked for with; `None` for the first.
+    /// The token of the next page; `None` for the first.
     pub fn token(&self) -> Option<String> {
         self.next.clone()
     }

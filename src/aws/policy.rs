@@ -1,4 +1,4 @@
-//! IAM policy documents in one normal form, since AWS gives them back in another than it got.
+//! IAM policy documents in a normal form, because AWS returns them in another form than they were sent.
 //!
 //! Must not judge what a policy allows.
 
@@ -11,7 +11,7 @@ use crate::resource::Result;
 /// The name of the one inline policy that this program puts into a role.
 pub const LOGS: &str = "logs";
 
-/// A document as IAM answers it (RFC 3986 percent-encoded) or as it was written, in normal form.
+/// Parses a document as IAM returns it (RFC 3986 percent-encoded) or as it was written; returns it in normal form.
 pub fn parse(document: &str) -> Result<Value> {
     let text = percent_decode_str(document)
         .decode_utf8()
@@ -20,7 +20,7 @@ pub fn parse(document: &str) -> Result<Value> {
     Ok(normal(document))
 }
 
-/// Lists of one become their element and lists of strings are sorted: IAM may do either on its own.
+/// Lists with one element become the element, and lists of strings are sorted: IAM may do either by itself.
 pub fn normal(document: Value) -> Value {
     match document {
         Value::Array(mut items) if items.len() == 1 => normal(items.remove(0)),

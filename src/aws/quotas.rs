@@ -1,4 +1,4 @@
-//! What an account has left of what a stack takes, as far as AWS tells it with one read.
+//! The quotas of the account that a stack uses, if one read returns them.
 //!
 //! Must not change anything.
 
@@ -9,17 +9,17 @@ use super::clients::Aws;
 use super::wait::once;
 use crate::resource::{Cx, Result};
 
-/// How much there may be of something, and how much there is.
+/// A quota, and how much of it is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// How much is in use.
     pub used: i64,
-    /// How much may be.
+    /// The most that is allowed.
     pub limit: i64,
 }
 
 impl Quota {
-    /// Whether there is no room for so much more.
+    /// Whether this much more would exceed it.
     pub fn is_exceeded_by(self, more: i64) -> bool {
         self.used.saturating_add(more) > self.limit
     }
@@ -28,7 +28,7 @@ impl Quota {
 /// IAM roles of the account.
 ///
 /// # Errors
-/// The call failed, or its answer lacks them.
+/// The call failed, or its answer does not have them.
 pub async fn roles(cx: &Cx<Aws>) -> Result<Quota> {
     let asked = cx.cloud().iam.get_account_summary().send();
     let answer = once("iam:GetAccountSummary", Box::pin(asked)).await?;
@@ -45,14 +45,14 @@ pub async fn roles(cx: &Cx<Aws>) -> Result<Quota> {
 /// Bytes of all zips of the account's Lambda functions in the region.
 ///
 /// # Errors
-/// The call failed, or its answer lacks them.
+/// The call failed, or its answer does not have them.
 pub async fn code_storage(cx: &Cx<Aws>) -> Result<Quota> {
     let asked = cx.cloud().lambda.get_account_settings().send();
     let answer = once("lambda:GetAccountSettings", Box::pin(asked)).await?;
     let quota = || {
         Some(Quota {
             used: answer.account_usage()?.total_code_size(),
-            // A zero is what the SDK makes of none.
+            // The SDK turns a missing number into 0.
             limit: Some(answer.account_limit()?.total_code_size()).filter(|limit| *limit > 0)?,
         })
     };

@@ -1,6 +1,6 @@
-//! A secret of AWS Secrets Manager that the user or Cognito names: a client's secret is put into it, or read from it.
+//! A secret of AWS Secrets Manager that the user or Cognito names: a client's secret is written to it, or read from it.
 //!
-//! Must not make or delete one, nor keep what is in it.
+//! Must not create or delete one, nor keep its value.
 
 use anyhow::{Context, bail};
 use secrecy::{ExposeSecret, SecretString};
@@ -9,10 +9,10 @@ use super::wait::unless_gone;
 use super::{Aws, client_secrets};
 use crate::resource::{CallError, Cx, Result};
 
-/// Fails unless a secret of this name (or ARN) is there and not on its way out.
+/// Fails unless a secret with this name (or ARN) exists and is not being deleted.
 ///
 /// # Errors
-/// It is not there, it is marked for deletion, or the call is refused.
+/// It does not exist, it is marked for deletion, or the call is refused.
 pub async fn check(cx: &Cx<Aws>, name: &str) -> Result<()> {
     let describe = || cx.cloud().secretsmanager.describe_secret().secret_id(name).send();
     let answer = unless_gone(cx.call("secretsmanager:DescribeSecret", describe).await)?;
@@ -33,7 +33,7 @@ fn not_there(cx: &Cx<Aws>, name: &str) -> String {
 /// The client's secret in the current version of the secret of this name (or ARN).
 ///
 /// # Errors
-/// It is not there, has no client's secret in it, or the call is refused.
+/// It does not exist, has no client's secret in it, or the call is refused.
 pub async fn get(cx: &Cx<Aws>, name: &str) -> Result<SecretString> {
     let get = || {
         cx.cloud()
@@ -53,11 +53,11 @@ pub async fn get(cx: &Cx<Aws>, name: &str) -> Result<SecretString> {
     })
 }
 
-/// Puts `value`, as it is, into the secret as its current version. With the same `token`, 32 to 64 characters, a repeated
-/// call makes no second version.
+/// Puts `value`, as it is, into the secret as its current version. With the same `token`, 32 to 64 characters, a
+/// repeated call creates no second version.
 ///
 /// # Errors
-/// The call is refused, or its answer is lost: then it may be there.
+/// The call is refused, or its answer is lost: then the value may be stored.
 pub async fn put(cx: &Cx<Aws>, name: &str, token: &str, value: &SecretString) -> Result<(), CallError> {
     let put = || {
         cx.cloud()

@@ -1,10 +1,9 @@
-//! What many resources are read from with one call, such as the paths and methods of a REST API; and what else is in
-//! what is ours.
+//! Reads that many resources share, such as the paths and methods of a REST API, and what others have put into our
+//! resources.
 //!
-//! Must not outlive one survey: what is written later is not in it.
+//! Must not be used after the survey: it does not see later changes.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use aws_sdk_apigateway::operation::get_authorizer::GetAuthorizerOutput;
@@ -14,41 +13,16 @@ use aws_sdk_cognitoidentityprovider::operation::describe_user_pool::DescribeUser
 use aws_sdk_cognitoidentityprovider::types::{ResourceServerType, UserPoolType};
 use aws_sdk_iam::operation::get_role::GetRoleOutput;
 use serde_json::Value;
-use tokio::sync::OnceCell;
 
 use super::clients::Aws;
 use super::pages::Pages;
+use super::shared::{Paths, Shared, Survey};
 use super::wait::unless_gone;
 use crate::foreign::{Item, Kind, is_open, method_finding};
 use crate::resource::{CallError, Cx, Result};
 
-/// By id; none where the API is gone.
-type Paths = HashMap<String, Path>;
-
-/// Each made by the first who asks for it; all others wait for it.
-struct Shared<T>(RefCell<HashMap<String, Cell<T>>>);
-type Cell<T> = Rc<OnceCell<Result<Rc<T>, CallError>>>;
-
-impl<T> Default for Shared<T> {
-    fn default() -> Self {
-        Self(RefCell::default())
-    }
-}
-
-/// What was read so far, by the id or name of what it is in.
-#[derive(Default)]
-pub struct Survey {
-    paths: Shared<Paths>,
-    authorizers: Shared<Vec<Authorizer>>,
-    stages: Shared<Vec<Stage>>,
-    pools: Shared<Option<DescribeUserPoolOutput>>,
-    servers: Shared<Vec<ResourceServerType>>,
-    policies: Shared<Option<String>>,
-    roles: Shared<Option<GetRoleOutput>>,
-}
-
 impl Aws {
-    /// The same clients for one survey: what many are read from is read once.
+    /// The same clients for one survey: what several resources are read from is read once.
     #[must_use]
     pub fn for_a_survey(&self) -> Self {
         Self {
@@ -70,7 +44,7 @@ impl Aws {
 }
 
 impl Cx<Aws> {
-    /// Reads it; in a survey only where nobody did before.
+    /// Reads it; in a survey only once.
     async fn shared<T>(
         &self,
         of: fn(&Survey) -> &Shared<T>,
@@ -80,15 +54,7 @@ impl Cx<Aws> {
         let Some(survey) = &self.cloud().survey else {
             return read.await.map(Rc::new);
         };
-        let cell = of(survey)
-            .0
-            .borrow_mut()
-            .entry(key.to_owned())
-            .or_default()
-            .clone();
-        cell.get_or_init(|| async { read.await.map(Rc::new) })
-            .await
-            .clone()
+        of(survey).get(key, read).await
     }
 
     /// A path of a REST API with its methods and integrations, from the one read that the survey makes; `None` outside of
@@ -163,7 +129,7 @@ impl Cx<Aws> {
         self.shared(|survey| &survey.pools, id, read_pool(self, id)).await
     }
 
-    /// A function's policy; `None` where it has none. In a survey it is read once.
+    /// A function's policy; `None` if it has none. In a survey it is read once.
     ///
     /// # Errors
     /// The call failed.
@@ -172,7 +138,7 @@ impl Cx<Aws> {
             .await
     }
 
-    /// A role; `None` where there is none. In a survey it is read once, for itself and for the function that runs as it.
+    /// A role; `None` if there is none. In a survey it is read once, for itself and for the function that runs as it.
     ///
     /// # Errors
     /// The call failed.
@@ -243,7 +209,8 @@ impl Cx<Aws> {
         Ok(names.map(|name| Item::new(Kind::Stage, name, name)).collect())
     }
 
-    /// When a stage was last changed, in seconds since 1970 by AWS's clock; `None` where that was not after it was made.
+    /// When a stage was last changed, in seconds since 1970 by AWS's clock; `None` if it was not changed since it was
+    /// created.
     ///
     /// # Errors
     /// The call failed.
@@ -257,7 +224,7 @@ impl Cx<Aws> {
         Ok(stage.and_then(changed))
     }
 
-    /// The authorizers of a REST API, and the pools whose tokens `ours` of them take.
+    /// The authorizers of a REST API, and the pools whose tokens ours (`ours`) accept.
     pub async fn authorizers_in(&self, api: &str, ours: &BTreeSet<String>) -> Result<Vec<Item>, CallError> {
         let mut items = Vec::new();
         for one in self.authorizers(api).await?.iter() {
@@ -324,8 +291,8 @@ impl Cx<Aws> {
             .collect())
     }
 
-    /// The statements of a function's policy. One that cannot be read as a policy has none: whoever owns the statement that
-    /// is looked for there says so.
+    /// The statements of a function's policy. A policy that cannot be parsed has none: reading our own statement then
+    /// fails and reports it.
     pub async fn statements_in(&self, function: &str) -> Result<Vec<Item>, CallError> {
         let policy = self.function_policy(function).await?;
         let policy = policy.as_ref().as_deref().unwrap_or_default();
@@ -343,7 +310,7 @@ impl Cx<Aws> {
         Ok(items.collect())
     }
 
-    /// The policies of a role, both its own and those attached to it.
+    /// The policies of a role: its inline policies and those attached to it.
     pub async fn policies_in(&self, role: &str) -> Result<Vec<Item>, CallError> {
         let (own, attached) = tokio::try_join!(read_own(self, role), read_attached(self, role))?;
         let own = own
@@ -406,7 +373,7 @@ fn lineage(paths: &Paths, path: &Path) -> Vec<String> {
     let mut next = Some(path);
     while let Some(path) = next {
         let id = path.id().unwrap_or_default();
-        // A server that answers a circle must not keep this running.
+        // A server that returns a circle must not keep this running.
         if all.iter().any(|known| known == id) {
             break;
         }
@@ -417,7 +384,7 @@ fn lineage(paths: &Paths, path: &Path) -> Vec<String> {
     all
 }
 
-/// What tells a path from others before it has an id.
+/// Identifies a path that may not have an id yet: its parent's id and its part.
 fn place(path: &Path) -> String {
     format!(
         "{}/{}",

@@ -1,6 +1,6 @@
-//! The tags that tell our resources from a stranger's.
+//! The tags that tell our resources from those of others.
 //!
-//! Must not be the only key to a resource whose id is on record.
+//! Must not be the only way to find a resource whose id is on record.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,17 +23,17 @@ pub fn tags(stack: &str, owner: &str) -> Tags {
     ])
 }
 
-/// Whether live tags carry the owner of ours.
+/// Whether live tags have the same owner as ours.
 pub fn are_ours<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
     let owner = ours.get(OWNER).map(String::as_str);
     live.into_iter()
         .any(|(key, value)| key == OWNER && Some(value) == owner)
 }
 
-/// Succeeds if live tags carry the owner of ours.
+/// Succeeds if live tags have the same owner as ours.
 ///
 /// # Errors
-/// What has them is a stranger's; `what` says what it is and what it is called.
+/// The resource belongs to someone else; `what` returns what it is and its name.
 pub fn check<'a>(
     ours: &Tags,
     live: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -46,7 +46,7 @@ pub fn check<'a>(
     }
 }
 
-/// The live tags of the keys that we manage; what others added is theirs.
+/// The live tags whose keys we manage, without those that others added.
 pub fn managed<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str)>) -> Tags {
     live.into_iter()
         .filter(|(key, _)| ours.contains_key(*key))
@@ -54,7 +54,7 @@ pub fn managed<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str
         .collect()
 }
 
-/// As [`managed`], where AWS takes keys that differ only in case for one key, as IAM does.
+/// As [`managed`], for IAM, which ignores the case of keys.
 pub fn managed_in_any_case<'a>(ours: &Tags, live: impl IntoIterator<Item = (&'a str, &'a str)>) -> Tags {
     live.into_iter()
         .filter(|(key, _)| ours.keys().any(|ours| ours.eq_ignore_ascii_case(key)))
@@ -69,7 +69,7 @@ pub fn changed(before: &Tags, now: &Tags) -> Tags {
     changed
 }
 
-/// The keys that have to be taken away to get from `before` to `now`.
+/// The keys that have to be removed to get from `before` to `now`.
 pub fn removed(before: &Tags, now: &Tags) -> Vec<String> {
     before
         .keys()
@@ -78,8 +78,8 @@ pub fn removed(before: &Tags, now: &Tags) -> Vec<String> {
         .collect()
 }
 
-/// Leads from the tags `before` to the tags `after` of what is at this path of API Gateway, such as
-/// `/restapis/a1b2c3/stages/dev`; others' tags stay.
+/// Changes the tags `before` to `after` on what is at this path of API Gateway, such as `/restapis/a1b2c3/stages/dev`.
+/// The tags of others stay.
 ///
 /// # Errors
 /// A call failed; in class `Gone`, nothing is at this path.
@@ -96,7 +96,7 @@ pub async fn change_in_apigateway(
         apigateway,
         ..
     } = cx.cloud();
-    // Without an account, unlike other ARNs.
+    // An ARN without an account, unlike others.
     let arn = format!("arn:{partition}:apigateway:{region}::{path}");
     if !set.is_empty() {
         let tag = || {

@@ -1,4 +1,4 @@
-//! A cloud for tests of one resource: the real SDK client, which is answered with what AWS puts on the wire.
+//! A cloud for tests of one resource: the real SDK client, with AWS's own answers on the wire.
 //!
 //! Must not imitate AWS: a test says which calls it expects, in which order, and what each is answered.
 
@@ -27,7 +27,7 @@ use super::http::ReadsGiveUp;
 use super::tags::{self, Tags};
 use crate::resource::{Class, Cx, Resource, class};
 
-/// The context of a step, whose calls have to be exactly those that the test lists.
+/// The context of a step. Its calls have to be exactly those that the test lists.
 pub struct World {
     cx: Cx<Aws>,
     waits: Rc<RefCell<Vec<String>>>,
@@ -138,7 +138,7 @@ worlds! {
     secretsmanager: aws_sdk_secretsmanager,
 }
 
-/// Takes every request and never answers: whether it was executed is anybody's guess.
+/// Accepts every request and never answers, so that it is not known whether it was executed.
 #[derive(Clone, Debug)]
 struct Cut {
     requests: Arc<AtomicUsize>,
@@ -152,7 +152,7 @@ impl HttpConnector for Cut {
     }
 }
 
-/// A cloud none of whose requests gets an answer but `error`, and the number of those requests.
+/// A cloud in which every request ends in `error`, and the number of those requests.
 pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
     let requests = Arc::new(AtomicUsize::new(0));
     let cut = Cut {
@@ -219,7 +219,7 @@ impl AsyncSleep for TestClock {
     }
 }
 
-/// A Lambda each of whose answers takes so long, under the timeouts of the real clients, and the number of requests.
+/// A Lambda whose answers all take this long, with the timeouts of the real clients, and the number of requests.
 pub fn slow_lambda(takes: Duration, answer: fn() -> HttpResponse) -> (World, Arc<AtomicUsize>) {
     let slow = Slow {
         requests: Arc::default(),
@@ -277,7 +277,7 @@ impl HttpConnector for Wire {
     }
 }
 
-/// A Cognito that gives these answers in turn, and what it was sent: for requests that have to hold all that is live.
+/// A Cognito that gives these answers in turn, and what was sent to it: for requests that must have all live settings.
 pub fn cognito_wire(answers: impl IntoIterator<Item = HttpResponse>) -> (World, Wire) {
     let wire = Wire {
         answers: Arc::new(Mutex::new(answers.into_iter().collect())),
@@ -340,7 +340,7 @@ macro_rules! attempts {
 }
 pub(crate) use attempts;
 
-/// The same call with the same answer, for as long as it is asked.
+/// The same call with the same answer, as often as it is made.
 macro_rules! always {
     ($operation:expr, $answer:expr) => {
         aws_smithy_mocks::mock!($operation)
@@ -392,7 +392,7 @@ pub fn iam_refused(status: u16, code: &str, message: &str) -> HttpResponse {
     )
 }
 
-/// Answers that AWS has given, as `cargo test --test it aws::` writes them down: `docs/first-hour.md`.
+/// Recorded answers of AWS, written by `cargo test --test it aws::` (see `docs/first-hour.md`).
 #[path = "../../tests/it/aws/replay.rs"]
 pub mod replay;
 
@@ -406,7 +406,7 @@ pub fn strangers_tags() -> Tags {
     tags::tags("user-api", "ffffffff")
 }
 
-/// Our tags, and one that somebody else added.
+/// Our tags, and one that someone else added.
 pub fn our_tags_and_more() -> Tags {
     let mut tags = our_tags();
     tags.insert("cost-centre".to_owned(), "42".to_owned());

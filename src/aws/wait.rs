@@ -1,6 +1,6 @@
-//! Patience: repeats a call that AWS will accept later, and polls what it is still making, each with a deadline.
+//! Repeats a call that AWS will accept later, and polls what AWS is still creating, each with a deadline.
 //!
-//! Must not repeat a call that may have been executed: that is the engine's to decide.
+//! Must not repeat a call that may have been executed: the engine decides that.
 
 use std::iter;
 use std::pin::pin;
@@ -17,25 +17,28 @@ use super::http::{READ_DEADLINE, is_read};
 use super::pace::RIGHTS_PATIENCE;
 use crate::resource::{CallError, Class, Cx, Result, in_the_way};
 
-/// IAM publishes no figure for the spreading of a role; Terraform waits 2 minutes for IAM and 15 for a function.
+/// The longest wait for a role to spread. IAM publishes no figure; Terraform waits 2 minutes for IAM and 15 for a
+/// function.
 const ROLE_PATIENCE: Duration = Duration::from_mins(10);
-/// For a call on something that was made a moment ago.
+/// The longest wait for something that was created a moment ago to be visible.
 const VISIBILITY_PATIENCE: Duration = Duration::from_secs(20);
 /// The same for IAM and Lambda, which answer "not found" for longer: Terraform waits 2 minutes for IAM.
 pub const SLOW_VISIBILITY_PATIENCE: Duration = Duration::from_mins(2);
-/// For another call on the same resource to end; and of an operation that AWS refuses for its rate, since it last took one.
+/// The longest wait for another call on the same resource to end; and for an operation that AWS refuses for its rate,
+/// since AWS last accepted one.
 const CONFLICT_PATIENCE: Duration = Duration::from_mins(2);
-/// For a DeleteRestApi, of which AWS takes one in 30 s in the whole account: others may tear down their stacks as well.
+/// The longest wait for a DeleteRestApi: AWS accepts one in 30 s in the whole account, and others may delete stacks as
+/// well.
 const DELETE_API_PATIENCE: Duration = Duration::from_mins(20);
-/// After the first look at something that AWS is still making.
+/// The pause after the first read of something that AWS is still creating.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// Between two tries, growing from one second by one second.
+/// The longest pause between two tries. The first is one second, and each further one a second longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Between two tries while a role spreads, which is what the whole stack waits for.
+/// The pause between two tries while a role spreads, because the whole stack waits for that.
 const ROLE_PAUSE: Duration = Duration::from_millis(50);
-/// A try that took longer carries much code.
+/// A try that took longer sends much code.
 const SLOW_TRY: Duration = Duration::from_secs(1);
-/// After this an answer is slow, which is told.
+/// After this time an answer is reported as slow.
 const SLOW: Duration = Duration::from_secs(5);
 /// How many of the short pauses there are: a role is mostly spread in 10 seconds.
 const ROLE_TRIES: usize = 100;
@@ -60,13 +63,13 @@ fn patience(error: &CallError) -> Duration {
     }
 }
 
-/// Whether the call waits for IAM to spread a role: what `classify` makes of this code is nothing else.
+/// Whether the call waits for IAM to spread a role: of this code, `classify` gives only those this class.
 fn is_role_spreading(error: &CallError) -> bool {
     error.class == Class::NotReady && error.code.as_deref() == Some("InvalidParameterValueException")
 }
 
-/// Whether the call may be allowed in a moment. A policy that denies it in words, such as one of the organization, is no matter
-/// of time.
+/// Whether the call may be allowed in a moment. An explicit denial, such as one by the organization's policy, does not
+/// end.
 fn is_denied_for_now(error: &CallError) -> bool {
     error.class == Class::Denied && !error.message.contains("with an explicit deny")
 }
@@ -76,11 +79,11 @@ fn pauses() -> impl Iterator<Item = Duration> {
     (1..).map(|seconds| LONGEST_PAUSE.min(Duration::from_secs(seconds)))
 }
 
-/// The pause after so many tries, the last of which took so long and ended in this error.
+/// The pause after this many tries. The last one took `took` and ended in this error.
 fn pause_after(error: &CallError, tries: usize, took: Duration) -> Duration {
     let longer = || pauses().nth(tries - 1).expect("pauses never end");
     match error.code.as_deref() {
-        // A large zip that goes over the wire each time: not more than half of the time.
+        // Each try sends a large zip: at most half of the time is spent sending.
         Some("InvalidParameterValueException") if took > SLOW_TRY => took.max(longer()),
         Some("InvalidParameterValueException") if tries <= ROLE_TRIES => ROLE_PAUSE,
         _ => longer(),
@@ -88,8 +91,9 @@ fn pause_after(error: &CallError, tries: usize, took: Duration) -> Duration {
 }
 
 impl Cx<Aws> {
-    /// Makes one AWS call; waits, and tells so, while AWS says that it will accept it later, or denies it for the first minute
-    /// ([`Rights`](super::pace::Rights)). A read whose denial is no error is made with [`once`], which does not wait.
+    /// Makes one AWS call. It waits, and reports that, while AWS says that it will accept the call later, or denies it
+    /// in the first minute ([`Rights`](super::pace::Rights)). A read whose denial is not an error is made with
+    /// [`once`], which does not wait.
     ///
     /// `operation` is `service:Operation`; `send` builds and sends the request.
     ///
@@ -110,8 +114,8 @@ impl Cx<Aws> {
         self.patiently(operation, attempt, |error| Some(error)).await
     }
 
-    /// As [`Cx::call`], for a call that carries values which nobody is to see: neither what is told while it waits nor its
-    /// error has the service's own words.
+    /// As [`Cx::call`], for a call with values that must not be shown: neither what it reports while it waits nor its
+    /// error has the service's message.
     ///
     /// # Errors
     /// As [`Cx::call`].
@@ -131,8 +135,9 @@ impl Cx<Aws> {
         self.patiently(operation, attempt, |error| Some(error)).await
     }
 
-    /// As [`Cx::call`], for a call whose request is made from what AWS answers before it: all of `attempt` is repeated, so
-    /// that a change that another made meanwhile is not undone. The call itself, `operation`, is made with [`once`].
+    /// As [`Cx::call`], for a call whose request is made from what AWS returned before it. All of `attempt` is
+    /// repeated, so that a change that someone else made meanwhile is not undone. The call itself, `operation`, is made
+    /// with [`once`].
     ///
     /// # Errors
     /// As `attempt`, once it is refused for good or AWS's "later" has lasted too long.
@@ -141,7 +146,7 @@ impl Cx<Aws> {
         F: Future<Output = Result<T>>,
     {
         self.patiently(operation, attempt, |error| {
-            // What somebody else put there does not go by itself.
+            // What someone else put there does not disappear by itself.
             let call = error.chain().find_map(|cause| cause.downcast_ref());
             call.filter(|_| in_the_way(error).is_none())
         })
@@ -188,7 +193,7 @@ impl Cx<Aws> {
                 pace.accepted(sent);
                 began
             };
-            // Nothing was executed, and the answer told the SDK what AWS's clock says.
+            // Nothing was executed, and from the answer the SDK knows AWS's clock.
             if is_signature_refusal(error.code.as_deref()) && !is_signed_again {
                 is_signed_again = true;
                 continue;
@@ -224,7 +229,7 @@ impl Cx<Aws> {
         unreachable!("tries never end")
     }
 
-    /// Once a run. No step is told where the call belongs to none.
+    /// Reports it once in a run, and for the step, if the call belongs to one.
     fn tell_denied(&self, error: &CallError) {
         self.waiting(&to_be_accepted(error));
         (self.cloud().waits)(&format!(
@@ -270,7 +275,7 @@ fn to_be_accepted(error: &CallError) -> String {
     format!("{} to be accepted ({code}: {})", error.operation, error.message)
 }
 
-/// The answer that `asked` comes to; `tell` is called once if that takes more than five seconds.
+/// Waits for `asked`, and calls `tell` once if that takes more than five seconds.
 pub async fn told_if_slow<T>(asked: impl Future<Output = T>, tell: impl FnOnce()) -> T {
     let mut asked = pin!(asked);
     if let Ok(answer) = tokio::time::timeout(SLOW, &mut asked).await {
@@ -308,7 +313,7 @@ where
     }
 }
 
-/// `None` where the call failed because the resource is not there.
+/// `None` if the call failed because the resource does not exist.
 pub fn unless_gone<T>(answer: Result<T, CallError>) -> std::result::Result<Option<T>, CallError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),

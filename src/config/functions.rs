@@ -9,10 +9,9 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use super::problems::{At, Problems, quoted};
-use super::read::Sources;
 use super::rules::{ARCHITECTURE, FUNCTION, HANDLER, RESERVED_VARIABLES, RETENTION_DAYS, RUNTIME, VARIABLE};
 use super::tree::Table;
-use super::{Environment, Function, Source};
+use super::{Environment, Function, Source, Sources};
 
 /// The functions in the file; their names in AWS begin with `stack`.
 pub fn functions(

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use self::read::Sources;
 pub use self::routes::parts;
 
 /// Everything that one stack consists of.
@@ -163,6 +162,14 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.message)
     }
+}
+
+/// What `source` refers to.
+enum Sources<'a> {
+    /// A path from this folder.
+    From(&'a Path),
+    /// The sample's code in this program.
+    Sample,
 }
 
 impl Config {

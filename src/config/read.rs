@@ -6,7 +6,6 @@
 //! returned, because there is no `Config` if there is a problem.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use toml::de::DeTable;
 
@@ -16,15 +15,7 @@ use super::routes::routes;
 use super::rules::{DOMAIN_PREFIX, DOMAIN_WORDS, REGION, STACK, STAGE, TAG_KEY, TAG_VALUE, TEXT, TIER};
 use super::scopes::{clients, resource_servers};
 use super::tree::Table;
-use super::{Api, Config, Problem, Throttle, UserPool};
-
-/// What `source` refers to.
-pub enum Sources<'a> {
-    /// A path from this folder.
-    From(&'a Path),
-    /// The sample's code in this program.
-    Sample,
-}
+use super::{Api, Config, Problem, Sources, Throttle, UserPool};
 
 /// The configuration in `text`; `stack` is used in place of the name in the file.
 pub fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Config, Vec<Problem>> {

@@ -1,5 +1,6 @@
 //! Checks what every module uses.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A module, and what it must not name. `crate::x` is the module `x` of this crate.
@@ -131,6 +132,9 @@ const RULES: &[(&str, &[&str])] = &[
             "crate::config",
         ],
     ),
+    ("aws/clients", &["super::survey", "super::wait"]),
+    ("aws/wait", &["super::survey"]),
+    ("config/functions", &["super::read"]),
     (
         "operator_policy",
         &[
@@ -227,6 +231,82 @@ fn every_module_keeps_to_its_layer() {
         wrong.extend(violations(&file, &fs_err::read_to_string(&path).unwrap()));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The modules beside it that the code of a module names, as `super::name` or `super::{name, …}`.
+fn siblings<'a>(text: &str, modules: &'a BTreeSet<String>) -> BTreeSet<&'a str> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = lines.collect::<Vec<_>>().join("\n");
+    let mut named = BTreeSet::new();
+    for (at, word) in code.match_indices("super::") {
+        let rest = &code[at + word.len()..];
+        let list = rest.strip_prefix('{').and_then(|list| list.split_once('}'));
+        let names = list.map_or(rest, |(list, _)| list).split(',');
+        for name in names.take(if list.is_some() { usize::MAX } else { 1 }) {
+            let name = name.trim_start();
+            let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
+            named.extend(modules.get(&name[..end.unwrap_or(name.len())]));
+        }
+    }
+    named.into_iter().map(String::as_str).collect()
+}
+
+/// Modules that name each other, over however many others: what is left once all are taken away that name no other.
+fn circles(uses: &BTreeMap<String, BTreeSet<&str>>) -> Vec<String> {
+    let mut left = uses.clone();
+    loop {
+        let names: BTreeSet<String> = left.keys().cloned().collect();
+        let before = left.len();
+        left.retain(|_, uses| uses.iter().any(|name| names.contains(*name)));
+        if left.len() == before {
+            return left.into_keys().collect();
+        }
+    }
+}
+
+#[test]
+fn no_modules_of_one_folder_name_each_other_in_a_circle() {
+    let mut folders: BTreeMap<PathBuf, BTreeMap<String, String>> = BTreeMap::new();
+    let mut found = Vec::new();
+    files(&source(), &mut found);
+    for path in found {
+        let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = fs_err::read_to_string(&path).unwrap();
+        if module != "mod" {
+            let folder = path.parent().unwrap().to_owned();
+            folders.entry(folder).or_default().insert(module, text);
+        }
+    }
+    assert!(folders.len() > 5, "the source is where it was");
+    for (folder, texts) in folders {
+        let modules: BTreeSet<String> = texts.keys().cloned().collect();
+        let uses = texts.iter().map(|(module, text)| {
+            let mut uses = siblings(text, &modules);
+            uses.remove(module.as_str());
+            (module.clone(), uses)
+        });
+        let circles = circles(&uses.collect());
+        assert!(circles.is_empty(), "{}: {}", folder.display(), circles.join(", "));
+    }
+}
+
+#[test]
+fn a_circle_is_found_and_a_line_is_not() {
+    let modules = BTreeSet::from(["a", "b", "c"].map(str::to_owned));
+    let named = |text| siblings(text, &modules).into_iter().collect::<Vec<_>>();
+    assert_eq!(named("use super::a;\nsuper::b::x();\n"), ["a", "b"]);
+    assert_eq!(named("use super::{a, b::{x, y}};\n"), ["a", "b"]);
+    assert!(named("// super::a\nuse super::A;\nuse super::{call, d};\n").is_empty());
+    let line = |c: &[&'static str]| {
+        BTreeMap::from([
+            ("a".to_owned(), BTreeSet::from(["b"])),
+            ("b".to_owned(), BTreeSet::from(["c"])),
+            ("c".to_owned(), c.iter().copied().collect()),
+        ])
+    };
+    assert!(circles(&line(&[])).is_empty());
+    assert_eq!(circles(&line(&["a"])), ["a", "b", "c"]);
 }
 
 #[test]
