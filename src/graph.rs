@@ -1,4 +1,4 @@
-//! The stack as a graph of steps: which there are, and whose outputs each one's inputs are made of.
+//! The stack as a graph of steps: which steps there are, and which outputs the fields of each are made of.
 //!
 //! Declaration only: must not run anything, do I/O, or be async.
 
@@ -7,34 +7,31 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use anyhow::Context;
-use serde::de::value::MapDeserializer;
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
-use serde::{Serialize, forward_to_deserialize_any};
 use serde_json::Value;
 
-use crate::resource::{Erased, Resource, Result};
+use crate::resource::{Erased, Kind, Published, Resource, Result};
 
-/// What the finished steps published, by step name.
+/// The outputs of the finished steps, by step name.
 pub type Outputs = HashMap<String, Value>;
 
 type Build<C> = Box<dyn Fn(&Outputs) -> Result<Rc<dyn Erased<C>>>>;
 
-/// Every step of a stack, in an order in which each comes after all that it needs.
+/// Every step of a stack. Each comes after all that it needs.
 pub struct Stack<C> {
     steps: Vec<Step<C>>,
     /// By name: its place in `steps`.
     places: HashMap<String, usize>,
 }
 
-/// One resource of the stack: its name, what it needs, and how its inputs come from their outputs.
+/// One resource of the stack: its name, what it needs, and how its fields come from the outputs of those.
 pub struct Step<C> {
     /// Unique in the stack.
     pub name: String,
-    /// [`Resource::KIND`].
-    pub kind: &'static str,
+    /// The kind of resource.
+    pub kind: &'static Kind,
     /// The names of the steps that must be done before, each once.
     pub needs: Vec<String>,
-    /// The names of the steps that must be done before this one is changed; it may be made before them.
+    /// The names of the steps that must be done before this one is changed. It may be created before them.
     pub follows: Vec<String>,
     build: Build<C>,
     placeholder: fn(mark: &str) -> Value,
@@ -46,7 +43,7 @@ impl<C> Step<C> {
         (self.build)(outputs)
     }
 
-    /// Stands in for an output that is not known yet: `mark` is in all of it.
+    /// [`Published::placeholder`].
     pub fn placeholder(&self, mark: &str) -> Value {
         (self.placeholder)(mark)
     }
@@ -171,7 +168,9 @@ impl<C: 'static> Stack<C> {
             needs: names,
             follows: Vec::new(),
             build: Box::new(move |outputs| Ok(Rc::new(build(needs.take(outputs)?)))),
-            placeholder: placeholder::<R::Output>,
+            placeholder: |mark| {
+                serde_json::to_value(R::Output::placeholder(mark)).expect("an output is plain JSON")
+            },
         });
         Handle {
             step: name.into(),
@@ -179,8 +178,8 @@ impl<C: 'static> Stack<C> {
         }
     }
 
-    /// Lets a step that is on record be changed only after `others`. No edge: making it does not wait for them, nor does
-    /// it see their outputs.
+    /// Makes changes of a recorded step wait for `others`. This is not an edge: its creation does not wait for them,
+    /// and it does not see their outputs.
     pub fn follow<R: Resource<Cloud = C>>(
         &mut self,
         step: &Handle<R>,
@@ -199,50 +198,5 @@ impl<C: 'static> Stack<C> {
     /// The steps in the order of their declaration.
     pub fn steps(&self) -> &[Step<C>] {
         &self.steps
-    }
-}
-
-/// An output with the mark in place of every text.
-fn placeholder<O: DeserializeOwned + Serialize>(mark: &str) -> Value {
-    let output = O::deserialize(Placeholder(mark)).expect("an output is a struct of texts and numbers");
-    serde_json::to_value(output).expect("an output is plain JSON")
-}
-
-/// Deserializes into any struct of texts and numbers.
-#[derive(Clone, Copy)]
-struct Placeholder<'a>(&'a str);
-
-impl<'de> Deserializer<'de> for Placeholder<'_> {
-    type Error = serde::de::value::Error;
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> std::result::Result<V::Value, Self::Error> {
-        visitor.visit_map(MapDeserializer::new(fields.iter().map(|field| (*field, self))))
-    }
-
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Self::Error> {
-        let bytes = self.0.bytes().map(u64::from);
-        visitor.visit_u64(bytes.fold(u64::MAX, u64::wrapping_sub))
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Self::Error> {
-        visitor.visit_str(self.0)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
-impl IntoDeserializer<'_> for Placeholder<'_> {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
     }
 }

@@ -1,6 +1,6 @@
-//! The contract of one AWS resource, and what a failed AWS call looks like to everyone who has to react to it.
+//! The contract of an AWS resource, and what the program knows of a failed AWS call.
 //!
-//! Must not know which resources there are, nor name any SDK: the engine and its tests stand on this alone.
+//! Must not know which resources there are, nor name any SDK: the engine and its tests need only this.
 
 use std::fmt;
 use std::future::Future;
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures_util::future::LocalBoxFuture;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a resource's calls end in; a failed call is a [`CallError`] somewhere in the chain.
+/// The result of a resource's calls. A failed call is a [`CallError`] in the chain of the error.
 pub type Result<T, E = anyhow::Error> = std::result::Result<T, E>;
 
-/// What a running step has at hand: the cloud, and a way to say what it is waiting for.
+/// The context of a running step: the cloud, and a way to report what the step waits for.
 pub struct Cx<C> {
     cloud: Rc<C>,
     waiting: Rc<dyn Fn(&str)>,
@@ -33,19 +33,117 @@ impl<C> Cx<C> {
         &self.cloud
     }
 
-    /// Tells what this step waits for, as a fragment that reads after "waiting for".
+    /// Reports what this step waits for, as a fragment that reads after "waiting for".
     pub fn waiting(&self, what: &str) {
         (self.waiting)(what);
     }
 }
 
 /// What a recorded text must look like.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// Goes on after "expected".
     pub what: &'static str,
-    /// Whether a text is that.
+    /// Whether a text has the shape.
     pub holds: fn(&str) -> bool,
+}
+
+/// What is true of every resource of a kind. The engine knows no more about the kind.
+#[derive(Debug)]
+pub struct Kind {
+    /// Its name in the state file and in everything printed.
+    pub name: &'static str,
+    /// The texts that go into requests and URLs, as `desired.x` or `output.x`, and their shapes. An output that is listed
+    /// is an id: no other record of the kind has the same.
+    pub shapes: &'static [(&'static str, Shape)],
+    /// The fields that AWS cannot change in place: if one differs, the resource is replaced.
+    pub fixed: &'static [&'static str],
+    /// What its users lose for good if it is replaced, as a noun. `None`: nothing, so it is replaced without being asked for.
+    pub loses: Option<&'static str>,
+    /// The kind of need whose deletion deletes this resource as well (a method goes with its REST API).
+    pub dies_with: Option<&'static str>,
+    /// The kind of need that AWS does not delete while this resource is there (a pool that has a domain).
+    pub holds: Option<&'static str>,
+    /// Whether it is deleted before anything else is changed once the stack no longer has it: so for what is not live until
+    /// it is deployed. Everything else is deleted after all that used it has moved.
+    pub removed_first: bool,
+    /// Whether what an update left of it is retired before the steps that the stack no longer has are deleted, because it
+    /// still uses them.
+    pub retires_first: bool,
+    /// Whether an update creates another one beside it. So something may have to be retired after a create as well, if
+    /// another copy of the state knows one.
+    pub creates_another: bool,
+    /// The boolean field that makes AWS refuse to delete it while it is on.
+    pub protection: Option<&'static str>,
+    /// Whether AWS allows several of one name, so that a create never fails because one exists.
+    pub shares_names: bool,
+    /// Whether AWS takes two names that differ only in case for the same.
+    pub ignores_case: bool,
+    /// Whether AWS's answer to the deletion proves that it is gone, so that the engine need not read it again.
+    pub gone_at_once: bool,
+}
+
+impl Kind {
+    /// A kind that is changed and deleted without any of these.
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            shapes: &[],
+            fixed: &[],
+            loses: None,
+            dies_with: None,
+            holds: None,
+            removed_first: false,
+            retires_first: false,
+            creates_another: false,
+            protection: None,
+            shares_names: false,
+            ignores_case: false,
+            gone_at_once: false,
+        }
+    }
+
+    /// Whether it is inside a resource of this other kind, by either of the two ways: it is ours if that one is ours.
+    pub fn lives_in(&self, other: &str) -> bool {
+        self.dies_with == Some(other) || self.holds == Some(other)
+    }
+}
+
+/// The output of a kind.
+pub trait Published: Serialize + DeserializeOwned + 'static {
+    /// Stands in for an output that is not known yet. No field has the same value for another `mark`.
+    fn placeholder(mark: &str) -> Self;
+}
+
+/// The output of a kind whose own fields say everything.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoOutput {}
+
+impl Published for NoOutput {
+    fn placeholder(_: &str) -> Self {
+        Self {}
+    }
+}
+
+/// What an update ended in.
+#[derive(Clone, Debug)]
+pub struct Updated<O> {
+    /// The output from now on.
+    pub output: O,
+    /// Whether the update left something that stays until all that depends on it has moved: then [`Resource::retire`]
+    /// follows. If the end of an update is not on record, the next update starts from what is live, and says it again.
+    pub retires: bool,
+}
+
+impl<O> From<O> for Updated<O> {
+    /// Nothing is left to retire.
+    fn from(output: O) -> Self {
+        Self {
+            output,
+            retires: false,
+        }
+    }
 }
 
 /// The desired state of one AWS resource, and how to reach it.
@@ -54,38 +152,14 @@ pub struct Shape {
 /// difference between the recorded one and [`Resource::read`] is drift; and that difference, field by field, is what
 /// the user sees. So a struct holds normal forms only, and nothing that a reader could take for a secret.
 pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
-    /// What the calls go through.
+    /// What the calls are made with.
     type Cloud: 'static;
     /// What dependents read and `delete` needs. Never a secret.
-    type Output: Serialize + DeserializeOwned + 'static;
-    /// The kind's name in the state file and in everything printed.
-    const KIND: &'static str;
-    /// The texts that go into requests and URLs, as `desired.x` or `output.x`, and their shapes. An output that is listed
-    /// is an id: no other record of the kind has the same.
-    const SHAPES: &'static [(&'static str, Shape)] = &[];
-    /// Fields AWS cannot change in place: where one differs, the resource is deleted and made again.
-    const FIXED: &'static [&'static str] = &[];
-    /// What its users lose for good where it is deleted and made again, as a noun; `None`: nothing, so that it may be
-    /// done without being asked for.
-    const LOSES: Option<&'static str> = None;
-    /// The kind of need whose deletion takes this resource along (a method dies with its REST API).
-    const DIES_WITH: Option<&'static str> = None;
-    /// The kind of need that AWS does not delete while this resource is there (a pool that has a domain).
-    const HOLDS: Option<&'static str> = None;
-    /// Where it is no longer declared: whether it is deleted before anything else is changed. So for what is not live
-    /// until it is deployed; all else is deleted after everything that used it has moved.
-    const REMOVED_FIRST: bool = false;
-    /// Whether what an update left of it is retired before the steps that the stack no longer has are deleted: it still
-    /// uses them.
-    const RETIRES_FIRST: bool = false;
-    /// The boolean field that makes AWS refuse to delete it while it is on.
-    const PROTECTION: Option<&'static str> = None;
-    /// Whether AWS takes several of one name, so that a create never fails because there is one already.
-    const SHARES_NAMES: bool = false;
-    /// Whether AWS takes two names for one that differ only in case.
-    const IGNORES_CASE: bool = false;
-    /// Whether AWS's answer to the deletion proves that it is gone, so that nobody has to look.
-    const GONE_AT_ONCE: bool = false;
+    type Output: Published;
+    /// The description of the kind.
+    const KIND: &'static Kind;
+    /// The name of [`Resource::KIND`], for patterns.
+    const NAME: &'static str = Self::KIND.name;
 
     /// Writes of one lane run one at a time.
     fn lane(&self) -> Option<String> {
@@ -95,20 +169,20 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     /// What a person would look for in the AWS console: an id or a name.
     fn id(&self, out: &Self::Output) -> String;
 
-    /// Finds what an interrupted run may have made, and changes nothing. It need not be as `self` says: it may be half made,
-    /// or somebody else's in something of ours. The caller reads it, and updates it, before it counts as made. A stranger's
-    /// resource under our name is a [`Stranger`] error.
+    /// Finds what an interrupted run may have created, and changes nothing. It may differ from `self`: an interrupted
+    /// create may have stopped halfway, or someone else may have created it inside something of ours. The caller reads
+    /// it and updates it before it counts as created. A stranger's resource under our name is a [`Stranger`] error.
     fn find(&self, cx: &Cx<Self::Cloud>) -> impl Future<Output = Result<Option<Self::Output>>>;
 
-    /// Makes it. May be cut off anywhere and called again after `find` saw nothing.
+    /// Creates it. May be interrupted anywhere, and called again if `find` then finds nothing.
     fn create(&self, cx: &Cx<Self::Cloud>) -> impl Future<Output = Result<Self::Output>>;
 
-    /// The live resource in the same terms as the desired one, managed fields only; `None` if it is gone. A field that is
-    /// null, and not so in the record, could not be compared. A stranger's is a [`Stranger`] error where that is seen
-    /// without another call.
+    /// The live resource in the form of the desired one, managed fields only; `None` if it is gone. A field that is
+    /// null here but not in the record cannot be compared. A resource of someone else is a [`Stranger`] error, if the
+    /// answer shows that without another call.
     fn read(&self, cx: &Cx<Self::Cloud>, out: &Self::Output) -> impl Future<Output = Result<Option<Self>>>;
 
-    /// Whether it lets in anybody. What would put such a resource into service is refused.
+    /// Whether it is open to everyone. A step that would put such a resource into service is refused.
     fn is_open(&self) -> bool {
         false
     }
@@ -118,76 +192,50 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
         Some(out)
     }
 
-    /// Changes in place the fields in which `self` differs from `before`, and nothing else: what others set on it stays.
-    /// Where they do not differ it makes sure of all of them only if that costs no call. May be repeated. Nothing to do
-    /// for a kind all of whose fields are fixed.
+    /// Changes in place the fields in which `self` differs from `before`, and nothing else: what others set stays. If
+    /// no field differs, it makes no call just to be sure. May be repeated. A kind whose fields are all fixed has
+    /// nothing to do.
     fn update(
         &self,
         _cx: &Cx<Self::Cloud>,
         _before: &Self,
         out: Self::Output,
-    ) -> impl Future<Output = Result<Self::Output>> {
-        std::future::ready(Ok(out))
+    ) -> impl Future<Output = Result<Updated<Self::Output>>> {
+        std::future::ready(Ok(out.into()))
     }
 
-    /// Whether an update from `before` leaves something that has to stay until all that depends on it has moved: then
-    /// `retire` is called, once it has.
-    fn retires(&self, _before: &Self) -> bool {
-        false
-    }
-
-    /// Takes away what an update left of earlier states, which nothing uses any more. May be repeated. What it has not
-    /// come to dies with a need.
+    /// Deletes what updates left of earlier states and nothing uses any more. May be repeated. What it did not delete
+    /// when the stack is deleted, AWS deletes together with a need of this resource.
     fn retire(&self, _cx: &Cx<Self::Cloud>, _out: &Self::Output) -> impl Future<Output = Result<()>> {
         std::future::ready(Ok(()))
     }
 
-    /// Switches [`Resource::PROTECTION`] off where it is on, and changes nothing else. Succeeds if it is gone. Nothing to
-    /// do for a kind that has none.
+    /// Turns [`Kind::protection`] off if it is on, and changes nothing else. Succeeds if the resource is gone. A kind
+    /// without protection has nothing to do.
     fn unprotect(&self, _cx: &Cx<Self::Cloud>, _out: &Self::Output) -> impl Future<Output = Result<()>> {
         std::future::ready(Ok(()))
     }
 
-    /// Reads, before it is deleted, whether what is live is ours; succeeds if nothing is there. A stranger's is a
-    /// [`Stranger`] error. Nothing to do for a kind without tags: it is ours if the need that it lives in is ours.
+    /// Checks before a deletion that the live resource is ours; succeeds if it is gone. A resource of someone else is a
+    /// [`Stranger`] error. A kind without tags has nothing to do: it is ours if the need that it is inside is ours.
     fn check_owner(&self, _cx: &Cx<Self::Cloud>, _out: &Self::Output) -> impl Future<Output = Result<()>> {
         std::future::ready(Ok(()))
     }
 
     /// Succeeds if it is already gone. The caller waits until `read` no longer sees it, unless it is
-    /// [`Resource::GONE_AT_ONCE`].
+    /// [`Kind::gone_at_once`].
     fn delete(&self, cx: &Cx<Self::Cloud>, out: &Self::Output) -> impl Future<Output = Result<()>>;
 }
 
-/// [`Resource`] with JSON for its types: what the engine works with.
+/// [`Resource`] with JSON in place of its types, for the engine.
 pub trait Erased<C> {
     /// [`Resource::KIND`].
-    fn kind(&self) -> &'static str;
-    /// [`Resource::FIXED`].
-    fn fixed(&self) -> &'static [&'static str];
-    /// [`Resource::LOSES`].
-    fn loses(&self) -> Option<&'static str>;
-    /// [`Resource::DIES_WITH`].
-    fn dies_with(&self) -> Option<&'static str>;
-    /// [`Resource::HOLDS`].
-    fn holds(&self) -> Option<&'static str>;
-    /// [`Resource::REMOVED_FIRST`].
-    fn removed_first(&self) -> bool;
-    /// [`Resource::RETIRES_FIRST`].
-    fn retires_first(&self) -> bool;
-    /// [`Resource::PROTECTION`].
-    fn protection(&self) -> Option<&'static str>;
-    /// [`Resource::SHARES_NAMES`].
-    fn shares_names(&self) -> bool;
-    /// [`Resource::IGNORES_CASE`].
-    fn ignores_case(&self) -> bool;
-    /// [`Resource::GONE_AT_ONCE`].
-    fn gone_at_once(&self) -> bool;
+    fn kind(&self) -> &'static Kind;
     /// [`Resource::lane`].
     fn lane(&self) -> Option<String>;
     /// The resource's own fields.
     fn desired(&self) -> Value;
-    /// The ids in a recorded output. Fails on an output of another shape, and on what [`Resource::SHAPES`] does not allow.
+    /// The ids in a recorded output. Fails on an output of another shape, and on what [`Kind::shapes`] does not allow.
     fn checked_ids(&self, out: Option<&Value>) -> Result<Vec<String>>;
     /// [`Resource::id`]; fails on an output of another shape.
     fn id(&self, out: &Value) -> Result<String>;
@@ -207,9 +255,7 @@ pub trait Erased<C> {
         cx: &'a Cx<C>,
         before: &'a Value,
         out: &'a Value,
-    ) -> LocalBoxFuture<'a, Result<Value>>;
-    /// [`Resource::retires`]; fails on a desired state of another shape.
-    fn retires(&self, before: &Value) -> Result<bool>;
+    ) -> LocalBoxFuture<'a, Result<Updated<Value>>>;
     /// [`Resource::retire`].
     fn retire<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>>;
     /// [`Resource::unprotect`].
@@ -221,48 +267,8 @@ pub trait Erased<C> {
 }
 
 impl<R: Resource> Erased<R::Cloud> for R {
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> &'static Kind {
         R::KIND
-    }
-
-    fn fixed(&self) -> &'static [&'static str] {
-        R::FIXED
-    }
-
-    fn loses(&self) -> Option<&'static str> {
-        R::LOSES
-    }
-
-    fn dies_with(&self) -> Option<&'static str> {
-        R::DIES_WITH
-    }
-
-    fn holds(&self) -> Option<&'static str> {
-        R::HOLDS
-    }
-
-    fn removed_first(&self) -> bool {
-        R::REMOVED_FIRST
-    }
-
-    fn retires_first(&self) -> bool {
-        R::RETIRES_FIRST
-    }
-
-    fn protection(&self) -> Option<&'static str> {
-        R::PROTECTION
-    }
-
-    fn shares_names(&self) -> bool {
-        R::SHARES_NAMES
-    }
-
-    fn ignores_case(&self) -> bool {
-        R::IGNORES_CASE
-    }
-
-    fn gone_at_once(&self) -> bool {
-        R::GONE_AT_ONCE
     }
 
     fn lane(&self) -> Option<String> {
@@ -277,7 +283,7 @@ impl<R: Resource> Erased<R::Cloud> for R {
         out.map(output::<R>).transpose()?;
         let desired = json(self);
         let mut ids = Vec::new();
-        for (field, shape) in R::SHAPES {
+        for (field, shape) in R::KIND.shapes {
             let (part, name) = field.split_once('.').expect("a shape names desired or output");
             let record = if part == "desired" { Some(&desired) } else { out };
             let value = record.map_or(&Value::Null, |record| &record[name]);
@@ -322,12 +328,14 @@ impl<R: Resource> Erased<R::Cloud> for R {
         cx: &'a Cx<R::Cloud>,
         before: &'a Value,
         out: &'a Value,
-    ) -> LocalBoxFuture<'a, Result<Value>> {
+    ) -> LocalBoxFuture<'a, Result<Updated<Value>>> {
         Box::pin(async move {
             let before = earlier::<R>(before)?;
-            Ok(json(
-                &Resource::update(self, cx, &before, output::<R>(out)?).await?,
-            ))
+            let updated = Resource::update(self, cx, &before, output::<R>(out)?).await?;
+            Ok(Updated {
+                output: json(&updated.output),
+                retires: updated.retires,
+            })
         })
     }
 
@@ -337,10 +345,6 @@ impl<R: Resource> Erased<R::Cloud> for R {
 
     fn output_after_update(&self, out: &Value) -> Result<Option<Value>> {
         Ok(Resource::output_after_update(self, output::<R>(out)?).map(|out| json(&out)))
-    }
-
-    fn retires(&self, before: &Value) -> Result<bool> {
-        Ok(Resource::retires(self, &earlier::<R>(before)?))
     }
 
     fn retire<'a>(&'a self, cx: &'a Cx<R::Cloud>, out: &'a Value) -> LocalBoxFuture<'a, Result<()>> {
@@ -360,21 +364,69 @@ impl<R: Resource> Erased<R::Cloud> for R {
     }
 }
 
+/// One kind of a closed list, and how to make a resource of it from a record.
+pub struct Listed<C> {
+    kind: &'static Kind,
+    revive: fn(&Value) -> Result<Rc<dyn Erased<C>>>,
+}
+
+impl<C> Listed<C> {
+    /// Of this kind.
+    pub const fn new<R: Resource<Cloud = C>>() -> Self {
+        Self {
+            kind: R::KIND,
+            revive: |desired| Ok(Rc::new(earlier::<R>(desired)?)),
+        }
+    }
+}
+
+/// The closed list of the kinds that a record can be of.
+pub struct Kinds<C: 'static>(pub &'static [Listed<C>]);
+
+impl<C> Clone for Kinds<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Kinds<C> {}
+
+impl<C> Kinds<C> {
+    /// The kind of this name.
+    pub fn kind(self, name: &str) -> Option<&'static Kind> {
+        self.listed(name).map(|listed| listed.kind)
+    }
+
+    /// A resource from its record, so that `down` needs no configuration.
+    ///
+    /// # Errors
+    /// No such kind, or the recorded desired state is of another shape.
+    pub fn revive(self, kind: &str, desired: &Value) -> Result<Rc<dyn Erased<C>>> {
+        let listed = self.listed(kind);
+        let listed = listed.with_context(|| format!("no kind of resource is called {kind}"))?;
+        (listed.revive)(desired)
+    }
+
+    fn listed(self, name: &str) -> Option<&'static Listed<C>> {
+        self.0.iter().find(|listed| listed.kind.name == name)
+    }
+}
+
 fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("a resource's fields and outputs are plain JSON")
 }
 
 fn earlier<R: Resource>(before: &Value) -> Result<R> {
     serde_json::from_value(before.clone())
-        .with_context(|| format!("the recorded state of this {} is of another shape", R::KIND))
+        .with_context(|| format!("the recorded {} is of another shape", R::NAME))
 }
 
 fn output<R: Resource>(out: &Value) -> Result<R::Output> {
     serde_json::from_value(out.clone())
-        .with_context(|| format!("the recorded output of this {} is of another shape", R::KIND))
+        .with_context(|| format!("the recorded output of this {} is of another shape", R::NAME))
 }
 
-/// What a failed AWS call means to the one who made it.
+/// What a failed AWS call means to its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// The resource is not there.
@@ -401,7 +453,7 @@ pub enum Class {
 pub struct CallError {
     /// `service:Operation`, such as `cognito-idp:CreateUserPool`.
     pub operation: String,
-    /// The service's error code; `None` where no answer came.
+    /// The service's error code; `None` if there was no answer.
     pub code: Option<String>,
     /// The service's message, or what happened to the connection.
     pub message: String,
@@ -456,12 +508,12 @@ impl fmt::Display for Stranger {
 
 impl std::error::Error for Stranger {}
 
-/// Something of somebody else's that keeps AWS from a deletion for as long as it is there.
+/// Something of someone else that keeps AWS from a deletion while it exists.
 #[derive(Clone, Debug)]
 pub struct InTheWay {
-    /// What AWS does not do, and because of what.
+    /// What AWS does not delete, and why.
     pub what: String,
-    /// The command that takes it away.
+    /// The command that deletes it.
     pub command: String,
     /// The deletion that AWS refused for it.
     pub refusal: CallError,
@@ -479,17 +531,17 @@ impl std::error::Error for InTheWay {
     }
 }
 
-/// What this chain says is in the way of a deletion.
+/// What is in the way of a deletion, if this chain of errors has it.
 pub fn in_the_way(error: &anyhow::Error) -> Option<&InTheWay> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-/// The stranger's resource of which this chain says that it is in the way.
+/// The resource of someone else that is in the way, if this chain of errors has it.
 pub fn stranger(error: &anyhow::Error) -> Option<&Stranger> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
-/// Whether this chain says that a stranger's resource is in the way.
+/// Whether a resource of someone else is in the way.
 pub fn is_stranger(error: &anyhow::Error) -> bool {
     stranger(error).is_some()
 }

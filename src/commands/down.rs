@@ -47,7 +47,7 @@ pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Fa
                 if args.unprotect {
                     return Ok(Vec::new());
                 }
-                engine::down::protected(&aws, resources::revive, &state).await
+                engine::down::protected(&aws, resources::KINDS, &state).await
             },
             foreign::look(&aws, &state, Extent::GoesAlong)
         )

@@ -35,7 +35,7 @@ pub async fn run(
     let store = Writer(RefCell::new(writer));
     let mut engine = Engine {
         cloud: session.aws.clone(),
-        revive: resources::revive,
+        kinds: resources::KINDS,
         ledger: Ledger::new(state, &store),
         report: &mut |event| ui.event(&event),
         clock,

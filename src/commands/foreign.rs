@@ -19,8 +19,8 @@ use crate::report::event::Operation;
 use crate::report::{Event, TimedEvent};
 use crate::resource::{Cx, Resource, Result};
 use crate::resources::{
-    Authorizer, Client, Function, Path, Permission, ResourceServer, RestApi, Role, RolePolicy, Route, Stage,
-    UserPool, client, revive,
+    Authorizer, Client, Function, KINDS, Path, Permission, ResourceServer, RestApi, Role, RolePolicy, Route,
+    Stage, UserPool, client,
 };
 use crate::stack;
 use crate::state::{Record, State};
@@ -60,19 +60,19 @@ async fn look_into(
 ) -> Result<Vec<Foreign>> {
     let all = extent == Extent::All;
     let is_container = match record.kind.as_str() {
-        RestApi::KIND | UserPool::KIND => true,
-        Function::KIND | Role::KIND => all,
+        RestApi::NAME | UserPool::NAME => true,
+        Function::NAME | Role::NAME => all,
         _ => false,
     };
     let Some(output) = record.output.as_ref().filter(|_| is_container) else {
         return Ok(Vec::new());
     };
-    let id = &revive(&record.kind, &record.desired)?.id(output)?;
+    let id = &KINDS.revive(&record.kind, &record.desired)?.id(output)?;
     let nothing = Ours::default();
     let ours = ours.get(id).unwrap_or(&nothing);
     let mut live: Vec<Item> = Vec::new();
     match record.kind.as_str() {
-        RestApi::KIND => {
+        RestApi::NAME => {
             let authorizers = authorizers(ours);
             let (methods, stages) = tokio::try_join!(cx.methods_in(id, &authorizers), cx.stages_in(id))?;
             live.extend(methods);
@@ -81,7 +81,7 @@ async fn look_into(
                 live.extend(cx.authorizers_in(id, &authorizers).await?);
             }
         }
-        UserPool::KIND => {
+        UserPool::NAME => {
             let (users, clients) = tokio::try_join!(cx.users_in(id), cx.clients_in(id))?;
             live.extend(users);
             live.extend(clients);
@@ -89,7 +89,7 @@ async fn look_into(
                 live.extend(cx.servers_in(id).await?);
             }
         }
-        Function::KIND => live.extend(cx.statements_in(id).await?),
+        Function::NAME => live.extend(cx.statements_in(id).await?),
         _ => live.extend(cx.policies_in(id).await?),
     }
     Ok(foreign(&record.step, live, ours))
@@ -249,7 +249,7 @@ pub fn text(found: &[Foreign]) -> String {
 pub fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), Failure> {
     let deploys = plan.steps.iter().any(|step| {
         let acts = [Operation::Create, Operation::Update, Operation::Replace].contains(&step.action);
-        step.kind == crate::resources::Deployment::KIND && acts
+        step.kind == crate::resources::Deployment::NAME && acts
     });
     // One in place of a route that is to be made is guarded before it is deployed.
     let made: BTreeSet<&str> = plan

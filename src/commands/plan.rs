@@ -16,7 +16,8 @@ use super::open::{self, Declared};
 use super::ui::{READING, Ui};
 use crate::aws::Aws;
 use crate::cli::{Changes, Plan as Args};
-use crate::engine::plan::{self, Field, Plan, Planned, Wish};
+use crate::engine::options::Options;
+use crate::engine::plan::{self, Field, Plan, Planned};
 use crate::engine::status::survey;
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
@@ -57,13 +58,13 @@ pub async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result<(), Fa
     let aws = session.aws_for_a_survey();
     let reading = async {
         tokio::try_join!(
-            survey(&aws, resources::revive, state),
+            survey(&aws, resources::KINDS, state),
             foreign::look(&aws, state, Extent::All)
         )
     };
     let (lives, foreign) = ui.show_wait(READING, reading).await?;
     wish.occupied = foreign::occupied(state, &foreign)?;
-    let plan = plan::plan(&stack, state, &lives, resources::revive, &wish).map_err(open::unusable)?;
+    let plan = plan::plan(&stack, state, &lives, resources::KINDS, &wish).map_err(open::unusable)?;
     if ui.is_json() {
         let content = Content {
             plan: &plan,
@@ -82,7 +83,7 @@ pub async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result<(), Fa
 }
 
 /// What the command line asks for; a step that the stack does not have is an error.
-pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Wish, Failure> {
+pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Options, Failure> {
     for name in &changes.replace {
         if !stack.steps().iter().any(|step| step.name == *name) {
             let names: Vec<&str> = stack.steps().iter().map(|step| step.name.as_str()).collect();
@@ -92,7 +93,7 @@ pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Wish, Failure> {
             );
         }
     }
-    Ok(Wish {
+    Ok(Options {
         replace: changes.replace.iter().cloned().collect(),
         repair: !changes.no_repair,
         unprotect: changes.unprotect,
@@ -106,7 +107,7 @@ const PATHS: usize = 299;
 
 /// Warns of a quota that this stack may exceed, which a service tells only once it is met, and of names that it may refuse.
 pub fn warn(stack: &Stack<Aws>, ui: &Ui) {
-    let paths = || stack.steps().iter().filter(|step| step.kind == Path::KIND);
+    let paths = || stack.steps().iter().filter(|step| step.kind.name == Path::NAME);
     let doubtful = |part: &&str| part.contains(':');
     for part in paths()
         .filter_map(|step| step.name.rsplit('/').next())
@@ -140,7 +141,7 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
         .collect();
     let mut failure = Failure::usage(reasons.join("\n"));
     // A path loses nothing of ours: it is refused only for what others have put there.
-    let occupied = |planned: &&Planned| planned.action == Operation::Refused && planned.kind == Path::KIND;
+    let occupied = |planned: &&Planned| planned.action == Operation::Refused && planned.kind == Path::NAME;
     if refused.iter().any(occupied) {
         failure = failure.hinted("delete by hand what others have put there, then run the same command");
     }
@@ -153,7 +154,7 @@ pub fn refuse(plan: &Plan) -> Result<(), Failure> {
         failure = failure.hinted(hint);
     }
     let loses = |planned: &&&Planned| {
-        let loses = planned.action == Operation::Refused && planned.kind != Path::KIND;
+        let loses = planned.action == Operation::Refused && planned.kind != Path::NAME;
         loses && planned.protection.is_none() && planned.hint.is_none()
     };
     if let Some(first) = refused.iter().find(loses) {

@@ -20,7 +20,7 @@ const ARNS: [&str; 5] = ["arn", "role", "pool_arns", "source_arn", "uri"];
 /// # Errors
 /// The first such record; its step is named.
 pub fn check(state: &State) -> Result<()> {
-    engine::check(state, resources::revive)?;
+    engine::check(state, resources::KINDS)?;
     for record in &state.steps {
         let tags = &record.desired["tags"];
         for (tag, expected) in [(OWNER, &state.owner), (STACK, &state.stack)] {
@@ -80,7 +80,7 @@ impl ByKind for State {
                 output: output.transpose()?,
             })
         };
-        let records = self.steps.iter().filter(|record| record.kind == R::KIND);
+        let records = self.steps.iter().filter(|record| record.kind == R::NAME);
         records
             .map(|record| {
                 entry(record)

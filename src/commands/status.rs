@@ -30,7 +30,7 @@ pub async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure> {
     let aws = session.aws_for_a_survey();
     let reading = async {
         tokio::try_join!(
-            status(&aws, resources::revive, state),
+            status(&aws, resources::KINDS, state),
             foreign::look(&aws, state, Extent::All)
         )
     };
@@ -44,7 +44,7 @@ pub async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure> {
     {
         lines.push(Line {
             step: step.name.clone(),
-            kind: step.kind.to_owned(),
+            kind: step.kind.name.to_owned(),
             id: None,
             state: StepState::Missing,
             drifted: Vec::new(),

@@ -58,14 +58,13 @@ async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failu
     let aws = session.aws_for_a_survey();
     let reading = async {
         tokio::try_join!(
-            status::survey(&aws, resources::revive, &state),
+            status::survey(&aws, resources::KINDS, &state),
             foreign::look(&aws, &state, Extent::All)
         )
     };
     let (lives, foreign) = ui.show_wait(READING, reading).await?;
     wish.occupied = foreign::occupied(&state, &foreign)?;
-    let plan =
-        engine::plan::plan(&stack, &state, &lives, resources::revive, &wish).map_err(open::unusable)?;
+    let plan = engine::plan::plan(&stack, &state, &lives, resources::KINDS, &wish).map_err(open::unusable)?;
     plan::refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
     if !plan.is_empty() {

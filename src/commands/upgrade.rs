@@ -22,14 +22,14 @@ struct Added {
 const ADDED: &[Added] = &[
     Added {
         since: 2,
-        kind: Authorizer::KIND,
+        kind: Authorizer::NAME,
         field: "result_ttl_seconds",
         // What API Gateway takes where none is sent.
         value: |_, _| json!(300),
     },
     Added {
         since: 2,
-        kind: Function::KIND,
+        kind: Function::NAME,
         field: "role_id",
         value: |state, record| json!(id_of_role(state, record)),
     },
@@ -39,7 +39,7 @@ const ADDED: &[Added] = &[
 fn id_of_role<'a>(state: &'a State, function: &Record) -> &'a str {
     let needs = function.needs.iter().filter_map(|need| state.record(need));
     let role = needs
-        .filter(|need| need.kind == Role::KIND)
+        .filter(|need| need.kind == Role::NAME)
         .find_map(|role| role.output.as_ref());
     role.and_then(|output| output["id"].as_str()).unwrap_or_default()
 }
@@ -64,7 +64,7 @@ pub fn upgrade(state: &mut State) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::revive;
+    use crate::resources::KINDS;
 
     /// Written by the last version of format 1.
     const FIRST: &str = include_str!("../../tests/it/support/format-1.json");
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(state.format, FORMAT);
         assert_eq!(state.steps.len(), 23);
         for record in &state.steps {
-            let resource = revive(&record.kind, &record.desired).unwrap();
+            let resource = KINDS.revive(&record.kind, &record.desired).unwrap();
             assert_eq!(resource.desired(), record.desired, "{}", record.step);
             resource.checked_ids(record.output.as_ref()).unwrap();
         }

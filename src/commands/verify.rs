@@ -29,7 +29,7 @@ use crate::cli;
 use crate::error::{Failure, Kind, on_one_line};
 use crate::foreign::Foreign;
 use crate::oauth;
-use crate::resource::{Cx, Resource};
+use crate::resource::{Cx, NoOutput, Resource};
 use crate::resources::client::Untold;
 use crate::resources::{self, Deployment, Path};
 use crate::state::{Phase, State};
@@ -142,7 +142,7 @@ fn patience(state: &State, changed: Option<i64>, now: SystemTime) -> Patience {
 /// How long the proof of an `up` that begins with this state may take: longer where the stage is there already, as AWS may
 /// serve its earlier deployment. An emulator serves what is deployed at once.
 pub(super) fn deadline(before: &State) -> Duration {
-    let has_stage = (before.steps.iter()).any(|record| record.kind == resources::Stage::KIND);
+    let has_stage = (before.steps.iter()).any(|record| record.kind == resources::Stage::NAME);
     if has_stage && before.endpoint.is_none() {
         MOVED_DEADLINE
     } else {
@@ -257,7 +257,7 @@ async fn open_methods(
     let served = served(state)?;
     let cx = session.cx(ui);
     let read = async {
-        let Some(live) = served.read(&cx, &resources::stage::Output {}).await? else {
+        let Some(live) = served.read(&cx, &NoOutput {}).await? else {
             return Ok(None);
         };
         let deployment = Deployment {

@@ -1,4 +1,4 @@
-//! The calls of one step: each is made so that a lost answer, or the end of the process, leaves nothing and doubles nothing.
+//! The calls of one step. A lost answer or a kill leaks nothing and creates nothing twice.
 //!
 //! Must not touch the record.
 
@@ -10,43 +10,44 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::report::event::Operation;
-use crate::resource::{Class, Cx, Erased, Result, class, is_stranger};
+use crate::resource::{Class, Cx, Erased, Result, Updated, class, is_stranger};
 
-/// How long after an interrupted call the last look for what it may have made is: lists may lag behind a create.
+/// How long after an interrupted call the last search for what it may have created is. Lists may lag behind a create.
 pub(super) const SECOND_LOOK: Duration = Duration::from_secs(3);
-/// How often one run tries a create whose answers keep getting lost.
+/// How often a run tries a create whose answers get lost.
 const CREATE_ATTEMPTS: u32 = 3;
-/// How often one run tries an update whose answers keep getting lost.
+/// How often a run tries an update whose answers get lost.
 const CHANGE_ATTEMPTS: u32 = 3;
 /// How long a deleted resource may stay visible. Terraform allows a function 10 minutes and a domain one.
 const GONE_DEADLINE: Duration = Duration::from_mins(10);
-/// Between the first two looks at a resource that is being deleted; then twice as long each time.
+/// The pause between the first two reads of a resource that is being deleted. Each further pause is twice as long.
 const GONE_PAUSE: Duration = Duration::from_millis(250);
 /// The longest of those pauses.
 const GONE_LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What is to be asked of the cloud for one step.
+/// What one step asks of the cloud.
 pub(super) struct Call<C> {
     /// [`Operation::Create`], `Resume`, `Update`, `Delete` or `Retire`.
     pub operation: Operation,
     pub resource: Rc<dyn Erased<C>>,
-    /// What is on record as made.
+    /// The recorded output.
     pub output: Option<Value>,
     /// What an update starts from.
     pub before: Value,
-    /// Of an update: whether an earlier one left something. Of a create: whether a run with another copy of the state may have.
+    /// Of an update: whether an earlier one left something to retire. Of a create: whether a run with another copy of
+    /// the state may have left something.
     pub may_retire: bool,
-    /// Of a create: whether another copy of the state may know one that is there. Of a deletion: whether its owner is to be
-    /// checked.
+    /// Of a create: whether to look first for one that another copy of the state knows. Of a deletion: whether to check
+    /// the owner.
     pub looks: bool,
 }
 
-/// What a call showed to be there.
+/// The resource after a call.
 pub(super) struct Found {
     pub output: Value,
-    /// As it was read, where it was there before the call.
+    /// Its live fields, if it existed before the call.
     pub live: Option<Value>,
-    /// Whether something of what it was before is to be retired.
+    /// Whether something of its earlier states has to be retired.
     pub retires: bool,
 }
 
@@ -72,8 +73,8 @@ impl<C> Call<C> {
         }
     }
 
-    /// Makes the calls. `None`: it is not there, or not any more. No call of an earlier run was under way any more at `began`;
-    /// with `unprotect` what is deleted loses its protection.
+    /// Makes the calls. `None`: the resource does not exist, or no longer. At `began` no call of an earlier run was
+    /// under way. With `unprotect`, deletion protection is turned off before a deletion.
     pub async fn run(&self, cx: &Cx<C>, began: Instant, unprotect: bool) -> Result<Option<Found>> {
         let resource = &*self.resource;
         match (self.operation, self.output.clone()) {
@@ -88,7 +89,7 @@ impl<C> Call<C> {
                     None => make(resource, cx).await?,
                 };
                 if found.live.is_none() {
-                    found.retires = self.may_retire && resource.retires(&resource.desired())?;
+                    found.retires = self.may_retire && resource.kind().creates_another;
                 }
                 Ok(Some(found))
             }
@@ -97,10 +98,11 @@ impl<C> Call<C> {
                 None => Ok(None),
             },
             (Operation::Update, Some(output)) => {
-                let output = change(resource, cx, &self.before, &output).await?;
-                let retires = self.may_retire || resource.retires(&self.before)?;
-                let found = Found::new(output);
-                Ok(Some(Found { retires, ..found }))
+                let updated = change(resource, cx, &self.before, &output).await?;
+                Ok(Some(Found {
+                    retires: self.may_retire || updated.retires,
+                    ..Found::new(updated.output)
+                }))
             }
             (Operation::Retire, Some(output)) => {
                 resource.retire(cx, &output).await?;
@@ -120,8 +122,8 @@ impl<C> Call<C> {
     }
 }
 
-/// Looks for what a call that ended by `ended` may have made: until [`SECOND_LOOK`] after it, as a list may lag behind a
-/// create. All that one killed run left has one pause in common.
+/// Looks for what a call that ended by `ended` may have created, for [`SECOND_LOOK`] after it, because a list may lag
+/// behind a create. All steps of a killed run share this one pause.
 async fn look<C>(resource: &dyn Erased<C>, cx: &Cx<C>, ended: Instant) -> Result<Option<Value>> {
     let last = ended + SECOND_LOOK;
     let is_last = Instant::now() >= last;
@@ -134,7 +136,7 @@ async fn look<C>(resource: &dyn Erased<C>, cx: &Cx<C>, ended: Instant) -> Result
     resource.find(cx).await
 }
 
-/// Reads what was found, which need not be as it would have been made: somebody else may have made or changed it.
+/// Reads what was found. It may differ from what we would have created: someone else may have created or changed it.
 async fn meet<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Value) -> Result<Found> {
     let mut live = resource.read(cx, &output).await?;
     if live.is_none() {
@@ -144,7 +146,7 @@ async fn meet<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Value) -> Result<
     }
     let live = live.with_context(|| {
         let id = resource.id(&output).unwrap_or_default();
-        format!("{} {id} was found, but cannot be read", resource.kind())
+        format!("{} {id} was found, but cannot be read", resource.kind().name)
     })?;
     Ok(Found {
         live: Some(live),
@@ -152,12 +154,12 @@ async fn meet<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Value) -> Result<
     })
 }
 
-/// Looks for one that another copy of the state knows of, in whatever condition it is.
+/// Looks for one that another copy of the state knows, whatever its fields are.
 async fn known<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Option<Found>> {
     let Some(output) = resource.find(cx).await? else {
         return Ok(None);
     };
-    // A list may show one that is gone.
+    // A list may still show one that is gone.
     let live = resource.read(cx, &output).await?;
     Ok(live.map(|live| Found {
         live: Some(live),
@@ -176,7 +178,7 @@ async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Found> {
         let found = match class(&error) {
             // The answer was lost, not necessarily the request.
             Some(Class::Ambiguous) => look(resource, cx, Instant::now()).await,
-            // Ours, if an attempt whose answer was lost had made it, or a run with another copy of the state.
+            // It is ours if an attempt whose answer was lost created it, or a run with another copy of the state.
             Some(Class::Taken) => resource.find(cx).await,
             _ => return Err(error),
         };
@@ -190,8 +192,13 @@ async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Found> {
     }
 }
 
-/// Changes it in place; once more where the answer was lost, as an update may be repeated.
-async fn change<C>(resource: &dyn Erased<C>, cx: &Cx<C>, before: &Value, output: &Value) -> Result<Value> {
+/// Changes it in place. If the answer is lost, the update is repeated.
+async fn change<C>(
+    resource: &dyn Erased<C>,
+    cx: &Cx<C>,
+    before: &Value,
+    output: &Value,
+) -> Result<Updated<Value>> {
     for _ in 1..CHANGE_ATTEMPTS {
         match resource.update(cx, before, output).await {
             Err(error) if class(&error) == Some(Class::Ambiguous) => {
@@ -204,9 +211,9 @@ async fn change<C>(resource: &dyn Erased<C>, cx: &Cx<C>, before: &Value, output:
     resource.update(cx, before, output).await
 }
 
-/// Deletes it and waits until it is seen to be gone. Without an output it first looks whether a run that ended by `ended`
-/// made it at all; with one, whether it is ours has been checked. With
-/// `unprotect` its protection from deletion is switched off, at the last moment: nothing else of the run can fail between.
+/// Deletes it and waits until a read shows that it is gone. Without an output it first looks whether a run that ended
+/// by `ended` created it; with an output, the owner has been checked. With `unprotect`, deletion protection is turned
+/// off right before the deletion, so that nothing else can fail in between.
 async fn unmake<C>(
     resource: &dyn Erased<C>,
     cx: &Cx<C>,
@@ -219,7 +226,7 @@ async fn unmake<C>(
         None => match look(resource, cx, ended).await {
             Ok(Some(output)) => output,
             Ok(None) => return Ok(()),
-            // Somebody else's has the name, so ours was never made.
+            // A resource of someone else has the name, so ours was never created.
             Err(error) if is_stranger(&error) => return Ok(()),
             Err(error) => return Err(error),
         },
@@ -228,7 +235,7 @@ async fn unmake<C>(
         resource.unprotect(cx, &output).await?;
     }
     resource.delete(cx, &output).await?;
-    if resource.gone_at_once() {
+    if resource.kind().gone_at_once {
         return Ok(());
     }
     let deadline = Instant::now() + GONE_DEADLINE;
@@ -236,7 +243,7 @@ async fn unmake<C>(
     loop {
         match resource.read(cx, &output).await {
             Ok(None) => return Ok(()),
-            // Ours is gone, and somebody else has made another one.
+            // Ours is gone, and someone else has created another one.
             Err(error) if is_stranger(&error) => return Ok(()),
             Ok(Some(_)) => {}
             Err(error) => return Err(error),

@@ -1,14 +1,14 @@
-//! What to do with one step, from what is on record, what is wanted and whether it is there.
+//! Decides what to do with one step, from its record, what is declared and what is live.
 //!
 //! Pure: no I/O, no async.
 
 use serde_json::Value;
 
 use super::live::{Live, changed_fields, is_unseen};
-use super::plan::Wish;
+use super::options::Options;
 use crate::graph::Step;
 use crate::report::event::Operation;
-use crate::resource::Erased;
+use crate::resource::Kind;
 use crate::state::{Phase, Record};
 
 /// What to do with a step.
@@ -18,9 +18,9 @@ pub struct Decision {
     pub operation: Operation,
     /// The fields that an update changes.
     pub fields: Vec<String>,
-    /// What an update starts from: what is live, as far as it is to be changed.
+    /// What an update starts from: the live value of every field that it may change, the wanted value of the others.
     pub before: Value,
-    /// Why, where that is not seen from the fields.
+    /// The reason, if the fields do not show it.
     pub why: Option<String>,
 }
 
@@ -35,38 +35,32 @@ impl Decision {
     }
 }
 
-/// What is wanted of a step.
+/// What is declared of a step, with the options that concern it.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Its inputs.
+    /// The resource's fields as they are declared.
     pub desired: &'a Value,
     /// The kind of resource.
-    pub kind: &'a str,
-    /// The fields AWS cannot change in place.
-    pub fixed: &'a [&'a str],
-    /// What is lost for good where it is deleted.
-    pub loses: Option<&'a str>,
-    /// Whether the user asked for it to be made anew.
+    pub kind: &'static Kind,
+    /// Whether the user asked to replace it.
     pub named: bool,
     /// Whether what others changed is changed back.
     pub repair: bool,
 }
 
 impl<'a> Wanted<'a> {
-    /// What `wish` wants of this step, which is to be this resource with this desired state.
-    pub fn new<C>(resource: &dyn Erased<C>, desired: &'a Value, step: &Step<C>, wish: &Wish) -> Self {
+    /// Of a step that is declared with this desired state.
+    pub fn new<C>(desired: &'a Value, step: &Step<C>, options: &Options) -> Self {
         Self {
             desired,
-            kind: resource.kind(),
-            fixed: resource.fixed(),
-            loses: resource.loses(),
-            named: wish.replace.contains(&step.name),
-            repair: wish.repair,
+            kind: step.kind,
+            named: options.replace.contains(&step.name),
+            repair: options.repair,
         }
     }
 }
 
-/// Decides. `live` is what was seen in AWS of a step that is on record as made.
+/// Decides. `live` is what was read of a recorded step; `None` means that it was not read.
 pub fn decide(record: Option<&Record>, live: Option<&Live>, wanted: Wanted<'_>) -> Decision {
     let decision = |operation| Decision::new(operation, None);
     let replace = |why: &str| Decision::new(Operation::Replace, Some(why.to_owned()));
@@ -80,7 +74,7 @@ pub fn decide(record: Option<&Record>, live: Option<&Live>, wanted: Wanted<'_>) 
         }
         (Phase::Deleting, _) => return replace("an interrupted run began to delete it"),
         (Phase::Ready | Phase::Updating | Phase::Retiring, Some(Live::Present(live))) => live,
-        // Somebody else deleted it.
+        // Someone else deleted it.
         (Phase::Ready | Phase::Updating | Phase::Retiring, Some(Live::Missing | Live::Unfinished) | None) => {
             return decision(Operation::Create);
         }
@@ -90,19 +84,19 @@ pub fn decide(record: Option<&Record>, live: Option<&Live>, wanted: Wanted<'_>) 
     }
     let before = before(record, live, wanted);
     let fields = changed_fields(&before, wanted.desired);
-    let is_fixed = |field: &&String| wanted.fixed.contains(&field.as_str());
+    let is_fixed = |field: &&String| wanted.kind.fixed.contains(&field.as_str());
     let fixed: Vec<&str> = fields.iter().filter(is_fixed).map(String::as_str).collect();
     if !fixed.is_empty() {
         let cannot = format!("AWS cannot change {} in place", fixed.join(", "));
-        return match wanted.loses {
+        return match wanted.kind.loses {
             None => replace(&cannot),
             Some(lost) => Decision::new(
                 Operation::Refused,
-                Some(format!("{cannot}, and a new {} loses {lost}", wanted.kind)),
+                Some(format!("{cannot}, and a new {} loses {lost}", wanted.kind.name)),
             ),
         };
     }
-    // An interrupted update may have arrived: even with nothing changed it has to be settled.
+    // AWS may have executed an interrupted update: it is repeated even if nothing differs.
     if fields.is_empty() && record.phase != Phase::Updating {
         return decision(Operation::Unchanged);
     }
@@ -114,18 +108,18 @@ pub fn decide(record: Option<&Record>, live: Option<&Live>, wanted: Wanted<'_>) 
     }
 }
 
-/// What an update starts from: what is live in every field that is to be changed, and what is wanted in all others.
+/// What an update starts from: the live value in every field that it may change, the wanted value in all others.
 fn before(record: &Record, live: &Value, wanted: Wanted<'_>) -> Value {
     let desired = wanted.desired;
-    let (Value::Object(lives), Value::Object(desireds)) = (live, desired) else {
+    let (Value::Object(live_fields), Value::Object(desired_fields)) = (live, desired) else {
         return live.clone();
     };
-    let names = lives.keys().chain(desireds.keys());
+    let names = live_fields.keys().chain(desired_fields.keys());
     let fields = names.filter_map(|name| {
         let recorded = &record.desired[name];
         let settled = record.phase != Phase::Updating;
         let value = if settled && !wanted.repair && *recorded == desired[name] {
-            desireds.get(name)?
+            desired_fields.get(name)?
         } else if settled && is_unseen(recorded, &live[name]) {
             recorded
         } else if is_unseen(recorded, &live[name]) {
@@ -138,8 +132,8 @@ fn before(record: &Record, live: &Value, wanted: Wanted<'_>) -> Value {
     Value::Object(fields.collect())
 }
 
-/// What an interrupted update may have left of a field that AWS does not answer: of a map any of the keys on record, each
-/// with a value that is not wanted, as no tag and no fingerprint is `?`.
+/// What an interrupted update may have left in a field that AWS does not return. For a map: any of the recorded keys,
+/// each with the value `?`, which is never wanted because no tag and no fingerprint is `?`.
 fn unknown(recorded: &Value) -> Value {
     match recorded {
         Value::Object(keys) => keys.keys().map(|key| (key.clone(), Value::from("?"))).collect(),
@@ -147,8 +141,8 @@ fn unknown(recorded: &Value) -> Value {
     }
 }
 
-/// What is on record while it is being changed to `wanted`: as it was, with every key of `wanted` in the fields that are maps.
-/// A resource reads only the keys that are on record, such as its tags', so that a later run sees those that an interrupted
+/// The record while the resource is changed to `wanted`: unchanged, but with every key of `wanted` in the fields that
+/// are maps. A resource reads only the recorded keys of its tags, so a later run also reads those that an interrupted
 /// change may have set.
 pub fn with_keys_of(recorded: &Value, wanted: &Value) -> Value {
     let (Value::Object(recorded), Value::Object(wanted)) = (recorded, wanted) else {
@@ -184,12 +178,15 @@ mod tests {
         }
     }
 
+    const POOL: Kind = Kind {
+        fixed: &["name"],
+        ..Kind::new("user-pool")
+    };
+
     fn wanted(desired: &Value) -> Wanted<'_> {
         Wanted {
             desired,
-            fixed: &["name"],
-            kind: "user-pool",
-            loses: None,
+            kind: &POOL,
             named: false,
             repair: true,
         }
@@ -299,7 +296,10 @@ mod tests {
         let live = Live::Present(record.desired.clone());
         let desired = json!({"name": "b"});
         let costly = Wanted {
-            loses: Some("its users"),
+            kind: &Kind {
+                loses: Some("its users"),
+                ..POOL
+            },
             ..wanted(&desired)
         };
         assert_eq!(

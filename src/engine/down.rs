@@ -8,31 +8,31 @@ use std::rc::Rc;
 use anyhow::Context;
 use futures_util::future::try_join_all;
 use futures_util::{FutureExt, StreamExt, stream};
-use serde_json::Value;
 use tokio::time::Instant;
 
-use super::live::{Lives, homes};
-use super::plan::Wish;
+use super::live::{Observed, homes};
+use super::options::Options;
 use super::run::{Goal, NotBegun, Run, Task};
 use super::schedule::AT_ONCE;
-use super::{Engine, Revive, RunResult};
+use super::{Engine, RunResult, kept, kind, revived};
 use crate::report::Event;
 use crate::report::event::StepName;
-use crate::resource::{Cx, Erased, Result, is_stranger};
+use crate::resource::{Cx, Kinds, Result, is_stranger};
 use crate::state::{Record, State};
 
-/// The recorded steps that are protected from deletion now, whatever is on record of that, and why each is not deleted;
-/// with one read, side by side, of each that can be. What an interrupted run may have made is looked for once.
+/// The recorded steps that are live with deletion protection, whatever their records say, and why each is not deleted.
+/// Reads every step of a kind that has protection, in parallel. What an interrupted run may have created is looked for
+/// once.
 ///
 /// # Errors
-/// A record cannot be understood, or a read failed; the step is named.
+/// A record cannot be used, or a read failed. The error names the step.
 pub async fn protected<C: 'static>(
     cloud: &Rc<C>,
-    revive: Revive<C>,
+    kinds: Kinds<C>,
     state: &State,
 ) -> Result<Vec<(String, String)>> {
     let looks = state.steps.iter().map(|record| async move {
-        let why = why_kept(cloud, revive, record).await;
+        let why = why_kept(cloud, kinds, record).await;
         why.with_context(|| {
             format!(
                 "cannot read whether step {} is protected from deletion",
@@ -44,11 +44,11 @@ pub async fn protected<C: 'static>(
     Ok(try_join_all(looks).await?.into_iter().flatten().collect())
 }
 
-async fn why_kept<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, record: &Record) -> Result<Option<String>> {
-    let resource = revive(&record.kind, &record.desired)?;
-    let Some(field) = resource.protection() else {
+async fn why_kept<C: 'static>(cloud: &Rc<C>, kinds: Kinds<C>, record: &Record) -> Result<Option<String>> {
+    let Some(field) = kind(kinds, record)?.protection else {
         return Ok(None);
     };
+    let resource = revived(kinds, record)?;
     let cx = Cx::new(cloud.clone(), Rc::new(|_| ()));
     let found = match &record.output {
         Some(output) => Some(output.clone()),
@@ -69,18 +69,13 @@ async fn why_kept<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, record: &Record)
     is_on.then(|| kept(&*resource, &output, field)).transpose()
 }
 
-/// Why what is protected by `field` is not deleted.
-pub(super) fn kept<C>(resource: &dyn Erased<C>, output: &Value, field: &str) -> Result<String> {
-    let id = resource.id(output)?;
-    Ok(format!("AWS does not delete {id} while its {field} is on"))
-}
-
-/// Deletes everything on record; with `unprotect` also what is protected from it. The caller says [`Event::Ended`].
+/// Deletes everything on record; with `unprotect` also what has deletion protection. The caller reports
+/// [`Event::Ended`].
 ///
 /// # Errors
-/// The record cannot be understood, before anything is asked of AWS. What fails later is in the result.
+/// A record cannot be used; then no call was made. What fails later is in the result.
 pub async fn down<C: 'static>(engine: &mut Engine<'_, C>, unprotect: bool) -> Result<RunResult> {
-    super::check(engine.ledger.state, engine.revive)?;
+    super::check(engine.ledger.state, engine.kinds)?;
     let records = &engine.ledger.state.steps;
     let all: HashSet<String> = records.iter().map(|record| record.step.clone()).collect();
     let steps = (records.iter().rev())
@@ -95,17 +90,18 @@ pub async fn down<C: 'static>(engine: &mut Engine<'_, C>, unprotect: bool) -> Re
         stack: engine.ledger.state.stack.clone(),
         steps,
     });
-    let wish = Wish {
+    let options = Options {
         unprotect,
-        ..Wish::default()
+        ..Options::default()
     };
-    let mut run = Run::new(engine, &wish, Lives::new());
+    let mut run = Run::new(engine, &options, Observed::new());
     remove(&mut run, &all).await?;
     Ok(run.result)
 }
 
-/// Deletes these steps: each once all that depend on it are gone. What dies with another of them is not deleted by
-/// itself. What is a stranger's, or lives in a stranger's, is left alone, and nothing waits for it.
+/// Deletes these steps, each once all that depend on it are gone. A step that AWS deletes with another of them gets no
+/// call of its own. What belongs to someone else, or is inside something that does, is not touched, and nothing waits
+/// for it.
 pub(super) async fn remove<C: 'static>(run: &mut Run<'_, '_, C>, going: &HashSet<String>) -> Result<()> {
     run.began = Instant::now();
     let children = run.engine.children(going)?;
@@ -118,8 +114,7 @@ pub(super) async fn remove<C: 'static>(run: &mut Run<'_, '_, C>, going: &HashSet
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut passed_over = Vec::new();
     for record in &going {
-        let resource = run.engine.revive(record)?;
-        let mut homes = homes(&*resource, record, state);
+        let mut homes = homes(run.engine.kind(record)?, record, state);
         let because = if not_ours.contains_key(&record.step) {
             Some(record.step.as_str())
         } else {
@@ -128,7 +123,7 @@ pub(super) async fn remove<C: 'static>(run: &mut Run<'_, '_, C>, going: &HashSet
         if let Some(because) = because {
             passed_over.push((record.step.clone(), because.to_owned()));
         }
-        // A stranger's needs nothing of ours.
+        // What belongs to someone else does not use anything of ours.
         let is_theirs = because.is_some_and(|because| is_stranger(&not_ours[because]));
         if !is_theirs && !children.contains_key(&record.step) {
             places.insert(&record.step, tasks.len());
@@ -139,7 +134,7 @@ pub(super) async fn remove<C: 'static>(run: &mut Run<'_, '_, C>, going: &HashSet
             });
         }
     }
-    // What depends on it, or on what dies with it, is deleted before.
+    // What depends on a step, or on something that AWS deletes with the step, is deleted before the step.
     for record in &going {
         let Some(place) = places.get(record.step.as_str()) else {
             continue;
@@ -163,8 +158,8 @@ pub(super) async fn remove<C: 'static>(run: &mut Run<'_, '_, C>, going: &HashSet
     Ok(())
 }
 
-/// Which of the steps that are to go, and of what they live in, are somebody else's, or could not be read; with one read,
-/// side by side, of each that has a call of its own.
+/// Which of the steps that are deleted, and of the resources that they are inside, belong to someone else or could not
+/// be read. Reads each that has a call of its own, in parallel.
 async fn not_ours<C: 'static>(
     engine: &Engine<'_, C>,
     going: &HashSet<String>,
@@ -173,12 +168,12 @@ async fn not_ours<C: 'static>(
     let state = &*engine.ledger.state;
     let mut asked: HashSet<&str> = HashSet::new();
     for record in state.steps.iter().filter(|record| going.contains(&record.step)) {
-        let resource = engine.revive(record).expect("`children` revived it");
-        // What dies with another one goes whoever's it is.
+        // What AWS deletes with another resource is deleted whoever owns it.
         if !children.contains_key(&record.step) {
             asked.insert(&record.step);
         }
-        asked.extend(homes(&*resource, record, state));
+        let kind = engine.kind(record).expect("`children` looked it up");
+        asked.extend(homes(kind, record, state));
     }
     let reads = (state.steps.iter())
         .filter(|record| asked.contains(record.step.as_str()))

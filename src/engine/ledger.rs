@@ -1,7 +1,7 @@
 //! The record, and the only place that writes it.
 //!
-//! What a run changes on record it notes here, with what is to be told once that is durable. One write at a time is under
-//! way; all that is noted meanwhile goes into the next one together.
+//! A run notes here what it changes on record, with the events to report once the change is durable. One write at a
+//! time is under way; all that is noted meanwhile goes into the next one. Must not decide when to write.
 
 use std::future::pending;
 
@@ -14,36 +14,36 @@ use crate::state::State;
 
 /// Where the state is kept.
 pub trait Store {
-    /// Replaces what is kept by the state as it is at the call. Is done only once that would survive a crash. Is not called
-    /// again before.
+    /// Replaces the stored state by this one. The future ends once the state would survive a crash. There is no second
+    /// call before that.
     fn save<'a>(&'a self, state: &State) -> LocalBoxFuture<'a, Result<()>>;
 }
 
-/// What comes of a change of the record when it is written.
+/// What follows once a change of the record is durable, or could not be written.
 #[derive(Debug)]
 pub struct Entry {
     /// The step.
     pub step: String,
-    /// What is told once it is durable; nothing of an intent.
+    /// The events to report once it is durable. An intent has none.
     pub told: Vec<Event>,
-    /// What is true where it could not be written, beyond that.
+    /// What the error says in addition if the change could not be written.
     pub unwritten: Option<String>,
 }
 
-/// The state of a stack, with what is not durable yet.
+/// The state of a stack, and which of its changes are not durable yet.
 pub struct Ledger<'a> {
-    /// Always what was last written, or is about to be: who changes it calls [`Ledger::note`] or [`Ledger::touch`].
+    /// Whoever changes it calls [`Ledger::note`] or [`Ledger::touch`], so that it is written.
     pub state: &'a mut State,
     store: &'a dyn Store,
     noted: Vec<Entry>,
-    /// When the first thing was noted that no write has taken up.
+    /// When the first change was noted that is not in a write yet.
     since: Option<Instant>,
     writing: Option<LocalBoxFuture<'a, Result<()>>>,
     in_write: Vec<Entry>,
 }
 
 impl<'a> Ledger<'a> {
-    /// Of a state as it was read from the store, or of a new one.
+    /// Of a state that was read from the store, or of a new one.
     pub fn new(state: &'a mut State, store: &'a dyn Store) -> Self {
         Self {
             state,
@@ -55,18 +55,18 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The state was changed, and this comes of it.
+    /// Notes a change of the state, with what follows from it.
     pub fn note(&mut self, entry: Entry) {
         self.noted.push(entry);
         self.touch();
     }
 
-    /// The state was changed, and nobody waits for it to be durable.
+    /// Notes a change of the state that no one waits for.
     pub fn touch(&mut self) {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    /// Since when there is something that no write has taken up.
+    /// Since when there is a change that is not in a write yet.
     pub fn unwritten_since(&self) -> Option<Instant> {
         self.since
     }
@@ -76,7 +76,7 @@ impl<'a> Ledger<'a> {
         self.writing.is_some()
     }
 
-    /// Whether all that is on record is durable.
+    /// Whether all changes are durable.
     pub fn is_durable(&self) -> bool {
         self.since.is_none() && !self.is_writing()
     }
@@ -89,8 +89,8 @@ impl<'a> Ledger<'a> {
         self.writing = Some(self.store.save(self.state));
     }
 
-    /// Waits for the write that is under way, for ever if there is none: what it took up, and whether that is durable. May be
-    /// dropped and called again.
+    /// Waits for the write that is under way, and returns what was noted before it and whether that is durable. Waits
+    /// for ever if there is none. The future may be dropped, and the method called again.
     pub async fn written(&mut self) -> (Vec<Entry>, Result<()>) {
         let Some(writing) = &mut self.writing else {
             return pending().await;

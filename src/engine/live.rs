@@ -1,4 +1,4 @@
-//! What was seen in AWS, and how it differs from what is recorded.
+//! What was read from AWS, and how it differs from the record.
 //!
 //! Pure: no I/O, no async.
 
@@ -6,36 +6,34 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::resource::{Erased, Stranger};
+use crate::resource::{Kind, Stranger};
 use crate::state::{Record, State};
 
-/// What a look at one recorded step showed.
+/// What was read of one recorded step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Live {
-    /// It is there, in the terms of its desired state.
+    /// It exists; its live fields, in the form of its desired state.
     Present(Value),
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// Somebody else's is there in its place, or in place of what it lives in.
+    /// A resource of someone else is in its place, or in place of the resource that it is inside.
     NotOurs(Stranger),
-    /// A call that would make or delete it was interrupted, so that it was not looked at.
+    /// A call that creates or deletes it was interrupted, so it was not read.
     Unfinished,
 }
 
-/// What was seen of every recorded step, by its name.
-pub type Lives = HashMap<String, Live>;
+/// What was read of every recorded step, by the step's name.
+pub type Observed = HashMap<String, Live>;
 
-/// The needs that a recorded step lives in.
-pub(super) fn homes<'a, C>(
-    resource: &dyn Erased<C>,
+/// The needs that a recorded step is inside.
+pub(super) fn homes<'a>(
+    kind: &'static Kind,
     record: &'a Record,
     state: &'a State,
-) -> impl Iterator<Item = &'a str> + use<'a, C> {
-    let kinds = [resource.dies_with(), resource.holds()];
-    (record.needs.iter()).map(String::as_str).filter(move |need| {
-        state
-            .record(need)
-            .is_some_and(|need| kinds.contains(&Some(&need.kind)))
+) -> impl Iterator<Item = &'a str> {
+    (record.needs.iter()).map(String::as_str).filter(|need| {
+        let need = state.record(need);
+        need.is_some_and(|need| kind.lives_in(&need.kind))
     })
 }
 
@@ -63,9 +61,9 @@ pub fn changed_fields(before: &Value, after: &Value) -> Vec<String> {
 /// The drift of one recorded step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Drift {
-    /// The fields in which what is live differs from what is recorded, sorted.
+    /// The fields whose live value differs from the recorded one, sorted.
     pub fields: Vec<String>,
-    /// The fields that AWS did not answer, so that they were not compared, sorted.
+    /// The fields that AWS did not return, so they were not compared; sorted.
     pub not_compared: Vec<String>,
 }
 

@@ -1,12 +1,14 @@
-//! Runs a stack's steps against the cloud so that a kill at any instant leaks nothing and doubles nothing.
+//! Runs the steps of a stack so that a kill at any instant leaks nothing and creates nothing twice.
 //!
-//! Must not name any SDK or resource, parse arguments, or print: it knows [`Erased`] resources and says [`Event`]s.
+//! Must not name any SDK or resource, parse arguments, or print: it works with [`Erased`] resources and reports
+//! [`Event`]s.
 
 mod calls;
 pub mod decide;
 pub mod down;
 pub mod ledger;
 pub mod live;
+pub mod options;
 pub mod plan;
 mod run;
 pub mod schedule;
@@ -26,25 +28,23 @@ use tokio::time::Instant;
 
 pub use self::ledger::{Ledger, Store};
 use crate::report::{Clock, Event, TimedEvent};
-use crate::resource::{Erased, Result};
+use crate::resource::{Erased, Kind, Kinds, Result};
 use crate::state::{Record, State};
 
-/// Makes a recorded resource from its kind and desired state; an unknown kind or another shape is an error.
-pub type Revive<C> = fn(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<C>>>;
-
-/// Makes a resource of every record, so that one that was edited by hand is refused before anything begins.
+/// Checks every record, so that one that was edited by hand is refused before anything begins.
 ///
 /// # Errors
-/// A record cannot be understood, has a text of another shape, or is of the same resource as another; its step is named.
-pub fn check<C>(state: &State, revive: Revive<C>) -> Result<()> {
+/// A record cannot be used, has a text of another shape, or is of the same resource as another record. The error names
+/// the step.
+pub fn check<C>(state: &State, kinds: Kinds<C>) -> Result<()> {
     let mut steps = HashMap::new();
     for record in &state.steps {
         let unusable = || format!("the record of step {} cannot be used", record.step);
-        let resource = revived(revive, record)?;
+        let resource = revived(kinds, record)?;
         let mut same = resource
             .checked_ids(record.output.as_ref())
             .with_context(unusable)?;
-        // What is not made yet has no id, and its inputs tell it from others.
+        // What does not exist yet has no id; its fields tell it from others.
         same.push(record.desired.to_string());
         for same in same {
             if let Some(other) = steps.insert((&record.kind, same), &record.step)
@@ -58,26 +58,42 @@ pub fn check<C>(state: &State, revive: Revive<C>) -> Result<()> {
     Ok(())
 }
 
-fn revived<C>(revive: Revive<C>, record: &Record) -> Result<Rc<dyn Erased<C>>> {
-    revive(&record.kind, &record.desired)
+fn revived<C>(kinds: Kinds<C>, record: &Record) -> Result<Rc<dyn Erased<C>>> {
+    kinds
+        .revive(&record.kind, &record.desired)
         .with_context(|| format!("the record of step {} cannot be used", record.step))
 }
 
-/// What `up` and `down` work with.
-pub struct Engine<'a, C> {
-    /// Where the calls go.
+fn kind<C>(kinds: Kinds<C>, record: &Record) -> Result<&'static Kind> {
+    kinds.kind(&record.kind).with_context(|| {
+        format!(
+            "the record of step {} cannot be used: no kind of resource is called {}",
+            record.step, record.kind
+        )
+    })
+}
+
+/// Why a resource whose protection is on is not deleted.
+fn kept<C>(resource: &dyn Erased<C>, output: &Value, field: &str) -> Result<String> {
+    let id = resource.id(output)?;
+    Ok(format!("AWS does not delete {id} while its {field} is on"))
+}
+
+/// What `up` and `down` share.
+pub struct Engine<'a, C: 'static> {
+    /// The cloud that the calls go to.
     pub cloud: Rc<C>,
-    /// How a record becomes a resource again.
-    pub revive: Revive<C>,
+    /// The kinds that a record can be of.
+    pub kinds: Kinds<C>,
     /// What is on record, and where it is kept.
     pub ledger: Ledger<'a>,
-    /// Who is told.
+    /// Is called with every event.
     pub report: &'a mut dyn FnMut(TimedEvent),
-    /// Since when the run is under way.
+    /// Measures the time since the run began.
     pub clock: Clock,
     /// Becomes true when nothing new may begin.
     pub stop: watch::Receiver<bool>,
-    /// Whether another run may be writing the state by now: nothing new may begin.
+    /// Whether another run may be writing the state by now. Then nothing new may begin.
     pub lost: bool,
 }
 
@@ -86,21 +102,21 @@ pub struct Engine<'a, C> {
 pub struct RunResult {
     /// The steps that failed, in the order in which they did.
     pub failed: Vec<(String, anyhow::Error)>,
-    /// The steps that did not begin for that, and the step that held each back.
+    /// The steps that did not begin because of that, each with the step that held it back.
     pub held_back: Vec<(String, String)>,
-    /// The steps that are as they should be, and of which what an update left stays for as long as somebody else uses it.
-    /// They are done, and stay on record as retiring.
+    /// The steps that are done, but what an update left of them stays while someone else uses it. They stay on record
+    /// as retiring.
     pub left: Vec<(String, anyhow::Error)>,
     /// Whether something was left undone because the run was stopped.
     pub interrupted: bool,
     /// Whether it was stopped because another run may be writing the state.
     pub lost: bool,
-    /// Steps that changed something in AWS.
+    /// How many steps changed something in AWS.
     pub changed: usize,
 }
 
 impl RunResult {
-    /// Whether everything is as it should be.
+    /// Whether nothing failed and nothing was left undone.
     pub fn is_done(&self) -> bool {
         self.failed.is_empty() && self.held_back.is_empty() && !self.interrupted
     }
@@ -116,15 +132,19 @@ impl<C: 'static> Engine<'_, C> {
     }
 
     fn revive(&self, record: &Record) -> Result<Rc<dyn Erased<C>>> {
-        revived(self.revive, record)
+        revived(self.kinds, record)
     }
 
-    /// Which recorded steps go together with another one when all of `going` are deleted: child to parent.
+    fn kind(&self, record: &Record) -> Result<&'static Kind> {
+        kind(self.kinds, record)
+    }
+
+    /// Which recorded steps AWS deletes with another one if all of `going` are deleted: child to parent.
     fn children(&self, going: &HashSet<String>) -> Result<HashMap<String, String>> {
         let mut children = HashMap::new();
         for record in (self.ledger.state.steps.iter()).filter(|record| going.contains(&record.step)) {
-            let resource = self.revive(record)?;
-            let is_going = |need: &&String| going.contains(*need) && self.dies_with(&*resource, need);
+            let kind = self.kind(record)?;
+            let is_going = |need: &&String| going.contains(*need) && self.dies_with(kind, need);
             if let Some(parent) = record.needs.iter().find(is_going) {
                 children.insert(record.step.clone(), parent.clone());
             }
@@ -132,16 +152,17 @@ impl<C: 'static> Engine<'_, C> {
         Ok(children)
     }
 
-    fn dies_with(&self, resource: &dyn Erased<C>, need: &str) -> bool {
+    fn dies_with(&self, kind: &Kind, need: &str) -> bool {
         let need = self.ledger.state.record(need);
-        need.is_some_and(|need| resource.dies_with() == Some(&need.kind))
+        need.is_some_and(|need| kind.dies_with == Some(&need.kind))
     }
 
-    /// Takes the record of a step that is gone, and of all that went with it, off the state: its id, and their names.
+    /// Removes the records of a deleted step and of all that AWS deleted with it. Returns the step's id, and the names
+    /// of the others.
     fn take_off_record(&mut self, step: &str) -> Result<(Option<String>, Vec<String>)> {
         let mut along = Vec::new();
         for record in &self.ledger.state.steps {
-            if record.needs.iter().any(|need| need == step) && self.dies_with(&*self.revive(record)?, step) {
+            if record.needs.iter().any(|need| need == step) && self.dies_with(self.kind(record)?, step) {
                 along.push(record.step.clone());
             }
         }
@@ -151,7 +172,7 @@ impl<C: 'static> Engine<'_, C> {
         Ok((own, along))
     }
 
-    /// What a person would look for in the AWS console.
+    /// The id or name to look for in the AWS console.
     fn id(&self, record: &Record) -> Option<String> {
         let output = record.output.as_ref()?;
         self.revive(record).ok()?.id(output).ok()
@@ -162,7 +183,7 @@ fn millis(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).expect("a run takes less than half a billion years")
 }
 
-/// The message and its causes, each on its own.
+/// The messages of an error and of its causes, outermost first.
 pub fn chain(error: &anyhow::Error) -> Vec<String> {
     error.chain().map(ToString::to_string).collect()
 }

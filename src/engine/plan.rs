@@ -1,64 +1,51 @@
-//! What `up` would do, step by step and field by field, from what is on record, what is declared and what is live.
+//! Plans what `up` does, step by step and field by field, from what is recorded, declared and live.
 //!
-//! Pure: no I/O, no async. What depends on a call that is not made yet is told as known only after its step.
+//! Pure: no I/O, no async. A value that depends on a call that is not made yet is planned as known only after its step.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Revive;
 use super::decide::{Decision, Wanted, decide};
-use super::down::kept;
-use super::live::{Live, Lives, changed_fields, drift};
+use super::live::{Live, Observed, changed_fields, drift};
+use super::options::Options;
+use super::{kept, kind, revived};
 use crate::graph::{Outputs, Stack, Step};
 use crate::report::event::Operation;
-use crate::resource::{Erased, Result};
+use crate::resource::{Erased, Kind, Kinds, Result};
 use crate::state::{Phase, Record, State};
 
-/// What a run is asked for beyond what is declared.
-#[derive(Clone, Debug, Default)]
-pub struct Wish {
-    /// The steps to make anew, whatever is lost.
-    pub replace: BTreeSet<String>,
-    /// Whether what others changed is changed back.
-    pub repair: bool,
-    /// Whether what is protected from deletion is deleted all the same.
-    pub unprotect: bool,
-    /// The steps whose deletion would take along what others have put there, and what that is.
-    pub occupied: BTreeMap<String, String>,
-}
-
-/// All that `up` would do.
+/// What `up` does with the whole stack.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// Every declared step in the order of declaration, then those that go, in the order of going.
+    /// Every declared step in the order of declaration, then the steps that are deleted, in that order.
     pub steps: Vec<Planned>,
 }
 
-/// What `up` would do with one step.
+/// What `up` does with one step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Planned {
     /// The step.
     pub step: String,
     /// The kind of resource.
     pub kind: String,
-    /// What would be done.
+    /// The operation that `up` runs, or why it runs none.
     pub action: Operation,
-    /// Why, where that is not seen from the fields.
+    /// The reason, if the fields do not show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// The fields that would change; of a new resource, all.
+    /// The fields that change; all fields of a new resource.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<Field>,
-    /// The fields that AWS does not answer, so that nobody knows whether they are as recorded.
+    /// The fields that AWS does not return, so they cannot be compared with the record.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_compared: Vec<String>,
-    /// The field that keeps AWS from deleting it, where it is refused for that.
+    /// The field that keeps AWS from deleting it, if the step is refused because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protection: Option<String>,
-    /// What to do about it, where it is refused and nothing else says so.
+    /// What to do about a refusal, if nothing else says so.
     #[serde(skip)]
     pub hint: Option<String>,
     /// Whether the stack still has the step.
@@ -71,19 +58,19 @@ pub struct Planned {
 pub struct Field {
     /// Its name.
     pub field: String,
-    /// What is live; null for a new resource.
+    /// The live value; null for a new resource.
     pub before: Value,
-    /// What it would be; null while that is not known.
+    /// The planned value; null while it is not known.
     pub after: Value,
-    /// The steps that tell what it would be.
+    /// The steps after which the value is known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub known_after: Vec<String>,
-    /// Whether somebody else changed it.
+    /// Whether someone else changed it.
     pub drifted: bool,
 }
 
 impl Planned {
-    /// Refuses it where it would put into service what lets in anybody and is left so.
+    /// Refuses a step that would put something into service that is open to everyone and is not repaired.
     fn refuse_open(&mut self, needs: &[String], open: &HashSet<String>) {
         let is_made = matches!(
             self.action,
@@ -98,23 +85,24 @@ impl Planned {
         }
     }
 
-    /// Refuses it where it would be deleted and is protected from that now, whatever is on record or wanted.
+    /// Refuses a deletion if the live resource has deletion protection, whatever is recorded or declared.
     fn refuse_protected<C>(
         &mut self,
-        resource: &dyn Erased<C>,
+        kind: &Kind,
+        kinds: Kinds<C>,
         record: Option<&Record>,
         live: Option<&Live>,
     ) -> Result<()> {
         let (Operation::Replace | Operation::Delete, Some(field), Some(Live::Present(live))) =
-            (self.action, resource.protection(), live)
+            (self.action, kind.protection, live)
         else {
             return Ok(());
         };
-        let output = record.and_then(|record| record.output.as_ref());
-        if let Some(output) = output
+        let output = record.and_then(|record| Some((record, record.output.as_ref()?)));
+        if let Some((record, output)) = output
             && live[field] == true
         {
-            let kept = kept(resource, output, field)?;
+            let kept = kept(&*revived(kinds, record)?, output, field)?;
             self.why = Some(match &self.why {
                 Some(why) => format!("{why}, and {kept}"),
                 None => kept,
@@ -132,22 +120,22 @@ impl Plan {
         self.steps.iter().all(|step| step.action == Operation::Unchanged)
     }
 
-    /// The steps of this action.
+    /// The steps with this operation.
     pub fn with(&self, action: Operation) -> impl Iterator<Item = &Planned> {
         self.steps.iter().filter(move |step| step.action == action)
     }
 }
 
-/// Plans.
+/// Plans every step; makes no call.
 ///
 /// # Errors
-/// The record cannot be understood.
+/// A record cannot be used. The error names the step.
 pub fn plan<C: 'static>(
     stack: &Stack<C>,
     state: &State,
-    lives: &Lives,
-    revive: Revive<C>,
-    wish: &Wish,
+    observed: &Observed,
+    kinds: Kinds<C>,
+    options: &Options,
 ) -> Result<Plan> {
     let mut planning = Planning {
         records: state
@@ -155,8 +143,8 @@ pub fn plan<C: 'static>(
             .iter()
             .map(|record| (record.step.as_str(), record))
             .collect(),
-        lives,
-        wish,
+        observed,
+        options,
         known: Outputs::new(),
         other: Outputs::new(),
         unknown: HashSet::new(),
@@ -167,7 +155,7 @@ pub fn plan<C: 'static>(
     for step in stack.steps() {
         steps.push(
             planning
-                .step(step)
+                .step(step, kinds)
                 .with_context(|| format!("cannot plan step {}", step.name))?,
         );
     }
@@ -178,8 +166,7 @@ pub fn plan<C: 'static>(
         .rev()
         .filter(|record| !declared.contains(record.step.as_str()))
     {
-        let resource = revive(&record.kind, &record.desired)
-            .with_context(|| format!("the record of step {} cannot be used", record.step))?;
+        let kind = kind(kinds, record)?;
         let mut planned = Planned {
             step: record.step.clone(),
             kind: record.kind.clone(),
@@ -191,13 +178,13 @@ pub fn plan<C: 'static>(
             hint: None,
             declared: false,
         };
-        if let Some(Live::NotOurs(stranger)) = lives.get(&record.step) {
+        if let Some(Live::NotOurs(stranger)) = observed.get(&record.step) {
             (planned.action, planned.why) = (Operation::NotOurs, Some(stranger.to_string()));
         }
-        if !wish.unprotect {
-            planned.refuse_protected(&*resource, Some(record), lives.get(&record.step))?;
+        if !options.unprotect {
+            planned.refuse_protected(kind, kinds, Some(record), observed.get(&record.step))?;
         }
-        if let Some(what) = wish.occupied.get(&record.step) {
+        if let Some(what) = options.occupied.get(&record.step) {
             planned.action = Operation::Leave;
             planned.why = Some(format!("it stays, as others have put there: {what}"));
         }
@@ -208,20 +195,21 @@ pub fn plan<C: 'static>(
 
 struct Planning<'a> {
     records: HashMap<&'a str, &'a Record>,
-    lives: &'a Lives,
-    wish: &'a Wish,
-    /// The outputs, as far as they are known; a placeholder where they are not.
+    observed: &'a Observed,
+    options: &'a Options,
+    /// The outputs by step. A placeholder stands in for an output that is not known yet.
     known: Outputs,
-    /// The same with other placeholders: what is built of both and differs is not known.
+    /// The same with other placeholders. A field that differs between a resource built from the one and from the other
+    /// is not known yet.
     other: Outputs,
     unknown: HashSet<String>,
     replaced: HashSet<String>,
-    /// The steps that let in anybody and are left so.
+    /// The steps that are open to everyone and are not repaired.
     open: HashSet<String>,
 }
 
 impl Planning<'_> {
-    fn step<C: 'static>(&mut self, step: &Step<C>) -> Result<Planned> {
+    fn step<C: 'static>(&mut self, step: &Step<C>, kinds: Kinds<C>) -> Result<Planned> {
         let resource = step.resource(&self.known)?;
         let desired = resource.desired();
         let after: Vec<String> = step
@@ -236,11 +224,11 @@ impl Planning<'_> {
             changed_fields(&desired, &step.resource(&self.other)?.desired())
         };
         let record = self.records.get(step.name.as_str()).copied();
-        let live = self.lives.get(&step.name);
-        let wanted = Wanted::new(&*resource, &desired, step, self.wish);
+        let live = self.observed.get(&step.name);
+        let wanted = Wanted::new(&desired, step, self.options);
         let mut decision = decide(record, live, wanted);
-        // It goes with its parent, whatever that costs: the parent's replacement was asked for.
-        let with = record.and_then(|record| self.replaced_parent(&*resource, record));
+        // It is replaced with its parent whatever is lost: the user asked for the parent's replacement.
+        let with = record.and_then(|record| self.replaced_parent(step.kind, record));
         if with.is_some() && decision.operation == Operation::Refused {
             decision.operation = Operation::Replace;
         }
@@ -258,7 +246,7 @@ impl Planning<'_> {
             && action != Operation::NotOurs
         {
             (action, why) = (Operation::Replace, Some(format!("it goes with {parent}")));
-        } else if let (Operation::Replace, Some(what)) = (action, self.wish.occupied.get(&step.name)) {
+        } else if let (Operation::Replace, Some(what)) = (action, self.options.occupied.get(&step.name)) {
             let lost = format!("replacing it would delete what others have put there: {what}");
             (action, why) = (Operation::Refused, Some(lost));
         }
@@ -266,7 +254,7 @@ impl Planning<'_> {
             Some(Live::Present(live)) => Some(live),
             _ => None,
         };
-        // What only has to be retired has its output already.
+        // A step that only has to be retired keeps its output.
         self.publish(step, &*resource, record, action)?;
         match (action, record) {
             (Operation::Create, Some(record)) if record.phase == Phase::Creating => {
@@ -287,7 +275,7 @@ impl Planning<'_> {
             .map(|(record, live)| drift(&record.desired, live));
         let mut planned = Planned {
             step: step.name.clone(),
-            kind: step.kind.to_owned(),
+            kind: step.kind.name.to_owned(),
             action,
             why,
             fields,
@@ -296,11 +284,11 @@ impl Planning<'_> {
             hint: None,
             declared: true,
         };
-        if !self.wish.unprotect {
-            planned.refuse_protected(&*resource, record, live)?;
+        if !self.options.unprotect {
+            planned.refuse_protected(step.kind, kinds, record, live)?;
         }
         planned.refuse_open(&step.needs, &self.open);
-        if let Some(other) = self.going_namesake(step, &*resource) {
+        if let Some(other) = self.going_namesake(step) {
             planned.action = Operation::Refused;
             planned.why = Some(format!(
                 "its name differs from the name of {} only in case, and AWS takes the two for one",
@@ -315,26 +303,26 @@ impl Planning<'_> {
         Ok(planned)
     }
 
-    /// The recorded step of this kind that is to go and differs from this new one in case alone, where AWS would find the
-    /// one under the name of the other.
-    fn going_namesake<C: 'static>(&self, step: &Step<C>, resource: &dyn Erased<C>) -> Option<&Record> {
-        if !resource.ignores_case() || self.records.contains_key(step.name.as_str()) {
+    /// The recorded step of this kind that is deleted and whose name differs from this new one only in case, so that
+    /// AWS would find the one under the name of the other.
+    fn going_namesake<C: 'static>(&self, step: &Step<C>) -> Option<&Record> {
+        if !step.kind.ignores_case || self.records.contains_key(step.name.as_str()) {
             return None;
         }
         let name = step.name.to_lowercase();
         let mut records = self.records.values();
         records
-            .find(|record| record.kind == step.kind && record.step.to_lowercase() == name)
+            .find(|record| record.kind == step.kind.name && record.step.to_lowercase() == name)
             .copied()
     }
 
-    /// What is replaced and takes it along, or cannot be deleted while it is there.
-    fn replaced_parent<C>(&self, resource: &dyn Erased<C>, record: &Record) -> Option<String> {
-        let kinds = [resource.dies_with(), resource.holds()];
+    /// The replaced step that this one is inside: it deletes this one as well, or cannot be deleted while this one
+    /// exists.
+    fn replaced_parent(&self, kind: &Kind, record: &Record) -> Option<String> {
         let parent = |need: &&String| {
             self.records
                 .get(need.as_str())
-                .is_some_and(|need| kinds.contains(&Some(need.kind.as_str())))
+                .is_some_and(|need| kind.lives_in(&need.kind))
         };
         record
             .needs
@@ -344,7 +332,7 @@ impl Planning<'_> {
             .cloned()
     }
 
-    /// Makes known what later steps are built of.
+    /// Keeps the step's output, or placeholders, for the steps that are built from it.
     fn publish<C: 'static>(
         &mut self,
         step: &Step<C>,
@@ -374,13 +362,13 @@ impl Planning<'_> {
     }
 }
 
-/// What of a live step is there after a decision that leaves it in its place.
+/// The live fields after an operation that does not replace the resource.
 fn left(decision: &Decision, live: &Value, desired: &Value) -> Option<Value> {
     let is_left = matches!(decision.operation, Operation::Unchanged | Operation::Update);
     let mut left = live.clone();
     for field in &decision.fields {
         let left = left.as_object_mut()?;
-        // A field may be left out where there is nothing in it.
+        // An empty field may be left out.
         match desired.get(field) {
             Some(value) => left.insert(field.clone(), value.clone()),
             None => left.remove(field),

@@ -1,7 +1,7 @@
-//! The one loop that everything runs in: `up`, what it retires, and every deletion.
+//! The one loop that creates, changes, retires and deletes.
 //!
-//! Each step is decided on as soon as all that it waits for is done, begins once that and its own intent are durable, and is
-//! told to be done once its result is.
+//! The loop decides on a step as soon as all that it waits for is done. The step begins once that and its own intent
+//! are durable, and is reported as done once its result is durable.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use super::calls::{Call, Found};
 use super::decide::{Wanted, decide, with_keys_of};
 use super::ledger::Entry;
-use super::live::{Live, Lives, drift};
-use super::plan::Wish;
+use super::live::{Live, Observed, drift};
+use super::options::Options;
 use super::schedule::{Room, Schedule};
 use super::{Engine, RunResult, chain, millis};
 use crate::graph::{Outputs, Step};
@@ -28,25 +28,25 @@ use crate::report::event::{Operation, Outcome};
 use crate::resource::{Cx, Erased, Result, in_the_way};
 use crate::state::{Phase, Record, StateError};
 
-/// How many intents go into one write: so many that the state is not written once for every step of a large stack, and so few
-/// that a killed run has little to look for.
+/// How many intents go into one write. More mean fewer writes of a large state; fewer leave a killed run less to look
+/// for.
 const AHEAD: usize = 32;
 
-/// How long a result that no step waits for may be missing on record: until then it is not told, and a run that comes after
+/// How long a result that no step waits for may stay unwritten. Until it is written it is not reported, and a run after
 /// a kill has to look for it.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a run knows and has done, from one drive to the next.
-pub(super) struct Run<'e, 'a, C> {
+/// What a run keeps from one drive to the next.
+pub(super) struct Run<'e, 'a, C: 'static> {
     pub engine: &'e mut Engine<'a, C>,
-    pub wish: &'e Wish,
-    /// What was seen of each step when the run began.
-    pub lives: Lives,
-    /// Of every step that is done.
+    pub options: &'e Options,
+    /// What was read of each step before the run began.
+    pub observed: Observed,
+    /// The outputs of the steps that are done.
     pub outputs: Outputs,
-    /// When no call of an earlier run was under way any more.
+    /// From then on, no call of an earlier run is under way.
     pub began: Instant,
-    /// The steps of which no other copy of the state can know one that is there.
+    /// The steps whose resource cannot exist, not even in another copy of the state.
     pub looked_for: HashSet<String>,
     pub result: RunResult,
 }
@@ -59,11 +59,11 @@ pub(super) struct Task<'s, C> {
     pub waits: Vec<usize>,
 }
 
-/// What is to become of a step.
+/// What a task ends in.
 pub(super) enum Goal<'s, C> {
-    /// It is as it is declared.
+    /// The resource is as declared.
     Declared(&'s Step<C>),
-    /// What updates left of it is gone.
+    /// What updates left of the resource is deleted.
     Retired(&'s Step<C>),
     /// It is gone.
     Removed,
@@ -79,16 +79,16 @@ impl<C> Copy for Goal<'_, C> {}
 
 /// Why a step does not begin.
 pub(super) enum NotBegun {
-    /// It failed before.
+    /// The step failed before.
     Failed(anyhow::Error),
-    /// Because of this step.
+    /// This other step holds it back.
     HeldBack(String),
 }
 
 /// A call that is decided on.
 struct Planned<C> {
     call: Call<C>,
-    /// The record as it was before the call was intended.
+    /// The record before the intent.
     before: Option<Record>,
     intended: bool,
     /// Whether the intent is durable.
@@ -102,7 +102,7 @@ struct Finished<C> {
     found: Result<Option<Found>>,
 }
 
-/// What a wait ended with.
+/// What ended a wait.
 enum Next<C> {
     Written(Vec<Entry>, Result<()>),
     Note(Event),
@@ -112,27 +112,27 @@ enum Next<C> {
 }
 
 /// One run of the loop.
-struct Drive<'r, 'e, 'a, 's, C> {
+struct Drive<'r, 'e, 'a, 's, C: 'static> {
     run: &'r mut Run<'e, 'a, C>,
     tasks: Vec<Task<'s, C>>,
     places: HashMap<String, usize>,
     schedule: Schedule,
     planned: BTreeMap<usize, Planned<C>>,
-    /// Steps whose resource was there already and is being brought to what is declared.
+    /// Steps whose resource was found, and is being changed to what is declared.
     adopted: HashSet<usize>,
-    /// None is ever dropped: what it does in the cloud has to be recorded.
+    /// No call is ever dropped: what it does in the cloud has to be recorded.
     calls: FuturesUnordered<LocalBoxFuture<'static, Finished<C>>>,
     notes: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
-    /// Whether the wish to stop was passed on; it may come while another event is looked at.
+    /// Whether the stop was reported. It may come while another event is handled.
     stop_told: bool,
 }
 
 impl<'e, 'a, C: 'static> Run<'e, 'a, C> {
-    pub fn new(engine: &'e mut Engine<'a, C>, wish: &'e Wish, lives: Lives) -> Self {
+    pub fn new(engine: &'e mut Engine<'a, C>, options: &'e Options, observed: Observed) -> Self {
         Self {
             engine,
-            wish,
-            lives,
+            options,
+            observed,
             outputs: Outputs::new(),
             began: Instant::now(),
             looked_for: HashSet::new(),
@@ -140,12 +140,12 @@ impl<'e, 'a, C: 'static> Run<'e, 'a, C> {
         }
     }
 
-    /// Brings every task to its goal. What fails is in the result.
+    /// Runs every task to its goal. What fails is in the result.
     pub async fn drive(&mut self, tasks: Vec<Task<'_, C>>) {
         self.drive_without(tasks, Vec::new()).await;
     }
 
-    /// The same, without these steps, of which some may be among the tasks.
+    /// The same, but these steps do not begin; some of them may be among the tasks.
     pub async fn drive_without(&mut self, tasks: Vec<Task<'_, C>>, not_begun: Vec<(String, NotBegun)>) {
         let waits: Vec<Vec<usize>> = tasks.iter().map(|task| task.waits.clone()).collect();
         let mut drive = Drive {
@@ -196,13 +196,13 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
             }
             if self.run.engine.ledger.unwritten_since().is_some() {
                 self.run.engine.ledger.write();
-                // What is left on record is looked for in vain, and no more.
+                // If this write fails, the records that stay cause a search that finds nothing, and no more.
                 drop(self.run.engine.ledger.written().await);
             }
         }
     }
 
-    /// Waits for the next thing to happen.
+    /// Waits for one event and handles it.
     async fn next(&mut self) {
         let engine = &mut *self.run.engine;
         let due = engine
@@ -234,7 +234,8 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         }
     }
 
-    /// Writes what the next steps wait for, along with their own intents. What has nothing to write is ready at once.
+    /// Writes the results that the next steps wait for, together with their own intents. A step with nothing to write
+    /// is ready at once.
     fn write_if_awaited(&mut self) {
         if self.run.engine.ledger.is_writing() {
             return;
@@ -264,7 +265,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         self.run.engine.ledger.write();
     }
 
-    /// Writes what no step waits for once that is due, or nothing else is left to do.
+    /// Writes the results that no step waits for, once they are due or nothing else is left to do.
     fn write_if_due(&mut self) {
         let ledger = &mut self.run.engine.ledger;
         let Some(since) = ledger.unwritten_since() else {
@@ -276,7 +277,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         }
     }
 
-    /// Puts on record what is about to be done.
+    /// Records the intent of a step.
     fn intend(&mut self, place: usize) {
         let task = &self.tasks[place];
         let planned = self
@@ -294,7 +295,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
             }
             (Operation::Update, _) => Phase::Updating,
             (Operation::Delete, _) => Phase::Deleting,
-            // It is on record as begun.
+            // The record already says that it began.
             _ => return,
         };
         let record = ledger.state.record_mut(&task.step).expect("it is on record");
@@ -308,7 +309,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         ledger.touch();
     }
 
-    /// The intent of a step is durable. That of one that was held back while it was being written was withdrawn.
+    /// The intent of a step is durable. If the step was held back during the write, its intent was withdrawn.
     fn ready(&mut self, place: usize) {
         match self.planned.get_mut(&place) {
             Some(planned) => planned.ready = true,
@@ -317,7 +318,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         self.schedule.ready(place);
     }
 
-    /// Takes back the intent of what does not begin any more.
+    /// Withdraws the intent of a step that does not begin.
     fn withdraw(&mut self, place: usize) {
         let Some(planned) = self.planned.remove(&place).filter(|planned| planned.intended) else {
             return;
@@ -342,7 +343,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
             action: call.operation,
         });
         let cx = cx(&self.run.engine.cloud, &step, self.notes.0.clone());
-        let (ended, unprotect) = (self.run.began, self.run.wish.unprotect);
+        let (ended, unprotect) = (self.run.began, self.run.options.unprotect);
         let began = Instant::now();
         self.calls.push(Box::pin(async move {
             let found = call.run(&cx, ended, unprotect).await;
@@ -355,7 +356,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         }));
     }
 
-    /// Decides on a step that waits for nothing any more.
+    /// Decides on a step that no longer waits for anything.
     fn decide(&mut self, place: usize) {
         let decided = match self.tasks[place].goal {
             Goal::Declared(step) => self.decide_declared(place, step),
@@ -375,7 +376,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
             Err(error) => self.fail_at(place, error),
             Ok(Some(call)) => {
                 let room = Room {
-                    kind: call.resource.kind(),
+                    kind: call.resource.kind().name,
                     lane: call.resource.lane(),
                 };
                 self.schedule.plan(place, room);
@@ -390,13 +391,13 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         }
     }
 
-    /// `None`: nothing is asked of the cloud, or not yet.
+    /// `None`: there is no call to make, or not yet.
     fn decide_declared(&mut self, place: usize, step: &Step<C>) -> Result<Option<Call<C>>> {
         let resource = step.resource(&self.run.outputs)?;
         let desired = resource.desired();
         let record = self.record(place);
-        let live = self.run.lives.get(&step.name);
-        let wanted = Wanted::new(&*resource, &desired, step, self.run.wish);
+        let live = self.run.observed.get(&step.name);
+        let wanted = Wanted::new(&desired, step, self.run.options);
         let decision = decide(record, live, wanted);
         if matches!(decision.operation, Operation::Update | Operation::Replace) {
             let unpublished = (step.follows.iter()).find(|other| !self.run.outputs.contains_key(*other));
@@ -413,7 +414,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         let call = Call::new(decision.operation, resource.clone(), output);
         Ok(Some(match decision.operation {
             Operation::Create => Call {
-                looks: is_new && resource.shares_names(),
+                looks: is_new && step.kind.shares_names,
                 may_retire: is_new,
                 ..call
             },
@@ -425,7 +426,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
                     ..call
                 }
             }
-            // As it was, or was to be, made.
+            // As it was recorded.
             Operation::Resume => Call {
                 resource: self.revived(place)?,
                 ..call
@@ -457,7 +458,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         self.run.engine.revive(record)
     }
 
-    /// What is as it should be; puts on record what somebody else had already done.
+    /// Keeps a step that is as declared. What someone else already changed to that is recorded.
     fn keep(&mut self, place: usize, step: &Step<C>, resource: &dyn Erased<C>, output: Value) {
         let finished = Event::StepFinished {
             step: step.name.clone(),
@@ -487,7 +488,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         self.schedule.done(place);
     }
 
-    /// Records what a call brought.
+    /// Records the result of a call.
     fn settle(&mut self, finished: Finished<C>) {
         let Finished {
             place,
@@ -505,7 +506,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         };
         match (call.operation, found) {
             (Operation::Delete, _) => self.record_gone(place, began),
-            // Nothing of it is left, so it starts over.
+            // The interrupted call created nothing, so the step starts over.
             (_, None) => {
                 let step = &self.tasks[place].step;
                 self.run
@@ -550,7 +551,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         }
     }
 
-    /// It is as it is declared, and told so once that is durable.
+    /// Records a step as done; that is reported once it is durable.
     fn record_done(
         &mut self,
         place: usize,
@@ -596,8 +597,8 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         self.schedule.done(place);
     }
 
-    /// Puts on record what was found and is not as it is declared, and goes on as after an interrupted update: it is not
-    /// published, nor on record as ready, before it is.
+    /// Records a resource that was found and is not as declared, and continues as after an interrupted update. Its
+    /// output is not used, nor its record ready, before the resource is as declared.
     fn adopt(&mut self, place: usize, desired: Value, output: Value, live: Value) {
         let task = &self.tasks[place];
         let ledger = &mut self.run.engine.ledger;
@@ -612,7 +613,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
             record.needs.clone_from(&step.needs);
         }
         ledger.touch();
-        self.run.lives.insert(task.step.clone(), Live::Present(live));
+        self.run.observed.insert(task.step.clone(), Live::Present(live));
         self.adopted.insert(place);
         self.schedule.reopen(place);
     }
@@ -624,7 +625,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         (step.resource(&self.run.outputs)).is_ok_and(|resource| resource.desired() != *recorded)
     }
 
-    /// Takes the record of a step that is gone, and of all that went with it, off the state.
+    /// Removes the record of a deleted step, and the records of all that AWS deleted with it.
     fn record_gone(&mut self, place: usize, began: Instant) {
         let step = self.tasks[place].step.clone();
         let (own, along) = match self.run.engine.take_off_record(&step) {
@@ -641,7 +642,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         let mut told = vec![finished(&step, Outcome::Deleted, None, own, millis(began))];
         for child in &along {
             told.push(finished(child, Outcome::Gone, Some(&step), None, 0));
-            self.run.lives.remove(child);
+            self.run.observed.remove(child);
         }
         self.run.engine.ledger.note(Entry {
             step,
@@ -657,17 +658,17 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         }
     }
 
-    /// It is not there, and is to be made.
+    /// The resource does not exist, and is created next.
     fn start_over(&mut self, place: usize) {
         let step = &self.tasks[place].step;
-        // A list may go on showing the one that was deleted.
+        // A list may still show the deleted one.
         self.run.looked_for.insert(step.clone());
-        self.run.lives.remove(step);
+        self.run.observed.remove(step);
         self.adopted.remove(&place);
         self.schedule.reopen(place);
     }
 
-    /// What is noted is durable, and told; or it is not, and has failed.
+    /// Reports what is durable; what could not be written has failed.
     fn settle_written(&mut self, entries: Vec<Entry>, written: Result<()>) {
         let Err(error) = written else {
             for entry in entries {
@@ -702,7 +703,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
 
     fn fail(&mut self, step: &str, error: anyhow::Error) {
         let place = self.places.get(step).copied();
-        // What it brought may be lost along with the intent of what was to come next.
+        // One failed write can fail a step twice: with its result, and with the intent of its next call.
         if place.is_some_and(|place| self.schedule.has_failed(place)) {
             return;
         }
@@ -724,7 +725,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         self.end(self.places.get(step).copied());
     }
 
-    /// Ends a step that is not done, and tells what it holds back.
+    /// Ends a step that is not done, and reports the steps that it holds back.
     fn end(&mut self, place: Option<usize>) {
         let Some(place) = place else { return };
         self.withdraw(place);
@@ -734,8 +735,8 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
         }
     }
 
-    /// What an update left stays, as somebody else uses it: the step stays on record as retiring, so that a later run tries
-    /// again.
+    /// What an update left stays, because someone else uses it. The step stays on record as retiring, so a later run
+    /// tries again.
     fn keep_left(&mut self, place: usize, call: &Call<C>, error: anyhow::Error, began: Instant) {
         let step = self.tasks[place].step.clone();
         self.run.engine.tell(Event::StepFinished {
@@ -753,7 +754,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
     }
 }
 
-/// Puts a record without output where the order of the places wants it.
+/// Inserts a record without output in the order of the places.
 fn put_record(
     records: &mut Vec<Record>,
     places: &HashMap<String, usize>,
@@ -764,14 +765,14 @@ fn put_record(
     let record = Record {
         step: step.name.clone(),
         phase: Phase::Creating,
-        kind: step.kind.to_owned(),
+        kind: step.kind.name.to_owned(),
         needs: step.needs.clone(),
         desired,
         output: None,
     };
     records.retain(|record| record.step != step.name);
     let is_earlier = |record: &Record| places.get(&record.step).is_some_and(|other| *other < place);
-    // From the end: steps are mostly put on record in their order.
+    // From the end, because steps are mostly recorded in their order.
     let at = records.iter().rposition(is_earlier).map_or(0, |last| last + 1);
     records.insert(at, record);
 }
@@ -781,7 +782,7 @@ fn cx<C>(cloud: &Rc<C>, step: &str, notes: mpsc::UnboundedSender<Event>) -> Cx<C
     Cx::new(
         cloud.clone(),
         Rc::new(move |what| {
-            // The run that would have listened is over: nobody is left to tell.
+            // The run that would have reported it is over.
             drop(notes.send(Event::Waiting {
                 step: step.clone(),
                 what: what.to_owned(),

@@ -1,15 +1,16 @@
-//! Which steps can begin: what waits for what, what has its intent on record, and where there is room.
+//! Which steps can begin: what waits for what, whose intent is durable, and where there is room.
 //!
-//! Pure: no I/O, no async, and no idea of what a step does. A step has a place, counted from 0; it goes from *open* (all
-//! that it waits for is done) to *planned* (decided on), *ready* (its intent is durable), *running* and *ended*.
+//! Pure: no I/O, no async, and no knowledge of what a step does. A step has a place, counted from 0; it goes from
+//! *open* (all that it waits for is done) to *planned* (decided on), *ready* (its intent is durable), *running* and
+//! *ended*.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// How many steps of a kind run at once.
 pub const AT_ONCE: usize = 32;
 
-/// Where a step runs: beside at most [`AT_ONCE`] of its kind, and alone in its lane. AWS's rates are lower than what a
-/// thousand calls at once would ask for; and what waits for the rate of one kind must not hold up another.
+/// Where a step runs: with fewer than [`AT_ONCE`] others of its kind, and alone in its lane. A thousand calls at once
+/// would exceed AWS's rates, and steps that wait for the rate of one kind must not hold up another kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Room {
     /// The kind of resource.
@@ -33,13 +34,13 @@ pub struct Schedule {
 
 #[derive(Debug, Default)]
 struct Node {
-    /// What it waits for and is not done, so often as it waits for it.
+    /// How many steps it still waits for. One that it waits for twice counts twice.
     missing: usize,
     waiting: Vec<usize>,
-    /// Where it is, from planned to running.
+    /// Its room, from planned to running.
     room: Option<Room>,
     is_running: bool,
-    /// Whether it ended, and whether well.
+    /// `None` until it ended; then whether it ended well.
     ended: Option<bool>,
 }
 
@@ -53,7 +54,7 @@ struct Queue {
 }
 
 impl Schedule {
-    /// A schedule of as many steps as there are lists; each waits for those on its own list.
+    /// One step for each list; it waits for the steps on the list.
     pub fn new(waits: &[Vec<usize>]) -> Self {
         let mut nodes: Vec<Node> = waits.iter().map(|_| Node::default()).collect();
         for (place, waits) in waits.iter().enumerate() {
@@ -74,18 +75,18 @@ impl Schedule {
         }
     }
 
-    /// The next step to decide on: it is to be planned, to wait for more, or to end.
+    /// The next step to decide on. The caller then plans it, lets it wait for another one, or ends it.
     pub fn next_open(&mut self) -> Option<usize> {
         self.open.pop_first()
     }
 
-    /// This open step is decided on, and runs here.
+    /// Plans this open step, which is to run in this room.
     pub fn plan(&mut self, place: usize, room: Room) {
         self.rooms.entry(room.clone()).or_default().planned.insert(place);
         self.nodes[place].room = Some(room);
     }
 
-    /// This open step waits for another one too; `false` if that one ended and not well.
+    /// Lets this open step wait for another one as well; `false` if that one failed.
     pub fn wait(&mut self, place: usize, other: usize) -> bool {
         match self.nodes[other].ended {
             Some(false) => return false,
@@ -100,14 +101,14 @@ impl Schedule {
         true
     }
 
-    /// This step, whose call ended, is to be decided on anew.
+    /// Opens a step again whose call ended.
     pub fn reopen(&mut self, place: usize) {
         self.open.insert(place);
     }
 
-    /// The planned steps whose intents go into the next write: those for which there is room, and if there are any, those
-    /// that come next, up to `ahead` in all, so that each need not wait for a write of its own. Only what `may_be_early` is taken
-    /// before there is room.
+    /// The planned steps whose intents go into the next write: those for which there is room, and if there are any, up
+    /// to `ahead` of those that come next, so that these do not each wait for a write. Without room, only steps that
+    /// `may_be_early` allows are taken.
     pub fn intend(&mut self, ahead: usize, may_be_early: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut taken = BTreeSet::new();
         for (room, queue) in &self.rooms {
@@ -136,7 +137,7 @@ impl Schedule {
         taken.into_iter().collect()
     }
 
-    /// The intent of this step is durable. One that ended while it was being written stays so.
+    /// The intent of this step is durable. A step that ended during the write stays ended.
     pub fn ready(&mut self, place: usize) {
         if self.nodes[place].ended.is_none() {
             let queue = self.queue(place);
@@ -159,7 +160,7 @@ impl Schedule {
         Some(place)
     }
 
-    /// The call of this step ended: it makes room, and is to end or to be decided on anew.
+    /// The call of this step ended, and its room is free. The caller ends the step or opens it again.
     pub fn free(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         node.is_running = false;
@@ -173,7 +174,7 @@ impl Schedule {
         }
     }
 
-    /// This step ended well: what waits only for it is open.
+    /// This step ended well. Steps that wait for nothing else are open now.
     pub fn done(&mut self, place: usize) {
         self.end(place, true);
         for waiting in std::mem::take(&mut self.nodes[place].waiting) {
@@ -182,13 +183,13 @@ impl Schedule {
             if node.missing == 0 && node.ended.is_none() {
                 self.open.insert(waiting);
             }
-            // Where its being done turns out not to be durable.
+            // Kept in case its result turns out not to be durable.
             self.nodes[place].waiting.push(waiting);
         }
     }
 
-    /// This step failed, or what it did is not durable. All that wait for it, and have not begun, end with it: each with the
-    /// step that holds it back.
+    /// This step failed, or its result is not durable. All steps that wait for it and have not begun end as well.
+    /// Returns them, each with the step that holds it back.
     pub fn fail(&mut self, place: usize) -> Vec<(usize, usize)> {
         self.end(place, false);
         let mut held_back = Vec::new();
@@ -233,7 +234,7 @@ impl Schedule {
         self.rooms.get_mut(room).expect("what has a room has a queue")
     }
 
-    /// How many more may run there.
+    /// How many more steps may begin in this room.
     fn space(&self, room: &Room) -> usize {
         let of_kind = AT_ONCE.saturating_sub(self.kinds.get(room.kind).copied().unwrap_or_default());
         match &room.lane {
@@ -307,7 +308,7 @@ mod tests {
                 if written.is_empty() {
                     written = schedule.intend(ahead, |place| place % 2 == 0);
                 }
-                // Something ends: the write, or one of what runs.
+                // Something ends: the write, or one of the running steps.
                 if running.is_empty() || pick.index(3) == 0 && !written.is_empty() {
                     if written.is_empty() {
                         break;

@@ -1,4 +1,4 @@
-//! Reads what is on record: what is there, what is not, and what differs.
+//! Reads what is on record: what exists, what is missing, and what differs.
 //!
 //! Must not change anything, neither in AWS nor on record.
 
@@ -9,10 +9,10 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Revive;
-use super::live::{Live, Lives, drift, homes};
+use super::live::{Live, Observed, drift, homes};
 use super::schedule::AT_ONCE;
-use crate::resource::{Cx, Result, stranger};
+use super::{kind, revived};
+use crate::resource::{Cx, Kinds, Result, stranger};
 use crate::state::{Phase, Record, State};
 
 /// One line of `status`.
@@ -22,19 +22,19 @@ pub struct Line {
     pub step: String,
     /// The kind of resource.
     pub kind: String,
-    /// Its id, once AWS has answered one.
+    /// Its id; `None` while AWS has not returned one.
     pub id: Option<String>,
     /// How it stands.
     pub state: StepState,
-    /// The fields in which what is live differs from what is recorded.
+    /// The fields whose live value differs from the recorded one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drifted: Vec<Drifted>,
-    /// The fields that AWS does not answer, so that nobody knows whether they are as recorded.
+    /// The fields that AWS does not return, so they cannot be compared with the record.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_compared: Vec<String>,
 }
 
-/// A field that somebody else changed.
+/// A field that someone else changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Drifted {
     /// Its name.
@@ -53,66 +53,64 @@ pub enum StepState {
     Ok,
     /// Not there.
     Missing,
-    /// There, but not as recorded.
+    /// It exists, but not as recorded.
     Drifted,
-    /// Somebody else's is in its place.
+    /// Someone else's is in its place.
     #[serde(rename = "not_ours")]
     NotOurs,
     /// A call was interrupted; `up` or `down` finishes it.
     Unfinished,
 }
 
-/// Reads every step that is on record as made, side by side.
+/// Reads every recorded step, in parallel.
 ///
 /// # Errors
-/// A record cannot be understood, or a read failed; the step is named.
-pub async fn survey<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State) -> Result<Lives> {
+/// A record cannot be used, or a read failed. The error names the step.
+pub async fn survey<C: 'static>(cloud: &Rc<C>, kinds: Kinds<C>, state: &State) -> Result<Observed> {
     let reads = state.steps.iter().map(|record| {
         let cx = Cx::new(cloud.clone(), Rc::new(|_| ()));
-        async move { (&record.step, look(&cx, revive, record).await) }
+        async move { (&record.step, look(&cx, kinds, record).await) }
     });
     let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE);
-    let mut lives = Lives::new();
+    let mut observed = Observed::new();
     while let Some(read) = reads.next().await {
         let (step, live) = read;
-        lives.insert(
+        observed.insert(
             step.clone(),
             live.with_context(|| format!("cannot read step {step}"))?,
         );
     }
-    // What lives in a stranger's resource is not ours either, whatever was read of it.
+    // What is inside a resource of someone else is not ours either, whatever was read of it.
     for record in &state.steps {
-        let theirs = homes(&*revive(&record.kind, &record.desired)?, record, state).find_map(|home| {
-            match lives.get(home) {
-                Some(Live::NotOurs(stranger)) => Some(stranger.clone()),
-                _ => None,
-            }
+        let theirs = homes(kind(kinds, record)?, record, state).find_map(|home| match observed.get(home) {
+            Some(Live::NotOurs(stranger)) => Some(stranger.clone()),
+            _ => None,
         });
         if let Some(stranger) = theirs {
-            lives.insert(record.step.clone(), Live::NotOurs(stranger));
+            observed.insert(record.step.clone(), Live::NotOurs(stranger));
         }
     }
-    Ok(lives)
+    Ok(observed)
 }
 
-async fn look<C: 'static>(cx: &Cx<C>, revive: Revive<C>, record: &Record) -> Result<Live> {
-    match seen(cx, revive, record).await {
+async fn look<C: 'static>(cx: &Cx<C>, kinds: Kinds<C>, record: &Record) -> Result<Live> {
+    match seen(cx, kinds, record).await {
         Err(error) => stranger(&error).cloned().map(Live::NotOurs).ok_or(error),
         live => live,
     }
 }
 
-async fn seen<C: 'static>(cx: &Cx<C>, revive: Revive<C>, record: &Record) -> Result<Live> {
+async fn seen<C: 'static>(cx: &Cx<C>, kinds: Kinds<C>, record: &Record) -> Result<Live> {
     match (record.phase, &record.output) {
-        // What an interrupted update left is settled by repeating it, so its being there is what counts.
+        // An interrupted update is repeated, so only whether the resource exists counts.
         (Phase::Ready | Phase::Updating | Phase::Retiring, Some(output)) => {
-            let live = revive(&record.kind, &record.desired)?.read(cx, output).await?;
+            let live = revived(kinds, record)?.read(cx, output).await?;
             Ok(live.map_or(Live::Missing, Live::Present))
         }
-        // Whether it is protected from the deletion that was begun is to be known before a run goes on.
+        // A run has to know about deletion protection before it continues the deletion that was begun.
         (Phase::Deleting, Some(output)) => {
-            let resource = revive(&record.kind, &record.desired)?;
-            let live = if resource.protection().is_some() {
+            let resource = revived(kinds, record)?;
+            let live = if resource.kind().protection.is_some() {
                 resource.read(cx, output).await?
             } else {
                 resource.check_owner(cx, output).await?;
@@ -124,17 +122,17 @@ async fn seen<C: 'static>(cx: &Cx<C>, revive: Revive<C>, record: &Record) -> Res
     }
 }
 
-/// How every recorded step stands, in the order of the state file.
+/// The state of every recorded step, in the order of the state file.
 ///
 /// # Errors
 /// As [`survey`].
-pub async fn status<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State) -> Result<Vec<Line>> {
-    let lives = survey(cloud, revive, state).await?;
+pub async fn status<C: 'static>(cloud: &Rc<C>, kinds: Kinds<C>, state: &State) -> Result<Vec<Line>> {
+    let observed = survey(cloud, kinds, state).await?;
     let mut lines = Vec::new();
     for record in &state.steps {
         let mut drifted = Vec::new();
         let mut not_compared = Vec::new();
-        let step_state = match &lives[&record.step] {
+        let step_state = match &observed[&record.step] {
             Live::Missing => StepState::Missing,
             Live::NotOurs(_) => StepState::NotOurs,
             Live::Unfinished => StepState::Unfinished,
@@ -157,7 +155,7 @@ pub async fn status<C: 'static>(cloud: &Rc<C>, revive: Revive<C>, state: &State)
             }
         };
         let id = match &record.output {
-            Some(output) => Some(revive(&record.kind, &record.desired)?.id(output)?),
+            Some(output) => Some(revived(kinds, record)?.id(output)?),
             None => None,
         };
         lines.push(Line {

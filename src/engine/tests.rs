@@ -14,12 +14,16 @@ use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
 use super::calls::SECOND_LOOK;
-use super::plan::{Plan, Wish, plan};
+use super::options::Options;
+use super::plan::{Plan, plan};
 use super::status::survey;
 use super::*;
 use crate::graph::{Handle, Stack};
 use crate::report::event::{Operation, Outcome};
-use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Stranger, in_the_way, is_stranger};
+use crate::resource::{
+    CallError, Class, Cx, InTheWay, Kind, Kinds, Listed, Published, Resource, Stranger, Updated, in_the_way,
+    is_stranger,
+};
 use crate::state::{FORMAT, Phase, StateError};
 
 /// How long a created thing stays out of the lists.
@@ -222,6 +226,14 @@ struct Out {
     id: u64,
 }
 
+impl Published for Out {
+    fn placeholder(mark: &str) -> Self {
+        Self {
+            id: u64::MAX - u64::from(mark.as_bytes()[0]),
+        }
+    }
+}
+
 /// The size of what lets in anybody.
 const OPEN: u32 = 99;
 
@@ -234,13 +246,16 @@ macro_rules! kind {
         impl Resource for $name {
             type Cloud = Cloud;
             type Output = Out;
-            const KIND: &'static str = $kind;
-            const FIXED: &'static [&'static str] = &["color", "parent"];
-            const DIES_WITH: Option<&'static str> = $dies;
-            const HOLDS: Option<&'static str> = $holds;
-            const REMOVED_FIRST: bool = $first;
-            const SHARES_NAMES: bool = !$unique;
-            const PROTECTION: Option<&'static str> = if $unique { None } else { Some("locked") };
+            const KIND: &'static Kind = &Kind {
+                fixed: &["color", "parent"],
+                dies_with: $dies,
+                holds: $holds,
+                removed_first: $first,
+                creates_another: $snapshot,
+                shares_names: !$unique,
+                protection: if $unique { None } else { Some("locked") },
+                ..Kind::new($kind)
+            };
 
             fn lane(&self) -> Option<String> {
                 (self.0.size == 7).then(|| "sevens".to_owned())
@@ -327,9 +342,12 @@ macro_rules! kind {
                 (!$snapshot).then_some(out)
             }
 
-            async fn update(&self, cx: &Cx<Cloud>, before: &Self, out: Out) -> Result<Out> {
+            async fn update(&self, cx: &Cx<Cloud>, before: &Self, out: Out) -> Result<Updated<Out>> {
                 if $snapshot {
-                    return Resource::create(self, cx).await;
+                    return Ok(Updated {
+                        output: Resource::create(self, cx).await?,
+                        retires: true,
+                    });
                 }
                 let mut desired = serde_json::to_value(self)?;
                 let live = cx.cloud().tags(out.id);
@@ -339,11 +357,7 @@ macro_rules! kind {
                 let tags: BTreeMap<_, _> = others.chain(self.0.tags.clone()).collect();
                 desired["tags"] = serde_json::to_value(tags)?;
                 cx.cloud().write(Effect::Update(out.id, desired)).await?;
-                Ok(out)
-            }
-
-            fn retires(&self, _: &Self) -> bool {
-                $snapshot
+                Ok(out.into())
             }
 
             async fn retire(&self, cx: &Cx<Cloud>, out: &Out) -> Result<()> {
@@ -418,16 +432,12 @@ kind!(Child, "child", dies: Some("plain"), holds: None, unique: false, first: tr
 // Dies with its parent, as a deployment does: what it has not retired goes then.
 kind!(Snapshot, "snapshot", dies: Some("plain"), holds: None, unique: false, first: false, snapshot: true);
 
-fn revive(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<Cloud>>> {
-    let desired = desired.clone();
-    Ok(match kind {
-        "plain" => Rc::new(serde_json::from_value::<Plain>(desired)?),
-        "unique" => Rc::new(serde_json::from_value::<Unique>(desired)?),
-        "child" => Rc::new(serde_json::from_value::<Child>(desired)?),
-        "snapshot" => Rc::new(serde_json::from_value::<Snapshot>(desired)?),
-        _ => bail!("no kind {kind}"),
-    })
-}
+const KINDS: Kinds<Cloud> = Kinds(&[
+    Listed::new::<Plain>(),
+    Listed::new::<Unique>(),
+    Listed::new::<Child>(),
+    Listed::new::<Snapshot>(),
+]);
 
 /// One step of a random stack: its kind, its size, and which earlier steps it needs.
 type Shape = Vec<(u8, u32, Vec<usize>)>;
@@ -580,7 +590,7 @@ fn empty_state() -> State {
 }
 
 struct World {
-    wish: Wish,
+    options: Options,
     cloud: Rc<Cloud>,
     disk: Disk,
     events: Rc<RefCell<Vec<Event>>>,
@@ -591,11 +601,11 @@ struct World {
 async fn up_as_planned(
     engine: &mut Engine<'_, Cloud>,
     stack: &Stack<Cloud>,
-    wish: &Wish,
+    options: &Options,
 ) -> Result<RunResult> {
-    let lives = survey(&engine.cloud, revive, engine.ledger.state).await?;
-    let plan = plan(stack, engine.ledger.state, &lives, revive, wish)?;
-    up::up(engine, stack, lives, &plan, wish).await
+    let observed = survey(&engine.cloud, KINDS, engine.ledger.state).await?;
+    let plan = plan(stack, engine.ledger.state, &observed, KINDS, options)?;
+    up::up(engine, stack, observed, &plan, options).await
 }
 
 /// What one run is to do.
@@ -607,7 +617,7 @@ enum Verb<'a> {
 impl World {
     fn new() -> Self {
         Self {
-            wish: Wish {
+            options: Options {
                 occupied: BTreeMap::new(),
                 replace: [].into(),
                 repair: true,
@@ -646,7 +656,7 @@ impl World {
         };
         let mut engine = Engine {
             cloud: self.cloud.clone(),
-            revive,
+            kinds: KINDS,
             ledger: Ledger::new(&mut state, &disk),
             report: &mut report,
             clock: Clock::start(),
@@ -655,8 +665,8 @@ impl World {
         };
         let run = async {
             match verb {
-                Verb::Up(stack) => up_as_planned(&mut engine, stack, &self.wish).await,
-                Verb::Down => down::down(&mut engine, self.wish.unprotect).await,
+                Verb::Up(stack) => up_as_planned(&mut engine, stack, &self.options).await,
+                Verb::Down => down::down(&mut engine, self.options.unprotect).await,
             }
         };
         let result = tokio::select! {
@@ -675,8 +685,8 @@ impl World {
 
     async fn plan(&self, declared: &Stack<Cloud>) -> Plan {
         let state = self.disk.saved.borrow().clone().unwrap_or_else(empty_state);
-        let lives = survey(&self.cloud, revive, &state).await.unwrap();
-        plan(declared, &state, &lives, revive, &self.wish).unwrap()
+        let observed = survey(&self.cloud, KINDS, &state).await.unwrap();
+        plan(declared, &state, &observed, KINDS, &self.options).unwrap()
     }
 
     async fn down(&mut self) -> RunResult {
@@ -688,7 +698,7 @@ impl World {
     /// The steps that `down` refuses.
     async fn protected(&self) -> Vec<String> {
         let state = self.disk.saved.borrow().clone().unwrap_or_else(empty_state);
-        let protected = down::protected(&self.cloud, revive, &state).await.unwrap();
+        let protected = down::protected(&self.cloud, KINDS, &state).await.unwrap();
         protected.into_iter().map(|(step, _)| step).collect()
     }
 
@@ -928,7 +938,7 @@ fn what_is_protected_now_is_known_before_anything_is_deleted_and_deleted_only_wh
         assert!(world.cloud.names().contains(&"plain0".to_owned()));
 
         // Whatever else has gone meanwhile.
-        world.wish.unprotect = true;
+        world.options.unprotect = true;
         let result = world.down().await;
         assert!(result.is_done(), "{result:?}");
         assert!(world.cloud.calls.get() > calls);
@@ -951,7 +961,7 @@ fn a_replacement_or_removal_of_what_is_protected_is_refused_with_the_whole_plan(
                 .map(|planned| (planned.step.clone(), planned.protection.clone()))
                 .collect()
         };
-        world.wish.replace = ["plain0".to_owned()].into();
+        world.options.replace = ["plain0".to_owned()].into();
         assert_eq!(refused(&world.plan(&declared).await), []);
         world.cloud.lock();
         let field = || Some("locked".to_owned());
@@ -961,12 +971,12 @@ fn a_replacement_or_removal_of_what_is_protected_is_refused_with_the_whole_plan(
             plan.steps[0].why.as_deref(),
             Some("--replace names it, and AWS does not delete 0 while its locked is on")
         );
-        world.wish.replace.clear();
+        world.options.replace.clear();
         let plan = world.plan(&stack(&smaller, "1a2b3c4d")).await;
         assert_eq!(refused(&plan), [("plain8".to_owned(), field())]);
 
-        world.wish.replace = ["plain0".to_owned()].into();
-        world.wish.unprotect = true;
+        world.options.replace = ["plain0".to_owned()].into();
+        world.options.unprotect = true;
         assert_eq!(refused(&world.plan(&declared).await), []);
         let result = world.up(&declared).await;
         assert!(result.is_done(), "{result:?}");
@@ -986,7 +996,7 @@ fn killed_anywhere_a_deletion_of_what_was_protected_is_finished_by_the_same_comm
                     let stack = stack(&sample(), "1a2b3c4d");
                     assert!(world.up(&stack).await.is_done());
                     world.cloud.lock();
-                    world.wish.unprotect = true;
+                    world.options.unprotect = true;
                     died |= world.run(Verb::Down, Some((write, arrives))).await.is_none();
                     world.cloud.land(|_| lands);
                     // Killed between the two, it is still there and may be deleted without being asked twice.
@@ -997,14 +1007,14 @@ fn killed_anywhere_a_deletion_of_what_was_protected_is_finished_by_the_same_comm
                         .filter(|id| plain(id) && !world.cloud.is_locked(**id))
                         .count();
                     if up_next {
-                        world.wish.unprotect = false;
+                        world.options.unprotect = false;
                         let plan = world.plan(&stack).await;
-                        world.wish.unprotect = plan.with(Operation::Refused).next().is_some();
+                        world.options.unprotect = plan.with(Operation::Refused).next().is_some();
                         let result = world.up(&stack).await;
                         assert!(result.is_done(), "{result:?}");
                         world.assert_whole(&sample());
                     }
-                    world.wish.unprotect = !world.protected().await.is_empty();
+                    world.options.unprotect = !world.protected().await.is_empty();
                     let result = world.down().await;
                     assert!(result.is_done(), "{result:?}");
                     world.assert_nothing();
@@ -1170,7 +1180,7 @@ fn a_strangers_thing_in_place_of_ours_is_no_drift_and_is_not_written_to() {
                 assert_eq!(planned.action, change);
                 assert!(planned.why.as_ref().unwrap().contains(victim), "{planned:?}");
                 let state = world.disk.saved.borrow().clone().unwrap();
-                let lines = status::status(&world.cloud, revive, &state).await.unwrap();
+                let lines = status::status(&world.cloud, KINDS, &state).await.unwrap();
                 let line = lines.iter().find(|line| line.step == victim).unwrap();
                 assert_eq!(
                     (line.state, &line.drifted[..]),
@@ -1439,7 +1449,7 @@ fn what_is_held_waits_until_its_holder_is_gone_and_both_are_made_anew() {
     block_on(async {
         let mut world = World::new();
         assert!(world.up(&stack(&sample(), "1a2b3c4d")).await.is_done());
-        world.wish.replace = ["plain0".to_owned()].into();
+        world.options.replace = ["plain0".to_owned()].into();
         let shape = sample();
         let planned = world.plan(&stack(&shape, "1a2b3c4d")).await;
         let replaced: Vec<&str> = planned
@@ -1570,10 +1580,10 @@ fn what_others_changed_is_changed_back_unless_it_is_to_be_left() {
         let mut drifted = world.cloud.things.borrow()[&0].desired.clone();
         drifted["size"] = 4.into();
         world.cloud.happen(Effect::Update(0, drifted));
-        world.wish.repair = false;
+        world.options.repair = false;
         assert!(world.plan(&declared).await.is_empty());
         assert_eq!(world.up(&declared).await.changed, 0);
-        world.wish.repair = true;
+        world.options.repair = true;
         let planned = world.plan(&declared).await;
         let field = &planned.steps[0].fields[0];
         assert_eq!((field.field.as_str(), field.drifted), ("size", true));
@@ -1598,7 +1608,7 @@ fn what_others_opened_and_is_left_so_is_not_put_into_service() {
         let mut open = world.cloud.things.borrow()[&0].desired.clone();
         open["size"] = OPEN.into();
         world.cloud.happen(Effect::Update(0, open));
-        world.wish.repair = false;
+        world.options.repair = false;
         assert!(
             world.plan(&declared(1)).await.is_empty(),
             "nothing is put into service"
@@ -1606,7 +1616,7 @@ fn what_others_opened_and_is_left_so_is_not_put_into_service() {
         let plan = world.plan(&declared(2)).await;
         let why = "plain0 was opened to everybody by somebody else, and --no-repair leaves it so";
         assert_eq!(refused(&plan), [("snapshot1".to_owned(), Some(why.to_owned()))]);
-        world.wish.repair = true;
+        world.options.repair = true;
         assert_eq!(refused(&world.plan(&declared(2)).await), []);
         assert!(world.up(&declared(2)).await.is_done());
     });
@@ -1665,7 +1675,7 @@ fn what_others_have_put_something_into_stays_and_goes_off_the_record() {
         let mut world = World::new();
         let shape = vec![(0, 1, vec![]), (0, 1, vec![0])];
         assert!(world.up(&stack(&shape, "1a2b3c4d")).await.is_done());
-        world.wish.occupied = [("plain1".to_owned(), "method GET /theirs".to_owned())].into();
+        world.options.occupied = [("plain1".to_owned(), "method GET /theirs".to_owned())].into();
         let less = stack(&vec![shape[0].clone()], "1a2b3c4d");
         let plan = world.plan(&less).await;
         let planned = plan.with(Operation::Leave).next().unwrap();
@@ -1686,8 +1696,8 @@ fn what_others_have_put_something_into_is_not_replaced() {
         let shape = vec![(0, 1, vec![]), (0, 1, vec![0])];
         let declared = stack(&shape, "1a2b3c4d");
         assert!(world.up(&declared).await.is_done());
-        world.wish.occupied = [("plain1".to_owned(), "method GET /theirs".to_owned())].into();
-        world.wish.replace = ["plain1".to_owned()].into();
+        world.options.occupied = [("plain1".to_owned(), "method GET /theirs".to_owned())].into();
+        world.options.replace = ["plain1".to_owned()].into();
         let plan = world.plan(&declared).await;
         let refused: Vec<_> = plan
             .with(Operation::Refused)
@@ -1746,7 +1756,7 @@ fn a_stop_is_told_once_also_when_it_comes_while_a_step_is_settled() {
         let (mut state, disk) = (empty_state(), Disk::new());
         let mut engine = Engine {
             cloud: Rc::default(),
-            revive,
+            kinds: KINDS,
             ledger: Ledger::new(&mut state, &disk),
             report: &mut report,
             clock: Clock::start(),
@@ -1754,8 +1764,8 @@ fn a_stop_is_told_once_also_when_it_comes_while_a_step_is_settled() {
             lost: false,
         };
         let result = {
-            let wish = World::new().wish;
-            up_as_planned(&mut engine, &stack(&sample(), "1a2b3c4d"), &wish)
+            let options = World::new().options;
+            up_as_planned(&mut engine, &stack(&sample(), "1a2b3c4d"), &options)
                 .await
                 .unwrap()
         };
@@ -1789,7 +1799,7 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
         let result = up_as_planned(
             &mut Engine {
                 cloud: cloud.clone(),
-                revive,
+                kinds: KINDS,
                 ledger: Ledger::new(&mut empty_state(), &Full),
                 report: &mut |_| (),
                 clock: Clock::start(),
@@ -1797,7 +1807,7 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
                 lost: false,
             },
             &stack(&sample(), "1a2b3c4d"),
-            &World::new().wish,
+            &World::new().options,
         )
         .await
         .unwrap();
@@ -1829,7 +1839,7 @@ fn a_run_that_lost_its_lock_begins_nothing_more_and_names_what_it_made() {
             let (mut state, taken) = (empty_state(), Taken(Cell::new(saves)));
             let mut engine = Engine {
                 cloud: cloud.clone(),
-                revive,
+                kinds: KINDS,
                 ledger: Ledger::new(&mut state, &taken),
                 report: &mut |told| events.push(told.event),
                 clock: Clock::start(),
@@ -1845,7 +1855,7 @@ fn a_run_that_lost_its_lock_begins_nothing_more_and_names_what_it_made() {
                 (0, 2, vec![4]),
                 (0, 2, vec![5]),
             ];
-            let result = up_as_planned(&mut engine, &stack(&shape, "1a2b3c4d"), &World::new().wish)
+            let result = up_as_planned(&mut engine, &stack(&shape, "1a2b3c4d"), &World::new().options)
                 .await
                 .unwrap();
             let lost = engine.lost;
@@ -1888,7 +1898,7 @@ fn a_down_that_lost_its_lock_begins_nothing_more() {
         let taken = Taken(Cell::new(1));
         let mut engine = Engine {
             cloud: world.cloud.clone(),
-            revive,
+            kinds: KINDS,
             ledger: Ledger::new(&mut state, &taken),
             report: &mut |_| (),
             clock: Clock::start(),
@@ -1976,11 +1986,11 @@ proptest! {
                 world.cloud.land(|number| landing >> (number % 64) & 1 == 1);
             }
             let step = replaced.filter(|index| *index < after.len()).map(|index| name(&after, index));
-            world.wish.replace = step.into_iter().collect();
+            world.options.replace = step.into_iter().collect();
             let result = world.up(&then).await;
             assert!(result.is_done(), "{result:?}");
             world.assert_whole(&after);
-            world.wish.replace.clear();
+            world.options.replace.clear();
             assert!(world.plan(&then).await.is_empty());
             let result = world.down().await;
             assert!(result.is_done(), "{result:?}");

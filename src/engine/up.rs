@@ -1,13 +1,14 @@
-//! Makes the stack: every step as soon as all that it needs is done.
+//! Creates and changes the stack: every step as soon as all that it needs is done.
 //!
-//! Must not delete what the stack still has, except where a step is to be made anew.
+//! Must not delete a step that the stack still has, except to replace it.
 
 use std::collections::{HashMap, HashSet};
 
 use super::down::remove;
 use super::ledger::Entry;
-use super::live::Lives;
-use super::plan::{Plan, Wish};
+use super::live::Observed;
+use super::options::Options;
+use super::plan::Plan;
 use super::run::{Goal, Run, Task};
 use super::{Engine, RunResult};
 use crate::graph::{Stack, Step};
@@ -16,31 +17,31 @@ use crate::report::event::{Operation, Outcome, StepName};
 use crate::resource::Result;
 use crate::state::Phase;
 
-/// Creates, resumes, changes or keeps every step of `stack`, then takes away what nothing uses any more: the recorded
-/// steps that the stack no longer has, and what updates left. The caller says [`Event::Ended`].
+/// Creates, resumes, updates, replaces or keeps every step of `stack`. Then it deletes what nothing uses any more: the
+/// recorded steps that the stack no longer has, and what updates left. The caller reports [`Event::Ended`].
 ///
-/// `lives` and `plan` are of the state as it is now.
+/// `observed` and `plan` must be of the current state.
 ///
 /// # Errors
-/// The record cannot be understood, before anything is asked of AWS. What fails later is in the result.
+/// A record cannot be used; then no call was made. What fails later is in the result.
 pub async fn up<C: 'static>(
     engine: &mut Engine<'_, C>,
     stack: &Stack<C>,
-    lives: Lives,
+    observed: Observed,
     plan: &Plan,
-    wish: &Wish,
+    options: &Options,
 ) -> Result<RunResult> {
-    super::check(engine.ledger.state, engine.revive)?;
+    super::check(engine.ledger.state, engine.kinds)?;
     tell_started(engine, stack, plan);
     let first = first_to_go(engine, plan)?;
-    let mut run = Run::new(engine, wish, lives);
-    // Nothing can be there that carries an owner which was drawn a moment ago.
+    let mut run = Run::new(engine, options, observed);
+    // The owner of a new state was drawn a moment ago, so nothing can exist that has it.
     if run.engine.ledger.state.serial == 0 {
         run.looked_for = stack.steps().iter().map(|step| step.name.clone()).collect();
     }
     remove(&mut run, &first).await?;
     if run.result.is_done() {
-        // Nothing on record needs them any more.
+        // No recorded step needs them any more.
         leave(&mut run, plan).await;
     }
     if run.result.is_done() {
@@ -79,8 +80,8 @@ fn tell_started<C: 'static>(engine: &mut Engine<'_, C>, stack: &Stack<C>, plan: 
     });
 }
 
-/// What is deleted before anything is made or changed: what is not live until it is deployed, and would stand in the way
-/// of a deployment without it or of a sibling; and what keeps AWS from deleting something that is made anew.
+/// What is deleted before anything is created or changed: what is not live until it is deployed, because it would be in
+/// the next deployment or in the way of a sibling; and what keeps AWS from deleting something that is replaced.
 fn first_to_go<C: 'static>(engine: &Engine<'_, C>, plan: &Plan) -> Result<HashSet<String>> {
     let going: HashSet<&str> = plan
         .with(Operation::Delete)
@@ -92,13 +93,11 @@ fn first_to_go<C: 'static>(engine: &Engine<'_, C>, plan: &Plan) -> Result<HashSe
         .collect();
     let mut first = HashSet::new();
     for record in &engine.ledger.state.steps {
-        let resource = engine.revive(record)?;
-        let goes = going.contains(record.step.as_str()) && resource.removed_first();
+        let kind = engine.kind(record)?;
+        let goes = going.contains(record.step.as_str()) && kind.removed_first;
         let holds = |need: &String| {
-            replaced
-                .get(need.as_str())
-                .copied()
-                .is_some_and(|kind| Some(kind) == resource.holds())
+            let need = replaced.get(need.as_str()).copied();
+            need.is_some() && need == kind.holds
         };
         if goes || record.needs.iter().any(holds) {
             first.insert(record.step.clone());
@@ -107,7 +106,7 @@ fn first_to_go<C: 'static>(engine: &Engine<'_, C>, plan: &Plan) -> Result<HashSe
     Ok(first)
 }
 
-/// Takes what the plan leaves off the state, and leaves it as it is.
+/// Removes the records of the steps that the plan leaves, and does not touch the resources.
 async fn leave<C: 'static>(run: &mut Run<'_, '_, C>, plan: &Plan) {
     for planned in plan.with(Operation::Leave) {
         let Some(record) = run.engine.ledger.state.record(&planned.step) else {
@@ -131,7 +130,7 @@ async fn leave<C: 'static>(run: &mut Run<'_, '_, C>, plan: &Plan) {
     run.drive(Vec::new()).await;
 }
 
-/// Every step of the stack.
+/// A task for every step of the stack.
 fn declared<C: 'static>(stack: &Stack<C>) -> Vec<Task<'_, C>> {
     let places: HashMap<&str, usize> = (stack.steps().iter().enumerate())
         .map(|(place, step)| (step.name.as_str(), place))
@@ -146,18 +145,16 @@ fn declared<C: 'static>(stack: &Stack<C>) -> Vec<Task<'_, C>> {
         .collect()
 }
 
-/// Takes away what updates left of earlier states, now that all that used it has moved: of the kinds that retire first, or
-/// of the others.
+/// Deletes what updates left of earlier states, once nothing uses it any more: for the kinds that retire first, or for
+/// the others.
 async fn retire<C: 'static>(run: &mut Run<'_, '_, C>, stack: &Stack<C>, first: bool) {
     let state = &run.engine.ledger.state;
     let retiring: HashSet<&str> = (state.steps.iter())
         .filter(|record| record.phase == Phase::Retiring)
         .map(|record| record.step.as_str())
         .collect();
-    let is_its_turn = |step: &&Step<C>| {
-        retiring.contains(step.name.as_str())
-            && (step.resource(&run.outputs)).is_ok_and(|resource| resource.retires_first()) == first
-    };
+    let is_its_turn =
+        |step: &&Step<C>| retiring.contains(step.name.as_str()) && step.kind.retires_first == first;
     let steps = stack.steps().iter().filter(is_its_turn);
     let tasks = steps
         .map(|step| Task {

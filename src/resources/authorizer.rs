@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
-use crate::resource::{Class, Cx, Resource, Result, Shape};
+use crate::resource::{Class, Cx, Kind, Published, Resource, Result, Updated};
 
 /// A COGNITO_USER_POOLS authorizer. Names are unique in the API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,25 +26,25 @@ pub struct Authorizer {
     pub api: String,
     /// For people.
     pub name: String,
-    /// Whose tokens are let in.
+    /// The pools whose tokens are accepted.
     pub pool_arns: BTreeSet<String>,
     /// Where the token is: `method.request.header.Authorization`.
     pub identity_source: String,
-    /// How long API Gateway may reuse the verdict on a token; wanted: 0, as nobody documents that it checks the scopes of a
-    /// route again for a verdict that it has.
+    /// How long API Gateway may reuse its decision on a token. We set 0: it is not documented that API Gateway checks
+    /// the scopes of another route for a cached decision.
     pub result_ttl_seconds: i32,
-    /// The type of an authorizer that somebody else made and that is not for Cognito; always `None` where it is wanted.
+    /// The type of an authorizer that someone else created and that is not for Cognito; `None` in ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_type: Option<String>,
-    /// What somebody else wants `aud` to match; always `None` where it is wanted.
+    /// What someone else set `aud` to match; `None` in ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<String>,
 }
 
-/// What API Gateway takes, and leaves out of its answers, where no TTL was sent.
+/// The TTL that API Gateway uses, and leaves out of its answers, if none was sent.
 const DEFAULT_TTL_SECONDS: i32 = 300;
 
-/// What API Gateway answered.
+/// What dependents and calls need of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
@@ -53,6 +53,15 @@ pub struct Output {
     /// SHA-256, in base64url, over all that the authorizer consists of and, once it was changed, the digest before. Every
     /// change makes another digest, also a change back to what was: what others did in between may have been deployed.
     pub digest: String,
+}
+
+impl Published for Output {
+    fn placeholder(mark: &str) -> Self {
+        Self {
+            id: mark.to_owned(),
+            digest: mark.to_owned(),
+        }
+    }
 }
 
 impl Authorizer {
@@ -93,15 +102,17 @@ impl Authorizer {
 impl Resource for Authorizer {
     type Cloud = Aws;
     type Output = Output;
-    const KIND: &'static str = "authorizer";
-    const SHAPES: &'static [(&'static str, Shape)] = &[
-        ("desired.api", ids::API),
-        ("desired.pool_arns", ids::ARN),
-        ("output.id", ids::API),
-    ];
-    const FIXED: &'static [&'static str] = &["api", "other_type", "validation"];
-    const DIES_WITH: Option<&'static str> = Some("rest-api");
-    const SHARES_NAMES: bool = true;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[
+            ("desired.api", ids::API),
+            ("desired.pool_arns", ids::ARN),
+            ("output.id", ids::API),
+        ],
+        fixed: &["api", "other_type", "validation"],
+        dies_with: Some("rest-api"),
+        shares_names: true,
+        ..Kind::new("authorizer")
+    };
 
     fn lane(&self) -> Option<String> {
         Some(format!("rest-api {}", self.api))
@@ -145,13 +156,13 @@ impl Resource for Authorizer {
                 .identity_source(&self.identity_source)
                 .authorizer_result_ttl_in_seconds(self.result_ttl_seconds)
                 .customize()
-                // That names are unique is seen in AWS's errors, not in its documents.
+                // AWS's errors show that names are unique; its documents do not say it.
                 .config_override(Config::builder().retry_config(RetryConfig::disabled()))
                 .send()
         };
         let authorizer = match cx.call("apigateway:CreateAuthorizer", create).await {
             Ok(authorizer) => authorizer,
-            // What API Gateway answers to concurrent calls is also what it answers, for ever, on an API that is gone.
+            // API Gateway gives the same answer to concurrent calls and, for ever, on an API that is gone.
             Err(error) if error.class == Class::NotReady && self.api_is_gone(cx).await? => {
                 return Err(
                     anyhow::Error::new(error).context(format!("REST API {} is not there any more", self.api))
@@ -197,7 +208,7 @@ impl Resource for Authorizer {
         Some(self.next_output(out))
     }
 
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         let (ttl, ttl_before) = (
             self.result_ttl_seconds.to_string(),
             before.result_ttl_seconds.to_string(),
@@ -225,7 +236,7 @@ impl Resource for Authorizer {
             .map(|(op, path, value)| PatchOperation::builder().op(op).path(path).value(value).build())
             .collect();
         if patches.is_empty() {
-            return Ok(self.next_output(out));
+            return Ok(self.next_output(out).into());
         }
         let update = || {
             cx.cloud()
@@ -237,7 +248,7 @@ impl Resource for Authorizer {
                 .send()
         };
         cx.call("apigateway:UpdateAuthorizer", update).await?;
-        Ok(self.next_output(out))
+        Ok(self.next_output(out).into())
     }
 
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {

@@ -1,6 +1,6 @@
 //! A confidential app client of a user pool, for the client-credentials grant and nothing else.
 //!
-//! Must not keep its secret: AWS answers it with every description, and it is dropped there.
+//! Must not keep its secret: AWS returns it with every description, and it is dropped there.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::aws::client_secrets::{self, Kept};
 use crate::aws::pages::Pages;
 use crate::aws::wait::{once, unless_gone};
 use crate::aws::{Aws, ids, secrets_manager};
-use crate::resource::{Class, Cx, Resource, Result, Shape, class};
+use crate::resource::{Class, Cx, Kind, Published, Resource, Result, Updated, class};
 
 /// AWS's limit of scopes of a client.
 const MOST_SCOPES: usize = 50;
@@ -49,7 +49,7 @@ pub struct Client {
     pub prevent_user_existence_errors: String,
 }
 
-/// What Cognito answered, without the secret.
+/// What dependents and calls need of it; without the secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
@@ -57,13 +57,21 @@ pub struct Output {
     pub client_id: String,
 }
 
-/// Cognito does not answer the secret of this client, nor where it is.
+impl Published for Output {
+    fn placeholder(mark: &str) -> Self {
+        Self {
+            client_id: mark.to_owned(),
+        }
+    }
+}
+
+/// Cognito does not return the secret of this client, nor where it is.
 #[derive(Debug, thiserror::Error)]
 #[error("client {0} has no secret that cognito tells")]
 pub struct Untold(String);
 
-/// The client's secret: as Cognito answered when this run made the client, or else read from there now, or from where
-/// Cognito publishes it.
+/// The client's secret: as Cognito returned it when this run created the client, or else read from Cognito now, or from
+/// where Cognito publishes it.
 ///
 /// # Errors
 /// The client is gone or has no secret, a call is refused, or [`Untold`].
@@ -81,7 +89,7 @@ pub async fn secret(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<SecretS
     }
 }
 
-/// The secret of a client that this run made.
+/// The secret of a client that this run created.
 pub fn new_secret(cx: &Cx<Aws>, client_id: &str) -> Option<SecretString> {
     cx.cloud().new_secrets.borrow().get(client_id).cloned()
 }
@@ -258,14 +266,15 @@ fn all_of(
 impl Resource for Client {
     type Cloud = Aws;
     type Output = Output;
-    const KIND: &'static str = "client";
-    const SHAPES: &'static [(&'static str, Shape)] =
-        &[("desired.pool", ids::POOL), ("output.client_id", ids::CLIENT)];
-    const FIXED: &'static [&'static str] = &["pool"];
-    const LOSES: Option<&'static str> = Some("its client_id and secret");
-    const DIES_WITH: Option<&'static str> = Some("user-pool");
-    const SHARES_NAMES: bool = true;
-    const RETIRES_FIRST: bool = true;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[("desired.pool", ids::POOL), ("output.client_id", ids::CLIENT)],
+        fixed: &["pool"],
+        loses: Some("its client_id and secret"),
+        dies_with: Some("user-pool"),
+        shares_names: true,
+        retires_first: true,
+        ..Kind::new("client")
+    };
 
     fn id(&self, out: &Output) -> String {
         out.client_id.clone()
@@ -385,25 +394,26 @@ impl Resource for Client {
         }))
     }
 
-    /// Adds scopes and keeps those that go, so that its tokens are good for the routes as they are deployed now and as they
-    /// will be: `retire` takes those away once the stage has moved.
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    /// Adds scopes, and keeps those that are removed, so that its tokens are valid for the routes that are deployed now
+    /// and for those that will be. `retire` removes them once the stage has moved.
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         let both = self.with_scopes_of(before);
+        let updated = Updated {
+            output: out,
+            retires: !before.scopes.is_subset(&self.scopes),
+        };
         if both == *before {
-            return Ok(out);
+            return Ok(updated);
         }
-        match both.edit(cx, &out, |live| both.change(before, live)).await {
-            // One of the scopes that go may be gone already, and would be in the way for ever.
+        let out = &updated.output;
+        match both.edit(cx, out, |live| both.change(before, live)).await {
+            // One of the removed scopes may no longer exist, and Cognito would refuse it for ever.
             Err(error) if class(&error) == Some(Class::NotReady) && both != *self => {
-                self.edit(cx, &out, |live| self.change(before, live)).await?;
+                self.edit(cx, out, |live| self.change(before, live)).await?;
             }
             done => done?,
         }
-        Ok(out)
-    }
-
-    fn retires(&self, before: &Self) -> bool {
-        !before.scopes.is_subset(&self.scopes)
+        Ok(updated)
     }
 
     async fn retire(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {

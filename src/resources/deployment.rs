@@ -1,6 +1,6 @@
 //! A deployment: the snapshot of a REST API that a stage serves.
 //!
-//! Must not name a stage: that would create or repoint it on the side.
+//! Must not name a stage: that would create or change it as a side effect.
 
 use std::collections::BTreeSet;
 
@@ -14,29 +14,31 @@ use serde::{Deserialize, Serialize};
 use crate::aws::pages::Pages;
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
-use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Shape};
+use crate::resource::{CallError, Class, Cx, InTheWay, Kind, Published, Resource, Result, Updated};
 
-/// What the description of every deployment of ours begins with: anybody may make others in our API.
+/// The start of the description of every deployment of ours: others may create deployments in our API.
 const OURS: &str = "provision ";
-/// The description of one of ours that was found with another's.
+/// The description that one of ours gets if it was found with someone else's.
 const OUT_OF_USE: &str = "provision out of use";
 /// The authorization of a method that asks for a token of a user pool.
 const GUARDED: &str = "COGNITO_USER_POOLS";
 
-/// A snapshot of the API as it is when the deployment is made. Nothing about it is unique but the id.
+/// A snapshot of the API at the time of the deployment. Only its id is unique.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deployment {
     /// The REST API's id.
     pub api: String,
-    /// `provision ` and a hash of all that the snapshot holds: it tells this deployment from others, and when another one is due.
+    /// `provision ` and a hash of all that the snapshot holds: it tells this deployment from others, and whether a new
+    /// one is due.
     pub description: String,
-    /// The methods in the snapshot that ask for no token of a user pool, as `GET /user`; others' too. Wanted: none.
+    /// The methods in the snapshot that need no token of a user pool, as `GET /user`, including those of others. We
+    /// want none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub open_methods: BTreeSet<String>,
 }
 
-/// What API Gateway answered.
+/// What dependents and calls need of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
@@ -44,7 +46,13 @@ pub struct Output {
     pub id: String,
 }
 
-/// As far as AWS tells: a snapshot holds what cannot be seen otherwise.
+impl Published for Output {
+    fn placeholder(mark: &str) -> Self {
+        Self { id: mark.to_owned() }
+    }
+}
+
+/// Only what AWS returns: the rest of a snapshot cannot be read.
 fn open_methods(live: &GetDeploymentOutput) -> BTreeSet<String> {
     let methods = live
         .api_summary()
@@ -62,7 +70,7 @@ fn open_methods(live: &GetDeploymentOutput) -> BTreeSet<String> {
 }
 
 impl Deployment {
-    /// All of the API's, others' too; none where it is gone.
+    /// All deployments of the API, including those of others; none if the API is gone.
     async fn list(&self, cx: &Cx<Aws>) -> Result<Vec<Live>> {
         let mut all = Vec::new();
         let mut pages = Pages::of("apigateway:GetDeployments");
@@ -86,7 +94,7 @@ impl Deployment {
         }
     }
 
-    /// The stages that keep API Gateway from deleting a deployment which ours does not serve any more.
+    /// The stages that keep API Gateway from deleting a deployment that our stage no longer serves.
     async fn foreign_stages(&self, cx: &Cx<Aws>, old: &Output, refusal: &CallError) -> Result<Vec<InTheWay>> {
         let list = || {
             cx.cloud()
@@ -112,7 +120,7 @@ impl Deployment {
         Ok(in_the_way.collect())
     }
 
-    /// Makes one of ours known as such again, after another hand described it otherwise, so that it is retired.
+    /// Marks one of ours as ours again after someone else changed its description, so that it is retired.
     async fn mark(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
         let patch = PatchOperation::builder()
             .op(Op::Replace)
@@ -136,11 +144,14 @@ impl Deployment {
 impl Resource for Deployment {
     type Cloud = Aws;
     type Output = Output;
-    const KIND: &'static str = "deployment";
-    const SHAPES: &'static [(&'static str, Shape)] = &[("desired.api", ids::API), ("output.id", ids::API)];
-    const FIXED: &'static [&'static str] = &["api"];
-    const DIES_WITH: Option<&'static str> = Some("rest-api");
-    const SHARES_NAMES: bool = true;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[("desired.api", ids::API), ("output.id", ids::API)],
+        fixed: &["api"],
+        dies_with: Some("rest-api"),
+        shares_names: true,
+        creates_another: true,
+        ..Kind::new("deployment")
+    };
 
     fn lane(&self) -> Option<String> {
         Some(format!("rest-api {}", self.api))
@@ -197,33 +208,34 @@ impl Resource for Deployment {
         }))
     }
 
-    /// Another one is made.
+    /// The id of the new deployment is not known.
     fn output_after_update(&self, _: Output) -> Option<Output> {
         None
     }
 
-    /// A snapshot cannot change: another one is made, and this one goes once the stage has moved on.
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    /// A snapshot cannot change: a new one is created, and this one is retired once the stage has moved.
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         if !before.description.starts_with(OURS) {
             self.mark(cx, &out).await?;
         }
-        // The one that is found may be the open one itself. What a killed run made beside it goes when this retires.
+        // If it has open methods, a search could find the open one itself. What a killed run created beside it is
+        // deleted when this step retires.
         let found = if before.open_methods.is_empty() {
             self.find(cx).await?
         } else {
             None
         };
-        match found {
-            Some(out) => Ok(out),
-            None => self.create(cx).await,
-        }
+        let output = match found {
+            Some(out) => out,
+            None => self.create(cx).await?,
+        };
+        Ok(Updated {
+            output,
+            retires: true,
+        })
     }
 
-    fn retires(&self, _: &Self) -> bool {
-        true
-    }
-
-    /// Deletes all of ours but this one, so that what killed runs left goes as well.
+    /// Deletes all of ours except this one, including those that killed runs left.
     async fn retire(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
         let mut in_the_way = Vec::new();
         for live in self.list(cx).await? {
@@ -248,7 +260,7 @@ impl Resource for Deployment {
                         old.id, self.api
                     )));
                 }
-                // The others go all the same.
+                // The others are deleted all the same.
                 in_the_way.extend(foreign);
             }
         }

@@ -1,6 +1,6 @@
 //! A Lambda function whose code is a zip.
 //!
-//! Must not make its role or its log group, nor say who may invoke it.
+//! Must not create its role or its log group, nor say who may invoke it.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -30,11 +30,11 @@ use crate::aws::pace::Uploads;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{SLOW_VISIBILITY_PATIENCE, unless_gone};
 use crate::aws::{Aws, ids};
-use crate::resource::{CallError, Class, Cx, Resource, Result, Shape};
+use crate::resource::{CallError, Class, Cx, Kind, Published, Resource, Result, Updated};
 
-/// How long nobody asks for a new function, from the call that makes it.
+/// How long the state of a new function is not read, counted from the call that creates it.
 const PENDING_AT_LEAST: Duration = Duration::from_millis(600);
-/// Terraform waits as long for a function to become Active, and for an update of it.
+/// The longest wait for a function to become Active, and for an update of it: the same as Terraform's.
 const ACTIVE_DEADLINE: Duration = Duration::from_mins(10);
 
 /// A Lambda function. Names are unique in the account and region.
@@ -45,9 +45,10 @@ pub struct Function {
     pub name: String,
     /// The ARN of the role that it runs as.
     pub role: String,
-    /// The id (`AROA…`) of the role that it was made with: Lambda's grant to decrypt the environment belongs to it, and not to
-    /// the ARN. Which update of a function gives the grant to another role of the same ARN is not documented, so the
-    /// function is made again. What is live is empty where another role has the name, and `None` where no role has.
+    /// The id (`AROA…`) of the role that it was created with: Lambda's grant to decrypt the environment belongs to it,
+    /// and not to the ARN. Which update of a function gives the grant to another role of the same ARN is not
+    /// documented, so the function is replaced. The live value is empty if another role has the name, and `None` if no
+    /// role has it.
     pub role_id: Option<String>,
     /// Such as `nodejs22.x`.
     pub runtime: String,
@@ -63,15 +64,15 @@ pub struct Function {
     pub code_sha256: String,
     /// The zip's size in bytes.
     pub code_size: i64,
-    /// Its environment variables: name to [`fingerprint`] of the value. What is live is `None` where Lambda may not decrypt
-    /// them for us.
+    /// Its environment variables: name to [`fingerprint`] of the value. The live value is `None` if Lambda may not
+    /// decrypt them for us.
     pub environment: Option<BTreeMap<String, String>>,
-    /// Including the owner.
+    /// The stack's tags, including the owner.
     pub tags: Tags,
-    /// The code itself. Not recorded, so a resource that comes from the state file can be neither created nor given code.
+    /// The code itself. It is not recorded, so a resource from the state file cannot be created, nor its code updated.
     #[serde(skip)]
     pub code: Code,
-    /// The values of `environment`. Not recorded, like the code.
+    /// The values of `environment`; not recorded either.
     #[serde(skip)]
     pub variables: Variables,
 }
@@ -113,7 +114,7 @@ impl std::fmt::Debug for Variables {
     }
 }
 
-/// What stands for a variable's value wherever it is recorded or shown: a hash, which differs between functions.
+/// Stands for a variable's value wherever it is recorded or shown: a hash that differs between functions.
 pub fn fingerprint(function: &str, variable: &str, value: &str) -> String {
     let mut hash = Sha256::new();
     for part in [function, variable, value] {
@@ -123,12 +124,18 @@ pub fn fingerprint(function: &str, variable: &str, value: &str) -> String {
     format!("sha256:{}", &URL_SAFE_NO_PAD.encode(hash.finalize())[..16])
 }
 
-/// What Lambda answered.
+/// What dependents and calls need of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The function's ARN.
     pub arn: String,
+}
+
+impl Published for Output {
+    fn placeholder(mark: &str) -> Self {
+        Self { arn: mark.to_owned() }
+    }
 }
 
 impl Function {
@@ -153,7 +160,8 @@ impl Function {
             .build())
     }
 
-    /// Why Lambda could not do it. With an environment it may repeat one of its values, so only its code is told.
+    /// Why Lambda could not do it. If there is an environment, the message may repeat a value, so only its code is
+    /// shown.
     fn reason(&self, code: Option<&str>, reason: Option<&str>) -> String {
         let has_values = self.environment.as_ref().is_some_and(|values| !values.is_empty());
         match reason {
@@ -174,7 +182,8 @@ impl Function {
         Ok(Blob::new(self.code.0.as_slice()))
     }
 
-    /// How the code is sent: once, for as long as its size takes. The engine, which says so, repeats a lost upload.
+    /// The timeouts for sending the code: one attempt, with a time that depends on the size. The engine repeats a lost
+    /// upload, and reports it.
     fn upload(&self) -> aws_sdk_lambda::config::Builder {
         let attempt = Uploads::attempt_timeout(self.code.0.len());
         let timeouts = TimeoutConfig::builder()
@@ -192,7 +201,7 @@ impl Function {
         Ok(unless_gone(cx.call("lambda:GetFunction", get).await)?)
     }
 
-    /// Lambda leaves the tags out where they may not be read: then nobody can tell whose the function is.
+    /// Lambda leaves out the tags if we may not read them. Then the owner of the function is not known.
     fn check(&self, live: &GetFunctionOutput) -> Result<()> {
         if let Some(error) = live.tags_error() {
             let code = error.error_code();
@@ -218,7 +227,8 @@ impl Function {
         Ok(tags::check(&self.tags, tags::pairs(live.tags()), what)?)
     }
 
-    /// Whether the role that it was made with is still there. Lambda does not answer its id; a survey reads the role anyway.
+    /// Whether the role that it was created with still exists. Lambda does not return the role's id; a survey reads the
+    /// role anyway.
     async fn live_role_id(&self, cx: &Cx<Aws>) -> Result<Option<String>> {
         if cx.cloud().survey.is_none() {
             return Ok(self.role_id.clone());
@@ -226,14 +236,14 @@ impl Function {
         let name = self.role.rsplit('/').next().unwrap_or_default();
         let answer = cx.role(name).await?;
         let live = answer.as_ref().as_ref().and_then(|answer| answer.role());
-        // IAM may not show a role that was made a moment ago: whether it is another one is known once it is found.
+        // IAM may not show a role that was created a moment ago. Whether it is another role is known once IAM finds it.
         Ok(live.map(|role| match &self.role_id {
             Some(id) if id == role.role_id() => id.clone(),
             _ => String::new(),
         }))
     }
 
-    /// A function cannot be invoked, nor changed, while it is Pending.
+    /// Waits for a new function: while it is Pending it cannot be invoked or changed.
     async fn wait_until_active(&self, cx: &Cx<Aws>) -> Result<Output> {
         let began = Instant::now();
         cx.wait_for("the function to become Active", ACTIVE_DEADLINE, || async {
@@ -266,7 +276,7 @@ impl Function {
         .await
     }
 
-    /// Lambda refuses an update while another one is under way, and may still find this one wrong.
+    /// Waits for an update: Lambda refuses another one meanwhile, and this one may still fail.
     async fn wait_until_updated(&self, cx: &Cx<Aws>) -> Result<()> {
         cx.wait_for(
             "the function's update to be Successful",
@@ -326,8 +336,8 @@ impl Function {
         self.wait_until_updated(cx).await
     }
 
-    /// The architecture goes with the code, also where the code is the same; whether AWS keeps one that is left out is not
-    /// documented.
+    /// Sends the architecture with the code, even if the code is the same: whether AWS keeps an architecture that is
+    /// left out is not documented.
     async fn update_code(&self, cx: &Cx<Aws>, before: &Self) -> Result<()> {
         if (&self.code_sha256, self.code_size, &self.architecture)
             == (&before.code_sha256, before.code_size, &before.architecture)
@@ -381,13 +391,15 @@ impl Function {
 impl Resource for Function {
     type Cloud = Aws;
     type Output = Output;
-    const KIND: &'static str = "function";
-    const SHAPES: &'static [(&'static str, Shape)] = &[
-        ("desired.name", ids::NAME),
-        ("desired.role", ids::ARN),
-        ("output.arn", ids::ARN),
-    ];
-    const FIXED: &'static [&'static str] = &["name", "role_id"];
+    const KIND: &'static Kind = &Kind {
+        shapes: &[
+            ("desired.name", ids::NAME),
+            ("desired.role", ids::ARN),
+            ("output.arn", ids::ARN),
+        ],
+        fixed: &["name", "role_id"],
+        ..Kind::new("function")
+    };
 
     fn id(&self, _: &Output) -> String {
         self.name.clone()
@@ -437,7 +449,7 @@ impl Resource for Function {
                 .context("lambda:CreateFunction answered no ARN")?;
             return Ok(Output { arn });
         }
-        // It was said to be Pending when it was made.
+        // It was Pending when it was created.
         tokio::time::sleep_until(sent.get() + PENDING_AT_LEAST).await;
         self.wait_until_active(cx).await
     }
@@ -485,11 +497,11 @@ impl Resource for Function {
         }))
     }
 
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         self.update_configuration(cx, before).await?;
         self.update_code(cx, before).await?;
         self.update_tags(cx, before, &out.arn).await?;
-        Ok(out)
+        Ok(out.into())
     }
 
     async fn check_owner(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {

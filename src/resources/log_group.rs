@@ -1,4 +1,4 @@
-//! The CloudWatch log group of a function, made by us so that `down` owns it.
+//! The CloudWatch log group of a function. We create it, so that `down` can delete it.
 //!
 //! Must not read or write log events.
 
@@ -10,7 +10,7 @@ use crate::aws::pages::Pages;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
-use crate::resource::{CallError, Cx, Resource, Result, Shape};
+use crate::resource::{CallError, Cx, Kind, NoOutput, Resource, Result, Updated};
 
 /// A log group. Names are unique in the account and region.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,16 +18,12 @@ use crate::resource::{CallError, Cx, Resource, Result, Shape};
 pub struct LogGroup {
     /// `/aws/lambda/<function>`.
     pub name: String,
-    /// One of the numbers of days that AWS allows. What is live is `None` where a policy of the whole account overrides it.
+    /// One of the numbers of days that AWS allows. The live value is `None` if a policy of the whole account overrides
+    /// it.
     pub retention_days: Option<i32>,
-    /// Including the owner. What is live is `None`: reading them takes a call of its own.
+    /// The stack's tags, including the owner. The live value is `None`: reading them takes a call of its own.
     pub tags: Option<Tags>,
 }
-
-/// Nothing that the name does not say.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Output {}
 
 impl LogGroup {
     /// The prefix also fits other groups (`/aws/lambda/a` and `/aws/lambda/ab`), hence the exact comparison.
@@ -56,7 +52,7 @@ impl LogGroup {
         }
     }
 
-    /// As the calls about tags take it: without the `:*` that DescribeLogGroups answers.
+    /// In the form that calls about tags need: without the `:*` that DescribeLogGroups returns.
     fn arn(&self, cx: &Cx<Aws>) -> String {
         let Aws {
             partition,
@@ -78,8 +74,8 @@ impl LogGroup {
         Ok(tags::check(self.tags()?, tags::pairs(live.tags()), what)?)
     }
 
-    /// A tag that only an earlier configuration had goes where `before` names it, and stays where it does not: it could
-    /// as well be somebody else's.
+    /// Removes a tag that only an earlier configuration had if `before` has it. If not, the tag stays, because it could
+    /// be someone else's.
     async fn update_tags(&self, cx: &Cx<Aws>, before: &Self, live: &ListTagsForResourceOutput) -> Result<()> {
         let Some(ours) = self.tags.as_ref().filter(|_| self.tags != before.tags) else {
             return Ok(());
@@ -138,25 +134,27 @@ impl LogGroup {
 
 impl Resource for LogGroup {
     type Cloud = Aws;
-    type Output = Output;
-    const KIND: &'static str = "log-group";
-    const SHAPES: &'static [(&'static str, Shape)] = &[("desired.name", ids::LOG_GROUP)];
-    const FIXED: &'static [&'static str] = &["name"];
-    const GONE_AT_ONCE: bool = true;
+    type Output = NoOutput;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[("desired.name", ids::LOG_GROUP)],
+        fixed: &["name"],
+        gone_at_once: true,
+        ..Kind::new("log-group")
+    };
 
-    fn id(&self, _: &Output) -> String {
+    fn id(&self, _: &NoOutput) -> String {
         self.name.clone()
     }
 
-    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
+    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<NoOutput>> {
         let Some(answer) = self.live_tags(cx).await? else {
             return Ok(None);
         };
         self.check(&answer)?;
-        Ok(Some(Output {}))
+        Ok(Some(NoOutput {}))
     }
 
-    async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
+    async fn create(&self, cx: &Cx<Aws>) -> Result<NoOutput> {
         let tags = tags::map(self.tags()?);
         let create = || {
             cx.cloud()
@@ -168,14 +166,14 @@ impl Resource for LogGroup {
         };
         cx.call("logs:CreateLogGroup", create).await?;
         self.put_retention(cx).await?;
-        Ok(Output {})
+        Ok(NoOutput {})
     }
 
-    async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
+    async fn read(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<Option<Self>> {
         let Some(group) = self.describe(cx).await? else {
             return Ok(None);
         };
-        // A retention policy of the whole account overrides ours, and putting ours again changes nothing.
+        // A retention policy of the whole account overrides ours, so setting ours again changes nothing.
         let overridden = group.retention_policy_name().is_some();
         let live = group.retention_in_days().unwrap_or_default();
         Ok(Some(Self {
@@ -185,9 +183,9 @@ impl Resource for LogGroup {
         }))
     }
 
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: NoOutput) -> Result<Updated<NoOutput>> {
         if self == before {
-            return Ok(out);
+            return Ok(out.into());
         }
         let live = self.live_tags(cx).await?;
         let live = live.with_context(|| format!("log group {} is not there any more", self.name))?;
@@ -196,17 +194,17 @@ impl Resource for LogGroup {
             self.put_retention(cx).await?;
         }
         self.update_tags(cx, before, &live).await?;
-        Ok(out)
+        Ok(out.into())
     }
 
-    async fn check_owner(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+    async fn check_owner(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
         match self.live_tags(cx).await? {
             Some(live) => self.check(&live),
             None => Ok(()),
         }
     }
 
-    async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+    async fn delete(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
         let delete = || {
             cx.cloud()
                 .logs

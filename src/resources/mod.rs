@@ -1,14 +1,9 @@
 //! The closed list of the kinds of resource.
 //!
-//! Must not use the engine, the state, the report, the command line or the configuration; no kind uses another.
-
-use std::rc::Rc;
-
-use anyhow::{Context, bail};
-use serde_json::Value;
+//! Must not use the engine, the state, the report, the command line or the configuration; no kind may use another one.
 
 use crate::aws::Aws;
-use crate::resource::{Erased, Resource, Result};
+use crate::resource::{Kinds, Listed};
 
 pub mod authorizer;
 pub mod client;
@@ -26,47 +21,34 @@ pub mod route;
 pub mod stage;
 pub mod user_pool;
 
-macro_rules! kinds {
-    ($($module:ident::$kind:ident),+ $(,)?) => {
-        $(pub use $module::$kind;)+
+pub use self::{
+    authorizer::Authorizer, client::Client, deployment::Deployment, function::Function, log_group::LogGroup,
+    path::Path, permission::Permission, pool_domain::PoolDomain, resource_server::ResourceServer,
+    rest_api::RestApi, role::Role, role_policy::RolePolicy, route::Route, stage::Stage, user_pool::UserPool,
+};
 
-        /// A resource from its record, so that `down` needs no configuration.
-        ///
-        /// # Errors
-        /// No such kind, or the recorded desired state is of another shape.
-        pub fn revive(kind: &str, desired: &Value) -> Result<Rc<dyn Erased<Aws>>> {
-            match kind {
-                $($kind::KIND => {
-                    let resource: $kind = serde_json::from_value(desired.clone())
-                        .with_context(|| format!("the recorded {kind} is of another shape"))?;
-                    Ok(Rc::new(resource))
-                })+
-                _ => bail!("no kind of resource is called {kind}"),
-            }
-        }
-    };
-}
-
-kinds! {
-    role::Role,
-    role_policy::RolePolicy,
-    log_group::LogGroup,
-    function::Function,
-    permission::Permission,
-    user_pool::UserPool,
-    pool_domain::PoolDomain,
-    resource_server::ResourceServer,
-    client::Client,
-    rest_api::RestApi,
-    authorizer::Authorizer,
-    path::Path,
-    route::Route,
-    deployment::Deployment,
-    stage::Stage,
-}
+/// Every kind that a record can be of.
+pub const KINDS: Kinds<Aws> = Kinds(&[
+    Listed::new::<Role>(),
+    Listed::new::<RolePolicy>(),
+    Listed::new::<LogGroup>(),
+    Listed::new::<Function>(),
+    Listed::new::<Permission>(),
+    Listed::new::<UserPool>(),
+    Listed::new::<PoolDomain>(),
+    Listed::new::<ResourceServer>(),
+    Listed::new::<Client>(),
+    Listed::new::<RestApi>(),
+    Listed::new::<Authorizer>(),
+    Listed::new::<Path>(),
+    Listed::new::<Route>(),
+    Listed::new::<Deployment>(),
+    Listed::new::<Stage>(),
+]);
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
     use std::sync::atomic::Ordering;
 
     use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -74,7 +56,7 @@ mod tests {
 
     use super::*;
     use crate::aws::test_support::{cut_off, failed, our_tags};
-    use crate::resource::Class;
+    use crate::resource::{Class, Erased};
 
     fn broken() -> ConnectorError {
         ConnectorError::io("connection reset by peer".into())
@@ -98,10 +80,10 @@ mod tests {
         let api = json!({"name": "n", "description": "d", "endpoint": "REGIONAL", "tags": our_tags()});
         let deployment = json!({"api": "a", "description": "hash"});
         [
-            revive("user-pool", &pool).unwrap(),
-            revive("client", &client).unwrap(),
-            revive("rest-api", &api).unwrap(),
-            revive("deployment", &deployment).unwrap(),
+            KINDS.revive("user-pool", &pool).unwrap(),
+            KINDS.revive("client", &client).unwrap(),
+            KINDS.revive("rest-api", &api).unwrap(),
+            KINDS.revive("deployment", &deployment).unwrap(),
         ]
     }
 
@@ -112,7 +94,7 @@ mod tests {
                 let (cx, requests) = cut_off(error);
                 let (class, text) = failed(resource.create(&cx).await);
                 assert_eq!(class, Some(Class::Ambiguous), "{text}");
-                assert_eq!(requests.load(Ordering::SeqCst), 1, "{}", resource.kind());
+                assert_eq!(requests.load(Ordering::SeqCst), 1, "{}", resource.kind().name);
             }
         }
     }
@@ -124,16 +106,16 @@ mod tests {
                 let (cx, requests) = cut_off(error);
                 let (class, text) = failed(resource.find(&cx).await);
                 assert_eq!(class, Some(Class::Ambiguous), "{text}");
-                assert!(requests.load(Ordering::SeqCst) > 1, "{}", resource.kind());
+                assert!(requests.load(Ordering::SeqCst) > 1, "{}", resource.kind().name);
             }
         }
     }
 
     #[test]
     fn an_unknown_kind_and_a_record_of_another_shape_are_told() {
-        let unknown = revive("volcano", &json!({})).err().unwrap();
+        let unknown = KINDS.revive("volcano", &json!({})).err().unwrap();
         assert!(unknown.to_string().contains("volcano"));
-        let shapeless = revive("rest-api", &json!({"name": 1})).err().unwrap();
+        let shapeless = KINDS.revive("rest-api", &json!({"name": 1})).err().unwrap();
         assert!(shapeless.to_string().contains("rest-api"));
     }
 }

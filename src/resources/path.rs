@@ -1,6 +1,6 @@
 //! One path part of a REST API (what API Gateway calls a resource).
 //!
-//! Must not make the methods on it.
+//! Must not create the methods on it.
 
 use anyhow::Context;
 use aws_sdk_apigateway::types::Resource as Live;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::pages::Pages;
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
-use crate::resource::{Cx, Resource, Result, Shape};
+use crate::resource::{Cx, Kind, Published, Resource, Result};
 
 /// A path part under its parent. Parts are unique under one parent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,12 +23,18 @@ pub struct Path {
     pub part: String,
 }
 
-/// What API Gateway answered.
+/// What dependents and calls need of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The path's id.
     pub id: String,
+}
+
+impl Published for Output {
+    fn placeholder(mark: &str) -> Self {
+        Self { id: mark.to_owned() }
+    }
 }
 
 impl Path {
@@ -54,16 +60,18 @@ impl Path {
 impl Resource for Path {
     type Cloud = Aws;
     type Output = Output;
-    const KIND: &'static str = "path";
-    const SHAPES: &'static [(&'static str, Shape)] = &[
-        ("desired.api", ids::API),
-        ("desired.parent", ids::API),
-        ("desired.part", ids::PATH_PART),
-        ("output.id", ids::API),
-    ];
-    const FIXED: &'static [&'static str] = &["api", "parent", "part"];
-    const DIES_WITH: Option<&'static str> = Some("rest-api");
-    const REMOVED_FIRST: bool = true;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[
+            ("desired.api", ids::API),
+            ("desired.parent", ids::API),
+            ("desired.part", ids::PATH_PART),
+            ("output.id", ids::API),
+        ],
+        fixed: &["api", "parent", "part"],
+        dies_with: Some("rest-api"),
+        removed_first: true,
+        ..Kind::new("path")
+    };
 
     fn lane(&self) -> Option<String> {
         Some(format!("rest-api {}", self.api))

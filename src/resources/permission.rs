@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
-use crate::resource::{Cx, Resource, Result, Shape};
+use crate::resource::{Cx, Kind, NoOutput, Resource, Result};
 
 /// One statement. `AddPermission` on an id that exists is refused even when nothing differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,44 +18,41 @@ pub struct Permission {
     pub function: String,
     /// Unique in the function's policy.
     pub statement: String,
-    /// What may invoke: `arn:<partition>:execute-api:<region>:<account>:<api>/<stage>/*`.
+    /// The caller that is allowed: `arn:<partition>:execute-api:<region>:<account>:<api>/<stage>/*`.
     pub source_arn: String,
-    /// The account that the API is in: without it another account's API of the same id could invoke.
+    /// The account of the API. Without it, an API with the same id in another account could invoke the function.
     pub source_account: String,
 }
 
-/// Nothing that the name does not say.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Output {}
-
 impl Resource for Permission {
     type Cloud = Aws;
-    type Output = Output;
-    const KIND: &'static str = "permission";
-    const SHAPES: &'static [(&'static str, Shape)] = &[
-        ("desired.function", ids::NAME),
-        ("desired.statement", ids::NAME),
-        ("desired.source_arn", ids::ARN),
-        ("desired.source_account", ids::ACCOUNT),
-    ];
-    const FIXED: &'static [&'static str] = &["function", "statement", "source_arn", "source_account"];
-    const DIES_WITH: Option<&'static str> = Some("function");
+    type Output = NoOutput;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[
+            ("desired.function", ids::NAME),
+            ("desired.statement", ids::NAME),
+            ("desired.source_arn", ids::ARN),
+            ("desired.source_account", ids::ACCOUNT),
+        ],
+        fixed: &["function", "statement", "source_arn", "source_account"],
+        dies_with: Some("function"),
+        ..Kind::new("permission")
+    };
 
-    /// AWS loses statements that are added to one function side by side.
+    /// AWS loses statements that are added to one function in parallel.
     fn lane(&self) -> Option<String> {
         Some(format!("permissions of {}", self.function))
     }
 
-    fn id(&self, _: &Output) -> String {
+    fn id(&self, _: &NoOutput) -> String {
         self.statement.clone()
     }
 
-    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        Ok(self.read(cx, &Output {}).await?.map(|_| Output {}))
+    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<NoOutput>> {
+        Ok(self.read(cx, &NoOutput {}).await?.map(|_| NoOutput {}))
     }
 
-    async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
+    async fn create(&self, cx: &Cx<Aws>) -> Result<NoOutput> {
         let add = || {
             cx.cloud()
                 .lambda
@@ -69,10 +66,10 @@ impl Resource for Permission {
                 .send()
         };
         cx.call("lambda:AddPermission", add).await?;
-        Ok(Output {})
+        Ok(NoOutput {})
     }
 
-    async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
+    async fn read(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<Option<Self>> {
         let answer = cx.function_policy(&self.function).await?;
         let Some(policy) = answer.as_ref() else {
             return Ok(None);
@@ -86,7 +83,7 @@ impl Resource for Permission {
         else {
             return Ok(None);
         };
-        // A statement that somebody else turned into another grant is drift, told by an empty source.
+        // If someone else changed the statement into another grant, its source is read as empty, which is drift.
         let as_ours = statement["Effect"] == "Allow"
             && statement["Action"] == "lambda:InvokeFunction"
             && statement["Principal"] == json!({"Service": "apigateway.amazonaws.com"});
@@ -101,7 +98,7 @@ impl Resource for Permission {
         }))
     }
 
-    async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+    async fn delete(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
         let remove = || {
             cx.cloud()
                 .lambda
@@ -198,8 +195,8 @@ mod tests {
             read(vec![statement("somebody-elses", SOURCE)]),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
-        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
-        desired().delete(&cx, &Output {}).await.unwrap();
+        assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), None);
+        desired().delete(&cx, &NoOutput {}).await.unwrap();
         assert!(
             desired().find(&cx).await.unwrap().is_none(),
             "another statement is none of ours"
@@ -211,7 +208,7 @@ mod tests {
         let statements = vec![statement("somebody-elses", "arn:x"), statement("api", SOURCE)];
         let cx = lambda([read(statements.clone()), read(statements)]);
         assert!(desired().find(&cx).await.unwrap().is_some());
-        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+        assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), Some(desired()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -234,7 +231,7 @@ mod tests {
             let cx = lambda([read(vec![loose.clone()]), read(vec![loose.clone()])]);
             assert!(desired().find(&cx).await.unwrap().is_some(), "{loose}");
             assert_ne!(
-                desired().read(&cx, &Output {}).await.unwrap(),
+                desired().read(&cx, &NoOutput {}).await.unwrap(),
                 Some(desired()),
                 "{loose}"
             );
@@ -294,7 +291,7 @@ mod tests {
             ),
         ] {
             let cx = lambda([read(vec![statement.clone()])]);
-            assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(expected));
+            assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), Some(expected));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The prefix domain of a user pool: where its token endpoint answers.
 //!
-//! Must not take a prefix that is another pool's.
+//! Must not take over a prefix that another pool has.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::wait::{once, unless_gone};
 use crate::aws::{Aws, ids};
-use crate::resource::{Class, Cx, Resource, Result, Shape, Stranger};
+use crate::resource::{Class, Cx, Kind, NoOutput, Resource, Result, Stranger};
 
-/// AWS says up to one minute for a prefix domain.
+/// The longest wait for a prefix domain. AWS says that it takes up to one minute.
 const ACTIVE_DEADLINE: Duration = Duration::from_mins(3);
 
 /// A prefix domain. Prefixes are unique in the region, across all accounts.
@@ -25,24 +25,19 @@ pub struct PoolDomain {
     pub prefix: String,
 }
 
-/// Nothing that the prefix does not say.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Output {}
-
-/// Who has a prefix.
+/// The user pool that has a prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The AWS account, where Cognito says it.
+    /// The AWS account; `None` if Cognito does not return it.
     pub account: Option<String>,
     /// The user pool's id.
     pub pool: String,
 }
 
-/// Whether a prefix can be had in the region.
+/// Whether a prefix is free in the region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prefix {
-    /// Nobody has it, or its deletion is under way.
+    /// It is free, or its deletion is under way.
     Free,
     /// This pool has it.
     Taken(Holder),
@@ -50,7 +45,7 @@ pub enum Prefix {
     Hidden,
 }
 
-/// Who has this prefix in the region.
+/// Returns who has this prefix in the region.
 pub async fn look_up(cx: &Cx<Aws>, prefix: &str) -> Result<Prefix> {
     let describe = || {
         cx.cloud()
@@ -73,7 +68,7 @@ pub async fn look_up(cx: &Cx<Aws>, prefix: &str) -> Result<Prefix> {
 }
 
 impl PoolDomain {
-    /// Cognito answers an unknown domain with an empty description, not with an error.
+    /// For an unknown domain Cognito returns an empty description, not an error.
     async fn describe(&self, cx: &Cx<Aws>) -> Result<Option<DomainDescriptionType>> {
         let describe = || {
             cx.cloud()
@@ -119,10 +114,10 @@ impl PoolDomain {
         Ok(other.is_the_pools(cx).await?.then_some(other.prefix))
     }
 
-    async fn wait_until_active(&self, cx: &Cx<Aws>) -> Result<Output> {
+    async fn wait_until_active(&self, cx: &Cx<Aws>) -> Result<NoOutput> {
         cx.wait_for("the domain to become ACTIVE", ACTIVE_DEADLINE, || async {
             match self.describe(cx).await?.and_then(|domain| domain.status) {
-                Some(DomainStatusType::Active) => Ok(Some(Output {})),
+                Some(DomainStatusType::Active) => Ok(Some(NoOutput {})),
                 Some(DomainStatusType::Failed) => bail!("Cognito could not set the domain up"),
                 _ => Ok(None),
             }
@@ -133,22 +128,23 @@ impl PoolDomain {
 
 impl Resource for PoolDomain {
     type Cloud = Aws;
-    type Output = Output;
-    const KIND: &'static str = "pool-domain";
-    const SHAPES: &'static [(&'static str, Shape)] =
-        &[("desired.pool", ids::POOL), ("desired.prefix", ids::PREFIX)];
-    const FIXED: &'static [&'static str] = &["pool", "prefix"];
-    const HOLDS: Option<&'static str> = Some("user-pool");
+    type Output = NoOutput;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[("desired.pool", ids::POOL), ("desired.prefix", ids::PREFIX)],
+        fixed: &["pool", "prefix"],
+        holds: Some("user-pool"),
+        ..Kind::new("pool-domain")
+    };
 
-    fn id(&self, _: &Output) -> String {
+    fn id(&self, _: &NoOutput) -> String {
         self.prefix.clone()
     }
 
-    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
+    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<NoOutput>> {
         let is_ours = |domain: &DomainDescriptionType| domain.user_pool_id() == Some(&self.pool);
         match self.describe(cx).await? {
             None => Ok(None),
-            // An interrupted deletion, which goes on without us.
+            // An interrupted deletion, which AWS finishes.
             Some(domain) if is_ours(&domain) && domain.status() == Some(&DomainStatusType::Deleting) => {
                 let gone = || async { Ok(self.describe(cx).await?.is_none().then_some(())) };
                 cx.wait_for("the domain's deletion to end", ACTIVE_DEADLINE, gone)
@@ -163,7 +159,7 @@ impl Resource for PoolDomain {
         }
     }
 
-    async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
+    async fn create(&self, cx: &Cx<Aws>) -> Result<NoOutput> {
         let create = || {
             cx.cloud()
                 .cognito
@@ -175,8 +171,8 @@ impl Resource for PoolDomain {
         cx.repeat("cognito-idp:CreateUserPoolDomain", || async {
             match once("cognito-idp:CreateUserPoolDomain", create()).await {
                 Ok(_) => Ok(()),
-                // The pool has a domain already. One that is still being deleted makes room; this one may be it, made by a
-                // call whose answer was lost; any other stays.
+                // The pool already has a domain. If that one is being deleted, wait. It may be this one, created by a
+                // call whose answer was lost. Any other one stays.
                 Err(error) if error.class == Class::NotReady => {
                     if self.is_the_pools(cx).await? {
                         return Ok(());
@@ -198,14 +194,14 @@ impl Resource for PoolDomain {
         self.wait_until_active(cx).await
     }
 
-    async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
+    async fn read(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<Option<Self>> {
         let domain = self.describe(cx).await?;
         Ok(domain
             .filter(|domain| domain.user_pool_id() == Some(&self.pool))
             .map(|_| self.clone()))
     }
 
-    async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+    async fn delete(&self, cx: &Cx<Aws>, out: &NoOutput) -> Result<()> {
         let delete = || {
             cx.cloud()
                 .cognito
@@ -216,7 +212,7 @@ impl Resource for PoolDomain {
         };
         match unless_gone(cx.call("cognito-idp:DeleteUserPoolDomain", delete).await) {
             Ok(_) => Ok(()),
-            // Cognito refuses a domain that is not there, or not there any more, as an invalid parameter.
+            // Cognito refuses a domain that does not exist, or no longer exists, as an invalid parameter.
             Err(error) if error.class == Class::Refused && self.read(cx, out).await?.is_none() => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
-use crate::resource::{Cx, Resource, Result, Shape};
+use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Updated};
 
 /// AWS's limit of scopes of a resource server.
 const MOST_SCOPES: usize = 100;
@@ -28,11 +28,6 @@ pub struct ResourceServer {
     /// Scope name to description; at most 100.
     pub scopes: BTreeMap<String, String>,
 }
-
-/// Nothing that the identifier does not say.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Output {}
 
 fn sdk_scopes(scopes: &BTreeMap<String, String>) -> Result<Vec<ResourceServerScopeType>> {
     let scopes = scopes.iter().map(|(name, description)| {
@@ -64,7 +59,7 @@ impl ResourceServer {
             .transpose()
     }
 
-    /// All of `scopes` and no other: Cognito replaces the list as a whole.
+    /// Sets exactly these scopes: Cognito replaces the whole list.
     async fn replace(&self, cx: &Cx<Aws>, scopes: &BTreeMap<String, String>) -> Result<()> {
         let scopes = sdk_scopes(scopes)?;
         let update = || {
@@ -84,24 +79,26 @@ impl ResourceServer {
 
 impl Resource for ResourceServer {
     type Cloud = Aws;
-    type Output = Output;
-    const KIND: &'static str = "resource-server";
-    const SHAPES: &'static [(&'static str, Shape)] = &[
-        ("desired.pool", ids::POOL),
-        ("desired.identifier", ids::IDENTIFIER),
-    ];
-    const FIXED: &'static [&'static str] = &["pool", "identifier"];
-    const DIES_WITH: Option<&'static str> = Some("user-pool");
+    type Output = NoOutput;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[
+            ("desired.pool", ids::POOL),
+            ("desired.identifier", ids::IDENTIFIER),
+        ],
+        fixed: &["pool", "identifier"],
+        dies_with: Some("user-pool"),
+        ..Kind::new("resource-server")
+    };
 
-    fn id(&self, _: &Output) -> String {
+    fn id(&self, _: &NoOutput) -> String {
         self.identifier.clone()
     }
 
-    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        Ok(self.read(cx, &Output {}).await?.map(|_| Output {}))
+    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<NoOutput>> {
+        Ok(self.read(cx, &NoOutput {}).await?.map(|_| NoOutput {}))
     }
 
-    async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
+    async fn create(&self, cx: &Cx<Aws>) -> Result<NoOutput> {
         let scopes = sdk_scopes(&self.scopes)?;
         let create = || {
             cx.cloud()
@@ -114,10 +111,10 @@ impl Resource for ResourceServer {
                 .send()
         };
         cx.call("cognito-idp:CreateResourceServer", create).await?;
-        Ok(Output {})
+        Ok(NoOutput {})
     }
 
-    async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
+    async fn read(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<Option<Self>> {
         let live = match cx.surveyed_server(&self.pool, &self.identifier).await {
             Some(surveyed) => surveyed?,
             None => self.describe(cx).await?,
@@ -142,9 +139,9 @@ impl Resource for ResourceServer {
         }))
     }
 
-    /// Adds scopes and keeps those that go, so that no client or method ever asks for one that is not there: `retire`
-    /// takes them away once all have moved. Of more than AWS's limit, as many are kept as there is room for.
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    /// Adds scopes, and keeps those that are removed, so that no client or method ever uses a scope that does not
+    /// exist. `retire` removes them once nothing uses them. Up to AWS's limit, as many are kept as there is room for.
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: NoOutput) -> Result<Updated<NoOutput>> {
         let going = before
             .scopes
             .iter()
@@ -159,18 +156,17 @@ impl Resource for ResourceServer {
         if self.name != before.name || scopes != before.scopes {
             self.replace(cx, &scopes).await?;
         }
-        Ok(out)
+        Ok(Updated {
+            output: out,
+            retires: before.scopes.keys().any(|scope| !self.scopes.contains_key(scope)),
+        })
     }
 
-    fn retires(&self, before: &Self) -> bool {
-        before.scopes.keys().any(|scope| !self.scopes.contains_key(scope))
-    }
-
-    async fn retire(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+    async fn retire(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
         self.replace(cx, &self.scopes).await
     }
 
-    async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+    async fn delete(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
         let delete = || {
             cx.cloud()
                 .cognito
@@ -230,8 +226,8 @@ mod tests {
             ),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
-        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
-        desired().delete(&cx, &Output {}).await.unwrap();
+        assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), None);
+        desired().delete(&cx, &NoOutput {}).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -249,7 +245,7 @@ mod tests {
             on!(Sdk::describe_resource_server, ok(again.clone())),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_some());
-        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+        assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), Some(desired()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -298,7 +294,7 @@ mod tests {
             let mut live = json!({"Identifier": "user-api", "Name": "User API", "Scopes": scopes});
             *live.pointer_mut(at).unwrap() = edit;
             let (cx, _) = cognito_wire([ok(json!({"ResourceServer": live}))]);
-            let live = desired().read(&cx, &Output {}).await.unwrap().unwrap();
+            let live = desired().read(&cx, &NoOutput {}).await.unwrap().unwrap();
             assert_eq!(differing(&desired(), &live), [field]);
         }
     }
@@ -328,23 +324,21 @@ mod tests {
     async fn added_scopes_are_added_at_once_and_nothing_is_left_to_do() {
         let (cx, wire) = cognito_wire([done()]);
         let now = server(&[("read", "r"), ("write", "w")]);
-        now.update(&cx, &server(&[("read", "r")]), Output {})
-            .await
-            .unwrap();
+        let after = now.update(&cx, &server(&[("read", "r")]), NoOutput {}).await;
         assert_eq!(
             wire.sent(),
             [updated("User API", &[("read", "r"), ("write", "w")])]
         );
-        assert!(!now.retires(&server(&[("read", "r")])));
+        assert!(!after.unwrap().retires);
     }
 
     #[tokio::test(start_paused = true)]
     async fn removed_scopes_stay_until_they_are_retired() {
         let (cx, wire) = cognito_wire([done()]);
         let (now, before) = (server(&[("read", "r")]), server(&[("read", "r"), ("write", "w")]));
-        now.update(&cx, &before, Output {}).await.unwrap();
-        assert!(now.retires(&before));
-        now.retire(&cx, &Output {}).await.unwrap();
+        let after = now.update(&cx, &before, NoOutput {}).await.unwrap();
+        assert!(after.retires);
+        now.retire(&cx, &NoOutput {}).await.unwrap();
         assert_eq!(wire.sent(), [updated("User API", &[("read", "r")])]);
     }
 
@@ -355,9 +349,9 @@ mod tests {
             server(&[("new", "n"), ("read", "now")]),
             server(&[("old", "o"), ("read", "before")]),
         );
-        now.update(&cx, &before, Output {}).await.unwrap();
-        assert!(now.retires(&before));
-        now.retire(&cx, &Output {}).await.unwrap();
+        let after = now.update(&cx, &before, NoOutput {}).await.unwrap();
+        assert!(after.retires);
+        now.retire(&cx, &NoOutput {}).await.unwrap();
         let union = updated("User API", &[("new", "n"), ("old", "o"), ("read", "now")]);
         assert_eq!(
             wire.sent(),
@@ -374,7 +368,7 @@ mod tests {
             ..desired()
         };
         let (cx, wire) = cognito_wire([done()]);
-        many("new").update(&cx, &many("old"), Output {}).await.unwrap();
+        many("new").update(&cx, &many("old"), NoOutput {}).await.unwrap();
         let sent = wire.sent()[0].1["Scopes"].as_array().unwrap().clone();
         let new = sent
             .iter()
@@ -390,10 +384,11 @@ mod tests {
             name: "Users".to_owned(),
             ..before.clone()
         };
-        renamed.update(&cx, &before, Output {}).await.unwrap();
+        let after = renamed.update(&cx, &before, NoOutput {}).await.unwrap();
+        assert!(!after.retires);
         let described = server(&[("read", "now"), ("write", "w")]);
-        described.update(&cx, &before, Output {}).await.unwrap();
-        assert!(!renamed.retires(&before) && !described.retires(&before));
+        let after = described.update(&cx, &before, NoOutput {}).await.unwrap();
+        assert!(!after.retires);
         let renamed = updated("Users", &[("read", "r"), ("write", "w")]);
         assert_eq!(
             wire.sent(),
@@ -404,8 +399,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn where_nothing_differs_there_is_no_call() {
         let (cx, wire) = cognito_wire([]);
-        desired().update(&cx, &desired(), Output {}).await.unwrap();
-        assert!(!desired().retires(&desired()));
+        let after = desired().update(&cx, &desired(), NoOutput {}).await.unwrap();
+        assert!(!after.retires);
         assert_eq!(wire.sent(), []);
     }
 
@@ -417,8 +412,8 @@ mod tests {
         ] {
             let (cx, _) = cognito_wire([refused(400, code, "the reason"), refused(400, code, "the reason")]);
             for error in [
-                failed(desired().update(&cx, &server(&[]), Output {}).await),
-                failed(desired().retire(&cx, &Output {}).await),
+                failed(desired().update(&cx, &server(&[]), NoOutput {}).await),
+                failed(desired().retire(&cx, &NoOutput {}).await),
             ] {
                 assert_eq!(error.0, Some(expected));
                 assert!(error.1.contains("the reason"), "{}", error.1);
@@ -430,7 +425,7 @@ mod tests {
     async fn a_throttled_update_is_repeated() {
         let throttled = refused(400, "TooManyRequestsException", "Rate exceeded");
         let (cx, wire) = cognito_wire([throttled, done()]);
-        desired().update(&cx, &server(&[]), Output {}).await.unwrap();
+        desired().update(&cx, &server(&[]), NoOutput {}).await.unwrap();
         assert_eq!(wire.sent().len(), 2);
     }
 }

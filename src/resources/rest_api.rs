@@ -1,6 +1,6 @@
-//! The API Gateway REST API that everything under it hangs on.
+//! The API Gateway REST API that authorizer, paths, routes and stage belong to.
 //!
-//! Must not make what is under it.
+//! Must not create what is in it.
 
 use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
@@ -12,7 +12,7 @@ use crate::aws::pages::Pages;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
-use crate::resource::{Class, Cx, InTheWay, Resource, Result, Shape};
+use crate::resource::{Class, Cx, InTheWay, Kind, Published, Resource, Result, Updated};
 
 /// A REST API with a Regional endpoint. Its name is not unique; the owner in its tags tells it from others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,11 +24,11 @@ pub struct RestApi {
     pub description: String,
     /// `REGIONAL`. AWS's own default is `EDGE`.
     pub endpoint: String,
-    /// Including the owner.
+    /// The stack's tags, including the owner.
     pub tags: Tags,
 }
 
-/// What API Gateway answered.
+/// What dependents and calls need of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
@@ -38,13 +38,24 @@ pub struct Output {
     pub root: String,
 }
 
+impl Published for Output {
+    fn placeholder(mark: &str) -> Self {
+        Self {
+            id: mark.to_owned(),
+            root: mark.to_owned(),
+        }
+    }
+}
+
 impl Resource for RestApi {
     type Cloud = Aws;
     type Output = Output;
-    const KIND: &'static str = "rest-api";
-    const SHAPES: &'static [(&'static str, Shape)] = &[("output.id", ids::API), ("output.root", ids::API)];
-    const LOSES: Option<&'static str> = Some("its URL");
-    const SHARES_NAMES: bool = true;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[("output.id", ids::API), ("output.root", ids::API)],
+        loses: Some("its URL"),
+        shares_names: true,
+        ..Kind::new("rest-api")
+    };
 
     fn id(&self, out: &Output) -> String {
         out.id.clone()
@@ -126,7 +137,7 @@ impl Resource for RestApi {
         }))
     }
 
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         let patches: Vec<_> = [
             ("/name", &self.name, &before.name),
             ("/description", &self.description, &before.description),
@@ -154,7 +165,7 @@ impl Resource for RestApi {
             cx.call("apigateway:UpdateRestApi", update).await?;
         }
         tags::change_in_apigateway(cx, &format!("/restapis/{}", out.id), &before.tags, &self.tags).await?;
-        Ok(out)
+        Ok(out.into())
     }
 
     async fn check_owner(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The IAM role that a function runs as.
 //!
-//! Must not carry permissions: those are a role policy's.
+//! Must not have permissions: those are in the role policy.
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{once, unless_gone};
 use crate::aws::{Aws, ids, policy};
-use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Shape, Stranger};
+use crate::resource::{CallError, Class, Cx, InTheWay, Kind, Published, Resource, Result, Stranger, Updated};
 
 /// An IAM role. Names are unique in the account, whatever their case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,18 +19,27 @@ pub struct Role {
     pub name: String,
     /// Who may assume it, in normal form.
     pub trust: Value,
-    /// Including the owner.
+    /// The stack's tags, including the owner.
     pub tags: Tags,
 }
 
-/// What IAM answered.
+/// What dependents and calls need of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The role's ARN.
     pub arn: String,
-    /// `AROA…`: another one under the same name is another role.
+    /// `AROA…`. Another role with the same name has another id.
     pub id: String,
+}
+
+impl Published for Output {
+    fn placeholder(mark: &str) -> Self {
+        Self {
+            arn: mark.to_owned(),
+            id: mark.to_owned(),
+        }
+    }
 }
 
 impl Role {
@@ -47,13 +56,13 @@ impl Role {
         if role.role_name == self.name {
             return Ok(());
         }
-        // IAM finds a role whatever the case of its name: this one is another step's.
+        // IAM ignores the case of names: this role belongs to another step.
         Err(Stranger {
             what: format!("IAM role {}, which IAM takes for {},", role.role_name, self.name),
         })
     }
 
-    /// What somebody else attached or put into the role, and the command that takes the first of it away.
+    /// The policies that someone else attached to or put into the role, and the command that removes the first of them.
     async fn foreign_policies(&self, cx: &Cx<Aws>, refusal: &CallError) -> Result<Option<InTheWay>> {
         let iam = &cx.cloud().iam;
         let attached = || iam.list_attached_role_policies().role_name(&self.name).send();
@@ -63,7 +72,7 @@ impl Role {
             .unwrap_or_default();
         let inline = || iam.list_role_policies().role_name(&self.name).send();
         let inline = unless_gone(cx.call("iam:ListRolePolicies", inline).await)?;
-        // Ours may still be shown after it was deleted.
+        // IAM may still list our policy after it was deleted.
         let inline = inline.map(|answer| answer.policy_names).unwrap_or_default();
         let inline: Vec<_> = inline.iter().filter(|name| *name != policy::LOGS).collect();
         let arns: Vec<_> = attached.iter().filter_map(|policy| policy.policy_arn()).collect();
@@ -111,15 +120,17 @@ fn sdk_tags(tags: &Tags) -> Result<Vec<aws_sdk_iam::types::Tag>> {
 impl Resource for Role {
     type Cloud = Aws;
     type Output = Output;
-    const KIND: &'static str = "role";
-    const SHAPES: &'static [(&'static str, Shape)] = &[
-        ("desired.name", ids::ROLE),
-        ("output.arn", ids::ARN),
-        ("output.id", ids::UNIQUE),
-    ];
-    const FIXED: &'static [&'static str] = &["name"];
-    const IGNORES_CASE: bool = true;
-    const GONE_AT_ONCE: bool = true;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[
+            ("desired.name", ids::ROLE),
+            ("output.arn", ids::ARN),
+            ("output.id", ids::UNIQUE),
+        ],
+        fixed: &["name"],
+        ignores_case: true,
+        gone_at_once: true,
+        ..Kind::new("role")
+    };
 
     fn id(&self, _: &Output) -> String {
         self.name.clone()
@@ -130,7 +141,8 @@ impl Resource for Role {
             return Ok(None);
         };
         self.check(&role)?;
-        // A role that was made a moment ago may be answered with its id in place of its ARN (Terraform waits for this).
+        // For a role that was created a moment ago, IAM may return the id in place of the ARN (Terraform waits for
+        // this).
         let arn = cx
             .wait_for(
                 "IAM to know the role's ARN",
@@ -185,7 +197,7 @@ impl Resource for Role {
         }))
     }
 
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         let iam = &cx.cloud().iam;
         if self.trust != before.trust {
             let document = self.trust.to_string();
@@ -197,7 +209,7 @@ impl Resource for Role {
             };
             cx.call("iam:UpdateAssumeRolePolicy", update).await?;
         }
-        // First what goes: IAM takes `team` for `TEAM`, so that later it would take away what was just set.
+        // Removes first: IAM ignores the case of keys, so removing `TEAM` later would remove the new `team`.
         let removed = tags::removed(&before.tags, &self.tags);
         if !removed.is_empty() {
             let untag = || {
@@ -218,7 +230,7 @@ impl Resource for Role {
             };
             cx.call("iam:TagRole", tag).await?;
         }
-        Ok(out)
+        Ok(out.into())
     }
 
     async fn check_owner(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
@@ -229,7 +241,7 @@ impl Resource for Role {
         if role.role_id == out.id {
             return Ok(());
         }
-        // It has our tag: another copy of the state made it, or somebody who copied the tag.
+        // It has our tag: a run with another copy of the state created it, or someone copied the tag.
         Err(Stranger {
             what: format!(
                 "IAM role {} with the id {}, and {} is on record,",
@@ -244,7 +256,8 @@ impl Resource for Role {
             let delete = cx.cloud().iam.delete_role().role_name(&self.name).send();
             match unless_gone(once("iam:DeleteRole", delete).await) {
                 Ok(_) => Ok(()),
-                // IAM may not know yet that our policy is gone; for what others attached it is of no use to wait.
+                // IAM may not have noticed yet that our policy is gone. Waiting does not help with the policies of
+                // others.
                 Err(error) if error.class == Class::NotReady => {
                     match self.foreign_policies(cx, &error).await? {
                         Some(foreign) => Err(foreign.into()),

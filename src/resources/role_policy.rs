@@ -1,4 +1,4 @@
-//! What a function's role permits: an inline policy.
+//! The inline policy of a function's role: what the function may do.
 //!
 //! Must not touch the role itself.
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids, policy};
-use crate::resource::{Cx, Resource, Result, Shape};
+use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Updated};
 
 /// An inline policy of a role. Putting it again replaces it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,30 +21,26 @@ pub struct RolePolicy {
     pub document: Value,
 }
 
-/// Nothing that the name does not say.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Output {}
-
 impl Resource for RolePolicy {
     type Cloud = Aws;
-    type Output = Output;
-    const KIND: &'static str = "role-policy";
-    const SHAPES: &'static [(&'static str, Shape)] =
-        &[("desired.role", ids::ROLE), ("desired.name", ids::ROLE)];
-    const FIXED: &'static [&'static str] = &["role", "name"];
-    const HOLDS: Option<&'static str> = Some("role");
-    const GONE_AT_ONCE: bool = true;
+    type Output = NoOutput;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[("desired.role", ids::ROLE), ("desired.name", ids::ROLE)],
+        fixed: &["role", "name"],
+        holds: Some("role"),
+        gone_at_once: true,
+        ..Kind::new("role-policy")
+    };
 
-    fn id(&self, _: &Output) -> String {
+    fn id(&self, _: &NoOutput) -> String {
         self.name.clone()
     }
 
-    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        Ok(self.read(cx, &Output {}).await?.map(|_| Output {}))
+    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<NoOutput>> {
+        Ok(self.read(cx, &NoOutput {}).await?.map(|_| NoOutput {}))
     }
 
-    async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
+    async fn create(&self, cx: &Cx<Aws>) -> Result<NoOutput> {
         let put = || {
             cx.cloud()
                 .iam
@@ -55,10 +51,10 @@ impl Resource for RolePolicy {
                 .send()
         };
         cx.call("iam:PutRolePolicy", put).await?;
-        Ok(Output {})
+        Ok(NoOutput {})
     }
 
-    async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
+    async fn read(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<Option<Self>> {
         let get = || {
             cx.cloud()
                 .iam
@@ -77,15 +73,15 @@ impl Resource for RolePolicy {
         }))
     }
 
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: NoOutput) -> Result<Updated<NoOutput>> {
         if self.document == before.document {
-            Ok(out)
+            Ok(out.into())
         } else {
-            self.create(cx).await
+            Ok(self.create(cx).await?.into())
         }
     }
 
-    async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+    async fn delete(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
         let delete = || {
             cx.cloud()
                 .iam
@@ -159,8 +155,8 @@ mod tests {
             ),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_none());
-        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
-        desired().delete(&cx, &Output {}).await.unwrap();
+        assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), None);
+        desired().delete(&cx, &NoOutput {}).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -171,14 +167,14 @@ mod tests {
             on!(Sdk::get_role_policy, ours()),
         ]);
         assert!(desired().find(&cx).await.unwrap().is_some());
-        assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+        assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), Some(desired()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_foreign_edit_of_the_document_is_told() {
         let edited = || live(&["logs:CreateLogStream", "logs:PutLogEvents", "s3:*"]);
         let cx = iam([on!(Sdk::get_role_policy, edited())]);
-        let live = desired().read(&cx, &Output {}).await.unwrap().unwrap();
+        let live = desired().read(&cx, &NoOutput {}).await.unwrap().unwrap();
         assert_eq!(differing(&desired(), &live), ["document"]);
     }
 
@@ -200,8 +196,8 @@ mod tests {
             document: json!({"Version": "2012-10-17", "Statement": []}),
             ..desired()
         };
-        desired().update(&cx, &before, Output {}).await.unwrap();
-        desired().update(&cx, &desired(), Output {}).await.unwrap();
+        desired().update(&cx, &before, NoOutput {}).await.unwrap();
+        desired().update(&cx, &desired(), NoOutput {}).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -220,11 +216,11 @@ mod tests {
             document: json!({}),
             ..desired()
         };
-        let (class, text) = failed(desired().update(&cx, &before, Output {}).await);
+        let (class, text) = failed(desired().update(&cx, &before, NoOutput {}).await);
         assert_eq!(class, Some(Class::Refused));
         assert!(text.contains("Syntax errors in policy."), "{text}");
         let began = tokio::time::Instant::now();
-        let (_, text) = failed(desired().update(&cx, &before, Output {}).await);
+        let (_, text) = failed(desired().update(&cx, &before, NoOutput {}).await);
         assert!(text.contains("The role cannot be found."), "{text}");
         assert_eq!(began.elapsed().as_secs() / 60, 2);
     }

@@ -1,6 +1,6 @@
 //! A method of a path, who may call it, and the function that answers it.
 //!
-//! Must not let a method without scopes exist: API Gateway would then want an ID token, which no client has.
+//! Must not create a method without scopes: API Gateway would then require an ID token, which no client has.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
-use crate::resource::{Cx, Resource, Result, Shape};
+use crate::resource::{Cx, Kind, Published, Resource, Result, Updated};
 
 /// The type of a method that has a Cognito authorizer.
 const AUTHORIZATION: &str = "COGNITO_USER_POOLS";
@@ -31,16 +31,16 @@ pub struct Route {
     pub verb: String,
     /// The authorizer's id.
     pub authorizer: String,
-    /// Full scopes; any one of them admits.
+    /// Full scopes. A token needs one of them.
     pub scopes: BTreeSet<String>,
     /// The integration's URI, which names the function.
     pub uri: String,
-    /// Whether callers need an API key beside their token: what somebody else demanded.
+    /// Whether callers also need an API key, which only someone else sets.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub api_key_required: bool,
 }
 
-/// What the deployment has to know.
+/// What the deployment is made of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
@@ -49,8 +49,16 @@ pub struct Output {
     pub digest: String,
 }
 
+impl Published for Output {
+    fn placeholder(mark: &str) -> Self {
+        Self {
+            digest: mark.to_owned(),
+        }
+    }
+}
+
 impl Route {
-    /// Of a route that is new to the record. The digest is random, as no earlier one is known.
+    /// The output of a route that has no record. The digest is random, because no earlier one is known.
     fn first_output(&self) -> Result<Output> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
@@ -80,7 +88,7 @@ impl Route {
         Ok(unless_gone(cx.call("apigateway:GetMethod", get).await)?)
     }
 
-    /// Putting it again replaces it, with whatever others set on it.
+    /// Puts the integration. That replaces an earlier one with all that others set on it.
     async fn put_integration(&self, cx: &Cx<Aws>) -> Result<()> {
         let put = || {
             cx.cloud()
@@ -90,7 +98,7 @@ impl Route {
                 .resource_id(&self.path)
                 .http_method(&self.verb)
                 .r#type(IntegrationType::AwsProxy)
-                // How API Gateway calls Lambda, whatever verb the route has.
+                // API Gateway always calls Lambda with POST.
                 .integration_http_method("POST")
                 .uri(&self.uri)
                 .send()
@@ -127,7 +135,7 @@ fn method(path: Path, verb: &str) -> Option<GetMethodOutput> {
     Some(method.build())
 }
 
-/// `None` where there is no integration, or one of another type.
+/// `None` if there is no integration, or one of another type.
 fn uri(live: &GetMethodOutput) -> Option<&str> {
     live.method_integration()
         .filter(|integration| integration.r#type() == Some(&IntegrationType::AwsProxy))
@@ -142,18 +150,20 @@ fn patch(op: Op, path: &str, value: &str) -> PatchOperation {
 impl Resource for Route {
     type Cloud = Aws;
     type Output = Output;
-    const KIND: &'static str = "route";
-    const SHAPES: &'static [(&'static str, Shape)] = &[
-        ("desired.api", ids::API),
-        ("desired.path", ids::API),
-        ("desired.verb", ids::VERB),
-        ("desired.authorizer", ids::API),
-        ("desired.uri", ids::ARN),
-    ];
-    const FIXED: &'static [&'static str] = &["api", "path", "verb"];
-    const HOLDS: Option<&'static str> = Some("authorizer");
-    const DIES_WITH: Option<&'static str> = Some("rest-api");
-    const REMOVED_FIRST: bool = true;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[
+            ("desired.api", ids::API),
+            ("desired.path", ids::API),
+            ("desired.verb", ids::VERB),
+            ("desired.authorizer", ids::API),
+            ("desired.uri", ids::ARN),
+        ],
+        fixed: &["api", "path", "verb"],
+        holds: Some("authorizer"),
+        dies_with: Some("rest-api"),
+        removed_first: true,
+        ..Kind::new("route")
+    };
 
     fn lane(&self) -> Option<String> {
         Some(format!("rest-api {}", self.api))
@@ -196,7 +206,7 @@ impl Resource for Route {
         let Some(live) = live else {
             return Ok(None);
         };
-        // A method that somebody opened to everybody is drift, told by an empty authorizer.
+        // If someone opened the method to everyone, its authorizer is read as empty, which is drift.
         let guarded = live.authorization_type() == Some(AUTHORIZATION);
         Ok(Some(Self {
             api: self.api.clone(),
@@ -221,8 +231,8 @@ impl Resource for Route {
         Some(self.next_output(&out))
     }
 
-    /// Guards the method before the function is put behind it.
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    /// Sets the authorizer before the integration, so that the function is never open.
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         let mut patches = Vec::new();
         if before.authorizer.is_empty() {
             patches.push(patch(Op::Replace, "/authorizationType", AUTHORIZATION));
@@ -269,7 +279,7 @@ impl Resource for Route {
                 self.update_uri(cx).await?;
             }
         }
-        Ok(self.next_output(&out))
+        Ok(self.next_output(&out).into())
     }
 
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {

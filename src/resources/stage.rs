@@ -1,6 +1,6 @@
 //! The stage under which a deployment is served.
 //!
-//! Must not decide when another deployment is due.
+//! Must not decide when a new deployment is due.
 
 use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
 use aws_sdk_apigateway::types::{MethodSetting, Op, PatchOperation};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids};
-use crate::resource::{Cx, Resource, Result, Shape, Stranger};
+use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Stranger, Updated};
 
 /// A stage. Names are unique in the API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,11 +23,11 @@ pub struct Stage {
     pub deployment: String,
     /// The limits of all its methods together.
     pub throttle: Throttle,
-    /// Including the owner.
+    /// The stack's tags, including the owner.
     pub tags: Tags,
 }
 
-/// Limits on requests; `None`: the account's.
+/// Limits on requests. `None`: the account's limit applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Throttle {
@@ -37,14 +37,14 @@ pub struct Throttle {
     pub burst: Option<i32>,
 }
 
-/// What AWS answers for a limit that nobody set, once any other setting of all methods was.
+/// What AWS returns for a limit that is not set, once any other setting for all methods is.
 const UNSET: Throttle = Throttle {
     rate: Some(10_000.0),
     burst: Some(5_000),
 };
 
 impl Throttle {
-    /// A limit that AWS filled in, or that is switched off, is none; but one that is wanted is told whatever it is.
+    /// A limit that AWS filled in, or that is turned off, is read as none, unless it is the declared one.
     fn live(self, settings: Option<&MethodSetting>) -> Self {
         let live = Self {
             rate: settings
@@ -65,8 +65,8 @@ impl Throttle {
     }
 
     fn patches(self, before: Self) -> Vec<PatchOperation> {
-        // Switches the limit off (unverified: it is Terraform's default); removing the whole block would take with it what
-        // others set on it, such as the logging.
+        // Turns the limit off (unverified: it is Terraform's default). Removing the whole block would also remove what
+        // others set in it, such as logging.
         const OFF: &str = "-1";
         let mut patches = Vec::new();
         if self.rate != before.rate {
@@ -90,11 +90,6 @@ fn replace(path: &str, value: &str) -> PatchOperation {
         .value(value)
         .build()
 }
-
-/// Nothing that the name does not say.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Output {}
 
 impl Stage {
     async fn get(&self, cx: &Cx<Aws>) -> Result<Option<GetStageOutput>> {
@@ -129,26 +124,28 @@ impl Stage {
 
 impl Resource for Stage {
     type Cloud = Aws;
-    type Output = Output;
-    const KIND: &'static str = "stage";
-    const SHAPES: &'static [(&'static str, Shape)] = &[
-        ("desired.api", ids::API),
-        ("desired.name", ids::NAME),
-        ("desired.deployment", ids::API),
-    ];
-    const FIXED: &'static [&'static str] = &["api", "name"];
-    const HOLDS: Option<&'static str> = Some("deployment");
-    const DIES_WITH: Option<&'static str> = Some("rest-api");
+    type Output = NoOutput;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[
+            ("desired.api", ids::API),
+            ("desired.name", ids::NAME),
+            ("desired.deployment", ids::API),
+        ],
+        fixed: &["api", "name"],
+        holds: Some("deployment"),
+        dies_with: Some("rest-api"),
+        ..Kind::new("stage")
+    };
 
     fn lane(&self) -> Option<String> {
         Some(format!("rest-api {}", self.api))
     }
 
-    fn id(&self, _: &Output) -> String {
+    fn id(&self, _: &NoOutput) -> String {
         self.name.clone()
     }
 
-    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
+    async fn find(&self, cx: &Cx<Aws>) -> Result<Option<NoOutput>> {
         let Some(live) = self.get(cx).await? else {
             return Ok(None);
         };
@@ -158,10 +155,10 @@ impl Resource for Stage {
             }
             .into());
         }
-        Ok(Some(Output {}))
+        Ok(Some(NoOutput {}))
     }
 
-    async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
+    async fn create(&self, cx: &Cx<Aws>) -> Result<NoOutput> {
         let create = || {
             cx.cloud()
                 .apigateway
@@ -173,12 +170,12 @@ impl Resource for Stage {
                 .send()
         };
         cx.call("apigateway:CreateStage", create).await?;
-        // CreateStage takes no limits.
+        // CreateStage has no parameter for limits.
         self.patch(cx, self.throttle.patches(Throttle::default())).await?;
-        Ok(Output {})
+        Ok(NoOutput {})
     }
 
-    async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
+    async fn read(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<Option<Self>> {
         let live = match cx.surveyed_stage(&self.api, &self.name).await {
             Some(surveyed) => surveyed?,
             None => self.get(cx).await?,
@@ -200,7 +197,7 @@ impl Resource for Stage {
         }))
     }
 
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: NoOutput) -> Result<Updated<NoOutput>> {
         let mut patches = self.throttle.patches(before.throttle);
         if self.deployment != before.deployment {
             patches.push(replace("/deploymentId", &self.deployment));
@@ -208,14 +205,14 @@ impl Resource for Stage {
         self.patch(cx, patches).await?;
         let path = format!("/restapis/{}/stages/{}", self.api, self.name);
         tags::change_in_apigateway(cx, &path, &before.tags, &self.tags).await?;
-        Ok(out)
+        Ok(out.into())
     }
 
-    async fn check_owner(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+    async fn check_owner(&self, cx: &Cx<Aws>, out: &NoOutput) -> Result<()> {
         self.read(cx, out).await.map(drop)
     }
 
-    async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+    async fn delete(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
         let delete = || {
             cx.cloud()
                 .apigateway

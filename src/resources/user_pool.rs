@@ -1,6 +1,6 @@
 //! The Cognito user pool: the issuer of the tokens.
 //!
-//! Must not let anybody sign up: the stack's only principals are app clients.
+//! Must not allow users to sign up: only app clients get tokens.
 
 use anyhow::Context;
 use aws_sdk_cognitoidentityprovider::config::Config;
@@ -20,7 +20,7 @@ use crate::aws::pages::Pages;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{once, unless_gone};
 use crate::aws::{Aws, ids};
-use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Shape, Stranger};
+use crate::resource::{CallError, Class, Cx, InTheWay, Kind, Published, Resource, Result, Stranger, Updated};
 
 /// A user pool. Its name is not unique; the owner in its tags tells it from others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,20 +28,20 @@ use crate::resource::{CallError, Class, Cx, InTheWay, Resource, Result, Shape, S
 pub struct UserPool {
     /// 1 to 128 characters.
     pub name: String,
-    /// Only an administrator may create users. AWS's own default is that anybody may sign up.
+    /// Only an administrator may create users. AWS's own default is that everyone may sign up.
     pub admin_create_user_only: bool,
-    /// `ORIGINAL`: the issuer is `https://cognito-idp.<region>.amazonaws.com/<pool>`, which the authorizer of a REST API
-    /// is known to accept. `None` is read from a service that does not answer it.
+    /// `ORIGINAL`: the issuer is `https://cognito-idp.<region>.amazonaws.com/<pool>`, which the authorizer of a REST
+    /// API accepts. The live value is `None` if the service does not return it.
     pub issuer: Option<String>,
     /// `LITE`, `ESSENTIALS` or `PLUS`.
     pub tier: String,
     /// Whether Cognito refuses to delete it.
     pub deletion_protection: bool,
-    /// Including the owner.
+    /// The stack's tags, including the owner.
     pub tags: Tags,
 }
 
-/// What Cognito answered.
+/// What dependents and calls need of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
@@ -49,6 +49,15 @@ pub struct Output {
     pub id: String,
     /// The pool's ARN.
     pub arn: String,
+}
+
+impl Published for Output {
+    fn placeholder(mark: &str) -> Self {
+        Self {
+            id: mark.to_owned(),
+            arn: mark.to_owned(),
+        }
+    }
 }
 
 impl UserPool {
@@ -85,7 +94,7 @@ impl UserPool {
         }))
     }
 
-    /// Sets in a live pool what differs from `before`.
+    /// Sets in a live pool the fields that differ from `before`.
     fn change(&self, before: &Self, live: &mut UserPoolType) {
         if self.name != before.name {
             live.name = Some(self.name.clone());
@@ -117,7 +126,7 @@ impl UserPool {
     }
 }
 
-/// All of a live pool that UpdateUserPool takes: what it is not told, it resets.
+/// Every setting of a live pool that UpdateUserPool takes: it resets what is left out.
 fn all_of(live: UserPoolType, update: UpdateUserPoolFluentBuilder) -> UpdateUserPoolFluentBuilder {
     let template = verification_message_template(&live);
     let policies = filled(live.policies, &UserPoolPolicyType::builder().build());
@@ -126,10 +135,10 @@ fn all_of(live: UserPoolType, update: UpdateUserPoolFluentBuilder) -> UpdateUser
     if let Some(admin) = &mut admin
         && password.is_some_and(|password| password.temporary_password_validity_days != 0)
     {
-        // Cognito may answer both and refuses the older one then.
+        // Cognito may return both, and then refuses the older one.
         admin.unused_account_validity_days = 0;
     }
-    // AWS's own tags are answered and may not be sent.
+    // Cognito returns AWS's own tags, and refuses them in a request.
     let tags = live
         .user_pool_tags
         .unwrap_or_default()
@@ -177,8 +186,8 @@ fn all_of(live: UserPoolType, update: UpdateUserPoolFluentBuilder) -> UpdateUser
         .set_acr_configuration(live.acr_configuration.filter(|levels| !levels.is_empty()))
 }
 
-/// The three older fields in their newer place: Cognito answers both and takes one of them. It also refuses the message
-/// with a code beside the message with a link: then only the message that users get is kept.
+/// Moves the three older fields to their newer place: Cognito returns both and takes only one. It also refuses the
+/// message with a code together with the message with a link; then only the one that users get is kept.
 fn verification_message_template(live: &UserPoolType) -> Option<VerificationMessageTemplateType> {
     let empty = VerificationMessageTemplateType::builder().build();
     let mut template = live
@@ -210,8 +219,8 @@ fn filled<T: PartialEq>(block: Option<T>, empty: &T) -> Option<T> {
     block.filter(|block| block != empty)
 }
 
-/// Takes out what the SDK writes for a field that is not set and that Cognito refuses: `UnusedAccountValidityDays`, where
-/// `TemporaryPasswordValidityDays` has taken its place, and `SnsCallerArn`, where `EumsSms` has.
+/// Removes two fields that the SDK writes although they are not set, and that Cognito refuses:
+/// `UnusedAccountValidityDays`, replaced by `TemporaryPasswordValidityDays`, and `SnsCallerArn`, replaced by `EumsSms`.
 fn leave_out_unset(request: &mut HttpRequest) {
     let body = request
         .body()
@@ -255,7 +264,7 @@ fn is_protected(pool: &UserPoolType) -> bool {
     pool.deletion_protection() == Some(&DeletionProtectionType::Active)
 }
 
-/// Makes a pool that was described a moment ago what `pool` is.
+/// Sends all settings of a pool that was read a moment ago.
 async fn put(cx: &Cx<Aws>, id: &str, pool: UserPoolType) -> Result<()> {
     let sms_role = pool.sms_configuration().and_then(sms_role).map(str::to_owned);
     let update = all_of(pool, cx.cloud().cognito.update_user_pool().user_pool_id(id));
@@ -269,14 +278,14 @@ async fn put(cx: &Cx<Aws>, id: &str, pool: UserPoolType) -> Result<()> {
     }
 }
 
-/// The role with which Cognito sends text messages.
+/// The role that Cognito uses to send text messages.
 fn sms_role(sms: &SmsConfigurationType) -> Option<&str> {
     let sns = Some(sms.sns_caller_arn()).filter(|role| !role.is_empty());
     sns.or_else(|| sms.eums_sms().map(EumsSmsConfigurationType::caller_arn))
 }
 
-/// Whether Cognito refused an update of a pool that has such a role because of the role. A refusal that names an action of
-/// Cognito's own has another reason.
+/// Whether Cognito refused an update because of that role. A refusal that names an action of Cognito has another
+/// reason.
 fn is_about_the_sms_role(error: &CallError) -> bool {
     match error.class {
         Class::Denied => !error.message.contains("to perform: cognito-idp:"),
@@ -297,11 +306,13 @@ fn output(pool: UserPoolType) -> Result<Output> {
 impl Resource for UserPool {
     type Cloud = Aws;
     type Output = Output;
-    const KIND: &'static str = "user-pool";
-    const SHAPES: &'static [(&'static str, Shape)] = &[("output.id", ids::POOL), ("output.arn", ids::ARN)];
-    const LOSES: Option<&'static str> = Some("its users, and every client's client_id and secret");
-    const PROTECTION: Option<&'static str> = Some("deletion_protection");
-    const SHARES_NAMES: bool = true;
+    const KIND: &'static Kind = &Kind {
+        shapes: &[("output.id", ids::POOL), ("output.arn", ids::ARN)],
+        loses: Some("its users, and every client's client_id and secret"),
+        protection: Some("deletion_protection"),
+        shares_names: true,
+        ..Kind::new("user-pool")
+    };
 
     fn id(&self, out: &Output) -> String {
         out.id.clone()
@@ -310,7 +321,7 @@ impl Resource for UserPool {
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
         let mut pages = Pages::of("cognito-idp:ListUserPools");
         loop {
-            // The list has no tags and knows no filter; 60 is the most that one page holds.
+            // The list has no tags and no filter; a page has at most 60.
             let list = || {
                 cx.cloud()
                     .cognito
@@ -389,7 +400,7 @@ impl Resource for UserPool {
         }))
     }
 
-    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Output> {
+    async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         let cognito = &cx.cloud().cognito;
         let changed = tags::changed(&before.tags, &self.tags);
         let removed = tags::removed(&before.tags, &self.tags);
@@ -415,7 +426,7 @@ impl Resource for UserPool {
             };
             cx.call("cognito-idp:TagResource", tag).await?;
         }
-        // Nothing says whether an update with fewer tags takes the others away.
+        // It is not documented whether an update with fewer tags removes the others.
         if !removed.is_empty() {
             let untag = || {
                 cognito
@@ -426,7 +437,7 @@ impl Resource for UserPool {
             };
             cx.call("cognito-idp:UntagResource", untag).await?;
         }
-        Ok(out)
+        Ok(out.into())
     }
 
     async fn unprotect(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {

@@ -16,11 +16,12 @@ use proptest::sample::Index;
 use provision::aws::Identity;
 use provision::commands::upgrade::upgrade;
 use provision::config::{Config, Problem};
-use provision::engine::live::{Live, Lives};
-use provision::engine::plan::{Wish, plan};
+use provision::engine::live::{Live, Observed};
+use provision::engine::options::Options;
+use provision::engine::plan::plan;
 use provision::oauth::{TokenRequest, understand};
 use provision::package::Package;
-use provision::resources::revive;
+use provision::resources::KINDS;
 use provision::state::{State, StateFile};
 use provision::{api, stack};
 use reqwest::StatusCode;
@@ -242,9 +243,8 @@ fn use_state(mut state: State, seen: usize) {
         PACKAGES.with(|packages| stack::stack(config, &identity, &state.owner, '-', packages))
     });
     for record in &state.steps {
-        if let Ok(resource) = revive(&record.kind, &record.desired) {
+        if let Ok(resource) = KINDS.revive(&record.kind, &record.desired) {
             drop(resource.lane());
-            drop(resource.retires(&record.desired));
             if let Some(output) = &record.output {
                 drop(resource.id(output));
                 drop(resource.output_after_update(output));
@@ -258,16 +258,16 @@ fn use_state(mut state: State, seen: usize) {
         |_| Live::Unfinished,
     ];
     let live = lives[seen % lives.len()];
-    let lives: Lives = (state.steps.iter())
+    let lives: Observed = (state.steps.iter())
         .map(|record| (record.step.clone(), live(&record.desired)))
         .collect();
-    let wish = Wish {
+    let wish = Options {
         occupied: BTreeMap::new(),
         replace: BTreeSet::new(),
         repair: true,
         unprotect: false,
     };
-    drop(plan(&stack, state, &lives, revive, &wish));
+    drop(plan(&stack, state, &lives, KINDS, &wish));
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn the_record_is_one_that_can_be_used() {
     upgrade(&mut state);
     assert_eq!(state.steps.len(), 16);
     for record in &state.steps {
-        let resource = revive(&record.kind, &record.desired).unwrap();
+        let resource = KINDS.revive(&record.kind, &record.desired).unwrap();
         resource.id(record.output.as_ref().unwrap()).unwrap();
     }
     for seen in 0..4 {

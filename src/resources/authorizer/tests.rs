@@ -212,7 +212,8 @@ async fn each_field_changes_alone_and_pools_are_added_before_any_is_removed() {
         let after = desired
             .update(&apigateway([expected]), &before, out)
             .await
-            .unwrap();
+            .unwrap()
+            .output;
         assert_eq!(
             (&after.id, &after.digest),
             (&told.id, &told.digest),
@@ -228,7 +229,8 @@ async fn an_update_that_changes_nothing_calls_nobody() {
     let after = with(&["arn:a"])
         .update(&apigateway([]), &with(&["arn:a"]), out())
         .await
-        .unwrap();
+        .unwrap()
+        .output;
     // It settles an interrupted one, which may have changed it back from what is deployed.
     assert_ne!(after.digest, out().digest);
 }
@@ -267,7 +269,7 @@ async fn one_of_another_type_or_with_an_expression_is_found_and_is_to_be_replace
         let found = desired.find(&cx).await.unwrap().unwrap();
         let live = desired.read(&cx, &found).await.unwrap().unwrap();
         assert!(live != desired && json!(live)[field].is_string(), "{live:?}");
-        assert!(Authorizer::FIXED.contains(&field));
+        assert!(Authorizer::KIND.fixed.contains(&field));
     }
 }
 

@@ -597,7 +597,7 @@ async fn what_an_interrupted_create_left_is_found_by_its_name_and_brought_up_to_
     };
     let found = now.find(&cx).await.unwrap().unwrap();
     let before = now.read(&cx, &found).await.unwrap().unwrap();
-    let found = now.update(&cx, &before, found).await.unwrap();
+    let found = now.update(&cx, &before, found).await.unwrap().output;
     now.retire(&cx, &found).await.unwrap();
     assert_eq!(
         wire.sent()[3],
@@ -608,7 +608,7 @@ async fn what_an_interrupted_create_left_is_found_by_its_name_and_brought_up_to_
 #[tokio::test(start_paused = true)]
 async fn the_secret_in_an_updates_answers_ends_there() {
     let (cx, wire) = cognito_wire([ok(crowded()), ok(crowded())]);
-    let after = renamed().update(&cx, &desired(), out()).await.unwrap();
+    let after = renamed().update(&cx, &desired(), out()).await.unwrap().output;
     assert!(!serde_json::to_string(&after).unwrap().contains(SECRET));
     assert!(!format!("{after:?} {:?} {:?}", wire.sent(), cx.waits()).contains(SECRET));
 }
@@ -672,8 +672,9 @@ async fn scopes_that_go_stay_beside_those_that_come_until_they_are_retired() {
         scopes: set(&["user-api/read", "user-api/view"]),
         ..desired()
     };
-    assert!(now.retires(&desired()));
-    let out = now.update(&cx, &desired(), out()).await.unwrap();
+    let after = now.update(&cx, &desired(), out()).await.unwrap();
+    assert!(after.retires);
+    let out = after.output;
     now.retire(&cx, &out).await.unwrap();
     let both = json!({"AllowedOAuthScopes": ["user-api/read", "user-api/view", "user-api/write"]});
     let own = json!({"AllowedOAuthScopes": ["user-api/read", "user-api/view"]});
@@ -683,11 +684,12 @@ async fn scopes_that_go_stay_beside_those_that_come_until_they_are_retired() {
     );
     // A run that goes on finds both, and has nothing to write but the end.
     let (cx, wire) = cognito_wire([]);
-    now.update(&cx, &now.with_scopes_of(&desired()), out)
-        .await
-        .unwrap();
+    let before = now.with_scopes_of(&desired());
+    let after = now.update(&cx, &before, out).await.unwrap();
+    assert!(after.retires);
+    let after = now.update(&cx, &now, after.output).await.unwrap();
+    assert!(!after.retires);
     assert_eq!(wire.sent(), []);
-    assert!(now.retires(&now.with_scopes_of(&desired())) && !now.retires(&now));
 }
 
 #[test]

@@ -550,7 +550,7 @@ async fn another_role_under_the_name_of_its_own_is_drift_and_the_function_is_mad
         assert_eq!(live.role_id.as_deref(), told);
         assert_eq!(differing(&live, &desired()), ["role_id"]);
     }
-    assert!(Function::FIXED.contains(&"role_id"));
+    assert!(Function::KIND.fixed.contains(&"role_id"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -720,7 +720,8 @@ async fn the_code_waits_until_the_configuration_is_updated() {
         uploaded("arm64"),
         updated("Successful"),
     ]);
-    assert_eq!(desired().update(&cx, &before, out()).await.unwrap().arn, ARN);
+    let updated = desired().update(&cx, &before, out()).await.unwrap();
+    assert_eq!(updated.output.arn, ARN);
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,7 +83,7 @@ async fn a_group_that_begins_with_our_name_is_not_ours() {
     let other = || ok(json!({"logGroups": [{"logGroupName": "/aws/lambda/user-api-2"}]}));
     let cx = logs([absent(), on!(Sdk::describe_log_groups, other())]);
     assert!(desired().find(&cx).await.unwrap().is_none());
-    assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
+    assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,10 +99,10 @@ async fn a_group_of_another_owner_is_a_strangers_and_is_left_alone() {
         for error in [
             desired().find(&cx).await.unwrap_err(),
             desired()
-                .update(&cx, &live(Some(30)), Output {})
+                .update(&cx, &live(Some(30)), NoOutput {})
                 .await
                 .unwrap_err(),
-            desired().check_owner(&cx, &Output {}).await.unwrap_err(),
+            desired().check_owner(&cx, &NoOutput {}).await.unwrap_err(),
         ] {
             assert!(
                 is_stranger(&error) && error.to_string().contains(NAME),
@@ -111,8 +111,8 @@ async fn a_group_of_another_owner_is_a_strangers_and_is_left_alone() {
         }
     }
     let cx = logs([tagged(&our_tags()), absent()]);
-    desired().check_owner(&cx, &Output {}).await.unwrap();
-    desired().check_owner(&cx, &Output {}).await.unwrap();
+    desired().check_owner(&cx, &NoOutput {}).await.unwrap();
+    desired().check_owner(&cx, &NoOutput {}).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +154,7 @@ async fn a_taken_name_is_told_as_taken() {
 async fn what_aws_answers_is_no_drift() {
     let cx = logs(described());
     assert_eq!(
-        desired().read(&cx, &Output {}).await.unwrap(),
+        desired().read(&cx, &NoOutput {}).await.unwrap(),
         Some(live(Some(14)))
     );
 }
@@ -166,7 +166,7 @@ async fn a_group_that_keeps_events_for_ever_is_drift() {
         ok(json!({"logGroups": [{"logGroupName": NAME}]}))
     )]);
     assert_eq!(
-        desired().read(&cx, &Output {}).await.unwrap(),
+        desired().read(&cx, &NoOutput {}).await.unwrap(),
         Some(live(Some(0)))
     );
 }
@@ -184,7 +184,7 @@ async fn the_missing_is_deleted_and_a_busy_one_is_waited_for() {
             refused(400, "ResourceNotFoundException", "no such group")
         ),
     ]);
-    desired().delete(&cx, &Output {}).await.unwrap();
+    desired().delete(&cx, &NoOutput {}).await.unwrap();
     assert_eq!(cx.waits().len(), 1);
 }
 
@@ -195,7 +195,7 @@ async fn a_retention_that_the_account_imposes_is_not_compared() {
         Sdk::describe_log_groups,
         ok(json!({"logGroups": [group.clone()]}))
     )]);
-    assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(live(None)));
+    assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), Some(live(None)));
 }
 
 fn tag(expected: Tags) -> Rule {
@@ -232,7 +232,11 @@ async fn the_retention_changes_alone_also_where_the_live_one_is_unknown() {
             ..desired()
         };
         desired()
-            .update(&logs([tagged(&our_tags()), put_retention()]), &before, Output {})
+            .update(
+                &logs([tagged(&our_tags()), put_retention()]),
+                &before,
+                NoOutput {},
+            )
             .await
             .unwrap();
     }
@@ -249,7 +253,7 @@ async fn only_our_tags_change() {
         tags: Some(before),
         ..desired()
     };
-    desired().update(&cx, &before, Output {}).await.unwrap();
+    desired().update(&cx, &before, NoOutput {}).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,20 +262,23 @@ async fn tags_that_were_not_read_are_looked_at_and_others_stay() {
     bent.remove(tags::STACK);
     let stack = Tags::from([(tags::STACK.to_owned(), "user-api".to_owned())]);
     let cx = logs([tagged(&bent), tag(stack)]);
-    desired().update(&cx, &live(Some(14)), Output {}).await.unwrap();
+    desired().update(&cx, &live(Some(14)), NoOutput {}).await.unwrap();
     let cx = logs([tagged(&our_tags_and_more())]);
-    desired().update(&cx, &live(Some(14)), Output {}).await.unwrap();
+    desired().update(&cx, &live(Some(14)), NoOutput {}).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_update_that_changes_nothing_calls_nobody() {
-    desired().update(&logs([]), &desired(), Output {}).await.unwrap();
+    desired()
+        .update(&logs([]), &desired(), NoOutput {})
+        .await
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_group_that_is_gone_is_told() {
     let cx = logs([absent()]);
-    let (_, text) = failed(desired().update(&cx, &live(Some(14)), Output {}).await);
+    let (_, text) = failed(desired().update(&cx, &live(Some(14)), NoOutput {}).await);
     assert_eq!(text, format!("log group {NAME} is not there any more"));
     let gone = || {
         on!(
@@ -285,6 +292,6 @@ async fn a_group_that_is_gone_is_told() {
     };
     let calls = [tagged(&our_tags())].into_iter().chain((0..60).map(|_| gone()));
     let cx = std::mem::ManuallyDrop::new(logs(calls));
-    let (_, text) = failed(desired().update(&cx, &live(Some(30)), Output {}).await);
+    let (_, text) = failed(desired().update(&cx, &live(Some(30)), NoOutput {}).await);
     assert!(text.contains("does not exist"), "{text}");
 }

@@ -51,7 +51,7 @@ async fn an_unknown_prefix_is_answered_with_an_empty_description() {
         on!(Sdk::describe_user_pool_domain, empty()),
     ]);
     assert!(desired().find(&cx).await.unwrap().is_none());
-    assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
+    assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +66,7 @@ async fn a_prefix_of_another_pool_is_a_strangers() {
         is_stranger(&error) && error.to_string().contains("user-api-1a2b3c4d"),
         "{error:#}"
     );
-    assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), None);
+    assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +178,7 @@ async fn what_aws_answers_is_no_drift() {
         Sdk::describe_user_pool_domain,
         ok(live("eu-central-1_ours", "ACTIVE"))
     )]);
-    assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+    assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), Some(desired()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,8 +207,8 @@ async fn the_missing_is_deleted_in_either_of_cognitos_words() {
             ok(json!({"DomainDescription": {}}))
         ),
     ]);
-    desired().delete(&cx, &Output {}).await.unwrap();
-    desired().delete(&cx, &Output {}).await.unwrap();
+    desired().delete(&cx, &NoOutput {}).await.unwrap();
+    desired().delete(&cx, &NoOutput {}).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,7 +223,7 @@ async fn a_refused_deletion_of_what_is_there_is_an_error() {
             ok(live("eu-central-1_ours", "ACTIVE"))
         ),
     ]);
-    let (class, text) = failed(desired().delete(&cx, &Output {}).await);
+    let (class, text) = failed(desired().delete(&cx, &NoOutput {}).await);
     assert_eq!(class, Some(Class::Refused));
     assert!(text.contains("the domain is being updated"), "{text}");
 }
@@ -338,5 +338,5 @@ async fn one_that_is_being_deleted_is_still_seen_so_that_its_deletion_is_waited_
         Sdk::describe_user_pool_domain,
         ok(live("eu-central-1_ours", "DELETING"))
     )]);
-    assert_eq!(desired().read(&cx, &Output {}).await.unwrap(), Some(desired()));
+    assert_eq!(desired().read(&cx, &NoOutput {}).await.unwrap(), Some(desired()));
 }

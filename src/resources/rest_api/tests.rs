@@ -346,7 +346,8 @@ async fn each_field_changes_alone() {
         let after = desired()
             .update(&apigateway([expected]), &before, out())
             .await
-            .unwrap();
+            .unwrap()
+            .output;
         assert_eq!((after.id.as_str(), after.root.as_str()), ("a1b2c3", "r0"));
     }
 }

@@ -276,7 +276,8 @@ async fn each_field_of_the_method_changes_alone_and_scopes_are_added_before_any_
         let after = desired()
             .update(&apigateway([expected]), &before, out())
             .await
-            .unwrap();
+            .unwrap()
+            .output;
         assert_eq!(after.digest, told.digest, "the plan tells what will be");
         assert_ne!(
             after.digest,
@@ -300,7 +301,8 @@ async fn no_two_changes_have_the_same_digest_not_even_a_change_back() {
     let settled = desired()
         .update(&nothing, &desired(), back.clone())
         .await
-        .unwrap();
+        .unwrap()
+        .output;
     let digests = [first, put_again, found, changed, back, settled].map(|out| out.digest);
     assert_eq!(BTreeSet::from(digests).len(), 6);
 }

@@ -80,15 +80,18 @@ async fn the_missing_is_not_found_reads_as_none_and_is_deleted() {
         ),
     ]);
     assert!(with("d1").find(&cx).await.unwrap().is_none());
-    assert_eq!(with("d1").read(&cx, &Output {}).await.unwrap(), None);
-    with("d1").delete(&cx, &Output {}).await.unwrap();
+    assert_eq!(with("d1").read(&cx, &NoOutput {}).await.unwrap(), None);
+    with("d1").delete(&cx, &NoOutput {}).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_is_found_and_what_aws_answers_is_no_drift() {
     let cx = apigateway([on!(Sdk::get_stage, live("d1")), on!(Sdk::get_stage, live("d1"))]);
     assert!(with("d1").find(&cx).await.unwrap().is_some());
-    assert_eq!(with("d1").read(&cx, &Output {}).await.unwrap(), Some(with("d1")));
+    assert_eq!(
+        with("d1").read(&cx, &NoOutput {}).await.unwrap(),
+        Some(with("d1"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,8 +102,8 @@ async fn a_stage_of_our_name_that_somebody_else_made_is_not_ours() {
     let cx = apigateway([get(theirs.clone()), get(theirs.clone()), get(theirs)]);
     for error in [
         with("d1").find(&cx).await.unwrap_err(),
-        with("d1").read(&cx, &Output {}).await.unwrap_err(),
-        with("d1").check_owner(&cx, &Output {}).await.unwrap_err(),
+        with("d1").read(&cx, &NoOutput {}).await.unwrap_err(),
+        with("d1").check_owner(&cx, &NoOutput {}).await.unwrap_err(),
     ] {
         assert!(
             is_stranger(&error) && error.to_string().contains("stage dev"),
@@ -112,7 +115,10 @@ async fn a_stage_of_our_name_that_somebody_else_made_is_not_ours() {
 #[tokio::test(start_paused = true)]
 async fn another_deployment_is_drift() {
     let cx = apigateway([on!(Sdk::get_stage, live("d9"))]);
-    assert_eq!(with("d1").read(&cx, &Output {}).await.unwrap(), Some(with("d9")));
+    assert_eq!(
+        with("d1").read(&cx, &NoOutput {}).await.unwrap(),
+        Some(with("d9"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,8 +179,8 @@ async fn its_limits_are_set_by_a_second_call_which_an_update_makes_up_for() {
         .await
         .unwrap();
     let cx = apigateway([on!(Sdk::get_stage, live("d1")), patched(BOTH)]);
-    let half = desired.read(&cx, &Output {}).await.unwrap().unwrap();
-    desired.update(&cx, &half, Output {}).await.unwrap();
+    let half = desired.read(&cx, &NoOutput {}).await.unwrap().unwrap();
+    desired.update(&cx, &half, NoOutput {}).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +207,7 @@ async fn each_field_changes_alone() {
         ),
     ] {
         desired
-            .update(&apigateway([expected]), &before, Output {})
+            .update(&apigateway([expected]), &before, NoOutput {})
             .await
             .unwrap();
     }
@@ -214,7 +220,7 @@ async fn one_call_changes_limits_and_deployment_at_once() {
         ("/deploymentId", "d2"),
     ])]);
     with("d2")
-        .update(&cx, &limited(Some(10.0), None), Output {})
+        .update(&cx, &limited(Some(10.0), None), NoOutput {})
         .await
         .unwrap();
 }
@@ -249,7 +255,7 @@ async fn only_our_tags_change() {
         tags: before,
         ..with("d1")
     };
-    with("d1").update(&cx, &before, Output {}).await.unwrap();
+    with("d1").update(&cx, &before, NoOutput {}).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,11 +269,17 @@ async fn limits_that_somebody_changed_are_drift_of_those_alone() {
         (10_000.0, 5_000, limited(Some(10_000.0), Some(5_000))),
     ] {
         let cx = apigateway([on!(Sdk::get_stage, live_with_limits(rate, burst))]);
-        let read = limited(Some(10.0), Some(20)).read(&cx, &Output {}).await.unwrap();
+        let read = limited(Some(10.0), Some(20))
+            .read(&cx, &NoOutput {})
+            .await
+            .unwrap();
         assert_eq!(read, Some(expected));
     }
     let cx = apigateway([on!(Sdk::get_stage, live("d1"))]);
-    let read = limited(Some(10.0), Some(20)).read(&cx, &Output {}).await.unwrap();
+    let read = limited(Some(10.0), Some(20))
+        .read(&cx, &NoOutput {})
+        .await
+        .unwrap();
     assert_eq!(read, Some(with("d1")), "no limits at all");
 }
 
@@ -280,14 +292,14 @@ async fn limits_that_aws_filled_in_are_none_where_none_are_wanted() {
         (-1.0, -1, limited(None, None)),
     ] {
         let cx = apigateway([on!(Sdk::get_stage, live_with_limits(rate, burst))]);
-        assert_eq!(with("d1").read(&cx, &Output {}).await.unwrap(), Some(expected));
+        assert_eq!(with("d1").read(&cx, &NoOutput {}).await.unwrap(), Some(expected));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_update_that_changes_nothing_calls_nobody() {
     with("d1")
-        .update(&apigateway([]), &with("d1"), Output {})
+        .update(&apigateway([]), &with("d1"), NoOutput {})
         .await
         .unwrap();
 }
@@ -295,7 +307,7 @@ async fn an_update_that_changes_nothing_calls_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_stage_that_is_gone_is_told() {
     let cx = apigateway([on!(Sdk::update_stage, gone())]);
-    let (class, text) = failed(with("d2").update(&cx, &with("d1"), Output {}).await);
+    let (class, text) = failed(with("d2").update(&cx, &with("d1"), NoOutput {}).await);
     assert_eq!(class, Some(Class::Gone));
     assert!(text.contains("Invalid stage identifier"), "{text}");
 }
