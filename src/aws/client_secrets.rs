@@ -18,6 +18,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::Aws;
+use super::ids::{ClientId, PoolId};
 use super::pages::Pages;
 use super::wait::unless_gone;
 use crate::resource::{Class, Cx, Result};
@@ -53,7 +54,7 @@ pub enum Kept {
 ///
 /// # Errors
 /// The call is refused, or its answer has no client.
-pub async fn kept(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Option<Kept>> {
+pub async fn kept(cx: &Cx<Aws>, pool: &PoolId, client_id: &ClientId) -> Result<Option<Kept>> {
     let published = Published::default();
     let describe = || {
         cx.cloud()
@@ -136,7 +137,7 @@ pub fn in_text(text: &str) -> Option<SecretString> {
 ///
 /// # Errors
 /// The call is refused, or a secret has no id.
-pub async fn list(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Vec<Listed>> {
+pub async fn list(cx: &Cx<Aws>, pool: &PoolId, client_id: &ClientId) -> Result<Vec<Listed>> {
     let mut secrets = Vec::new();
     let mut pages = Pages::of("cognito-idp:ListUserPoolClientSecrets");
     loop {
@@ -186,7 +187,7 @@ fn listed(secret: &ClientSecretDescriptorType) -> Result<Listed> {
 /// # Errors
 /// The call is refused (`LimitExceededException`: there are two already), or its answer is lost or has no value. Then
 /// there may be a secret whose value is not known.
-pub async fn add(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Added> {
+pub async fn add(cx: &Cx<Aws>, pool: &PoolId, client_id: &ClientId) -> Result<Added> {
     let add = || {
         cx.cloud()
             .cognito
@@ -213,7 +214,7 @@ pub async fn add(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Added> {
 ///
 /// # Errors
 /// The call is refused, and the secret is still listed or the list cannot be read.
-pub async fn delete(cx: &Cx<Aws>, pool: &str, client_id: &str, id: &str) -> Result<()> {
+pub async fn delete(cx: &Cx<Aws>, pool: &PoolId, client_id: &ClientId, id: &str) -> Result<()> {
     let delete = || {
         cx.cloud()
             .cognito

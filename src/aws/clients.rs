@@ -24,6 +24,7 @@ use super::access;
 use super::call_log::CallLog;
 use super::errors::call_error;
 use super::http::{self, READ_DEADLINE, ReadsGiveUp};
+use super::ids::ClientId;
 use super::pace::{Paces, Rights};
 use super::shared::Survey;
 use crate::error::Failure;
@@ -94,7 +95,7 @@ pub struct Aws {
     /// The pace of the operations that AWS has refused for their rate.
     pub paces: Rc<Paces>,
     /// The secrets of the clients that this run has created, by client id, so that they need not be read.
-    pub new_secrets: Rc<RefCell<HashMap<String, SecretString>>>,
+    pub new_secrets: Rc<RefCell<HashMap<ClientId, SecretString>>>,
     /// What one survey has read so far; `None` outside of a survey.
     pub survey: Option<Survey>,
     /// Is called with what a call waits for that does not belong to a step, as a fragment that reads after "waiting

@@ -3,7 +3,74 @@
 //!
 //! Must not compare one value with another, nor know the state.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::resource::Shape;
+
+/// A type for each kind of id, so that one is not passed in place of another. In JSON each is the plain text.
+macro_rules! ids {
+    ($($(#[$doc:meta])+ $name:ident),+ $(,)?) => {$(
+        $(#[$doc])+
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as AWS writes it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(id: String) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> Self {
+                Self(id.to_owned())
+            }
+        }
+
+        // What the SDK's builders take.
+        impl From<&$name> for String {
+            fn from(id: &$name) -> Self {
+                id.0.clone()
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.0 == *other
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// Of a user pool, `<region>_<random>`.
+    PoolId,
+    /// Of an app client: the `client_id` of OAuth.
+    ClientId,
+    /// Of a REST API: the first label of its host name.
+    ApiId,
+    /// Of a path of a REST API, which API Gateway calls a resource.
+    PathId,
+    /// Of an authorizer of a REST API.
+    AuthorizerId,
+    /// Of a deployment of a REST API.
+    DeploymentId,
+}
 
 /// Of every partition: `eu-west-1`, `us-gov-west-1`.
 pub const REGION: Shape = Shape {

@@ -15,6 +15,7 @@ use aws_sdk_iam::operation::get_role::GetRoleOutput;
 use serde_json::Value;
 
 use super::clients::Aws;
+use super::ids::{ApiId, AuthorizerId, PathId, PoolId};
 use super::pages::Pages;
 use super::shared::{Paths, Shared, Survey};
 use super::wait::unless_gone;
@@ -59,21 +60,28 @@ impl Cx<Aws> {
 
     /// A path of a REST API with its methods and integrations, from the one read that the survey makes; `None` outside of
     /// a survey.
-    pub async fn surveyed_path(&self, api: &str, path: &str) -> Option<Result<Option<Path>, CallError>> {
+    pub async fn surveyed_path(&self, api: &ApiId, path: &PathId) -> Option<Result<Option<Path>, CallError>> {
         self.cloud().survey.as_ref()?;
-        Some(self.paths(api).await.map(|paths| paths.get(path).cloned()))
+        Some(
+            self.paths(api.as_str())
+                .await
+                .map(|paths| paths.get(path.as_str()).cloned()),
+        )
     }
 
     /// An authorizer of a REST API, from the one read that the survey makes; `None` outside of a survey.
     pub async fn surveyed_authorizer(
         &self,
-        api: &str,
-        id: &str,
+        api: &ApiId,
+        id: &AuthorizerId,
     ) -> Option<Result<Option<GetAuthorizerOutput>, CallError>> {
         self.cloud().survey.as_ref()?;
-        let read = self.authorizers(api).await;
+        let read = self.authorizers(api.as_str()).await;
         Some(read.map(|all| {
-            let one = all.iter().find(|authorizer| authorizer.id() == Some(id))?.clone();
+            let one = all
+                .iter()
+                .find(|authorizer| authorizer.id() == Some(id.as_str()))?
+                .clone();
             let got = GetAuthorizerOutput::builder()
                 .set_id(one.id)
                 .set_name(one.name)
@@ -92,11 +100,11 @@ impl Cx<Aws> {
     /// A stage of a REST API, from the one read that the survey makes; `None` outside of a survey.
     pub async fn surveyed_stage(
         &self,
-        api: &str,
+        api: &ApiId,
         name: &str,
     ) -> Option<Result<Option<GetStageOutput>, CallError>> {
         self.cloud().survey.as_ref()?;
-        let read = self.stages(api).await;
+        let read = self.stages(api.as_str()).await;
         Some(read.map(|all| {
             let one = all.iter().find(|stage| stage.stage_name() == Some(name))?.clone();
             let got = GetStageOutput::builder()
@@ -113,11 +121,11 @@ impl Cx<Aws> {
     /// A resource server of a user pool, from the one read that the survey makes; `None` outside of a survey.
     pub async fn surveyed_server(
         &self,
-        pool: &str,
+        pool: &PoolId,
         identifier: &str,
     ) -> Option<Result<Option<ResourceServerType>, CallError>> {
         self.cloud().survey.as_ref()?;
-        let read = self.servers(pool).await;
+        let read = self.servers(pool.as_str()).await;
         Some(read.map(|all| (all.iter().find(|server| server.identifier() == Some(identifier))).cloned()))
     }
 
@@ -581,14 +589,14 @@ mod tests {
         ]);
         let cx = survey(&world);
         let one = cx
-            .surveyed_authorizer("a1", "z1")
+            .surveyed_authorizer(&"a1".into(), &"z1".into())
             .await
             .unwrap()
             .unwrap()
             .unwrap();
         assert_eq!((one.name(), one.provider_arns().len()), (Some("users"), 2));
         assert!(
-            cx.surveyed_authorizer("a1", "z9")
+            cx.surveyed_authorizer(&"a1".into(), &"z9".into())
                 .await
                 .unwrap()
                 .unwrap()
@@ -602,7 +610,12 @@ mod tests {
             (Kind::Authorizer, "z2"),
         ];
         assert_eq!(ids(&items), expected);
-        let one = cx.surveyed_stage("a1", "dev").await.unwrap().unwrap().unwrap();
+        let one = cx
+            .surveyed_stage(&"a1".into(), "dev")
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
         assert_eq!(one.deployment_id(), Some("d1"));
         assert_eq!(
             ids(&cx.stages_in("a1").await.unwrap()),

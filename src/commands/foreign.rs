@@ -105,8 +105,8 @@ fn authorizers(ours: &Ours) -> BTreeSet<String> {
 /// kinds. Where the id of the content is its name, an interrupted creation has it as well.
 fn on_record(state: &State) -> Result<BTreeMap<String, Ours>> {
     let mut containers: BTreeMap<String, Ours> = BTreeMap::new();
-    let mut add = |container: String, kind: Kind, id: Option<String>, alias: String| {
-        let ours = containers.entry(container).or_default();
+    let mut add = |container: &str, kind: Kind, id: Option<String>, alias: String| {
+        let ours = containers.entry(container.to_owned()).or_default();
         match id {
             Some(id) => ours.ids.insert((kind, id)),
             None => ours.aliases.insert((kind, alias)),
@@ -120,14 +120,15 @@ fn on_record(state: &State) -> Result<BTreeMap<String, Ours>> {
     } in state.all::<Path>()?
     {
         let alias = place(&path);
-        add(path.api, Kind::Path, output.map(|output| output.id), alias);
+        let id = output.map(|output| output.id.to_string());
+        add(path.api.as_str(), Kind::Path, id, alias);
     }
     for Entry { desired: route, .. } in state.all::<Route>()? {
         let id = format!("{}/{}", route.path, route.verb);
-        add(route.api, Kind::Method, Some(id), none());
+        add(route.api.as_str(), Kind::Method, Some(id), none());
     }
     for Entry { desired: stage, .. } in state.all::<Stage>()? {
-        add(stage.api, Kind::Stage, Some(stage.name), none());
+        add(stage.api.as_str(), Kind::Stage, Some(stage.name), none());
     }
     for Entry {
         desired: authorizer,
@@ -136,10 +137,10 @@ fn on_record(state: &State) -> Result<BTreeMap<String, Ours>> {
     } in state.all::<Authorizer>()?
     {
         for arn in authorizer.pool_arns {
-            add(authorizer.api.clone(), Kind::Pool, Some(arn), none());
+            add(authorizer.api.as_str(), Kind::Pool, Some(arn), none());
         }
-        let id = output.map(|output| output.id);
-        add(authorizer.api, Kind::Authorizer, id, authorizer.name);
+        let id = output.map(|output| output.id.to_string());
+        add(authorizer.api.as_str(), Kind::Authorizer, id, authorizer.name);
     }
     for Entry {
         desired: client,
@@ -147,25 +148,30 @@ fn on_record(state: &State) -> Result<BTreeMap<String, Ours>> {
         ..
     } in state.all::<Client>()?
     {
-        let id = output.map(|output| output.client_id);
-        add(client.pool, Kind::Client, id, client.name);
+        let id = output.map(|output| output.client_id.to_string());
+        add(client.pool.as_str(), Kind::Client, id, client.name);
     }
     for Entry { desired: server, .. } in state.all::<ResourceServer>()? {
-        add(server.pool, Kind::ResourceServer, Some(server.identifier), none());
+        add(
+            server.pool.as_str(),
+            Kind::ResourceServer,
+            Some(server.identifier),
+            none(),
+        );
     }
     for Entry {
         desired: permission, ..
     } in state.all::<Permission>()?
     {
         add(
-            permission.function,
+            &permission.function,
             Kind::Statement,
             Some(permission.statement),
             none(),
         );
     }
     for Entry { desired: policy, .. } in state.all::<RolePolicy>()? {
-        add(policy.role, Kind::InlinePolicy, Some(policy.name), none());
+        add(&policy.role, Kind::InlinePolicy, Some(policy.name), none());
     }
     Ok(containers)
 }
@@ -183,13 +189,15 @@ pub async fn judge_clients(aws: &Rc<Aws>, state: &State, found: &mut [Foreign]) 
     let cx = &Cx::new(aws.clone(), Rc::new(|_| ()));
     let routes = state.all::<Route>()?.into_iter();
     let scopes: &BTreeSet<String> = &routes.flat_map(|route| route.desired.scopes).collect();
-    let pool = state.one::<UserPool>()?.and_then(|pool| pool.output);
-    let pool = &pool.map(|pool| pool.id).unwrap_or_default();
+    let Some(pool) = state.one::<UserPool>()?.and_then(|pool| pool.output) else {
+        return Ok(());
+    };
+    let pool = &pool.id;
     let judging = found
         .iter_mut()
         .filter(|one| one.kind == Kind::Client)
         .map(|one| async move {
-            let has = client::scopes(cx, pool, &one.id).await?;
+            let has = client::scopes(cx, pool, &one.id.as_str().into()).await?;
             let shared: Vec<&str> = has
                 .iter()
                 .map(String::as_str)
@@ -216,7 +224,7 @@ pub fn occupied(state: &State, found: &[Foreign]) -> Result<BTreeMap<String, Str
     let occupied = paths.filter_map(|path| {
         let id = path
             .output
-            .map_or_else(|| place(&path.desired), |output| output.id);
+            .map_or_else(|| place(&path.desired), |output| output.id.to_string());
         let below = found.iter().filter(|one| one.paths.contains(&id));
         let names: Vec<String> = below.map(|one| format!("{} {}", one.kind, one.name)).collect();
         (!names.is_empty()).then(|| (path.step, names.join(", ")))

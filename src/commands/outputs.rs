@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::recorded::{ByKind, Entry};
 use crate::aws::hosts;
+use crate::aws::ids::{ClientId, PoolId};
 use crate::resources::{Client, PoolDomain, RestApi, Stage, UserPool};
 use crate::state::State;
 
@@ -22,7 +23,7 @@ pub struct Outputs {
     /// The `iss` of the tokens.
     pub issuer: String,
     /// The user pool's id.
-    pub user_pool_id: String,
+    pub user_pool_id: PoolId,
     /// The AWS region.
     pub region: String,
     /// By the client's name.
@@ -33,7 +34,7 @@ pub struct Outputs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClientOutputs {
     /// The OAuth `client_id`.
-    pub client_id: String,
+    pub client_id: ClientId,
 }
 
 /// The outputs of what is on record; `None` while any of them is not.
@@ -58,7 +59,7 @@ pub fn outputs(state: &State) -> Result<Option<Outputs>> {
     let region = &state.region;
     let (api_url, token_url) = match &state.endpoint {
         None => (
-            hosts::api_url(&api, region, &stage),
+            hosts::api_url(api.as_str(), region, &stage),
             hosts::token_url(&prefix, region),
         ),
         // The emulator's paths (DESIGN.md): it serves every host at its one address.
@@ -70,7 +71,7 @@ pub fn outputs(state: &State) -> Result<Option<Outputs>> {
     Ok(Some(Outputs {
         api_url,
         token_url,
-        issuer: hosts::issuer(&pool, region),
+        issuer: hosts::issuer(pool.as_str(), region),
         user_pool_id: pool,
         region: region.clone(),
         clients,

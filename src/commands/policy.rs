@@ -79,8 +79,10 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         stack: state.stack.clone(),
         owner: Some(state.owner.clone()),
         separator: recorded::separator(state),
-        pools: pools.filter_map(|pool| Some(pool.output?.id)).collect(),
-        apis: apis.filter_map(|api| Some(api.output?.id)).collect(),
+        pools: pools
+            .filter_map(|pool| Some(pool.output?.id.to_string()))
+            .collect(),
+        apis: apis.filter_map(|api| Some(api.output?.id.to_string())).collect(),
         secrets: BTreeSet::new(),
     })
 }

@@ -19,6 +19,7 @@ use super::token::{choose, stack_outputs, unreadable};
 use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::client_secrets::{self, Added, Kept, Listed};
+use crate::aws::ids::{ClientId, PoolId};
 use crate::aws::wait::told_if_slow;
 use crate::cli::{Destination, RotateAction, SecretAction};
 use crate::error::Failure;
@@ -62,8 +63,8 @@ pub async fn run(invocation: &Invocation, action: &SecretAction, ui: &Rc<Ui>) ->
 struct Client {
     session: Session,
     name: String,
-    id: String,
-    pool: String,
+    id: ClientId,
+    pool: PoolId,
     token_url: String,
     /// The name as a word of a command.
     named: String,
@@ -139,7 +140,7 @@ impl Client {
     async fn ask(&self, http: &reqwest::Client, secret: &SecretString) -> Result<Token, TokenError> {
         let request = TokenRequest {
             token_url: &self.token_url,
-            client_id: &self.id,
+            client_id: self.id.as_str(),
             client_secret: secret,
             scopes: &[],
         };

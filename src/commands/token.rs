@@ -14,6 +14,7 @@ use super::outputs::{Outputs, complete};
 use super::secret_source::{self, Sources};
 use super::ui::Ui;
 use crate::aws::Aws;
+use crate::aws::ids::{ClientId, PoolId};
 use crate::aws::wait::told_if_slow;
 use crate::cli::{self, SecretSource};
 use crate::error::Failure;
@@ -126,7 +127,7 @@ pub(super) async fn fetch(
         };
         let request = TokenRequest {
             token_url: &outputs.token_url,
-            client_id,
+            client_id: client_id.as_str(),
             client_secret: &secret,
             scopes,
         };
@@ -143,8 +144,8 @@ pub(super) async fn fetch(
 
 async fn read_secret(
     cx: &Cx<Aws>,
-    pool: &str,
-    client_id: &str,
+    pool: &PoolId,
+    client_id: &ClientId,
     source: Option<&SecretSource>,
 ) -> resource::Result<SecretString> {
     match (client::new_secret(cx, client_id), source) {

@@ -133,10 +133,10 @@ fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, ui: &Ui) 
 
 fn print(ui: &Ui, outputs: &Outputs) {
     for (name, value) in [
-        ("api_url", &outputs.api_url),
+        ("api_url", outputs.api_url.as_str()),
         ("token_url", &outputs.token_url),
         ("issuer", &outputs.issuer),
-        ("user_pool_id", &outputs.user_pool_id),
+        ("user_pool_id", outputs.user_pool_id.as_str()),
         ("region", &outputs.region),
     ] {
         ui.data(&format!("{name}: {value}"));

@@ -112,7 +112,7 @@ pub async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>) -> Re
 async fn stage_changed(aws: &Rc<Aws>, state: &State) -> anyhow::Result<Option<i64>> {
     let stage = served(state)?;
     let cx = Cx::new(aws.clone(), Rc::new(|_| ()));
-    Ok(cx.stage_changed(&stage.api, &stage.name).await?)
+    Ok(cx.stage_changed(stage.api.as_str(), &stage.name).await?)
 }
 
 /// The stack's stage as it is on record.
@@ -328,7 +328,7 @@ fn clients(state: &State) -> anyhow::Result<BTreeMap<String, Client>> {
     let clients = state.all::<resources::Client>()?.into_iter();
     let clients = clients.filter_map(|Entry { desired, output, .. }| {
         let client = Client {
-            client_id: output?.client_id,
+            client_id: output?.client_id.to_string(),
             scopes: desired.scopes,
             access_token_seconds: desired.access_token_seconds.into(),
         };

@@ -14,8 +14,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::aws::Aws;
+use crate::aws::ids::{self, ApiId, AuthorizerId};
 use crate::aws::wait::unless_gone;
-use crate::aws::{Aws, ids};
 use crate::resource::{Class, Cx, Kind, Published, Resource, Result, Updated};
 
 /// A COGNITO_USER_POOLS authorizer. Names are unique in the API.
@@ -23,7 +24,7 @@ use crate::resource::{Class, Cx, Kind, Published, Resource, Result, Updated};
 #[serde(deny_unknown_fields)]
 pub struct Authorizer {
     /// The REST API's id.
-    pub api: String,
+    pub api: ApiId,
     /// For people.
     pub name: String,
     /// The pools whose tokens are accepted.
@@ -49,7 +50,7 @@ const DEFAULT_TTL_SECONDS: i32 = 300;
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The authorizer's id.
-    pub id: String,
+    pub id: AuthorizerId,
     /// SHA-256, in base64url, over all that the authorizer consists of and, once it was changed, the digest before. Every
     /// change makes another digest, also a change back to what was: what others did in between may have been deployed.
     pub digest: String,
@@ -58,14 +59,14 @@ pub struct Output {
 impl Published for Output {
     fn placeholder(mark: &str) -> Self {
         Self {
-            id: mark.to_owned(),
+            id: mark.into(),
             digest: mark.to_owned(),
         }
     }
 }
 
 impl Authorizer {
-    fn output(&self, id: String) -> Output {
+    fn output(&self, id: AuthorizerId) -> Output {
         let authorizer = serde_json::to_vec(self).expect("an authorizer is plain JSON");
         Output {
             id,
@@ -81,7 +82,7 @@ impl Authorizer {
         }
     }
 
-    async fn get(&self, cx: &Cx<Aws>, id: &str) -> Result<Option<GetAuthorizerOutput>> {
+    async fn get(&self, cx: &Cx<Aws>, id: &AuthorizerId) -> Result<Option<GetAuthorizerOutput>> {
         let get = || {
             cx.cloud()
                 .apigateway
@@ -119,7 +120,7 @@ impl Resource for Authorizer {
     }
 
     fn id(&self, out: &Output) -> String {
-        out.id.clone()
+        out.id.to_string()
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
@@ -141,7 +142,7 @@ impl Resource for Authorizer {
             .find(|authorizer| authorizer.name() == Some(&self.name));
         Ok(ours
             .and_then(|authorizer| authorizer.id())
-            .map(|id| self.output(id.to_owned())))
+            .map(|id| self.output(id.into())))
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
@@ -173,7 +174,8 @@ impl Resource for Authorizer {
         Ok(self.output(
             authorizer
                 .id
-                .context("apigateway:CreateAuthorizer answered no id")?,
+                .context("apigateway:CreateAuthorizer answered no id")?
+                .into(),
         ))
     }
 

@@ -16,9 +16,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::client_secrets::{self, Kept};
+use crate::aws::ids::{self, ClientId, PoolId};
 use crate::aws::pages::Pages;
 use crate::aws::wait::{once, unless_gone};
-use crate::aws::{Aws, ids, secrets_manager};
+use crate::aws::{Aws, secrets_manager};
 use crate::resource::{Class, Cx, Kind, Published, Resource, Result, Updated, class};
 
 /// AWS's limit of scopes of a client.
@@ -29,7 +30,7 @@ const MOST_SCOPES: usize = 50;
 #[serde(deny_unknown_fields)]
 pub struct Client {
     /// The pool's id.
-    pub pool: String,
+    pub pool: PoolId,
     /// 1 to 128 characters.
     pub name: String,
     /// Full scopes, `<identifier>/<scope>`; at most 50.
@@ -54,13 +55,13 @@ pub struct Client {
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The OAuth `client_id`.
-    pub client_id: String,
+    pub client_id: ClientId,
 }
 
 impl Published for Output {
     fn placeholder(mark: &str) -> Self {
         Self {
-            client_id: mark.to_owned(),
+            client_id: mark.into(),
         }
     }
 }
@@ -75,7 +76,7 @@ pub struct Untold(String);
 ///
 /// # Errors
 /// The client is gone or has no secret, a call is refused, or [`Untold`].
-pub async fn secret(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<SecretString> {
+pub async fn secret(cx: &Cx<Aws>, pool: &PoolId, client_id: &ClientId) -> Result<SecretString> {
     if let Some(secret) = new_secret(cx, client_id) {
         return Ok(secret);
     }
@@ -85,12 +86,12 @@ pub async fn secret(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<SecretS
         Kept::Published(arn) => secrets_manager::get(cx, &arn)
             .await
             .with_context(|| format!("cognito keeps it in secret {arn} of secrets manager")),
-        Kept::Untold => Err(Untold(client_id.to_owned()).into()),
+        Kept::Untold => Err(Untold(client_id.to_string()).into()),
     }
 }
 
 /// The secret of a client that this run created.
-pub fn new_secret(cx: &Cx<Aws>, client_id: &str) -> Option<SecretString> {
+pub fn new_secret(cx: &Cx<Aws>, client_id: &ClientId) -> Option<SecretString> {
     cx.cloud().new_secrets.borrow().get(client_id).cloned()
 }
 
@@ -98,18 +99,18 @@ pub fn new_secret(cx: &Cx<Aws>, client_id: &str) -> Option<SecretString> {
 ///
 /// # Errors
 /// The call is refused.
-pub async fn scopes(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<BTreeSet<String>> {
+pub async fn scopes(cx: &Cx<Aws>, pool: &PoolId, client_id: &ClientId) -> Result<BTreeSet<String>> {
     let client = describe(cx, pool, client_id).await?;
     Ok(client
         .map(|client| client.allowed_o_auth_scopes().iter().cloned().collect())
         .unwrap_or_default())
 }
 
-fn not_there(pool: &str, client_id: &str) -> String {
+fn not_there(pool: &PoolId, client_id: &ClientId) -> String {
     format!("client {client_id} is not in user pool {pool} any more")
 }
 
-async fn describe(cx: &Cx<Aws>, pool: &str, client_id: &str) -> Result<Option<UserPoolClientType>> {
+async fn describe(cx: &Cx<Aws>, pool: &PoolId, client_id: &ClientId) -> Result<Option<UserPoolClientType>> {
     let describe = || {
         cx.cloud()
             .cognito
@@ -277,7 +278,7 @@ impl Resource for Client {
     };
 
     fn id(&self, out: &Output) -> String {
-        out.client_id.clone()
+        out.client_id.to_string()
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
@@ -300,9 +301,7 @@ impl Resource for Client {
                 .iter()
                 .find(|client| client.client_name() == Some(&self.name));
             if let Some(id) = ours.and_then(|client| client.client_id()) {
-                return Ok(Some(Output {
-                    client_id: id.to_owned(),
-                }));
+                return Ok(Some(Output { client_id: id.into() }));
             }
             // A page may be empty and yet not be the last.
             if !pages.turn(page.next_token)? {
@@ -344,9 +343,11 @@ impl Resource for Client {
         let client = answer
             .user_pool_client
             .context("cognito-idp:CreateUserPoolClient answered no client")?;
-        let client_id = client
-            .client_id
-            .context("cognito-idp:CreateUserPoolClient answered no client id")?;
+        let client_id = ClientId::from(
+            client
+                .client_id
+                .context("cognito-idp:CreateUserPoolClient answered no client id")?,
+        );
         if let Some(secret) = client.client_secret {
             cx.cloud()
                 .new_secrets

@@ -11,9 +11,10 @@ use aws_sdk_apigateway::operation::get_deployment::GetDeploymentOutput;
 use aws_sdk_apigateway::types::{Deployment as Live, Op, PatchOperation, Stage};
 use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
+use crate::aws::ids::{self, ApiId, DeploymentId};
 use crate::aws::pages::Pages;
 use crate::aws::wait::unless_gone;
-use crate::aws::{Aws, ids};
 use crate::resource::{CallError, Class, Cx, InTheWay, Kind, Published, Resource, Result, Updated};
 
 /// The start of the description of every deployment of ours: others may create deployments in our API.
@@ -28,7 +29,7 @@ const GUARDED: &str = "COGNITO_USER_POOLS";
 #[serde(deny_unknown_fields)]
 pub struct Deployment {
     /// The REST API's id.
-    pub api: String,
+    pub api: ApiId,
     /// `provision ` and a hash of all that the snapshot holds: it tells this deployment from others, and whether a new
     /// one is due.
     pub description: String,
@@ -43,12 +44,12 @@ pub struct Deployment {
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The deployment's id.
-    pub id: String,
+    pub id: DeploymentId,
 }
 
 impl Published for Output {
     fn placeholder(mark: &str) -> Self {
-        Self { id: mark.to_owned() }
+        Self { id: mark.into() }
     }
 }
 
@@ -106,7 +107,7 @@ impl Deployment {
         };
         let stages = unless_gone(cx.call("apigateway:GetStages", list).await)?;
         let stages = stages.and_then(|answer| answer.item).unwrap_or_default();
-        let serves = |stage: &&Stage| stage.deployment_id() == Some(&old.id);
+        let serves = |stage: &&Stage| stage.deployment_id() == Some(old.id.as_str());
         let names = stages.iter().filter(serves).filter_map(Stage::stage_name);
         let in_the_way = names.map(|stage| InTheWay {
             what: format!(
@@ -158,7 +159,7 @@ impl Resource for Deployment {
     }
 
     fn id(&self, out: &Output) -> String {
-        out.id.clone()
+        out.id.to_string()
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
@@ -166,7 +167,7 @@ impl Resource for Deployment {
         let ours = all
             .into_iter()
             .find(|live| live.description() == Some(&self.description));
-        Ok(ours.and_then(|live| live.id).map(|id| Output { id }))
+        Ok(ours.and_then(|live| live.id).map(|id| Output { id: id.into() }))
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
@@ -184,7 +185,8 @@ impl Resource for Deployment {
         Ok(Output {
             id: deployment
                 .id
-                .context("apigateway:CreateDeployment answered no id")?,
+                .context("apigateway:CreateDeployment answered no id")?
+                .into(),
         })
     }
 
@@ -242,7 +244,7 @@ impl Resource for Deployment {
             let ours = live
                 .description()
                 .is_some_and(|description| description.starts_with(OURS));
-            if let Some(id) = live.id.filter(|id| ours && *id != out.id) {
+            if let Some(id) = live.id.map(DeploymentId::from).filter(|id| ours && *id != out.id) {
                 let old = Output { id };
                 let Err(error) = self.delete(cx, &old).await else {
                     continue;

@@ -6,9 +6,10 @@ use anyhow::Context;
 use aws_sdk_apigateway::types::Resource as Live;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
+use crate::aws::ids::{self, ApiId, PathId};
 use crate::aws::pages::Pages;
 use crate::aws::wait::unless_gone;
-use crate::aws::{Aws, ids};
 use crate::resource::{Cx, Kind, Published, Resource, Result};
 
 /// A path part under its parent. Parts are unique under one parent.
@@ -16,9 +17,9 @@ use crate::resource::{Cx, Kind, Published, Resource, Result};
 #[serde(deny_unknown_fields)]
 pub struct Path {
     /// The REST API's id.
-    pub api: String,
+    pub api: ApiId,
     /// The parent's id.
-    pub parent: String,
+    pub parent: PathId,
     /// Such as `user` or `{id}`.
     pub part: String,
 }
@@ -28,17 +29,17 @@ pub struct Path {
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The path's id.
-    pub id: String,
+    pub id: PathId,
 }
 
 impl Published for Output {
     fn placeholder(mark: &str) -> Self {
-        Self { id: mark.to_owned() }
+        Self { id: mark.into() }
     }
 }
 
 impl Path {
-    async fn get(&self, cx: &Cx<Aws>, id: &str) -> Result<Option<Live>> {
+    async fn get(&self, cx: &Cx<Aws>, id: &PathId) -> Result<Option<Live>> {
         let get = || {
             cx.cloud()
                 .apigateway
@@ -78,7 +79,7 @@ impl Resource for Path {
     }
 
     fn id(&self, out: &Output) -> String {
-        out.id.clone()
+        out.id.to_string()
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
@@ -96,12 +97,11 @@ impl Resource for Path {
             let Some(page) = unless_gone(cx.call("apigateway:GetResources", list).await)? else {
                 return Ok(None);
             };
-            let ours = page
-                .items()
-                .iter()
-                .find(|path| path.parent_id() == Some(&self.parent) && path.path_part() == Some(&self.part));
+            let ours = page.items().iter().find(|path| {
+                path.parent_id() == Some(self.parent.as_str()) && path.path_part() == Some(&self.part)
+            });
             if let Some(id) = ours.and_then(|path| path.id()) {
-                return Ok(Some(Output { id: id.to_owned() }));
+                return Ok(Some(Output { id: id.into() }));
             }
             if !pages.turn(page.position)? {
                 return Ok(None);
@@ -121,7 +121,10 @@ impl Resource for Path {
         };
         let path = cx.call("apigateway:CreateResource", create).await?;
         Ok(Output {
-            id: path.id.context("apigateway:CreateResource answered no id")?,
+            id: path
+                .id
+                .context("apigateway:CreateResource answered no id")?
+                .into(),
         })
     }
 
@@ -132,7 +135,7 @@ impl Resource for Path {
         };
         Ok(live.map(|live| Self {
             api: self.api.clone(),
-            parent: live.parent_id().unwrap_or_default().to_owned(),
+            parent: live.parent_id().unwrap_or_default().into(),
             part: live.path_part().unwrap_or_default().to_owned(),
         }))
     }
@@ -162,14 +165,14 @@ mod tests {
 
     fn desired() -> Path {
         Path {
-            api: "a1b2c3".to_owned(),
-            parent: "r0".to_owned(),
+            api: "a1b2c3".into(),
+            parent: "r0".into(),
             part: "user".to_owned(),
         }
     }
 
     fn out() -> Output {
-        Output { id: "r1".to_owned() }
+        Output { id: "r1".into() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -245,7 +248,7 @@ mod tests {
             (
                 json!({"id": "r1", "parentId": "r9", "pathPart": "user"}),
                 Path {
-                    parent: "r9".to_owned(),
+                    parent: "r9".into(),
                     ..desired()
                 },
             ),

@@ -8,8 +8,9 @@ use anyhow::bail;
 use aws_sdk_cognitoidentityprovider::types::{DomainDescriptionType, DomainStatusType};
 use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
+use crate::aws::ids::{self, PoolId};
 use crate::aws::wait::{once, unless_gone};
-use crate::aws::{Aws, ids};
 use crate::resource::{Class, Cx, Kind, NoOutput, Resource, Result, Stranger};
 
 /// The longest wait for a prefix domain. AWS says that it takes up to one minute.
@@ -20,7 +21,7 @@ const ACTIVE_DEADLINE: Duration = Duration::from_mins(3);
 #[serde(deny_unknown_fields)]
 pub struct PoolDomain {
     /// The pool's id.
-    pub pool: String,
+    pub pool: PoolId,
     /// 1 to 63 characters; without `aws`, `amazon` and `cognito`.
     pub prefix: String,
 }
@@ -31,7 +32,7 @@ pub struct Holder {
     /// The AWS account; `None` if Cognito does not return it.
     pub account: Option<String>,
     /// The user pool's id.
-    pub pool: String,
+    pub pool: PoolId,
 }
 
 /// Whether a prefix is free in the region.
@@ -62,7 +63,7 @@ pub async fn look_up(cx: &Cx<Aws>, prefix: &str) -> Result<Prefix> {
     Ok(domain.map_or(Prefix::Free, |domain| {
         Prefix::Taken(Holder {
             account: domain.aws_account_id,
-            pool: domain.user_pool_id.unwrap_or_default(),
+            pool: domain.user_pool_id.unwrap_or_default().into(),
         })
     }))
 }
@@ -86,7 +87,8 @@ impl PoolDomain {
     async fn is_the_pools(&self, cx: &Cx<Aws>) -> Result<bool> {
         let domain = self.describe(cx).await?;
         Ok(domain.is_some_and(|domain| {
-            domain.user_pool_id() == Some(&self.pool) && domain.status() != Some(&DomainStatusType::Deleting)
+            domain.user_pool_id() == Some(self.pool.as_str())
+                && domain.status() != Some(&DomainStatusType::Deleting)
         }))
     }
 
@@ -141,7 +143,7 @@ impl Resource for PoolDomain {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<NoOutput>> {
-        let is_ours = |domain: &DomainDescriptionType| domain.user_pool_id() == Some(&self.pool);
+        let is_ours = |domain: &DomainDescriptionType| domain.user_pool_id() == Some(self.pool.as_str());
         match self.describe(cx).await? {
             None => Ok(None),
             // An interrupted deletion, which AWS finishes.
@@ -197,7 +199,7 @@ impl Resource for PoolDomain {
     async fn read(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<Option<Self>> {
         let domain = self.describe(cx).await?;
         Ok(domain
-            .filter(|domain| domain.user_pool_id() == Some(&self.pool))
+            .filter(|domain| domain.user_pool_id() == Some(self.pool.as_str()))
             .map(|_| self.clone()))
     }
 

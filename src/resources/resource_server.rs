@@ -8,8 +8,9 @@ use anyhow::Context;
 use aws_sdk_cognitoidentityprovider::types::{ResourceServerScopeType, ResourceServerType};
 use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
+use crate::aws::ids::{self, PoolId};
 use crate::aws::wait::unless_gone;
-use crate::aws::{Aws, ids};
 use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Updated};
 
 /// AWS's limit of scopes of a resource server.
@@ -20,7 +21,7 @@ const MOST_SCOPES: usize = 100;
 #[serde(deny_unknown_fields)]
 pub struct ResourceServer {
     /// The pool's id.
-    pub pool: String,
+    pub pool: PoolId,
     /// The first half of a full scope: `<identifier>/<scope>`.
     pub identifier: String,
     /// For people.
@@ -192,7 +193,7 @@ mod tests {
 
     fn desired() -> ResourceServer {
         ResourceServer {
-            pool: "eu-central-1_ours".to_owned(),
+            pool: "eu-central-1_ours".into(),
             identifier: "user-api".to_owned(),
             name: "User API".to_owned(),
             scopes: BTreeMap::from([

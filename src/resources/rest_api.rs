@@ -8,10 +8,11 @@ use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::types::{EndpointConfiguration, EndpointType, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
+use crate::aws::ids::{self, ApiId, PathId};
 use crate::aws::pages::Pages;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
-use crate::aws::{Aws, ids};
 use crate::resource::{Class, Cx, InTheWay, Kind, Published, Resource, Result, Updated};
 
 /// A REST API with a Regional endpoint. Its name is not unique; the owner in its tags tells it from others.
@@ -33,16 +34,16 @@ pub struct RestApi {
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The API's id, the first label of its host name.
-    pub id: String,
+    pub id: ApiId,
     /// The id of the path `/`.
-    pub root: String,
+    pub root: PathId,
 }
 
 impl Published for Output {
     fn placeholder(mark: &str) -> Self {
         Self {
-            id: mark.to_owned(),
-            root: mark.to_owned(),
+            id: mark.into(),
+            root: mark.into(),
         }
     }
 }
@@ -58,7 +59,7 @@ impl Resource for RestApi {
     };
 
     fn id(&self, out: &Output) -> String {
-        out.id.clone()
+        out.id.to_string()
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
@@ -82,8 +83,8 @@ impl Resource for RestApi {
                         .root_resource_id()
                         .context("the REST API has no root resource")?;
                     return Ok(Some(Output {
-                        id: id.to_owned(),
-                        root: root.to_owned(),
+                        id: id.into(),
+                        root: root.into(),
                     }));
                 }
             }
@@ -111,10 +112,11 @@ impl Resource for RestApi {
         };
         let api = cx.call("apigateway:CreateRestApi", create).await?;
         Ok(Output {
-            id: api.id.context("apigateway:CreateRestApi answered no id")?,
+            id: api.id.context("apigateway:CreateRestApi answered no id")?.into(),
             root: api
                 .root_resource_id
-                .context("apigateway:CreateRestApi answered no root resource")?,
+                .context("apigateway:CreateRestApi answered no root resource")?
+                .into(),
         })
     }
 

@@ -12,8 +12,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::aws::Aws;
+use crate::aws::ids::{self, ApiId, AuthorizerId, PathId};
 use crate::aws::wait::unless_gone;
-use crate::aws::{Aws, ids};
 use crate::resource::{Cx, Kind, Published, Resource, Result, Updated};
 
 /// The type of a method that has a Cognito authorizer.
@@ -24,13 +25,13 @@ const AUTHORIZATION: &str = "COGNITO_USER_POOLS";
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// The REST API's id.
-    pub api: String,
+    pub api: ApiId,
     /// The path's id.
-    pub path: String,
+    pub path: PathId,
     /// Such as `GET`, or `ANY`.
     pub verb: String,
     /// The authorizer's id.
-    pub authorizer: String,
+    pub authorizer: AuthorizerId,
     /// Full scopes. A token needs one of them.
     pub scopes: BTreeSet<String>,
     /// The integration's URI, which names the function.
@@ -216,7 +217,7 @@ impl Resource for Route {
                 .authorizer_id()
                 .filter(|_| guarded)
                 .unwrap_or_default()
-                .to_owned(),
+                .into(),
             scopes: live.authorization_scopes().iter().cloned().collect(),
             uri: uri(&live).unwrap_or_default().to_owned(),
             api_key_required: live.api_key_required().unwrap_or_default(),
@@ -224,7 +225,7 @@ impl Resource for Route {
     }
 
     fn is_open(&self) -> bool {
-        self.authorizer.is_empty()
+        self.authorizer.as_str().is_empty()
     }
 
     fn output_after_update(&self, out: Output) -> Option<Output> {
@@ -234,11 +235,11 @@ impl Resource for Route {
     /// Sets the authorizer before the integration, so that the function is never open.
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         let mut patches = Vec::new();
-        if before.authorizer.is_empty() {
+        if before.authorizer.as_str().is_empty() {
             patches.push(patch(Op::Replace, "/authorizationType", AUTHORIZATION));
         }
         if self.authorizer != before.authorizer {
-            patches.push(patch(Op::Replace, "/authorizerId", &self.authorizer));
+            patches.push(patch(Op::Replace, "/authorizerId", self.authorizer.as_str()));
         }
         // The list cannot be replaced; adding first keeps the method from ever being without a scope.
         patches.extend(

@@ -6,9 +6,10 @@ use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
 use aws_sdk_apigateway::types::{MethodSetting, Op, PatchOperation};
 use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
+use crate::aws::ids::{self, ApiId, DeploymentId};
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
-use crate::aws::{Aws, ids};
 use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Stranger, Updated};
 
 /// A stage. Names are unique in the API.
@@ -16,11 +17,11 @@ use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Stranger, Updated};
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// The REST API's id.
-    pub api: String,
+    pub api: ApiId,
     /// 1 to 128 characters; the last part of the API's URL.
     pub name: String,
     /// The id of the deployment that it serves.
-    pub deployment: String,
+    pub deployment: DeploymentId,
     /// The limits of all its methods together.
     pub throttle: Throttle,
     /// The stack's tags, including the owner.
@@ -189,7 +190,7 @@ impl Resource for Stage {
         Ok(Some(Self {
             api: self.api.clone(),
             name: self.name.clone(),
-            deployment: live.deployment_id().unwrap_or_default().to_owned(),
+            deployment: live.deployment_id().unwrap_or_default().into(),
             throttle: self
                 .throttle
                 .live(live.method_settings().and_then(|all| all.get("*/*"))),
@@ -200,7 +201,7 @@ impl Resource for Stage {
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: NoOutput) -> Result<Updated<NoOutput>> {
         let mut patches = self.throttle.patches(before.throttle);
         if self.deployment != before.deployment {
-            patches.push(replace("/deploymentId", &self.deployment));
+            patches.push(replace("/deploymentId", self.deployment.as_str()));
         }
         self.patch(cx, patches).await?;
         let path = format!("/restapis/{}/stages/{}", self.api, self.name);

@@ -16,10 +16,11 @@ use aws_sdk_cognitoidentityprovider::types::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::aws::Aws;
+use crate::aws::ids::{self, PoolId};
 use crate::aws::pages::Pages;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::{once, unless_gone};
-use crate::aws::{Aws, ids};
 use crate::resource::{CallError, Class, Cx, InTheWay, Kind, Published, Resource, Result, Stranger, Updated};
 
 /// A user pool. Its name is not unique; the owner in its tags tells it from others.
@@ -46,7 +47,7 @@ pub struct UserPool {
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// `<region>_<random>`.
-    pub id: String,
+    pub id: PoolId,
     /// The pool's ARN.
     pub arn: String,
 }
@@ -54,15 +55,15 @@ pub struct Output {
 impl Published for Output {
     fn placeholder(mark: &str) -> Self {
         Self {
-            id: mark.to_owned(),
+            id: mark.into(),
             arn: mark.to_owned(),
         }
     }
 }
 
 impl UserPool {
-    async fn describe(&self, cx: &Cx<Aws>, id: &str) -> Result<Option<UserPoolType>> {
-        let answer = cx.user_pool(id).await?;
+    async fn describe(&self, cx: &Cx<Aws>, id: &PoolId) -> Result<Option<UserPoolType>> {
+        let answer = cx.user_pool(id.as_str()).await?;
         let pool = |answer: &DescribeUserPoolOutput| answer.user_pool().cloned();
         (answer.as_ref().as_ref())
             .map(|answer| pool(answer).context("cognito-idp:DescribeUserPool answered no pool"))
@@ -265,7 +266,7 @@ fn is_protected(pool: &UserPoolType) -> bool {
 }
 
 /// Sends all settings of a pool that was read a moment ago.
-async fn put(cx: &Cx<Aws>, id: &str, pool: UserPoolType) -> Result<()> {
+async fn put(cx: &Cx<Aws>, id: &PoolId, pool: UserPoolType) -> Result<()> {
     let sms_role = pool.sms_configuration().and_then(sms_role).map(str::to_owned);
     let update = all_of(pool, cx.cloud().cognito.update_user_pool().user_pool_id(id));
     let sent = update.customize().mutate_request(leave_out_unset).send();
@@ -298,7 +299,7 @@ fn is_about_the_sms_role(error: &CallError) -> bool {
 
 fn output(pool: UserPoolType) -> Result<Output> {
     Ok(Output {
-        id: pool.id.context("Cognito answered a pool without an id")?,
+        id: pool.id.context("Cognito answered a pool without an id")?.into(),
         arn: pool.arn.context("Cognito answered a pool without an ARN")?,
     })
 }
@@ -315,7 +316,7 @@ impl Resource for UserPool {
     };
 
     fn id(&self, out: &Output) -> String {
-        out.id.clone()
+        out.id.to_string()
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
@@ -336,7 +337,7 @@ impl Resource for UserPool {
                 .iter()
                 .filter(|pool| pool.name() == Some(&self.name))
             {
-                let Some(pool) = self.describe(cx, listed.id().unwrap_or_default()).await? else {
+                let Some(pool) = self.describe(cx, &listed.id().unwrap_or_default().into()).await? else {
                     continue;
                 };
                 if tags::are_ours(&self.tags, tags::pairs(pool.user_pool_tags())) {

@@ -31,7 +31,7 @@ async fn all_pages_are_listed_with_their_dates() {
             ok(json!({"ClientSecrets": [{"ClientSecretId": "c1--2"}]}))
         ),
     ]);
-    let secrets = list(&cx, "p", "c1").await.unwrap();
+    let secrets = list(&cx, &"p".into(), &"c1".into()).await.unwrap();
     assert_eq!(
         secrets,
         [
@@ -57,7 +57,7 @@ async fn a_client_that_is_gone_has_none_and_its_secrets_are_deleted() {
         )
     };
     let cx = cognito([on!(Sdk::list_user_pool_client_secrets, gone())]);
-    assert_eq!(list(&cx, "p", "c1").await.unwrap(), []);
+    assert_eq!(list(&cx, &"p".into(), &"c1".into()).await.unwrap(), []);
     let cx = cognito([on!(
         Sdk::delete_user_pool_client_secret,
         |i| {
@@ -66,7 +66,7 @@ async fn a_client_that_is_gone_has_none_and_its_secrets_are_deleted() {
         },
         gone()
     )]);
-    delete(&cx, "p", "c1", "c1--1").await.unwrap();
+    delete(&cx, &"p".into(), &"c1".into(), "c1--1").await.unwrap();
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn each_answer_of_cognito_says_where_the_secret_is() {
             refused(400, "ResourceNotFoundException", "gone")
         ),
     ]);
-    let kept = async || kept(&cx, "p", "c1").await.unwrap();
+    let kept = async || kept(&cx, &"p".into(), &"c1".into()).await.unwrap();
     let Some(Kept::Told(told)) = kept().await else {
         panic!("it is told")
     };
@@ -156,7 +156,7 @@ async fn a_deletion_whose_answer_is_lost_is_looked_up() {
         attempts!(Sdk::delete_user_pool_client_secret, lost(), last()),
     ] {
         let cx = cognito([answer, on!(Sdk::list_user_pool_client_secrets, left("c1--2"))]);
-        delete(&cx, "p", "c1", "c1--1").await.unwrap();
+        delete(&cx, &"p".into(), &"c1".into(), "c1--1").await.unwrap();
     }
     // It is still there, or the list cannot be read: the deletion's own error.
     for listed in [
@@ -167,7 +167,7 @@ async fn a_deletion_whose_answer_is_lost_is_looked_up() {
         ),
     ] {
         let cx = cognito([on!(Sdk::delete_user_pool_client_secret, last()), listed]);
-        let (class, text) = failed(delete(&cx, "p", "c1", "c1--1").await);
+        let (class, text) = failed(delete(&cx, &"p".into(), &"c1".into(), "c1--1").await);
         assert_eq!(class, Some(Class::Refused));
         assert!(text.contains("The last secret cannot be deleted."), "{text}");
     }
@@ -177,7 +177,7 @@ async fn a_deletion_whose_answer_is_lost_is_looked_up() {
         refused(400, "AccessDeniedException", "no right")
     )]);
     assert_eq!(
-        failed(delete(&cx, "p", "c1", "c1--1").await).0,
+        failed(delete(&cx, &"p".into(), &"c1".into(), "c1--1").await).0,
         Some(Class::Denied)
     );
 }
@@ -194,7 +194,7 @@ async fn cognito_chooses_the_value_of_a_new_one() {
         },
         ok(json!({"ClientSecretDescriptor": secret.clone()}))
     )]);
-    let added = add(&cx, "p", "c1").await.unwrap();
+    let added = add(&cx, &"p".into(), &"c1".into()).await.unwrap();
     assert_eq!(added.id, "c1--2");
     assert_eq!(added.value.expose_secret(), VALUE);
 }
@@ -205,7 +205,7 @@ async fn an_answer_without_a_value_is_no_success() {
         Sdk::add_user_pool_client_secret,
         ok(json!({"ClientSecretDescriptor": descriptor("c1--2", 1.0)}))
     )]);
-    let error = add(&cx, "p", "c1").await.err().unwrap();
+    let error = add(&cx, &"p".into(), &"c1".into()).await.err().unwrap();
     assert!(error.to_string().contains("answered no secret"), "{error}");
 }
 
@@ -219,7 +219,7 @@ async fn a_third_is_a_refusal_and_no_matter_of_rate() {
             "Maximum number of client secrets exceeded."
         )
     )]);
-    let (class, text) = failed(add(&cx, "p", "c1").await.map(|_| ()));
+    let (class, text) = failed(add(&cx, &"p".into(), &"c1".into()).await.map(|_| ()));
     assert_eq!(class, Some(Class::Refused));
     assert!(text.contains("LimitExceededException"), "{text}");
     assert_eq!(cx.waits(), [""; 0]);
@@ -231,11 +231,11 @@ async fn what_may_have_been_made_is_not_made_again() {
         Sdk::add_user_pool_client_secret,
         refused(500, "InternalServerException", "try again")
     )]);
-    let (class, _) = failed(add(&cx, "p", "c1").await.map(|_| ()));
+    let (class, _) = failed(add(&cx, &"p".into(), &"c1".into()).await.map(|_| ()));
     assert_eq!(class, Some(Class::Ambiguous));
 
     let (cx, requests) = cut_off(|| ConnectorError::timeout("no answer".into()));
-    let (class, _) = failed(add(&cx, "p", "c1").await.map(|_| ()));
+    let (class, _) = failed(add(&cx, &"p".into(), &"c1".into()).await.map(|_| ()));
     assert_eq!(class, Some(Class::Ambiguous));
     assert_eq!(requests.load(Ordering::SeqCst), 1);
 }
@@ -249,5 +249,5 @@ async fn what_was_throttled_is_made_later() {
         refused(400, "TooManyRequestsException", "Rate exceeded"),
         ok(json!({"ClientSecretDescriptor": secret.clone()}))
     )]);
-    assert_eq!(add(&cx, "p", "c1").await.unwrap().id, "c1--2");
+    assert_eq!(add(&cx, &"p".into(), &"c1".into()).await.unwrap().id, "c1--2");
 }

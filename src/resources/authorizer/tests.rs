@@ -13,7 +13,7 @@ const BUSY: &str = "Unable to complete operation due to concurrent modification.
 
 fn with(pools: &[&str]) -> Authorizer {
     Authorizer {
-        api: "a1b2c3".to_owned(),
+        api: "a1b2c3".into(),
         name: "pool".to_owned(),
         pool_arns: pools.iter().map(|&arn| arn.to_owned()).collect(),
         identity_source: "method.request.header.Authorization".to_owned(),
@@ -24,7 +24,7 @@ fn with(pools: &[&str]) -> Authorizer {
 }
 
 fn out() -> Output {
-    with(&["arn:a"]).output("z1".to_owned())
+    with(&["arn:a"]).output("z1".into())
 }
 
 fn live() -> Value {
@@ -206,7 +206,7 @@ async fn each_field_changes_alone_and_pools_are_added_before_any_is_removed() {
             ]),
         ),
     ] {
-        let out = before.output("z1".to_owned());
+        let out = before.output("z1".into());
         let old = out.digest.clone();
         let told = desired.output_after_update(out.clone()).unwrap();
         let after = desired

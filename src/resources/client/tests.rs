@@ -19,7 +19,7 @@ fn set(words: &[&str]) -> BTreeSet<String> {
 
 fn desired() -> Client {
     Client {
-        pool: "eu-central-1_ours".to_owned(),
+        pool: "eu-central-1_ours".into(),
         name: "user-api-reader".to_owned(),
         scopes: set(&["user-api/read", "user-api/write"]),
         flows: set(&["client_credentials"]),
@@ -33,7 +33,7 @@ fn desired() -> Client {
 
 fn out() -> Output {
     Output {
-        client_id: "c1".to_owned(),
+        client_id: "c1".into(),
     }
 }
 
@@ -171,7 +171,9 @@ async fn the_secret_is_in_nothing_that_is_recorded_or_printed() {
     let made = desired().create(&cx).await.unwrap();
     let read = desired().read(&cx, &made).await.unwrap().unwrap();
     // The new client's is at hand.
-    let secret = secret(&cx, "eu-central-1_ours", "c1").await.unwrap();
+    let secret = secret(&cx, &"eu-central-1_ours".into(), &"c1".into())
+        .await
+        .unwrap();
     assert_eq!(secret.expose_secret(), SECRET);
     for text in [
         serde_json::to_string(&made).unwrap(),
@@ -187,7 +189,9 @@ async fn the_secret_is_in_nothing_that_is_recorded_or_printed() {
 #[tokio::test(start_paused = true)]
 async fn the_secret_of_a_client_of_another_run_is_asked_for() {
     let cx = cognito([on!(Sdk::describe_user_pool_client, ok(live()))]);
-    let secret = secret(&cx, "eu-central-1_ours", "c1").await.unwrap();
+    let secret = secret(&cx, &"eu-central-1_ours".into(), &"c1".into())
+        .await
+        .unwrap();
     assert_eq!(secret.expose_secret(), SECRET);
 }
 
@@ -202,9 +206,13 @@ async fn a_client_without_a_secret_is_told() {
             refused(400, "ResourceNotFoundException", "gone")
         ),
     ]);
-    assert!(failed(secret(&cx, "p", "c1").await).1.contains("has no secret"));
     assert!(
-        failed(secret(&cx, "p", "c1").await)
+        failed(secret(&cx, &"p".into(), &"c1".into()).await)
+            .1
+            .contains("has no secret")
+    );
+    assert!(
+        failed(secret(&cx, &"p".into(), &"c1".into()).await)
             .1
             .contains("not in user pool p any more")
     );

@@ -9,14 +9,14 @@ use crate::resource::in_the_way;
 
 fn desired() -> Deployment {
     Deployment {
-        api: "a1b2c3".to_owned(),
+        api: "a1b2c3".into(),
         description: "provision 2".to_owned(),
         open_methods: BTreeSet::new(),
     }
 }
 
 fn out(id: &str) -> Output {
-    Output { id: id.to_owned() }
+    Output { id: id.into() }
 }
 
 fn live(id: &str, description: &str) -> Value {

@@ -9,7 +9,7 @@ use crate::resource::is_stranger;
 
 fn desired() -> PoolDomain {
     PoolDomain {
-        pool: "eu-central-1_ours".to_owned(),
+        pool: "eu-central-1_ours".into(),
         prefix: "user-api-1a2b3c4d".to_owned(),
     }
 }
@@ -22,7 +22,7 @@ fn live(pool: &str, status: &str) -> Value {
 async fn a_prefix_that_cognito_does_not_show_is_not_called_free() {
     let holder = Holder {
         account: Some("999988887777".to_owned()),
-        pool: "p9".to_owned(),
+        pool: "p9".into(),
     };
     let taken = json!({"DomainDescription": {
         "Domain": "orders", "UserPoolId": "p9", "AWSAccountId": "999988887777", "Status": "ACTIVE",

@@ -22,8 +22,8 @@ fn desired() -> RestApi {
 
 fn out() -> Output {
     Output {
-        id: "a1b2c3".to_owned(),
-        root: "r0".to_owned(),
+        id: "a1b2c3".into(),
+        root: "r0".into(),
     }
 }
 

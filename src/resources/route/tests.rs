@@ -13,10 +13,10 @@ const URI: &str = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functi
 
 fn with(scopes: &[&str]) -> Route {
     Route {
-        api: "a1b2c3".to_owned(),
-        path: "r1".to_owned(),
+        api: "a1b2c3".into(),
+        path: "r1".into(),
         verb: "GET".to_owned(),
-        authorizer: "z1".to_owned(),
+        authorizer: "z1".into(),
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
         uri: URI.to_owned(),
         api_key_required: false,
@@ -112,7 +112,7 @@ async fn in_a_survey_all_routes_of_an_api_are_read_with_one_call_and_as_they_are
         ..desired()
     };
     let elsewhere = Route {
-        path: "r2".to_owned(),
+        path: "r2".into(),
         ..desired()
     };
     let out = out();
@@ -200,7 +200,7 @@ async fn the_order_of_its_scopes_is_no_drift() {
 #[tokio::test(start_paused = true)]
 async fn a_method_that_was_opened_or_bent_is_drift_of_that_field_alone() {
     let unguarded = || Route {
-        authorizer: String::new(),
+        authorizer: "".into(),
         ..desired()
     };
     let bent_to = |uri: &str| Route {
@@ -213,7 +213,7 @@ async fn a_method_that_was_opened_or_bent_is_drift_of_that_field_alone() {
             "/authorizerId",
             json!("z9"),
             Route {
-                authorizer: "z9".to_owned(),
+                authorizer: "z9".into(),
                 ..desired()
             },
         ),
@@ -242,14 +242,14 @@ async fn each_field_of_the_method_changes_alone_and_scopes_are_added_before_any_
     for (before, expected) in [
         (
             Route {
-                authorizer: "z0".to_owned(),
+                authorizer: "z0".into(),
                 ..desired()
             },
             patched(&[("replace", "/authorizerId", "z1")]),
         ),
         (
             Route {
-                authorizer: String::new(),
+                authorizer: "".into(),
                 ..desired()
             },
             patched(&[

@@ -11,9 +11,9 @@ use crate::resource::{Class, is_stranger};
 
 fn with(deployment: &str) -> Stage {
     Stage {
-        api: "a1b2c3".to_owned(),
+        api: "a1b2c3".into(),
         name: "dev".to_owned(),
-        deployment: deployment.to_owned(),
+        deployment: deployment.into(),
         throttle: Throttle::default(),
         tags: our_tags(),
     }

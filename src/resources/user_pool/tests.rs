@@ -25,7 +25,7 @@ fn desired() -> UserPool {
 
 fn out() -> Output {
     Output {
-        id: "eu-central-1_ours".to_owned(),
+        id: "eu-central-1_ours".into(),
         arn: ARN.to_owned(),
     }
 }
