@@ -13,11 +13,11 @@ use crate::report::event::Operation;
 use crate::resource::{Class, Cx, Erased, Result, Updated, class, is_stranger};
 
 /// How long after an interrupted call the last search for what it may have created is. Lists may lag behind a create.
-pub(super) const SECOND_LOOK: Duration = Duration::from_secs(3);
+pub(super) const SECOND_FIND: Duration = Duration::from_secs(3);
 /// How often a run tries a create whose answers get lost.
 const CREATE_ATTEMPTS: u32 = 3;
 /// How often a run tries an update whose answers get lost.
-const CHANGE_ATTEMPTS: u32 = 3;
+const UPDATE_ATTEMPTS: u32 = 3;
 /// How long a deleted resource may stay visible. Terraform allows a function 10 minutes and a domain one.
 const GONE_DEADLINE: Duration = Duration::from_mins(10);
 /// The pause between the first two reads of a resource that is being deleted. Each further pause is twice as long.
@@ -80,25 +80,25 @@ impl<C> Call<C> {
         match (self.operation, self.output.clone()) {
             (Operation::Create, _) => {
                 let known = if self.looks {
-                    known(resource, cx).await?
+                    find_known(resource, cx).await?
                 } else {
                     None
                 };
                 let mut found = match known {
                     Some(found) => found,
-                    None => make(resource, cx).await?,
+                    None => create(resource, cx).await?,
                 };
                 if found.live.is_none() {
                     found.retires = self.may_retire && resource.kind().creates_another;
                 }
                 Ok(Some(found))
             }
-            (Operation::Resume, _) => match look(resource, cx, began).await? {
-                Some(output) => meet(resource, cx, output).await.map(Some),
+            (Operation::Resume, _) => match find_after(resource, cx, began).await? {
+                Some(output) => read_found(resource, cx, output).await.map(Some),
                 None => Ok(None),
             },
             (Operation::Update, Some(output)) => {
-                let updated = change(resource, cx, &self.before, &output).await?;
+                let updated = update(resource, cx, &self.before, &output).await?;
                 Ok(Some(Found {
                     retires: self.may_retire || updated.retires,
                     ..Found::new(updated.output)
@@ -112,7 +112,7 @@ impl<C> Call<C> {
                 if let Some(output) = output.as_ref().filter(|_| self.looks) {
                     resource.check_owner(cx, output).await?;
                 }
-                unmake(resource, cx, output, began, unprotect).await?;
+                delete(resource, cx, output, began, unprotect).await?;
                 Ok(None)
             }
             (operation, _) => {
@@ -122,10 +122,10 @@ impl<C> Call<C> {
     }
 }
 
-/// Looks for what a call that ended by `ended` may have created, for [`SECOND_LOOK`] after it, because a list may lag
+/// Looks for what a call that ended by `ended` may have created, for [`SECOND_FIND`] after it, because a list may lag
 /// behind a create. All steps of a killed run share this one pause.
-async fn look<C>(resource: &dyn Erased<C>, cx: &Cx<C>, ended: Instant) -> Result<Option<Value>> {
-    let last = ended + SECOND_LOOK;
+async fn find_after<C>(resource: &dyn Erased<C>, cx: &Cx<C>, ended: Instant) -> Result<Option<Value>> {
+    let last = ended + SECOND_FIND;
     let is_last = Instant::now() >= last;
     let found = resource.find(cx).await?;
     if found.is_some() || is_last {
@@ -137,11 +137,11 @@ async fn look<C>(resource: &dyn Erased<C>, cx: &Cx<C>, ended: Instant) -> Result
 }
 
 /// Reads what was found. It may differ from what we would have created: someone else may have created or changed it.
-async fn meet<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Value) -> Result<Found> {
+async fn read_found<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Value) -> Result<Found> {
     let mut live = resource.read(cx, &output).await?;
     if live.is_none() {
         cx.waiting("a second look at what was found");
-        tokio::time::sleep(SECOND_LOOK).await;
+        tokio::time::sleep(SECOND_FIND).await;
         live = resource.read(cx, &output).await?;
     }
     let live = live.with_context(|| {
@@ -155,7 +155,7 @@ async fn meet<C>(resource: &dyn Erased<C>, cx: &Cx<C>, output: Value) -> Result<
 }
 
 /// Looks for one that another copy of the state knows, whatever its fields are.
-async fn known<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Option<Found>> {
+async fn find_known<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Option<Found>> {
     let Some(output) = resource.find(cx).await? else {
         return Ok(None);
     };
@@ -168,7 +168,7 @@ async fn known<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Option<Found>>
 }
 
 /// Creates it, exactly once, whatever happens to the answers.
-async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Found> {
+async fn create<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Found> {
     let mut attempt = 1;
     loop {
         let error = match resource.create(cx).await {
@@ -177,13 +177,13 @@ async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Found> {
         };
         let found = match class(&error) {
             // The answer was lost, not necessarily the request.
-            Some(Class::Ambiguous) => look(resource, cx, Instant::now()).await,
+            Some(Class::Ambiguous) => find_after(resource, cx, Instant::now()).await,
             // It is ours if an attempt whose answer was lost created it, or a run with another copy of the state.
             Some(Class::Taken) => resource.find(cx).await,
             _ => return Err(error),
         };
         match found {
-            Ok(Some(output)) => return meet(resource, cx, output).await,
+            Ok(Some(output)) => return read_found(resource, cx, output).await,
             Ok(None) if class(&error) == Some(Class::Ambiguous) && attempt < CREATE_ATTEMPTS => attempt += 1,
             Ok(None) => return Err(error),
             Err(found) if is_stranger(&found) => return Err(found.context(error.to_string())),
@@ -193,17 +193,17 @@ async fn make<C>(resource: &dyn Erased<C>, cx: &Cx<C>) -> Result<Found> {
 }
 
 /// Changes it in place. If the answer is lost, the update is repeated.
-async fn change<C>(
+async fn update<C>(
     resource: &dyn Erased<C>,
     cx: &Cx<C>,
     before: &Value,
     output: &Value,
 ) -> Result<Updated<Value>> {
-    for _ in 1..CHANGE_ATTEMPTS {
+    for _ in 1..UPDATE_ATTEMPTS {
         match resource.update(cx, before, output).await {
             Err(error) if class(&error) == Some(Class::Ambiguous) => {
                 cx.waiting("a second look at what the interrupted call may have changed");
-                tokio::time::sleep(SECOND_LOOK).await;
+                tokio::time::sleep(SECOND_FIND).await;
             }
             settled => return settled,
         }
@@ -214,7 +214,7 @@ async fn change<C>(
 /// Deletes it and waits until a read shows that it is gone. Without an output it first looks whether a run that ended
 /// by `ended` created it; with an output, the owner has been checked. With `unprotect`, deletion protection is turned
 /// off right before the deletion, so that nothing else can fail in between.
-async fn unmake<C>(
+async fn delete<C>(
     resource: &dyn Erased<C>,
     cx: &Cx<C>,
     output: Option<Value>,
@@ -223,7 +223,7 @@ async fn unmake<C>(
 ) -> Result<()> {
     let output = match output {
         Some(output) => output,
-        None => match look(resource, cx, ended).await {
+        None => match find_after(resource, cx, ended).await {
             Ok(Some(output)) => output,
             Ok(None) => return Ok(()),
             // A resource of someone else has the name, so ours was never created.

@@ -86,7 +86,7 @@ pub(super) enum NotBegun {
 }
 
 /// A call that is decided on.
-struct Planned<C> {
+struct PlannedCall<C> {
     call: Call<C>,
     /// The record before the intent.
     before: Option<Record>,
@@ -117,7 +117,7 @@ struct Drive<'r, 'e, 'a, 's, C: 'static> {
     tasks: Vec<Task<'s, C>>,
     places: HashMap<String, usize>,
     schedule: Schedule,
-    planned: BTreeMap<usize, Planned<C>>,
+    planned: BTreeMap<usize, PlannedCall<C>>,
     /// Steps whose resource was found, and is being changed to what is declared.
     adopted: HashSet<usize>,
     /// No call is ever dropped: what it does in the cloud has to be recorded.
@@ -380,7 +380,7 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
                     lane: call.resource.lane(),
                 };
                 self.schedule.plan(place, room);
-                let planned = Planned {
+                let planned = PlannedCall {
                     call,
                     before: self.record(place).cloned(),
                     intended: false,

@@ -69,7 +69,7 @@ pub enum StepState {
 pub async fn survey<C: 'static>(cloud: &Rc<C>, kinds: Kinds<C>, state: &State) -> Result<Observed> {
     let reads = state.steps.iter().map(|record| {
         let cx = Cx::new(cloud.clone(), Rc::new(|_| ()));
-        async move { (&record.step, look(&cx, kinds, record).await) }
+        async move { (&record.step, read_step(&cx, kinds, record).await) }
     });
     let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE);
     let mut observed = Observed::new();
@@ -93,14 +93,14 @@ pub async fn survey<C: 'static>(cloud: &Rc<C>, kinds: Kinds<C>, state: &State) -
     Ok(observed)
 }
 
-async fn look<C: 'static>(cx: &Cx<C>, kinds: Kinds<C>, record: &Record) -> Result<Live> {
-    match seen(cx, kinds, record).await {
+async fn read_step<C: 'static>(cx: &Cx<C>, kinds: Kinds<C>, record: &Record) -> Result<Live> {
+    match read_live(cx, kinds, record).await {
         Err(error) => stranger(&error).cloned().map(Live::NotOurs).ok_or(error),
         live => live,
     }
 }
 
-async fn seen<C: 'static>(cx: &Cx<C>, kinds: Kinds<C>, record: &Record) -> Result<Live> {
+async fn read_live<C: 'static>(cx: &Cx<C>, kinds: Kinds<C>, record: &Record) -> Result<Live> {
     match (record.phase, &record.output) {
         // An interrupted update is repeated, so only whether the resource exists counts.
         (Phase::Ready | Phase::Updating | Phase::Retiring, Some(output)) => {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
-use super::calls::SECOND_LOOK;
+use super::calls::SECOND_FIND;
 use super::options::Options;
 use super::plan::{Plan, plan};
 use super::status::survey;
@@ -1284,7 +1284,7 @@ fn all_that_a_killed_run_intended_has_one_pause_in_common() {
     for write in 0..4 {
         let (took, died) = killed_at(Some(write));
         died.expect("it is killed");
-        let most = fresh + SECOND_LOOK + Duration::from_secs(2);
+        let most = fresh + SECOND_FIND + Duration::from_secs(2);
         assert!(took < most, "killed at write {write}: {took:?}, at most {most:?}");
     }
 }
