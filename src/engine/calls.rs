@@ -116,7 +116,7 @@ impl<C> Call<C> {
                 Ok(None)
             }
             (operation, _) => {
-                unreachable!("{operation:?} is no call, or lacks the output that it was planned with")
+                unreachable!("{operation:?} is not a call, or lacks the output that it was planned with")
             }
         }
     }
@@ -131,7 +131,7 @@ async fn find_after<C>(resource: &dyn Erased<C>, cx: &Cx<C>, ended: Instant) -> 
     if found.is_some() || is_last {
         return Ok(found);
     }
-    cx.waiting("a second look at what the interrupted call may have made");
+    cx.waiting("a second look at what the interrupted call may have created");
     tokio::time::sleep_until(last).await;
     resource.find(cx).await
 }

@@ -132,7 +132,7 @@ impl Cloud {
         }
     }
 
-    /// Another hand switches the protection of all that is `plain`.
+    /// Someone else turns on the protection of all that is `plain`.
     fn lock(&self) {
         let mut things = self.things.borrow_mut();
         for thing in things.values_mut().filter(|thing| thing.kind == "plain") {
@@ -1957,7 +1957,7 @@ proptest! {
         });
     }
 
-    /// One random stack turned into another, with kills, edits by another hand, and steps to be made anew on the way.
+    /// One random stack turned into another, with kills, edits by someone else, and steps to replace on the way.
     #[test]
     fn a_stack_becomes_any_other_stack(
         before in shapes(),
