@@ -1,4 +1,4 @@
-//! One call of the API with an access token, and what the gateway's own answers mean.
+//! Calls the API with an access token, and explains the answers that come from the gateway itself.
 //!
 //! Must not print or keep the token, and must not fetch one.
 
@@ -14,26 +14,25 @@ use crate::untrusted::printable;
 pub struct Request<'a> {
     /// Such as `GET`.
     pub method: Method,
-    /// The whole URL, stage and query included.
+    /// The whole URL, with stage and query.
     pub url: &'a str,
-    /// Sent as `Authorization: Bearer …`; with `None` there is no such header.
+    /// Sent as `Authorization: Bearer …`; `None`: without that header.
     pub token: Option<&'a SecretString>,
     /// A name may be there more than once.
     pub headers: &'a [(HeaderName, HeaderValue)],
-    /// Sent as it is. No content type is added: API Gateway takes `application/json` where there is none.
+    /// Sent unchanged and without a content type, for which API Gateway then assumes `application/json`.
     pub body: Option<Vec<u8>>,
 }
 
-/// As much of an answer as is read. The gateway's own limit is 10 MB.
+/// The longest answer that is read, in bytes. The gateway's own limit is 10 MB.
 const LIMIT: usize = 64 * 1024 * 1024;
-/// As much of a body as is looked into: what the gateway itself answers is shorter.
+/// How many bytes of a body are searched for the gateway's own answer, which is shorter.
 pub const BEGINNING: usize = 64 * 1024;
 
-/// The API's answer, whatever its status.
+/// An answer of the API, with any status.
 pub struct Response {
-    /// The HTTP status.
     pub status: u16,
-    /// The status in words; empty where it has none.
+    /// The text for the status; empty if there is none.
     pub reason: &'static str,
     /// Names and values, the values safe to print.
     pub headers: Vec<(String, String)>,
@@ -44,7 +43,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The next part of the body as it came, which is not safe to print to a terminal; `None` at its end.
+    /// The next part of the body, unchanged, so not safe to print to a terminal; `None` at the end.
     ///
     /// # Errors
     /// The answer broke off, took longer than its deadline, or is longer than 64 MiB.
@@ -63,7 +62,7 @@ impl Response {
         Ok(Some(chunk.into()))
     }
 
-    /// The body, if it is short enough to be looked into; else its beginning.
+    /// The body, or its first [`BEGINNING`] bytes or a little more.
     ///
     /// # Errors
     /// As [`Response::chunk`].
@@ -82,11 +81,11 @@ fn broken(error: reqwest::Error, what: String) -> anyhow::Error {
     anyhow::Error::new(error.without_url()).context(what)
 }
 
-/// Sends the request; an answer of any status is a success. Its body is still to be read.
+/// Sends the request. An answer with any status is a success; its body is not read yet.
 pub async fn call(client: &Client, request: Request<'_>) -> Result<Response, Failure> {
     let url = target(request.url)?;
     let mut what = url.clone();
-    // A query may hold a key; the path is enough to know which call it was.
+    // A query may contain a key, and the path is enough to name the call.
     what.set_query(None);
     let what = format!("{} {what}", request.method);
 
@@ -134,7 +133,7 @@ fn target(text: &str) -> Result<Url, Failure> {
         return Err(refused("it is not an http or https URL"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        // They would be sent in `Authorization`, and are not quoted either.
+        // They would be sent in `Authorization`. They are not quoted.
         return Err(Failure::usage(
             "the URL has a user name or a password; the access token is what is sent",
         ));
@@ -142,12 +141,12 @@ fn target(text: &str) -> Result<Url, Failure> {
     Ok(url)
 }
 
-/// What an answer of the gateway itself means here, for those that say something else than they mean.
+/// What an answer of the gateway itself means, if its own message does not say it.
 ///
-/// `None` for everything else: most answers are the function's own, and it may use the same status.
+/// `None` for all other answers: most come from the function, which may use the same status.
 pub fn explain(status: u16, body: &[u8]) -> Option<&'static str> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    // The gateway's own answers are `{"message": …}` and nothing else, with a capital M in those of resource policies.
+    // The gateway's own answers are `{"message": …}` and nothing else; those of resource policies have a capital M.
     let message = match body.as_object() {
         Some(fields) if fields.len() == 1 => fields.get("message").or_else(|| fields.get("Message")),
         _ => None,
