@@ -9,12 +9,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::location::Location;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
-
-/// Where the state files are if nothing else is typed.
-pub const STATE_DIR: &str = "state";
 
 /// Stands up an OAuth 2.0 machine-to-machine API on AWS, and takes it down again.
 #[derive(Debug, Parser)]
@@ -37,9 +35,15 @@ pub struct Global {
     /// The stack's name [default: the configuration's]
     #[arg(long, global = true, value_name = "NAME")]
     pub stack: Option<String>,
-    /// The folder of the state files
-    #[arg(long, global = true, value_name = "FOLDER", default_value = STATE_DIR)]
-    pub state_dir: PathBuf,
+    /// Where the states are: a folder, or s3://BUCKET/PREFIX [default: state of the configuration, else the folder `state`]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LOCATION",
+        env = "PROVISION_STATE",
+        hide_env_values = true
+    )]
+    pub state: Option<Location>,
     /// The AWS region [default: as recorded or configured, else as for the AWS CLI]
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<String>,
@@ -100,8 +104,62 @@ pub enum Command {
     Secret(Secret),
     /// Print the IAM policy that an operator of this stack needs
     Policy(Policy),
+    /// Prepare a bucket for states, or show, move or unlock the state of the stack
+    State(State),
+    /// Put a stack on record again whose state is lost
+    Recover(Recover),
     /// Control the local AWS that `--sandbox` uses
     Sandbox(Sandbox),
+}
+
+/// `state`.
+#[derive(Args, Debug)]
+pub struct State {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: StateAction,
+}
+
+/// What `state` does.
+#[derive(Debug, Subcommand)]
+pub enum StateAction {
+    /// Create a bucket for states, or show what an existing one lacks
+    Init {
+        /// s3://BUCKET or s3://BUCKET/PREFIX
+        #[arg(value_name = "LOCATION")]
+        location: Location,
+        /// Encrypt with this KMS key instead of S3's own
+        #[arg(long, value_name = "ARN")]
+        kms_key: Option<String>,
+        /// Also change a bucket that exists
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show where the state is, what it has, and who holds it
+    Show,
+    /// Move the state to another location
+    Move {
+        /// A folder, or s3://BUCKET/PREFIX
+        #[arg(value_name = "LOCATION")]
+        to: Location,
+    },
+    /// End the lease of a run that cannot end it itself
+    Unlock {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `recover`.
+#[derive(Args, Debug)]
+pub struct Recover {
+    /// The owner whose resources are the stack's: 8 characters [default: the only one that the account has]
+    #[arg(long, value_name = "OWNER")]
+    pub owner: Option<String>,
+    /// Which resource is a step's, where several could be; repeatable
+    #[arg(long = "pick", value_name = "STEP=ID", value_parser = arguments::PICK)]
+    pub picks: Vec<(String, String)>,
 }
 
 /// What `plan` shows and `up` does beyond what the configuration says.
@@ -406,6 +464,8 @@ pub enum PolicyTask {
     Logs,
     /// Show and replace the clients' secrets
     Secret,
+    /// Put a stack on record again whose state is lost
+    Recover,
 }
 
 /// `sandbox`.

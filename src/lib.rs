@@ -11,6 +11,7 @@
 //!   local AWS.
 //! - [`operator_policy`] is the IAM policy for the operator, from one table of all AWS operations.
 //! - [`pause`] waits between attempts; [`files`] opens, replaces and locks regular files; [`foreign`] finds what others have put into the stack.
+//! - [`location`] is where states are kept; [`lease`] says who may write one that a team shares, and until when.
 //! - [`untrusted`] makes a server's text safe for a terminal; [`error`] is the failure that a command ends with.
 //!
 //! What is `pub` here is for the binary, the integration tests and the benchmark.
@@ -25,6 +26,8 @@ pub mod error;
 mod files;
 mod foreign;
 mod graph;
+mod lease;
+mod location;
 pub mod oauth;
 pub mod operator_policy;
 pub mod package;

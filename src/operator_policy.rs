@@ -24,6 +24,8 @@ pub enum Task {
     Logs,
     /// `secret`.
     Secret,
+    /// `recover`.
+    Recover,
 }
 
 /// The stack that the policy is for.
@@ -44,6 +46,8 @@ pub struct Scope {
     pub apis: BTreeSet<String>,
     /// The names and ARNs of the Secrets Manager secrets in the configuration's `secret_from`.
     pub secrets: BTreeSet<String>,
+    /// The bucket and the key of the state, if it is in S3.
+    pub state: Option<(String, String)>,
 }
 
 /// The resources that an action is allowed on.
@@ -80,30 +84,67 @@ enum On {
     ApiTags,
     /// The secrets of Secrets Manager that the configuration names, if it names any.
     NamedSecret,
+    /// The state, if it is in S3.
+    State,
+    /// The bucket of the state, and only to see whether the state is there: S3 answers "denied" for what is not, to whoever may
+    /// not list.
+    StateBucket,
 }
 
 use On::{
     AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Function, FunctionForApi, LogGroup, NamedSecret, NewApi,
-    NewPool, Pool, Role, RoleForLambda,
+    NewPool, Pool, Role, RoleForLambda, State, StateBucket,
 };
 
 const UP: &[Task] = &[Task::Up];
 const DOWN: &[Task] = &[Task::Up, Task::Down];
 const READ: &[Task] = &[Task::Up, Task::Status];
 const SECRET: &[Task] = &[Task::Secret];
+const RECOVER: &[Task] = &[Task::Recover];
+const ALL: &[Task] = &[
+    Task::Up,
+    Task::Status,
+    Task::Down,
+    Task::Token,
+    Task::Logs,
+    Task::Secret,
+    Task::Recover,
+];
+/// Those that take the lock.
+const LOCK: &[Task] = &[Task::Up, Task::Down, Task::Secret, Task::Recover];
 const READ_BY_ALL: &[Task] = &[Task::Up, Task::Status, Task::Down];
 
 /// Operations that are called and not in the table. `sts:GetCallerIdentity` needs no permission. `--to secretsmanager:NAME`
-/// names a secret that is not in the configuration: its owner grants the other two.
+/// names a secret that is not in the configuration: its owner grants the other two. `state init`
+/// makes a bucket before there is a stack.
 const BESIDE: &[&str] = &[
     "sts:GetCallerIdentity",
     "secretsmanager:DescribeSecret",
     "secretsmanager:PutSecretValue",
+    "s3:HeadBucket",
+    "s3:CreateBucket",
+    "s3:GetBucketVersioning",
+    "s3:PutBucketVersioning",
+    "s3:GetPublicAccessBlock",
+    "s3:PutPublicAccessBlock",
+    "s3:GetBucketOwnershipControls",
+    "s3:PutBucketOwnershipControls",
+    "s3:GetBucketEncryption",
+    "s3:PutBucketEncryption",
+    "s3:GetBucketPolicy",
+    "s3:PutBucketPolicy",
+    "s3:GetLifecycleConfiguration",
+    "s3:PutLifecycleConfiguration",
 ];
 
 /// Every AWS operation of this program except [`BESIDE`]: what it is allowed on, and which tasks call it. `down` calls no
 /// operation for what AWS deletes with the pool, the API or the function.
 const OPERATIONS: &[(&str, On, &[Task])] = &[
+    ("s3:GetObject", State, ALL),
+    ("s3:PutObject", State, LOCK),
+    // What a lost record had, by name.
+    ("lambda:ListFunctions", Anything, RECOVER),
+    ("iam:ListRoles", Anything, RECOVER),
     ("iam:GetRole", Role, READ_BY_ALL),
     ("iam:CreateRole", Role, UP),
     ("iam:UpdateAssumeRolePolicy", Role, UP),
@@ -210,6 +251,7 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
 
 /// The actions that an operation needs besides its own: the operation, the action, and what it is allowed on.
 const ALSO: &[(&str, &str, On)] = &[
+    ("s3:GetObject", "s3:ListBucket", StateBucket),
     ("iam:CreateRole", "iam:TagRole", Role),
     ("logs:CreateLogGroup", "logs:TagResource", LogGroup),
     // Without it Lambda leaves out the tags, which name the function's owner.
@@ -232,7 +274,13 @@ const ALSO: &[(&str, &str, On)] = &[
     ("apigateway:UntagResource", "apigateway:PATCH", Api),
 ];
 
-/// The IAM action of an operation: the actions of API Gateway are HTTP methods.
+fn is_read(operation: &str) -> bool {
+    operation
+        .split_once(':')
+        .is_some_and(|(_, name)| crate::aws::http::is_read(name))
+}
+
+/// The IAM action of an operation: API Gateway has the verbs of HTTP for actions.
 fn action(operation: &str) -> String {
     let Some(name) = operation.strip_prefix("apigateway:") else {
         return operation.to_owned();
@@ -266,7 +314,9 @@ pub fn operations() -> impl Iterator<Item = &'static str> {
 pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
     let mut allowed: BTreeMap<On, BTreeSet<String>> = BTreeMap::new();
     for (operation, on, by) in OPERATIONS {
-        if by.iter().any(|task| tasks.contains(task)) {
+        // What `up` reads before it makes anything is what a recovery looks for.
+        let looks_for = tasks.contains(&Task::Recover) && by.contains(&Task::Up) && is_read(operation);
+        if looks_for || by.iter().any(|task| tasks.contains(task)) {
             allowed.entry(*on).or_default().insert(action(operation));
             for (_, action, on) in ALSO.iter().filter(|(with, ..)| with == operation) {
                 allowed.entry(*on).or_default().insert((*action).to_owned());
@@ -384,6 +434,20 @@ impl Scope {
                     .collect(),
                 condition: None,
             }],
+            State => (self.state.iter())
+                .map(|(bucket, key)| Reach {
+                    sid: format!("{on:?}"),
+                    resources: vec![format!("arn:{partition}:s3:::{bucket}/{key}")],
+                    condition: None,
+                })
+                .collect(),
+            StateBucket => (self.state.iter())
+                .map(|(bucket, key)| Reach {
+                    sid: format!("{on:?}"),
+                    resources: vec![format!("arn:{partition}:s3:::{bucket}")],
+                    condition: Some(json!({"s3:prefix": key})),
+                })
+                .collect(),
             ApiTags => one(arn("apigateway", region, "", &format!("/tags/{tags}*")), None),
         }
     }

@@ -174,6 +174,11 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
     /// it and updates it before it counts as created. A stranger's resource under our name is a [`Stranger`] error.
     fn find(&self, cx: &Cx<Self::Cloud>) -> impl Future<Output = Result<Option<Self::Output>>>;
 
+    /// Finds all that could be it, for a stack whose record is lost. Where names are not unique there may be several.
+    fn find_lost(&self, cx: &Cx<Self::Cloud>) -> impl Future<Output = Result<Vec<Self::Output>>> {
+        async { Ok(self.find(cx).await?.into_iter().collect()) }
+    }
+
     /// Creates it. May be interrupted anywhere, and called again if `find` then finds nothing.
     fn create(&self, cx: &Cx<Self::Cloud>) -> impl Future<Output = Result<Self::Output>>;
 
@@ -241,6 +246,8 @@ pub trait Erased<C> {
     fn id(&self, out: &Value) -> Result<String>;
     /// [`Resource::find`].
     fn find<'a>(&'a self, cx: &'a Cx<C>) -> LocalBoxFuture<'a, Result<Option<Value>>>;
+    /// [`Resource::find_lost`].
+    fn find_lost<'a>(&'a self, cx: &'a Cx<C>) -> LocalBoxFuture<'a, Result<Vec<Value>>>;
     /// [`Resource::create`].
     fn create<'a>(&'a self, cx: &'a Cx<C>) -> LocalBoxFuture<'a, Result<Value>>;
     /// [`Resource::read`].
@@ -310,6 +317,10 @@ impl<R: Resource> Erased<R::Cloud> for R {
 
     fn find<'a>(&'a self, cx: &'a Cx<R::Cloud>) -> LocalBoxFuture<'a, Result<Option<Value>>> {
         Box::pin(async move { Ok(Resource::find(self, cx).await?.map(|out| json(&out))) })
+    }
+
+    fn find_lost<'a>(&'a self, cx: &'a Cx<R::Cloud>) -> LocalBoxFuture<'a, Result<Vec<Value>>> {
+        Box::pin(async move { Ok(Resource::find_lost(self, cx).await?.iter().map(json).collect()) })
     }
 
     fn create<'a>(&'a self, cx: &'a Cx<R::Cloud>) -> LocalBoxFuture<'a, Result<Value>> {

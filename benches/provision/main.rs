@@ -247,7 +247,7 @@ impl Bench {
             .filter(|call| call.operation.starts_with("Delete"))
             .count();
         let writes = again.iter().filter(|call| !call.is_read()).count();
-        self.row(GROUP, "`up` of the sample", "calls", 20.0, up.len() as f64);
+        self.row(GROUP, "`up` of the sample", "calls", 21.0, up.len() as f64);
         self.row(
             GROUP,
             "its proof: token, keys and knocks at the API",

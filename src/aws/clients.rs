@@ -23,11 +23,13 @@ use secrecy::{ExposeSecret, SecretString};
 use super::access;
 use super::call_log::CallLog;
 use super::errors::call_error;
+use super::fenced::{ATTEMPT_TIMEOUT, Attempts, fenced};
 use super::http::{self, READ_DEADLINE, ReadsGiveUp};
 use super::ids::ClientId;
 use super::pace::{Paces, Rights};
 use super::shared::Survey;
 use crate::error::Failure;
+use crate::lease::Fence;
 use crate::oauth::is_loopback;
 
 /// The sandbox's region if none is given.
@@ -112,7 +114,7 @@ pub(crate) fn retries() -> RetryConfig {
 pub(crate) fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(Duration::from_mins(1))
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(Duration::from_mins(5))
         .build()
 }
@@ -241,13 +243,16 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
 }
 
 impl Aws {
-    /// The clients; every attempt of a call is reported to `log`.
-    pub fn new(config: &SdkConfig, identity: &Identity, log: Option<&CallLog>) -> Self {
+    /// The clients; every attempt of a call is reported to `log`, and held back by `fence`.
+    pub fn new(config: &SdkConfig, identity: &Identity, log: Option<&CallLog>, fence: &Fence) -> Self {
+        let http = config.http_client().map(|client| fenced(client, fence.clone()));
         macro_rules! client {
             ($sdk:ident) => {{
                 let mut builder = $sdk::config::Builder::from(config)
                     .retry_classifier(ThrottlesArePaced)
-                    .interceptor(ReadsGiveUp);
+                    .interceptor(ReadsGiveUp)
+                    .interceptor(Attempts);
+                builder.set_http_client(http.clone());
                 if let Some(log) = log {
                     builder = builder.interceptor(log.clone());
                 }
@@ -317,7 +322,10 @@ mod tests {
                 region: "eu-central-1".to_owned(),
                 endpoint: endpoint.map(str::to_owned),
             };
-            let (left, _) = Aws::new(&config, &identity, None).paces.rights.left();
+            let (left, _) = Aws::new(&config, &identity, None, &Fence::open())
+                .paces
+                .rights
+                .left();
             assert_eq!(left, Duration::from_secs(seconds), "{endpoint:?}");
         }
     }

@@ -50,6 +50,15 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Argument<T> {
     }
 }
 
+/// A step and the id of the resource that it is.
+pub const PICK: Argument<(String, String)> = Argument {
+    parse: |text| match text.split_once('=') {
+        Some((step, id)) if !step.is_empty() && !id.is_empty() => Ok((step.to_owned(), id.to_owned())),
+        _ => Err("expected STEP=ID, such as client-app=1a2b3c".to_owned()),
+    },
+    is_quoted: true,
+};
+
 /// A method, in either case.
 pub const METHOD: Argument<Method> = Argument {
     parse: |text| {

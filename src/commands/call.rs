@@ -18,7 +18,7 @@ use crate::oauth;
 /// Runs it.
 pub async fn run(invocation: &Invocation, args: &cli::Call, ui: &Rc<Ui>) -> Result<(), Failure> {
     let (stack, sources) = Sources::read(invocation)?;
-    let loaded = Loaded::load(invocation, &stack).await?;
+    let loaded = Loaded::load(invocation, &stack, ui).await?;
     let outputs = stack_outputs(&loaded.state)?;
     let name = choose(&outputs, args.client.as_deref())?;
     let source = args.secret_from.as_ref().or_else(|| sources.of(&name));

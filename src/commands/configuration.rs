@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::invocation::Invocation;
+use super::invocation::{Invocation, Target};
 use super::ui::Ui;
 use crate::config::{Config, Problem, Source};
 use crate::error::{Failure, Hint, Kind};
 use crate::files::{self, Links};
+use crate::location::Location;
 use crate::package::Package;
 
 /// How many names of files that are left out of a zip are shown.
@@ -63,6 +64,32 @@ pub fn stack_and_config(invocation: &Invocation) -> Result<(String, Option<Confi
     }
 }
 
+/// Where this run's states are, and the account of the bucket where that was configured. What was typed goes before what is
+/// configured; the sandbox has a folder of its own, whatever is configured for AWS.
+pub fn location(invocation: &Invocation) -> Result<(Location, Option<String>), Failure> {
+    let folder = Location::Folder(invocation.folder());
+    match (&invocation.location, &invocation.target) {
+        // The account is asked of the credentials: the configured one is of the configured bucket.
+        (Some(Location::S3(prefix)), _) => return Ok((Location::S3(prefix.clone()), None)),
+        (Some(Location::Folder(_)), _) | (None, Target::Sandbox { .. }) => return Ok((folder, None)),
+        (None, Target::Aws { .. }) => {}
+    }
+    let Some(text) = text(invocation)? else {
+        return Ok((folder, None));
+    };
+    let path = invocation.config_path();
+    let (location, account) = Config::state_of(&text).map_err(|problems| invalid(path, &problems))?;
+    Ok(match location {
+        // As every path of the file.
+        Some(Location::Folder(folder)) => {
+            let parent = path.parent().unwrap_or(Path::new(""));
+            (Location::Folder(parent.join(folder)), None)
+        }
+        Some(location) => (location, account),
+        None => (folder, None),
+    })
+}
+
 /// The text of the configuration file; `None` where the sample is meant.
 fn text(invocation: &Invocation) -> Result<Option<String>, Failure> {
     match files::open(invocation.config_path(), Links::Followed).and_then(io::read_to_string) {
@@ -96,9 +123,15 @@ pub fn packages(
     ui: &Ui,
 ) -> Result<BTreeMap<String, Package>, Failure> {
     // What does not exist cannot be packed.
-    let apart: Vec<PathBuf> = invocation
-        .apart_from_code()
-        .iter()
+    let configured = match &config.state {
+        Some(Location::Folder(folder)) => {
+            let parent = invocation.config_path().parent().unwrap_or(Path::new(""));
+            Some(parent.join(folder))
+        }
+        Some(Location::S3(_)) | None => None,
+    };
+    let apart: Vec<PathBuf> = (invocation.apart_from_code().into_iter())
+        .chain(configured)
         .flat_map(fs_err::canonicalize)
         .collect();
     let package = |(name, function): (&String, &crate::config::Function)| {

@@ -18,7 +18,7 @@ use crate::report::event::Ended;
 use crate::report::{Clock, Event};
 use crate::resource::is_stranger;
 use crate::resources;
-use crate::state::State;
+use crate::state::{State, Store};
 
 /// What a run ends with that nobody agreed to.
 const NOTHING: &str = "nothing was deleted";
@@ -28,18 +28,34 @@ const YES: &str = "pass --yes to delete without a question";
 /// Runs it.
 pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Failure> {
     let stack = configuration::stack_name(invocation)?;
-    let Some(loaded) = Loaded::find(invocation, &stack).await? else {
+    let Some(loaded) = Loaded::find(invocation, &stack, ui).await? else {
         nothing(ui, &stack);
         return Ok(());
     };
     if !args.yes && !Ui::can_confirm() {
         return Err(confirm::unasked(NOTHING, YES));
     }
-    let (Some(loaded), mut writer) = loaded.lock("down", ui).await? else {
-        nothing(ui, &stack);
-        return Ok(());
+    let address = loaded.address();
+    let (loaded, store) = loaded.lock("down", ui).await?;
+    let work = async {
+        let Some(loaded) = loaded else {
+            nothing(ui, &stack);
+            return Ok(());
+        };
+        delete(invocation, args, loaded.open(ui).await?, &address, &*store, ui).await
     };
-    let Recorded { mut state, session } = loaded.open(ui).await?;
+    Box::pin(open::kept(&*store, ui, work)).await
+}
+
+async fn delete(
+    invocation: &Invocation,
+    args: &Down,
+    recorded: Recorded,
+    address: &str,
+    store: &dyn Store,
+    ui: &Ui,
+) -> Result<(), Failure> {
+    let Recorded { mut state, session } = recorded;
     let aws = session.aws_for_a_survey();
     let reading = async {
         tokio::try_join!(
@@ -57,13 +73,19 @@ pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Fa
     foreign::tell(&foreign, ui);
     confirm(&state, &foreign, args, ui)?;
     let clock = Clock::start();
-    let result = engine_run::run(&session, &mut state, &mut writer, ui, clock, async |engine| {
-        engine::down::down(engine, args.unprotect).await
-    })
+    let result = engine_run::run(
+        invocation,
+        &session,
+        &mut state,
+        store,
+        ui,
+        clock,
+        async |engine| engine::down::down(engine, args.unprotect).await,
+    )
     .await?;
     if result.is_done() {
         // Every step was seen to be gone before it went off the record.
-        writer.remove().map_err(open::state_failure)?;
+        store.remove().await.map_err(open::state_failure)?;
     }
     ui.event(&clock.stamp(engine_run::ended(engine_run::how(&result), &result, None)));
     if result.is_done() {
@@ -86,8 +108,7 @@ pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Fa
         }
         if strangers.iter().all(|stranger| *stranger) && !strangers.is_empty() {
             failure = failure.hinted(format!(
-                "otherwise delete {}: everything else of this stack is deleted",
-                open::place(invocation, &stack)
+                "otherwise delete {address}: everything else of this stack is deleted"
             ));
         }
         Err(failure)

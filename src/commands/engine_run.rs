@@ -2,50 +2,77 @@
 //!
 //! Must not decide what the run does.
 
-use std::cell::RefCell;
-use std::future::ready;
-
-use anyhow::{Context, anyhow};
-use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
+use anyhow::anyhow;
 use serde_json::Value;
 
+use super::invocation::Invocation;
 use super::open::{self, Session};
 use super::outputs::Outputs;
 use super::stop::stop_signal;
 use super::ui::Ui;
 use crate::aws::Aws;
-use crate::engine::{Engine, Ledger, RunResult, Store};
+use crate::engine::{Engine, Ledger, RunResult};
 use crate::error::{Failure, Kind};
+use crate::files::{self, Replacement};
 use crate::report::event::Ended;
 use crate::report::{Clock, Event};
 use crate::resource::{InTheWay, Result, in_the_way, is_stranger};
 use crate::resources;
-use crate::state::{State, StateWriter};
+use crate::state::{State, Store};
 
-/// Lets the engine do `work` on `state`, which is kept by `writer`, and tells its events.
+/// Lets the engine do `work` on `state`, which is kept by `store`, and tells its events. What a run brought that may not write
+/// the state any more goes into a file of its own.
 pub async fn run(
+    invocation: &Invocation,
     session: &Session,
     state: &mut State,
-    writer: &mut StateWriter,
+    store: &dyn Store,
     ui: &Ui,
     clock: Clock,
     work: impl AsyncFnOnce(&mut Engine<'_, Aws>) -> Result<RunResult>,
 ) -> Result<RunResult, Failure> {
-    let store = Writer(RefCell::new(writer));
     let mut engine = Engine {
         cloud: session.aws.clone(),
         kinds: resources::KINDS,
-        ledger: Ledger::new(state, &store),
+        ledger: Ledger::new(state, store),
         report: &mut |event| ui.event(&event),
         clock,
         stop: stop_signal()?,
         lost: false,
+        late_until: store.late_until(),
     };
     let work = ui.show_run(clock, work(&mut engine)).await;
     let mut result = work.map_err(open::unusable)?;
     result.lost = engine.lost;
+    if result.lost {
+        rescue(invocation, engine.ledger.state, ui);
+    }
     Ok(result)
+}
+
+/// Writes down what this run knows. The run that has the state now looks for what this one began; the file is for people.
+fn rescue(invocation: &Invocation, state: &State, ui: &Ui) {
+    let folder = invocation.folder();
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let file = folder.join(format!(
+        "{}.rescue-{now}-{}.json",
+        state.stack,
+        std::process::id()
+    ));
+    let written = files::make_folder(&folder).and_then(|()| {
+        let text = serde_json::to_vec_pretty(state)?;
+        Replacement::write(&file, &text, 0o600)?.persist(&file)
+    });
+    match written {
+        Ok(()) => ui.warn(&format!(
+            "what this run made is not in the state, which is not this run's any more; it is in {}",
+            file.display()
+        )),
+        Err(error) => ui.warn(&format!(
+            "what this run made could not be written to {}: {error}",
+            file.display()
+        )),
+    }
 }
 
 /// How a run ended.
@@ -131,15 +158,5 @@ pub fn failure(result: RunResult, command: &str) -> Failure {
         failure
     } else {
         failure.hinted(resume)
-    }
-}
-
-/// The state file; replaced at the call, as a disk needs no waiting for.
-struct Writer<'a>(RefCell<&'a mut StateWriter>);
-
-impl Store for Writer<'_> {
-    fn save<'a>(&'a self, state: &State) -> LocalBoxFuture<'a, Result<()>> {
-        let saved = self.0.borrow_mut().save(state);
-        ready(saved.context("the state cannot be recorded")).boxed_local()
     }
 }

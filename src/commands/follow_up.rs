@@ -4,9 +4,8 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
-use crate::cli::{Global, STATE_DIR};
+use crate::cli::Global;
 use crate::untrusted::printable;
 
 /// Begins a command in a message; a backtick ends it.
@@ -23,14 +22,17 @@ impl FollowUp {
         if typed.sandbox {
             options.push(("--sandbox", String::new()));
         }
-        let state_dir = (typed.state_dir != Path::new(STATE_DIR)).then_some(typed.state_dir.as_os_str());
+        let state = typed
+            .state
+            .as_ref()
+            .map(|location| quoted(location.to_string().as_ref()));
         for (name, value) in [
             ("--stack", text(&typed.stack)),
             (
                 "--config",
                 typed.config.as_ref().map(|path| quoted(path.as_os_str())),
             ),
-            ("--state-dir", state_dir.map(quoted)),
+            ("--state", state),
             ("--region", text(&typed.region)),
             ("--profile", text(&typed.profile)),
             ("--endpoint-url", text(&typed.endpoint_url)),
@@ -63,7 +65,7 @@ impl FollowUp {
     fn suffix(&self, command: &str) -> String {
         let has = |option: &str| command.split(' ').any(|word| word == option);
         let is_wanted = |option: &str| match option {
-            "--state-dir" => true,
+            "--state" => true,
             _ if command.starts_with("provision sandbox ") => false,
             "--region" | "--profile" | "--endpoint-url" => !has("--sandbox"),
             _ => true,
@@ -134,14 +136,14 @@ mod tests {
             "a",
             "--config",
             "b c.toml",
-            "--state-dir",
+            "--state",
             "d",
             "--region",
             "e-1",
             "--profile",
             "f",
         ];
-        let suffix = "--sandbox --stack a --config 'b c.toml' --state-dir d --region e-1 --profile f";
+        let suffix = "--sandbox --stack a --config 'b c.toml' --state d --region e-1 --profile f";
         for (text, expected) in [
             (
                 "run `provision up` first",
@@ -153,11 +155,11 @@ mod tests {
             ),
             (
                 "run `provision up --stack other --sandbox`",
-                "run `provision up --stack other --sandbox --config 'b c.toml' --state-dir d`".to_owned(),
+                "run `provision up --stack other --sandbox --config 'b c.toml' --state d`".to_owned(),
             ),
             (
                 "run `provision sandbox stop` first",
-                "run `provision sandbox stop --state-dir d` first".to_owned(),
+                "run `provision sandbox stop --state d` first".to_owned(),
             ),
             (
                 "run `provision token 'a`b'` again",
@@ -175,8 +177,8 @@ mod tests {
             assert_eq!(complete(&all, text), text);
         }
         assert_eq!(
-            complete(&["--state-dir", "state"], "`provision up`"),
-            "`provision up`"
+            complete(&["--state", "state"], "`provision up`"),
+            "`provision up --state state`"
         );
         assert_eq!(
             complete(

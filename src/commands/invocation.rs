@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use crate::cli::Global;
 use crate::config::check_stack;
 use crate::error::Failure;
+use crate::location::Location;
 
 /// What is read where no `--config` is given.
 const CONFIG: &str = "provision.toml";
+
+/// Where the states are if nothing else is typed or configured.
+const FOLDER: &str = "state";
 
 /// Where the calls of a command go.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,8 +35,9 @@ pub struct Invocation {
     pub profile: Option<String>,
     /// The name of `--stack`, checked: it becomes a part of file names.
     pub stack: Option<String>,
+    /// Where the states are, if it was typed or is in the environment.
+    pub location: Option<Location>,
     config: Option<PathBuf>,
-    state_dir: PathBuf,
 }
 
 impl Invocation {
@@ -51,8 +56,8 @@ impl Invocation {
             region: typed.region.clone(),
             profile: typed.profile.clone(),
             stack: typed.stack.clone(),
+            location: typed.state.clone(),
             config: typed.config.clone(),
-            state_dir: typed.state_dir.clone(),
         };
         if typed.sandbox {
             let folder = invocation.sandbox_folder();
@@ -61,17 +66,25 @@ impl Invocation {
         Ok(invocation)
     }
 
-    /// The folder of this run's state files.
-    pub fn state_folder(&self) -> &Path {
+    /// The folder on this machine for what a run keeps: the states, unless they are elsewhere, and what could not be written
+    /// there.
+    pub fn folder(&self) -> PathBuf {
         match &self.target {
-            Target::Aws { .. } => &self.state_dir,
-            Target::Sandbox { folder } => folder,
+            Target::Aws { .. } => self.parent_folder(),
+            Target::Sandbox { folder } => folder.clone(),
         }
     }
 
     /// The folder of the sandbox, whether or not this run uses it.
     pub fn sandbox_folder(&self) -> PathBuf {
-        self.state_dir.join("sandbox")
+        self.parent_folder().join("sandbox")
+    }
+
+    fn parent_folder(&self) -> PathBuf {
+        match &self.location {
+            Some(Location::Folder(folder)) => folder.clone(),
+            Some(Location::S3(_)) | None => PathBuf::from(FOLDER),
+        }
     }
 
     /// Whether the configuration file was named.
@@ -88,7 +101,7 @@ impl Invocation {
     /// configurations, which have environment values. What changes with every run would also be deployed by every run.
     pub fn apart_from_code(&self) -> [PathBuf; 4] {
         [
-            self.state_dir.clone(),
+            self.parent_folder(),
             self.sandbox_folder(),
             self.config_path().to_owned(),
             // Also where another file is used.
@@ -111,12 +124,12 @@ mod tests {
 
     #[test]
     fn the_sandbox_has_a_folder_of_its_own_below_that_of_the_states() {
-        let aws = resolve(&["--endpoint-url", "http://127.0.0.1:1", "--state-dir", "a"]).unwrap();
+        let aws = resolve(&["--endpoint-url", "http://127.0.0.1:1", "--state", "a"]).unwrap();
         let endpoint_url = Some("http://127.0.0.1:1".to_owned());
         assert_eq!(aws.target, Target::Aws { endpoint_url });
-        assert_eq!(aws.state_folder(), Path::new("a"));
-        let sandbox = resolve(&["--sandbox", "--state-dir", "a"]).unwrap();
-        assert_eq!(sandbox.state_folder(), Path::new("a/sandbox"));
+        assert_eq!(aws.folder(), Path::new("a"));
+        let sandbox = resolve(&["--sandbox", "--state", "a"]).unwrap();
+        assert_eq!(sandbox.folder(), Path::new("a/sandbox"));
         for invocation in [aws, sandbox] {
             assert_eq!(invocation.sandbox_folder(), Path::new("a/sandbox"));
         }

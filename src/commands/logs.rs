@@ -42,7 +42,7 @@ const REMEMBERED: usize = 500_000;
 /// Runs it.
 pub async fn run(invocation: &Invocation, args: &cli::Logs, ui: &std::rc::Rc<Ui>) -> Result<(), Failure> {
     let stack = configuration::stack_name(invocation)?;
-    let loaded = Loaded::load(invocation, &stack).await?;
+    let loaded = Loaded::load(invocation, &stack, ui).await?;
     let groups = groups(&loaded.state)?;
     let names: Vec<&str> = groups.keys().map(String::as_str).collect();
     let group = &groups[&pick("function", &names, args.function.as_deref())?];

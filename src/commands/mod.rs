@@ -20,9 +20,11 @@ mod plan;
 mod policy;
 mod preflight;
 mod recorded;
+mod recover;
 mod sandbox;
 mod secret;
 mod secret_source;
+mod state;
 mod status;
 mod stop;
 mod table;
@@ -124,6 +126,8 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
         Command::Down(args) => down::run(invocation, args, ui).await,
         Command::Secret(args) => secret::run(invocation, &args.action, ui).await,
         Command::Policy(args) => policy::run(invocation, args, ui).await,
+        Command::State(args) => state::run(invocation, &args.action, ui).await,
+        Command::Recover(args) => recover::run(invocation, args, ui).await,
         Command::Sandbox(args) => sandbox::run(invocation, &args.action, ui).await,
     }
 }

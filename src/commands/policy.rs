@@ -11,6 +11,7 @@ use super::recorded::{self, ByKind};
 use super::ui::Ui;
 use crate::cli::{self, PolicyTask};
 use crate::error::Failure;
+use crate::location::Location;
 use crate::operator_policy::{Scope, Task, document};
 use crate::resources::{RestApi, UserPool};
 use crate::stack::SEPARATOR;
@@ -19,7 +20,7 @@ use crate::state::State;
 /// Runs it.
 pub async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) -> Result<(), Failure> {
     let (stack, config) = configuration::stack_and_config(invocation)?;
-    let mut scope = if let Some(Loaded { state, .. }) = Loaded::find(invocation, &stack).await? {
+    let mut scope = if let Some(Loaded { state, .. }) = Loaded::find(invocation, &stack, ui).await? {
         scope(&state, invocation.region.as_deref())?
     } else {
         let region = configuration::read(invocation)?.region;
@@ -34,10 +35,14 @@ pub async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) -> Result
             pools: BTreeSet::new(),
             apis: BTreeSet::new(),
             secrets: BTreeSet::new(),
+            state: None,
         }
     };
     let clients = config.iter().flat_map(|config| config.clients.values());
     scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
+    if let (Location::S3(prefix), _) = configuration::location(invocation)? {
+        scope.state = Some((prefix.bucket.clone(), prefix.key(&scope.stack)));
+    }
     ui.data(&serde_json::to_string_pretty(&document(
         &scope,
         &tasks(&args.commands),
@@ -57,6 +62,7 @@ fn tasks(commands: &[PolicyTask]) -> BTreeSet<Task> {
         PolicyTask::Token | PolicyTask::Call => Task::Token,
         PolicyTask::Logs => Task::Logs,
         PolicyTask::Secret => Task::Secret,
+        PolicyTask::Recover => Task::Recover,
     };
     commands.iter().map(task).collect()
 }
@@ -84,5 +90,6 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
             .collect(),
         apis: apis.filter_map(|api| Some(api.output?.id.to_string())).collect(),
         secrets: BTreeSet::new(),
+        state: None,
     })
 }

@@ -14,6 +14,7 @@ use anyhow::anyhow;
 use super::open::Session;
 use super::ui::Ui;
 use crate::aws::Aws;
+use crate::aws::owned;
 use crate::aws::quotas::{self, Quota};
 use crate::config::Config;
 use crate::error::{Failure, on_one_line};
@@ -21,6 +22,7 @@ use crate::package::Package;
 use crate::resource::{Cx, Result};
 use crate::resources::pool_domain::Prefix;
 use crate::resources::{function, pool_domain};
+use crate::untrusted::printable;
 
 /// How long a quota is waited for: nothing hangs on it.
 const QUOTA_DEADLINE: Duration = Duration::from_secs(5);
@@ -30,6 +32,7 @@ pub async fn check(
     session: &Session,
     config: &Config,
     packages: &BTreeMap<String, Package>,
+    is_new: bool,
     ui: &Rc<Ui>,
 ) -> Result<(), Failure> {
     for (name, function) in &config.functions {
@@ -42,12 +45,35 @@ pub async fn check(
         }
     }
     let cx = session.cx(ui);
-    let (taken, full) = tokio::join!(
+    let (taken, full, made) = tokio::join!(
         taken_prefix(session, config, &cx, ui),
         full_quotas(session, config, packages, &cx, ui),
+        async {
+            // A stack with a state looks for what it may have made itself.
+            if is_new {
+                owned::apis(&cx, &config.stack).await
+            } else {
+                Ok(Vec::new())
+            }
+        },
     );
     let mut problems = Vec::new();
     let mut hints = Vec::new();
+    for api in made? {
+        let since = api
+            .created
+            .map_or(String::new(), |since| format!(", made {since}"));
+        problems.push(format!(
+            "a stack {} without a state here has REST API {} (owner {}{since})",
+            config.stack,
+            printable(&api.id),
+            api.owner
+        ));
+    }
+    if !problems.is_empty() {
+        hints.push("if that is this stack, run `provision recover`, or name where its state is with --state");
+        hints.push("otherwise give this one another name with --stack");
+    }
     if let Some(taken) = taken? {
         problems.push(taken);
         hints.push(

@@ -26,7 +26,7 @@ use crate::error::Failure;
 use crate::oauth::{self, Patience, Token, TokenError, TokenRequest};
 use crate::resource::{Class, Cx, class};
 use crate::resources::client;
-use crate::state::StateWriter;
+use crate::state::Store;
 
 /// The shape of the document that `rotate status --json` prints.
 const FORMAT: u32 = 1;
@@ -45,12 +45,13 @@ pub async fn run(invocation: &Invocation, action: &SecretAction, ui: &Rc<Ui>) ->
         SecretAction::Rotate(RotateAction::Begin { client, again, to }) => {
             let command = Some("secret rotate begin");
             let client = Client::open(invocation, client.as_deref(), command, ui).await?;
-            begin(&client, *again, to.destination.as_ref(), ui).await
+            let work = begin(&client, *again, to.destination.as_ref(), ui);
+            client.kept(ui, work).await
         }
         SecretAction::Rotate(RotateAction::Finish { client, yes }) => {
             let command = Some("secret rotate finish");
             let client = Client::open(invocation, client.as_deref(), command, ui).await?;
-            finish(&client, *yes, ui).await
+            client.kept(ui, finish(&client, *yes, ui)).await
         }
         SecretAction::Rotate(RotateAction::Status { client }) => {
             let client = Client::open(invocation, client.as_deref(), None, ui).await?;
@@ -69,7 +70,7 @@ struct Client {
     /// The name as a word of a command.
     named: String,
     /// The right to change its secrets; `None` for a command that changes none.
-    writer: Option<StateWriter>,
+    store: Option<Box<dyn Store>>,
 }
 
 impl Client {
@@ -81,12 +82,12 @@ impl Client {
         ui: &Rc<Ui>,
     ) -> Result<Self, Failure> {
         let stack = configuration::stack_name(invocation)?;
-        let mut loaded = Loaded::load(invocation, &stack).await?;
-        let mut writer = None;
+        let mut loaded = Loaded::load(invocation, &stack, ui).await?;
+        let mut store = None;
         if let Some(command) = changes {
             let (locked, right) = loaded.lock(command, ui).await?;
             loaded = locked.ok_or_else(|| open::no_state(&stack))?;
-            writer = Some(right);
+            store = Some(right);
         }
         let outputs = stack_outputs(&loaded.state)?;
         let name = choose(&outputs, client)?;
@@ -98,7 +99,7 @@ impl Client {
             token_url: outputs.token_url,
             named: quoted(name.as_ref()),
             name,
-            writer,
+            store,
         })
     }
 
@@ -168,15 +169,23 @@ impl Client {
     }
 
     /// Before each change: two runs at once could delete the secret that is in use.
-    fn check_lock(&self) -> Result<(), Failure> {
-        let writer = self.writer.as_ref();
-        writer
-            .map_or(Ok(()), StateWriter::check)
-            .map_err(open::state_failure)
+    async fn check_lock(&self) -> Result<(), Failure> {
+        match &self.store {
+            Some(store) => store.check().await.map_err(open::state_failure),
+            None => Ok(()),
+        }
+    }
+
+    /// Does `work` while nobody else changes the stack.
+    async fn kept(&self, ui: &Ui, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+        match &self.store {
+            Some(store) => open::kept(&**store, ui, work).await,
+            None => work.await,
+        }
     }
 
     async fn delete(&self, cx: &Cx<Aws>, secret: &Listed) -> Result<(), Failure> {
-        self.check_lock()?;
+        self.check_lock().await?;
         let deleted = client_secrets::delete(cx, &self.pool, &self.id, &secret.id).await;
         Ok(deleted.with_context(|| format!("cannot delete secret {} of client {}", secret.id, self.name))?)
     }
@@ -329,7 +338,7 @@ async fn begin(client: &Client, again: bool, to: Option<&Destination>, ui: &Rc<U
         client.delete(&cx, &lost).await?;
         ui.progress(&format!("deleted secret {} of {}", lost.id, since(&lost)));
     }
-    client.check_lock()?;
+    client.check_lock().await?;
     let added = client_secrets::add(&cx, &client.pool, &client.id)
         .await
         .with_context(|| format!("cannot create a second secret for client {}", client.name))

@@ -26,7 +26,7 @@ use crate::foreign::Foreign;
 use crate::report::Clock;
 use crate::report::event::{Ended, Operation};
 use crate::resources;
-use crate::state::State;
+use crate::state::{State, Store};
 
 /// Runs it, and draws it if that is wanted.
 pub async fn run(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
@@ -42,7 +42,18 @@ pub async fn run(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), 
 }
 
 async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
-    let (declared, mut writer) = Declared::open_locked(invocation, "up", ui).await?;
+    let (declared, store) = Declared::open_locked(invocation, "up", ui).await?;
+    let work = apply(invocation, args, declared, &*store, ui);
+    Box::pin(open::kept(&*store, ui, work)).await
+}
+
+async fn apply(
+    invocation: &Invocation,
+    args: &Up,
+    declared: Declared,
+    store: &dyn Store,
+    ui: &Rc<Ui>,
+) -> Result<(), Failure> {
     let stack = declared.stack();
     let Declared {
         config,
@@ -51,7 +62,7 @@ async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failu
         session,
     } = declared;
     if state.steps.is_empty() {
-        preflight::check(&session, &config, &packages, ui).await?;
+        preflight::check(&session, &config, &packages, state.serial == 0, ui).await?;
     }
     plan::warn(&stack, ui);
     let mut wish = plan::wish(&args.changes, &stack)?;
@@ -79,9 +90,15 @@ async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failu
     confirm(&plan, &state, &foreign, args, ui)?;
     let deadline = verify::deadline(&state);
     let clock = Clock::start();
-    let result = engine_run::run(&session, &mut state, &mut writer, ui, clock, async |engine| {
-        engine::up::up(engine, &stack, lives, &plan, &wish).await
-    })
+    let result = engine_run::run(
+        invocation,
+        &session,
+        &mut state,
+        store,
+        ui,
+        clock,
+        async |engine| engine::up::up(engine, &stack, lives, &plan, &wish).await,
+    )
     .await?;
     let proof = if result.is_done() && result.changed > 0 && !args.no_verify {
         verify::after_up(&session, &state, &Sources::configured(&config), deadline, ui).await

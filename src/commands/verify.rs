@@ -62,7 +62,7 @@ struct Proof {
 /// Runs it.
 pub async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>) -> Result<(), Failure> {
     let (stack, mut sources) = Sources::read(invocation)?;
-    let loaded = Loaded::load(invocation, &stack).await?;
+    let loaded = Loaded::load(invocation, &stack, ui).await?;
     let state = &loaded.state;
     let outputs = stack_outputs(state)?;
     for named in &args.secret_from {

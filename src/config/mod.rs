@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use self::routes::parts;
+use crate::location::Location;
 
 /// Everything that one stack consists of.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,10 @@ pub struct Config {
     pub stack: String,
     /// The AWS region; `None` if the environment or the profile says it.
     pub region: Option<String>,
+    /// Where the states are kept, the one of this stack among them; `None`: a folder of this machine.
+    pub state: Option<Location>,
+    /// The account of the bucket of `state`, 12 digits; `None`: that of the credentials.
+    pub state_account: Option<String>,
     /// The user's own tags, for every resource that can have tags.
     pub tags: BTreeMap<String, String>,
     pub user_pool: UserPool,
@@ -186,6 +191,15 @@ impl Config {
         read::read(text, &Sources::From(folder), Some(stack))
     }
 
+    /// Where the states are according to `text`, of which nothing else is looked at, and whose account's bucket that is: for
+    /// commands that need nothing else of a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with these two keys.
+    pub fn state_of(text: &str) -> Result<(Option<Location>, Option<String>), Vec<Problem>> {
+        read::location_of(text)
+    }
+
     /// The stack of `provision up` in a folder without a `provision.toml`: the one at the root of this repository.
     pub fn sample() -> Self {
         read::read(include_str!("../../provision.toml"), &Sources::Sample, None)
@@ -231,6 +245,8 @@ mod tests {
         let sample = Config {
             stack: "user-api".to_owned(),
             region: None,
+            state: None,
+            state_account: None,
             tags: BTreeMap::new(),
             user_pool: UserPool {
                 domain_prefix: None,

@@ -12,10 +12,13 @@ use toml::de::DeTable;
 use super::functions::functions;
 use super::problems::{Problems, quoted};
 use super::routes::routes;
-use super::rules::{DOMAIN_PREFIX, DOMAIN_WORDS, REGION, STACK, STAGE, TAG_KEY, TAG_VALUE, TEXT, TIER};
+use super::rules::{
+    ACCOUNT, DOMAIN_PREFIX, DOMAIN_WORDS, REGION, STACK, STAGE, TAG_KEY, TAG_VALUE, TEXT, TIER,
+};
 use super::scopes::{clients, resource_servers};
 use super::tree::Table;
 use super::{Api, Config, Problem, Sources, Throttle, UserPool};
+use crate::location::Location;
 
 /// The configuration in `text`; `stack` is used in place of the name in the file.
 pub fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Config, Vec<Problem>> {
@@ -29,6 +32,22 @@ pub fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Co
     let config = file(&Table::root(tree.get_ref()), sources, stack, &mut problems);
     if problems.is_empty() {
         Ok(config)
+    } else {
+        Err(problems.placed(text))
+    }
+}
+
+/// Where the states are according to `text`, of which nothing else is looked at; and whose bucket that is.
+pub fn location_of(text: &str) -> Result<(Option<Location>, Option<String>), Vec<Problem>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut problems = Problems::default();
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let found = match Table::root(tree.get_ref()).table("stack", "[stack]", &mut problems) {
+        Some(stack) => state(&stack, &mut problems),
+        None => (None, None),
+    };
+    if problems.is_empty() {
+        Ok(found)
     } else {
         Err(problems.placed(text))
     }
@@ -99,13 +118,15 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
     }
 
     let (mut name, mut region, mut tags) = (None, None, BTreeMap::new());
+    let (mut location, mut state_account) = (None, None);
     if let Some(table) = file.table("stack", "[stack]", p) {
-        table.only(&["name", "region", "tags"], p);
+        table.only(&["name", "region", "state", "state_account", "tags"], p);
         table.require("name", "the stack's name, which everything in AWS begins with", p);
         name = table.ruled("name", &STACK, p);
         region = table
             .ruled("region", &REGION, p)
             .map(|found| found.value.to_owned());
+        (location, state_account) = state(&table, p);
         if let Some(table) = table.table("tags", "[stack]: tags", p) {
             tags = read_tags(&table, p);
         }
@@ -136,6 +157,8 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
     Config {
         stack: stack.to_owned(),
         region,
+        state: location,
+        state_account,
         tags,
         user_pool,
         resource_servers,
@@ -144,6 +167,19 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
         api,
         routes,
     }
+}
+
+/// Where the states are, and whose bucket that is.
+fn state(table: &Table<'_>, p: &mut Problems) -> (Option<Location>, Option<String>) {
+    let mut location = None;
+    if let Some(found) = table.text("state", p) {
+        match found.value.parse() {
+            Ok(parsed) => location = Some(parsed),
+            Err(problem) => p.add(found.at, format!("{}: {problem}", table.key("state"))),
+        }
+    }
+    let account = table.ruled("state_account", &ACCOUNT, p);
+    (location, account.map(|found| found.value.to_owned()))
 }
 
 fn read_tags(table: &Table<'_>, p: &mut Problems) -> BTreeMap<String, String> {

@@ -20,6 +20,12 @@ pub const STACK: Rule = Rule {
     },
 };
 
+/// Of an AWS account.
+pub const ACCOUNT: Rule = Rule {
+    allowed: "an account's 12 digits",
+    holds: |text| text.len() == 12 && every(text, |c| c.is_ascii_digit()),
+};
+
 /// A region of any partition: `eu-west-1`, `us-gov-west-1`.
 pub const REGION: Rule = Rule {
     allowed: "a region such as \"eu-west-1\"",

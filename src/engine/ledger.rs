@@ -5,19 +5,14 @@
 
 use std::future::pending;
 
+use anyhow::Context;
+use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
 
 use crate::report::Event;
 use crate::resource::Result;
-use crate::state::State;
-
-/// Where the state is kept.
-pub trait Store {
-    /// Replaces the stored state by this one. The future ends once the state would survive a crash. There is no second
-    /// call before that.
-    fn save<'a>(&'a self, state: &State) -> LocalBoxFuture<'a, Result<()>>;
-}
+use crate::state::{State, Store};
 
 /// What follows once a change of the record is durable, or could not be written.
 #[derive(Debug)]
@@ -86,7 +81,8 @@ impl<'a> Ledger<'a> {
         self.state.serial += 1;
         self.since = None;
         self.in_write = std::mem::take(&mut self.noted);
-        self.writing = Some(self.store.save(self.state));
+        let committed = self.store.commit(self.state);
+        self.writing = Some(async { committed.await.context("the state cannot be recorded") }.boxed_local());
     }
 
     /// Waits for the write that is under way, and returns what was noted before it and whether that is durable. Waits

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod live;
 pub mod options;
 pub mod plan;
+pub mod recover;
 mod run;
 pub mod schedule;
 pub mod status;
@@ -26,7 +27,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub use self::ledger::{Ledger, Store};
+pub use self::ledger::Ledger;
 use crate::report::{Clock, Event, TimedEvent};
 use crate::resource::{Erased, Kind, Kinds, Result};
 use crate::state::{Record, State};
@@ -95,6 +96,9 @@ pub struct Engine<'a, C: 'static> {
     pub stop: watch::Receiver<bool>,
     /// Whether another run may be writing the state by now. Then nothing new may begin.
     pub lost: bool,
+    /// Until when requests of an earlier run may still have an effect, if that run was cut off: what it may have made under a
+    /// name that is not unique is not called absent before.
+    pub late_until: Option<Instant>,
 }
 
 /// How a run ended.

@@ -343,7 +343,14 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
             action: call.operation,
         });
         let cx = cx(&self.run.engine.cloud, &step, self.notes.0.clone());
-        let (ended, unprotect) = (self.run.began, self.run.options.unprotect);
+        // What has a unique name is found or refused when it is made, however late another one arrives.
+        let late_until = self
+            .run
+            .engine
+            .late_until
+            .filter(|_| call.resource.kind().shares_names);
+        let ended = late_until.map_or(self.run.began, |late| late.max(self.run.began));
+        let unprotect = self.run.options.unprotect;
         let began = Instant::now();
         self.calls.push(Box::pin(async move {
             let found = call.run(&cx, ended, unprotect).await;

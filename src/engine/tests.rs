@@ -24,7 +24,7 @@ use crate::resource::{
     CallError, Class, Cx, InTheWay, Kind, Kinds, Listed, Published, Resource, Stranger, Updated, in_the_way,
     is_stranger,
 };
-use crate::state::{FORMAT, Phase, StateError};
+use crate::state::{FORMAT, Phase, StateError, Store};
 
 /// How long a created thing stays out of the lists.
 const LAG: Duration = Duration::from_secs(2);
@@ -548,7 +548,7 @@ impl Disk {
 }
 
 impl Store for Disk {
-    fn save<'a>(&'a self, state: &State) -> LocalBoxFuture<'a, Result<()>> {
+    fn commit<'a>(&'a self, state: &State) -> LocalBoxFuture<'a, Result<(), StateError>> {
         let state = state.clone();
         async move {
             if !self.takes.is_zero() {
@@ -558,17 +558,34 @@ impl Store for Disk {
         }
         .boxed_local()
     }
+
+    fn check(&self) -> LocalBoxFuture<'_, Result<(), StateError>> {
+        unreachable!("the engine commits")
+    }
+
+    fn remove(&self) -> LocalBoxFuture<'_, Result<(), StateError>> {
+        unreachable!("the engine removes nothing")
+    }
+}
+
+fn refused(why: &str) -> StateError {
+    StateError::Io {
+        what: "write",
+        source: std::io::Error::other(why),
+    }
 }
 
 impl Disk {
-    fn replace(&self, state: State) -> Result<()> {
+    fn replace(&self, state: State) -> Result<(), StateError> {
         let number = self.writes.replace(self.writes.get() + 1);
         if let Some((at, arrives)) = self.dies {
             if number == at {
                 self.dead.notify_one();
             }
             // The rest of this poll still runs; with a failing disk it begins nothing that a dead process would not have.
-            anyhow::ensure!(number < at || number == at && arrives, "the process is dead");
+            if number > at || number == at && !arrives {
+                return Err(refused("the process is dead"));
+            }
         }
         self.saved.replace(Some(state));
         Ok(())
@@ -585,6 +602,7 @@ fn empty_state() -> State {
         endpoint: None,
         owner: "1a2b3c4d".to_owned(),
         serial: 0,
+        moving_to: None,
         steps: Vec::new(),
     }
 }
@@ -662,6 +680,7 @@ impl World {
             clock: Clock::start(),
             stop,
             lost: false,
+            late_until: None,
         };
         let run = async {
             match verb {
@@ -1762,6 +1781,7 @@ fn a_stop_is_told_once_also_when_it_comes_while_a_step_is_settled() {
             clock: Clock::start(),
             stop: stopped,
             lost: false,
+            late_until: None,
         };
         let result = {
             let options = World::new().options;
@@ -1790,8 +1810,16 @@ fn a_lane_has_one_call_at_a_time() {
 fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
     struct Full;
     impl Store for Full {
-        fn save<'a>(&'a self, _: &State) -> LocalBoxFuture<'a, Result<()>> {
-            async { bail!("the disk is full") }.boxed_local()
+        fn commit<'a>(&'a self, _: &State) -> LocalBoxFuture<'a, Result<(), StateError>> {
+            async { Err(refused("the disk is full")) }.boxed_local()
+        }
+
+        fn check(&self) -> LocalBoxFuture<'_, Result<(), StateError>> {
+            unreachable!("the engine commits")
+        }
+
+        fn remove(&self) -> LocalBoxFuture<'_, Result<(), StateError>> {
+            unreachable!("the engine removes nothing")
         }
     }
     block_on(async {
@@ -1805,6 +1833,7 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
                 clock: Clock::start(),
                 stop: watch::channel(false).1,
                 lost: false,
+                late_until: None,
             },
             &stack(&sample(), "1a2b3c4d"),
             &World::new().options,
@@ -1819,12 +1848,20 @@ fn nothing_is_asked_of_the_cloud_that_is_not_on_record() {
 /// Saves so often, until another run has taken over.
 struct Taken(Cell<usize>);
 impl Store for Taken {
-    fn save<'a>(&'a self, _: &State) -> LocalBoxFuture<'a, Result<()>> {
+    fn commit<'a>(&'a self, _: &State) -> LocalBoxFuture<'a, Result<(), StateError>> {
         let why = "taken".to_owned();
         let left = self.0.get().checked_sub(1);
         self.0.set(left.unwrap_or_default());
         let saved = left.map(|_| ()).ok_or(StateError::Lost { why });
-        async { Ok(saved?) }.boxed_local()
+        async { saved }.boxed_local()
+    }
+
+    fn check(&self) -> LocalBoxFuture<'_, Result<(), StateError>> {
+        unreachable!("the engine commits")
+    }
+
+    fn remove(&self) -> LocalBoxFuture<'_, Result<(), StateError>> {
+        unreachable!("the engine removes nothing")
     }
 }
 
@@ -1845,6 +1882,7 @@ fn a_run_that_lost_its_lock_begins_nothing_more_and_names_what_it_made() {
                 clock: Clock::start(),
                 stop: watch::channel(false).1,
                 lost: false,
+                late_until: None,
             };
             let shape = vec![
                 (0, 7, vec![]),
@@ -1904,6 +1942,7 @@ fn a_down_that_lost_its_lock_begins_nothing_more() {
             clock: Clock::start(),
             stop: watch::channel(false).1,
             lost: false,
+            late_until: None,
         };
         let result = down::down(&mut engine, false).await.unwrap();
         assert!(engine.lost && !result.is_done());

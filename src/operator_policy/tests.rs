@@ -14,6 +14,7 @@ fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
         pools: pools.iter().map(|&id| id.to_owned()).collect(),
         apis: apis.iter().map(|&id| id.to_owned()).collect(),
         secrets: BTreeSet::new(),
+        state: None,
     }
 }
 

@@ -264,6 +264,37 @@ fn all_of(
         .set_refresh_token_rotation(live.refresh_token_rotation)
 }
 
+impl Client {
+    /// The clients of our name in our pool, at most so many.
+    async fn of_our_name(&self, cx: &Cx<Aws>, most: usize) -> Result<Vec<Output>> {
+        let mut found = Vec::new();
+        let mut pages = Pages::of("cognito-idp:ListUserPoolClients");
+        loop {
+            let list = || {
+                cx.cloud()
+                    .cognito
+                    .list_user_pool_clients()
+                    .user_pool_id(&self.pool)
+                    .max_results(60)
+                    .set_next_token(pages.token())
+                    .send()
+            };
+            let Some(page) = unless_gone(cx.call("cognito-idp:ListUserPoolClients", list).await)? else {
+                return Ok(found);
+            };
+            let ours = (page.user_pool_clients().iter())
+                .filter(|client| client.client_name() == Some(&self.name))
+                .filter_map(|client| client.client_id());
+            found.extend(ours.map(|id| Output { client_id: id.into() }));
+            found.truncate(most);
+            // A page may be empty and yet not be the last.
+            if found.len() == most || !pages.turn(page.next_token)? {
+                return Ok(found);
+            }
+        }
+    }
+}
+
 impl Resource for Client {
     type Cloud = Aws;
     type Output = Output;
@@ -282,32 +313,12 @@ impl Resource for Client {
     }
 
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
-        let mut pages = Pages::of("cognito-idp:ListUserPoolClients");
-        loop {
-            let list = || {
-                cx.cloud()
-                    .cognito
-                    .list_user_pool_clients()
-                    .user_pool_id(&self.pool)
-                    .max_results(60)
-                    .set_next_token(pages.token())
-                    .send()
-            };
-            let Some(page) = unless_gone(cx.call("cognito-idp:ListUserPoolClients", list).await)? else {
-                return Ok(None);
-            };
-            let ours = page
-                .user_pool_clients()
-                .iter()
-                .find(|client| client.client_name() == Some(&self.name));
-            if let Some(id) = ours.and_then(|client| client.client_id()) {
-                return Ok(Some(Output { client_id: id.into() }));
-            }
-            // A page may be empty and yet not be the last.
-            if !pages.turn(page.next_token)? {
-                return Ok(None);
-            }
-        }
+        Ok(self.of_our_name(cx, 1).await?.pop())
+    }
+
+    /// A pool may have several clients of one name.
+    async fn find_lost(&self, cx: &Cx<Aws>) -> Result<Vec<Output>> {
+        self.of_our_name(cx, usize::MAX).await
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {

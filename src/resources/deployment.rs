@@ -170,6 +170,21 @@ impl Resource for Deployment {
         Ok(ours.and_then(|live| live.id).map(|id| Output { id: id.into() }))
     }
 
+    /// The last one of ours: the description names what was deployed, which a lost record alone could compute. That it differs
+    /// makes the next `up` deploy once more, as nobody knows whether the API is what was deployed.
+    async fn find_lost(&self, cx: &Cx<Aws>) -> Result<Vec<Output>> {
+        let all = self.list(cx).await?;
+        let ours = all
+            .into_iter()
+            .filter(|live| live.description().is_some_and(|text| text.starts_with(OURS)));
+        let last = ours.max_by_key(|live| live.created_date().map(|date| (date.secs(), date.subsec_nanos())));
+        Ok(last
+            .and_then(|live| live.id)
+            .map(|id| Output { id: id.into() })
+            .into_iter()
+            .collect())
+    }
+
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
         let create = || {
             cx.cloud()

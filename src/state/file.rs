@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::lock::Lock;
+use super::lock::{Lock, LockError};
 use super::records::{FORMAT, State};
 use crate::files::{self, Links, Replacement};
 
@@ -55,6 +55,26 @@ pub enum StateError {
         /// Its format number.
         format: u64,
     },
+    /// Another run has the right to write.
+    #[error(transparent)]
+    Locked(#[from] LockError),
+    /// S3 did not do what was asked of it.
+    #[error("cannot {what} the state {at}")]
+    Service {
+        /// `read` or `write`.
+        what: &'static str,
+        /// The object's address.
+        at: String,
+        /// The failed call.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The location names a bucket that does not exist.
+    #[error("the bucket of {location} does not exist")]
+    NoBucket {
+        /// The location.
+        location: String,
+    },
     /// Another run may be writing: this one must not begin anything any more.
     #[error("this run has lost its lock: {why}")]
     Lost {
@@ -64,6 +84,7 @@ pub enum StateError {
 }
 
 /// The state file of one stack.
+#[derive(Clone)]
 pub struct StateFile {
     stack: String,
     path: PathBuf,
@@ -76,6 +97,11 @@ impl StateFile {
             stack: stack.to_owned(),
             path: folder.join(format!("{stack}.json")),
         }
+    }
+
+    /// The stack's name.
+    pub fn stack(&self) -> &str {
+        &self.stack
     }
 
     /// Where it is.
@@ -97,28 +123,7 @@ impl StateFile {
             }
             Err(source) => return Err(StateError::Io { what: "read", source }),
         };
-        let parse = |source: serde_json::Error| StateError::Parse {
-            path: self.path.display().to_string(),
-            line: source.line(),
-            column: source.column(),
-            source,
-        };
-        // The format number first: a newer file may well be of a shape that this program cannot name.
-        let format: Format = serde_json::from_slice(&text).map_err(parse)?;
-        if format.format > u64::from(FORMAT) {
-            return Err(StateError::Newer {
-                path: self.path.display().to_string(),
-                format: format.format,
-            });
-        }
-        let state: State = serde_json::from_slice(&text).map_err(parse)?;
-        match state.problem(&self.stack) {
-            None => Ok(Some(state)),
-            Some(problem) => Err(StateError::Unusable {
-                path: self.path.display().to_string(),
-                problem,
-            }),
-        }
+        parse(&text, &self.path.display().to_string(), &self.stack).map(Some)
     }
 
     /// The file's text; `None` if it is absent.
@@ -129,6 +134,40 @@ impl StateFile {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The state of `stack` in the text that was read from `path`.
+pub(super) fn parse(text: &[u8], path: &str, stack: &str) -> Result<State, StateError> {
+    check_format(text, path)?;
+    let state: State = serde_json::from_slice(text).map_err(|source| unparsed(path, source))?;
+    match state.problem(stack) {
+        None => Ok(state),
+        Some(problem) => Err(StateError::Unusable {
+            path: path.to_owned(),
+            problem,
+        }),
+    }
+}
+
+/// Refuses what a later version has written: it may well be of a shape that this program cannot name.
+pub(super) fn check_format(text: &[u8], path: &str) -> Result<(), StateError> {
+    let Format { format } = serde_json::from_slice(text).map_err(|source| unparsed(path, source))?;
+    if format > u64::from(FORMAT) {
+        return Err(StateError::Newer {
+            path: path.to_owned(),
+            format,
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn unparsed(path: &str, source: serde_json::Error) -> StateError {
+    StateError::Parse {
+        path: path.to_owned(),
+        line: source.line(),
+        column: source.column(),
+        source,
     }
 }
 

@@ -5,23 +5,10 @@
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 use crate::files;
-
-/// Who holds a lock. What the next run is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The command: `up` or `down`.
-    pub command: String,
-    /// The host's name.
-    pub host: String,
-    /// The process id.
-    pub process: u32,
-    /// When it took the lock, RFC 3339 in UTC.
-    pub since: String,
-}
+use crate::lease::Holder;
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +20,16 @@ pub enum LockError {
         path: PathBuf,
         /// Who; `None` if the holder has not written it yet.
         holder: Option<Holder>,
+    },
+    /// Another run has the lease of a state in S3.
+    #[error("{}", leased(.at, .holder.as_ref(), *.left))]
+    Leased {
+        /// The object's address.
+        at: String,
+        /// Who.
+        holder: Option<Holder>,
+        /// How long from now nobody else can take it, if its holder does not renew it.
+        left: Duration,
     },
     /// Whoever opens the path gets another file than the one that is locked.
     #[error("the lock file {} was deleted or replaced", .path.display())]
@@ -46,16 +43,24 @@ pub enum LockError {
 }
 
 fn held(path: &Path, holder: Option<&Holder>) -> String {
+    format!("the state is locked by {} ({})", by(holder), path.display())
+}
+
+fn leased(at: &str, holder: Option<&Holder>, left: Duration) -> String {
+    let seconds = left.as_secs() + 1;
+    format!(
+        "the state is locked by {}, for at most {seconds} more seconds unless that run renews it ({at})",
+        by(holder)
+    )
+}
+
+fn by(holder: Option<&Holder>) -> String {
     match holder {
         Some(holder) => format!(
-            "the state is locked by `{}`, process {} on {}, since {} ({})",
-            holder.command,
-            holder.process,
-            holder.host,
-            holder.since,
-            path.display()
+            "`{}`, process {} on {}, since {}",
+            holder.command, holder.process, holder.host, holder.since
         ),
-        None => format!("the state is locked by another run ({})", path.display()),
+        None => "another run".to_owned(),
     }
 }
 

@@ -30,6 +30,9 @@ pub struct State {
     pub owner: String,
     /// Counts the writes.
     pub serial: u64,
+    /// The location that this state is being moved to: until that is finished, nobody may use it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving_to: Option<String>,
     /// Every step that has, or may have, something in AWS; each after all that it needs.
     pub steps: Vec<Record>,
 }

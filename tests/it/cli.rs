@@ -143,7 +143,8 @@ fn without_a_state_there_is_nothing_to_show_call_or_delete() {
         let run = place.run_at(NOWHERE, args).code(2);
         assert_eq!(
             run.stderr,
-            "error: stack user-api has no state\nhint: run `provision up` first\n"
+            "error: stack user-api has no state\nhint: run `provision up` first\n\
+             hint: or name where its state is with --state\n"
         );
     }
     let run = place.run_at(NOWHERE, &["down"]).ok();

@@ -293,6 +293,8 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("stack name in a domain", ("name = \"orders\"", "name = \"laws\"".into())),
         ("stack key misspelt", ("name = \"orders\"", "nmae = \"orders\"".into())),
         ("region", stack("region = \"Ireland\"")),
+        ("state", stack("state = \"https://team-state/x\"")),
+        ("state_account", stack("state_account = \"12\"")),
         ("tags are no table", stack("tags = [\"team\"]")),
         ("tag value is a number", stack("tags = { team = 7 }")),
         ("tag of AWS", stack("tags = { \"AWS:team\" = \"x\" }")),

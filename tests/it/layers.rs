@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+/// What in `state` is not S3's.
+const NO_AWS: &[&str] = &["crate::resource", "crate::aws", "aws_sdk_", "aws_smithy"];
+
 /// A module, and what it must not name. `crate::x` is the module `x` of this crate.
 const RULES: &[(&str, &[&str])] = &[
     (
@@ -74,15 +77,26 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("engine/ledger", &["std::fs", "fs_err", "super::"]),
+    ("state", &["crate::resources", "crate::engine", "crate::graph"]),
+    ("state/file", NO_AWS),
+    ("state/folder", NO_AWS),
+    ("state/lock", NO_AWS),
+    ("state/records", NO_AWS),
+    ("state/store", NO_AWS),
     (
-        "state",
+        "lease",
         &[
-            "crate::resource",
             "crate::aws",
-            "aws_sdk_",
             "crate::engine",
-            "crate::graph",
+            "crate::resource",
+            "crate::state",
+            "aws_sdk_",
+            "aws_smithy",
         ],
+    ),
+    (
+        "location",
+        &["std::fs", "fs_err", "tokio", "async fn", ".await", "crate::"],
     ),
     (
         "report",

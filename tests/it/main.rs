@@ -18,5 +18,6 @@ mod secret;
 mod story;
 mod suggestions;
 mod support;
+mod team;
 mod terminal;
 mod verify;

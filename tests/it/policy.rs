@@ -343,7 +343,9 @@ fn without_any_one_action_a_command_fails_and_names_it() {
 /// `service:Operation`.
 fn is_operation(text: &&str) -> bool {
     text.split_once(':').is_some_and(|(service, name)| {
-        service.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        service
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
             && name.starts_with(|c: char| c.is_ascii_uppercase())
     })
 }
@@ -362,7 +364,7 @@ fn called(folder: &Path, found: &mut BTreeSet<String>) {
         }
         let text = fs_err::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-        for way in [".call(", "once(", "call_error("] {
+        for way in [".call(", "once(", "call_error(", "read!(", "put!("] {
             for rest in code.split(way).skip(1) {
                 let operation = rest
                     .trim_start()

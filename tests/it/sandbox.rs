@@ -514,7 +514,7 @@ fn what_status_prints_lets_other_tools_in_and_says_so_to_those_without_it() {
         assert_eq!(json["environment"][name], *value);
     }
     let status = |key: Option<&str>| {
-        let mut command = place.command(&["status", "--state-dir", "state/sandbox"]);
+        let mut command = place.command(&["status", "--state", "state/sandbox"]);
         command.envs(variables.iter().copied());
         if let Some(key) = key {
             command.env("AWS_ACCESS_KEY_ID", key);
@@ -702,7 +702,7 @@ fn nothing_is_imported_from_the_working_folder() {
         "[global]\nindex-url = http://127.0.0.1:1/\nextra-index-url = http://127.0.0.1:1/\nretries = 0\n";
     fs_err::write(configuration, index).unwrap();
     let written = place.path().join("written");
-    let mut install = place.command(&["sandbox", "start", "--state-dir", "other"]);
+    let mut install = place.command(&["sandbox", "start", "--state", "other"]);
     let mut sources: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
     sources.retain(|name| name.to_string_lossy().starts_with("PIP_"));
     for name in sources {

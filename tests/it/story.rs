@@ -179,7 +179,8 @@ fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
     run(&["up"]).ok();
     let up = proxy.take();
     emulator.assert_whole("after up");
-    assert!(aws_calls(&up) <= 20, "{} calls", aws_calls(&up));
+    // One of them looks for a stack of this name whose state is lost.
+    assert!(aws_calls(&up) <= 21, "{} calls", aws_calls(&up));
     all.extend(up.clone());
 
     let again = run(&["up"]).ok();

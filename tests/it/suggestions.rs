@@ -31,7 +31,7 @@ const OPTIONS: [&str; 6] = [
     "bills",
     "--config",
     "it's here/a b.toml",
-    "--state-dir",
+    "--state",
     "my state",
 ];
 
@@ -87,7 +87,7 @@ fn every_command_that_is_suggested_works_as_printed() {
     let up = one(&status.stderr, "provision up");
     assert_eq!(
         up,
-        r"provision up --stack bills --config 'it'\''s here/a b.toml' --state-dir 'my state'"
+        r"provision up --stack bills --config 'it'\''s here/a b.toml' --state 'my state'"
     );
     let up = world.shell(up).ok();
     let call = one(&up.stderr, "provision call");

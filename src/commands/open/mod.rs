@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 
-pub use self::session::Session;
-pub use self::store::{place, state_failure, unusable};
+pub use self::session::{Connection, Session};
+pub use self::store::{Reached, holder, kept, state_failure, unusable};
 use super::configuration;
 use super::invocation::Invocation;
 use super::recorded;
@@ -20,42 +20,56 @@ use crate::aws::{Aws, Identity};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::graph::Stack;
+use crate::lease::Fence;
+use crate::location::Location;
 use crate::package::Package;
 use crate::stack;
-use crate::state::{State, StateWriter};
+use crate::state::{State, Store};
 
 /// A state that was checked as far as it can be without AWS: what was typed is compared with it before a call is made.
 pub struct Loaded<'a> {
     /// What is on record.
     pub state: State,
+    reached: Reached,
+    fence: Fence,
     invocation: &'a Invocation,
 }
 
 impl<'a> Loaded<'a> {
     /// What is on record of this stack; `None` if nothing is.
-    pub async fn find(invocation: &'a Invocation, stack: &str) -> Result<Option<Self>, Failure> {
-        let state = store::load(invocation, stack).await?;
-        Ok(state.map(|state| Self { state, invocation }))
+    pub async fn find(invocation: &'a Invocation, stack: &str, ui: &Ui) -> Result<Option<Self>, Failure> {
+        let reached = store::reach(invocation, stack, None, ui).await?;
+        let state = reached.load().await?;
+        Ok(state.map(|state| Self {
+            state,
+            reached,
+            fence: Fence::open(),
+            invocation,
+        }))
     }
 
     /// What is on record of this stack.
     ///
     /// # Errors
     /// Nothing is, or it cannot be used.
-    pub async fn load(invocation: &'a Invocation, stack: &str) -> Result<Self, Failure> {
-        Self::find(invocation, stack)
+    pub async fn load(invocation: &'a Invocation, stack: &str, ui: &Ui) -> Result<Self, Failure> {
+        Self::find(invocation, stack, ui)
             .await?
             .ok_or_else(|| no_state(stack))
+    }
+
+    /// Where the state is, for people.
+    pub fn address(&self) -> String {
+        self.reached.address()
     }
 
     /// The state as it is under its lock, and the right to change it; `None` if another run has removed it.
     ///
     /// # Errors
     /// Another run holds the lock, or the state cannot be used.
-    pub async fn lock(self, command: &str, ui: &Ui) -> Result<(Option<Self>, StateWriter), Failure> {
-        let invocation = self.invocation;
-        let (writer, state) = store::lock(invocation, &self.state.stack, command, ui).await?;
-        Ok((state.map(|state| Self { state, invocation }), writer))
+    pub async fn lock(self, command: &str, ui: &Ui) -> Result<(Option<Self>, Box<dyn Store>), Failure> {
+        let (store, state) = self.reached.lock(command, &self.fence, ui).await?;
+        Ok((state.map(|state| Self { state, ..self }), store))
     }
 
     /// The stack with a session for its account, region and endpoint.
@@ -63,10 +77,17 @@ impl<'a> Loaded<'a> {
     /// # Errors
     /// There are no credentials, or they are for another place.
     pub async fn open(self, ui: &Ui) -> Result<Recorded, Failure> {
-        let Self { state, invocation } = self;
-        let session = Session::open(invocation, Some(&state.region), ui).await?;
-        session.check(&state)?;
-        Ok(Recorded { state, session })
+        let region = &self.state.region;
+        let connection = match self.reached.connection {
+            Some(connection) => connection.in_region(self.invocation.region.as_ref().unwrap_or(region)),
+            None => Connection::open(self.invocation, Some(region), ui).await?,
+        };
+        let session = Session::new(connection, &self.fence, ui);
+        session.check(&self.state)?;
+        Ok(Recorded {
+            state: self.state,
+            session,
+        })
     }
 }
 
@@ -94,12 +115,13 @@ impl Declared {
     /// The stack as it is on record. If nothing is, its owner is `new_owner`; with `None` that is an error.
     pub async fn open(invocation: &Invocation, new_owner: Option<&str>, ui: &Ui) -> Result<Self, Failure> {
         let config = configuration::read(invocation)?;
-        let state = store::load(invocation, &config.stack).await?;
+        let reached = store::reach(invocation, &config.stack, config.region.as_deref(), ui).await?;
+        let state = reached.load().await?;
         if state.is_none() && new_owner.is_none() {
             return Err(no_state(&config.stack));
         }
         let packages = configuration::packages(invocation, &config, ui)?;
-        let session = Session::open(invocation, config.region.as_deref(), ui).await?;
+        let session = session(invocation, &config, reached.connection, &Fence::open(), ui).await?;
         let owner = new_owner.unwrap_or_default().to_owned();
         Self::of(config, packages, session, state, owner)
     }
@@ -109,16 +131,20 @@ impl Declared {
         invocation: &Invocation,
         command: &str,
         ui: &Ui,
-    ) -> Result<(Self, StateWriter), Failure> {
+    ) -> Result<(Self, Box<dyn Store>), Failure> {
         let config = configuration::read(invocation)?;
         let packages = configuration::packages(invocation, &config, ui)?;
-        // A state that cannot be used is refused without a call.
-        store::load(invocation, &config.stack).await?;
-        let session = Session::open(invocation, config.region.as_deref(), ui).await?;
+        let mut reached = store::reach(invocation, &config.stack, config.region.as_deref(), ui).await?;
+        // A state that cannot be used is refused without a lock, and one on this machine without a call.
+        reached.load().await?;
+        let fence = Fence::open();
         // Where there are no credentials, not even a lock is left behind.
-        let (writer, state) = store::lock(invocation, &config.stack, command, ui).await?;
-        let declared = Self::of(config, packages, session, state, owner()?)?;
-        Ok((declared, writer))
+        let session = session(invocation, &config, reached.connection.take(), &fence, ui).await?;
+        let (store, state) = reached.lock(command, &fence, ui).await?;
+        match owner().and_then(|owner| Self::of(config, packages, session, state, owner)) {
+            Ok(declared) => Ok((declared, store)),
+            Err(failure) => kept(&*store, ui, async { Err(failure) }).await,
+        }
     }
 
     fn of(
@@ -155,14 +181,46 @@ impl Declared {
     }
 }
 
+/// `connection` if there is one, and a session on it.
+async fn session(
+    invocation: &Invocation,
+    config: &Config,
+    connection: Option<Connection>,
+    fence: &Fence,
+    ui: &Ui,
+) -> Result<Session, Failure> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => Connection::open(invocation, config.region.as_deref(), ui).await?,
+    };
+    Ok(Session::new(connection, fence, ui))
+}
+
 /// Whose credentials these are, for a stack of which nothing is on record: there is nothing to compare them with.
 pub async fn identity(invocation: &Invocation, region: Option<&str>, ui: &Ui) -> Result<Identity, Failure> {
-    Ok(Session::open(invocation, region, ui).await?.identity)
+    Ok(Connection::open(invocation, region, ui).await?.identity)
+}
+
+/// Where the state of this stack is.
+pub async fn reach(invocation: &Invocation, stack: &str, ui: &Ui) -> Result<Reached, Failure> {
+    store::reach(invocation, stack, None, ui).await
+}
+
+/// Where the state of this stack would be at another location.
+pub async fn reach_at(
+    invocation: &Invocation,
+    location: &Location,
+    stack: &str,
+    ui: &Ui,
+) -> Result<Reached, Failure> {
+    store::reach_at(invocation, (location.clone(), None, true), stack, None, ui).await
 }
 
 /// Nothing is on record of this stack.
 pub fn no_state(stack: &str) -> Failure {
-    Failure::usage(format!("stack {stack} has no state")).hinted("run `provision up` first")
+    Failure::usage(format!("stack {stack} has no state"))
+        .hinted("run `provision up` first")
+        .hinted("or name where its state is with --state")
 }
 
 /// 8 random hex characters.

@@ -4,34 +4,32 @@
 
 use std::rc::Rc;
 
+use aws_config::{Region, SdkConfig};
+
 use super::super::invocation::{Invocation, Target};
 use super::super::ui::Ui;
 use crate::aws::clients::{Access, identify, load};
 use crate::aws::wait::told_if_slow;
 use crate::aws::{Aws, Identity};
 use crate::error::Failure;
+use crate::lease::Fence;
 use crate::resource::Cx;
 use crate::sandbox;
 use crate::state::{FORMAT, State};
 
-/// AWS, and whose credentials reach it.
-pub struct Session {
-    /// The clients.
-    pub aws: Rc<Aws>,
+/// Credentials, where they are used, and whose they are.
+pub struct Connection {
+    config: SdkConfig,
     /// Who and where.
     pub identity: Identity,
 }
 
-impl Session {
+impl Connection {
     /// Starts the sandbox if it is wanted, finds region and credentials, and asks whose they are.
     ///
     /// `region` is the configuration's or the record's; `--region` goes before it, and where there is neither the
     /// usual AWS sources say.
-    pub(super) async fn open(
-        invocation: &Invocation,
-        region: Option<&str>,
-        ui: &Ui,
-    ) -> Result<Self, Failure> {
+    pub async fn open(invocation: &Invocation, region: Option<&str>, ui: &Ui) -> Result<Self, Failure> {
         let mut access = Access {
             region: invocation.region.clone().or(region.map(str::to_owned)),
             profile: invocation.profile.clone(),
@@ -56,12 +54,54 @@ impl Session {
         let identified = identify(&config, log.as_ref());
         let identified = told_if_slow(identified, || waits("the answer to sts:GetCallerIdentity"));
         let identity = ui.show_wait("signing in to AWS", Box::pin(identified)).await?;
-        let mut aws = Aws::new(&config, &identity, log.as_ref());
-        aws.waits = waits;
-        Ok(Self {
+        Ok(Self { config, identity })
+    }
+
+    /// The same credentials in this region.
+    pub(super) fn in_region(self, region: &str) -> Self {
+        if self.identity.region == region {
+            return self;
+        }
+        let config = self.config.into_builder().region(Region::new(region.to_owned()));
+        Self {
+            config: config.build(),
+            identity: Identity {
+                region: region.to_owned(),
+                ..self.identity
+            },
+        }
+    }
+
+    /// How S3 is reached. No fence holds it back: it has the lease.
+    pub fn s3(&self, ui: &Ui) -> aws_sdk_s3::config::Builder {
+        let mut builder = aws_sdk_s3::config::Builder::from(&self.config);
+        // An endpoint of one's own has no host names for buckets.
+        builder.set_force_path_style(Some(self.identity.endpoint.is_some()));
+        if let Some(log) = ui.call_log() {
+            builder = builder.interceptor(log);
+        }
+        builder
+    }
+}
+
+/// AWS, and whose credentials reach it.
+pub struct Session {
+    /// The clients.
+    pub aws: Rc<Aws>,
+    /// Who and where.
+    pub identity: Identity,
+}
+
+impl Session {
+    /// Of this connection. `fence` holds its calls back.
+    pub(super) fn new(connection: Connection, fence: &Fence, ui: &Ui) -> Self {
+        let Connection { config, identity } = connection;
+        let mut aws = Aws::new(&config, &identity, ui.call_log().as_ref(), fence);
+        aws.waits = ui.wait_listener();
+        Self {
             aws: Rc::new(aws),
             identity,
-        })
+        }
     }
 
     /// The state of a stack that nothing is on record of.
@@ -76,6 +116,7 @@ impl Session {
             endpoint: identity.endpoint,
             owner,
             serial: 0,
+            moving_to: None,
             steps: Vec::new(),
         }
     }

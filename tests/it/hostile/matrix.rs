@@ -90,9 +90,7 @@ impl Case {
         let file = Path::new(&folder).join("orders.json");
         fs_err::write(place.path().join(file), state.to_string()).unwrap();
         let mut command = place.at(&endpoint, self.args);
-        command
-            .args(["--state-dir", &folder])
-            .env("AWS_REGION", "us-east-1");
+        command.args(["--state", &folder]).env("AWS_REGION", "us-east-1");
         let began = std::time::Instant::now();
         let mut child = command
             .stdout(Stdio::null())

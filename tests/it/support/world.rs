@@ -19,6 +19,8 @@ pub struct World {
     /// What [`World::run`] calls.
     pub proxy: Proxy,
     pub emulator: Emulator,
+    /// Where the state is, if not in the folder.
+    pub location: Option<&'static str>,
 }
 
 impl World {
@@ -31,7 +33,18 @@ impl World {
             place,
             proxy,
             emulator,
+            location: None,
         }
+    }
+
+    /// The sample with its state in a bucket of the emulator.
+    pub fn in_s3() -> Self {
+        let mut world = Self::new();
+        let location = "s3://team-state/provision";
+        world.run(&["state", "init", location]).ok();
+        world.location = Some(location);
+        world.proxy.take();
+        world
     }
 
     /// With this `provision.toml`, and this code in the folder `lambda`.
@@ -57,11 +70,21 @@ impl World {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        self.place.at(&self.proxy.endpoint, args)
+        let mut command = self.place.at(&self.proxy.endpoint, args);
+        command.envs(self.location.map(|location| ("PROVISION_STATE", location)));
+        command
     }
 
     pub fn run(&self, args: &[&str]) -> Run {
-        self.place.run_at(&self.proxy.endpoint, args)
+        self.command(args).output().unwrap().into()
+    }
+
+    /// Whether anything is on record.
+    pub fn has_state(&self) -> bool {
+        match self.location {
+            None => self.state_file().is_some(),
+            Some(_) => self.run(&["state", "show"]).code == 0,
+        }
     }
 
     /// The state file of the stack; `None` before the first `up` and after `down`.
@@ -70,7 +93,11 @@ impl World {
         files.into_iter().find(|file| file.exists())
     }
 
+    /// Of a state in S3 the owner, and of every step the name, the kind and the phase.
     pub fn state(&self) -> Recorded {
+        if self.location.is_some() {
+            return Recorded(self.run(&["state", "show", "--json"]).ok().json());
+        }
         let text = fs_err::read_to_string(self.state_file().expect("a stack is up")).unwrap();
         Recorded(serde_json::from_str(&text).unwrap())
     }
