@@ -41,7 +41,7 @@ async fn put_on_record(
         );
     }
     let cx = declared.session.cx(ui);
-    let all = all(&cx, &declared)
+    let all = all(&cx, &stack_name)
         .await
         .context("cannot look for what the stack has made")?;
     declared.state.owner = owner(&all, args.owner.as_deref(), &stack_name)?;
@@ -70,9 +70,30 @@ async fn put_on_record(
     tell(state, &recovered, &extra, ui)
 }
 
+/// Warns of what carries the stack's owner and is not on record: after a run that took over the lease of another one, whose last
+/// requests may have had an effect that nobody looked for.
+pub async fn warn_of_unrecorded(cx: &Cx<Aws>, state: &State, ui: &Ui) -> Result<(), Failure> {
+    let all = match all(cx, &state.stack).await {
+        Ok(all) => all,
+        Err(error) => {
+            ui.warn(&format!(
+                "cannot look for what the run before may have made that is not on record: {error:#}"
+            ));
+            return Ok(());
+        }
+    };
+    for one in not_on_record(&all, state)? {
+        ui.warn(&format!(
+            "{} {} has this stack's owner and is not on record: the run before may have made it; delete it if nothing needs it",
+            one.kind,
+            printable(&one.id)
+        ));
+    }
+    Ok(())
+}
+
 /// All that stacks of this name have made, whoever their owners are.
-async fn all(cx: &Cx<Aws>, declared: &Declared) -> Result<Vec<Owned>> {
-    let stack = &declared.state.stack;
+async fn all(cx: &Cx<Aws>, stack: &str) -> Result<Vec<Owned>> {
     let (apis, pools, functions, groups, roles) = tokio::try_join!(
         owned::apis(cx, stack),
         owned::pools(cx, stack, stack),

@@ -13,6 +13,7 @@ use super::open::{self, Declared};
 use super::outputs::{Outputs, complete};
 use super::plan;
 use super::preflight;
+use super::recover;
 use super::secret_source::Sources;
 use super::timeline;
 use super::try_call;
@@ -112,6 +113,9 @@ async fn apply(
         Err(_) => (Ended::Failed, None),
     };
     engine_run::warn(&result, ui);
+    if store.late_until().is_some() {
+        recover::warn_of_unrecorded(&session.cx(ui), &state, ui).await?;
+    }
     ui.event(&clock.stamp(engine_run::ended(how, &result, outputs.as_ref())));
     proof?;
     let Some(outputs) = outputs else {

@@ -609,6 +609,7 @@ fn empty_state() -> State {
 
 struct World {
     options: Options,
+    late_until: Option<Instant>,
     cloud: Rc<Cloud>,
     disk: Disk,
     events: Rc<RefCell<Vec<Event>>>,
@@ -641,6 +642,7 @@ impl World {
                 repair: true,
                 unprotect: false,
             },
+            late_until: None,
             cloud: Rc::default(),
             disk: Disk::new(),
             events: Rc::default(),
@@ -680,7 +682,7 @@ impl World {
             clock: Clock::start(),
             stop,
             lost: false,
-            late_until: None,
+            late_until: self.late_until,
         };
         let run = async {
             match verb {
@@ -1306,6 +1308,32 @@ fn all_that_a_killed_run_intended_has_one_pause_in_common() {
         let most = fresh + SECOND_FIND + Duration::from_secs(2);
         assert!(took < most, "killed at write {write}: {took:?}, at most {most:?}");
     }
+}
+
+#[test]
+fn what_a_run_that_lost_its_lease_makes_late_is_waited_for_and_not_made_twice() {
+    let shape: Shape = vec![(0, 1, vec![]), (1, 1, vec![])];
+    block_on(async {
+        let mut world = World::new();
+        let stack = stack(&shape, "1a2b3c4d");
+        assert!(
+            world.run(Verb::Up(&stack), Some((1, true))).await.is_none(),
+            "both are intended"
+        );
+        let began = Instant::now();
+        world.late_until = Some(began + Duration::from_secs(350));
+        let cloud = world.cloud.clone();
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            // What has a unique name does not wait.
+            assert_eq!(cloud.names(), ["unique1"]);
+            cloud.plant("plain", "plain0", 1, 0);
+        };
+        let (result, ()) = tokio::join!(world.up(&stack), late);
+        assert!(result.is_done(), "{result:?}");
+        world.assert_whole(&shape);
+        assert!(began.elapsed() >= Duration::from_secs(350));
+    });
 }
 
 #[test]
