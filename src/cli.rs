@@ -17,7 +17,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 /// Stands up an OAuth 2.0 machine-to-machine API on AWS, and takes it down again.
 #[derive(Debug, Parser)]
 #[command(name = "provision", version, arg_required_else_help = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -28,7 +28,7 @@ pub struct Cli {
 
 /// What holds for every command.
 #[derive(Args, Clone, Debug)]
-pub struct Global {
+pub(crate) struct Global {
     /// The configuration file [default: provision.toml in this folder, else the sample]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -72,7 +72,7 @@ pub struct Global {
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
+pub(crate) enum Color {
     /// On a terminal, unless `NO_COLOR` is set
     Auto,
     /// Always
@@ -83,7 +83,7 @@ pub enum Color {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show what `up` would do, and do nothing
     Plan(Plan),
     /// Make the stack match the configuration, or resume an interrupted run
@@ -114,7 +114,7 @@ pub enum Command {
 
 /// `state`.
 #[derive(Args, Debug)]
-pub struct State {
+pub(crate) struct State {
     /// What to do.
     #[command(subcommand)]
     pub action: StateAction,
@@ -122,7 +122,7 @@ pub struct State {
 
 /// What `state` does.
 #[derive(Debug, Subcommand)]
-pub enum StateAction {
+pub(crate) enum StateAction {
     /// Create a bucket for states, or show what an existing one lacks
     Init {
         /// s3://BUCKET or s3://BUCKET/PREFIX
@@ -153,7 +153,7 @@ pub enum StateAction {
 
 /// `recover`.
 #[derive(Args, Debug)]
-pub struct Recover {
+pub(crate) struct Recover {
     /// The owner whose resources are the stack's: 8 characters [default: the only one that the account has]
     #[arg(long, value_name = "OWNER")]
     pub owner: Option<String>,
@@ -164,7 +164,7 @@ pub struct Recover {
 
 /// What `plan` shows and `up` does beyond what the configuration says.
 #[derive(Args, Debug)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Delete and recreate this step even if data is lost; repeatable
     #[arg(long, value_name = "STEP")]
     pub replace: Vec<String>,
@@ -181,7 +181,7 @@ pub struct Changes {
 
 /// `plan`.
 #[derive(Args, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What to do.
     #[command(flatten)]
     pub changes: Changes,
@@ -192,7 +192,7 @@ pub struct Plan {
 
 /// `up`.
 #[derive(Args, Debug)]
-pub struct Up {
+pub(crate) struct Up {
     /// What to do.
     #[command(flatten)]
     pub changes: Changes,
@@ -209,7 +209,7 @@ pub struct Up {
 
 /// `verify`.
 #[derive(Args, Debug)]
-pub struct Verify {
+pub(crate) struct Verify {
     /// Also call the GET routes with every token that they should admit; this runs the functions
     #[arg(long)]
     pub call: bool,
@@ -221,7 +221,7 @@ pub struct Verify {
 
 /// `token`.
 #[derive(Args, Debug)]
-pub struct Token {
+pub(crate) struct Token {
     /// The client [default: the only one]
     pub client: Option<String>,
     /// A full scope, such as OauthResourceServer/user.read; repeatable [default: all of the client's]
@@ -235,7 +235,7 @@ pub struct Token {
 
 /// `call`.
 #[derive(Args, Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// The HTTP method
     #[arg(value_parser = arguments::METHOD)]
     pub method: Method,
@@ -265,7 +265,7 @@ pub struct Call {
 
 /// `logs`.
 #[derive(Args, Debug)]
-pub struct Logs {
+pub(crate) struct Logs {
     /// The function [default: the only one]
     pub function: Option<String>,
     /// How far back, such as 30s, 10m, 2h or 1d
@@ -278,7 +278,7 @@ pub struct Logs {
 
 /// `down`.
 #[derive(Args, Debug)]
-pub struct Down {
+pub(crate) struct Down {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
@@ -289,7 +289,7 @@ pub struct Down {
 
 /// `secret`.
 #[derive(Args, Debug)]
-pub struct Secret {
+pub(crate) struct Secret {
     /// What to do with it.
     #[command(subcommand)]
     pub action: SecretAction,
@@ -297,7 +297,7 @@ pub struct Secret {
 
 /// `secret show|rotate`.
 #[derive(Debug, Subcommand)]
-pub enum SecretAction {
+pub(crate) enum SecretAction {
     /// Print a client's secret, or write it to --to
     Show {
         /// The client [default: the only one]
@@ -316,7 +316,7 @@ pub enum SecretAction {
 
 /// `secret rotate begin|finish|status`.
 #[derive(Debug, Subcommand)]
-pub enum RotateAction {
+pub(crate) enum RotateAction {
     /// Create a second secret, and print it or write it to --to; it may not be readable again
     Begin {
         /// The client [default: the only one]
@@ -345,7 +345,7 @@ pub enum RotateAction {
 
 /// Where a secret goes.
 #[derive(Args, Debug)]
-pub struct To {
+pub(crate) struct To {
     /// file:PATH creates a file that only its owner can read, secretsmanager:NAME fills an existing secret
     #[arg(long = "to", value_name = "DEST")]
     pub destination: Option<Destination>,
@@ -353,7 +353,7 @@ pub struct To {
 
 /// Where a secret goes instead of to stdout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// A file that is not there yet.
     File(PathBuf),
     /// The name or ARN of a secret of Secrets Manager that is there.
@@ -379,7 +379,7 @@ fn place(text: &str) -> Option<(&str, &str)> {
 
 /// Where a client's secret is read from instead of from Cognito.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretSource {
+pub(crate) enum SecretSource {
     /// A file.
     File(PathBuf),
     /// An environment variable.
@@ -413,7 +413,7 @@ impl fmt::Display for SecretSource {
 
 /// Where the secret of one of several clients is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientSource {
+pub(crate) struct ClientSource {
     /// The client's name; `None`: the only client.
     pub client: Option<String>,
     /// Where its secret is.
@@ -439,7 +439,7 @@ impl FromStr for ClientSource {
 
 /// `policy`.
 #[derive(Args, Debug)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// The commands that the operator runs [default: up status down]
     #[arg(value_enum)]
     pub commands: Vec<PolicyTask>,
@@ -447,7 +447,7 @@ pub struct Policy {
 
 /// A command that an operator may be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PolicyTask {
+pub(crate) enum PolicyTask {
     /// Create and change the stack
     Up,
     /// See what `up` would do
@@ -470,7 +470,7 @@ pub enum PolicyTask {
 
 /// `sandbox`.
 #[derive(Args, Debug)]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     /// What to do with it.
     #[command(subcommand)]
     pub action: SandboxAction,
@@ -478,7 +478,7 @@ pub struct Sandbox {
 
 /// `sandbox start|stop|status`.
 #[derive(Debug, Subcommand)]
-pub enum SandboxAction {
+pub(crate) enum SandboxAction {
     /// Start it, unless it is running
     Start {
         /// The port on 127.0.0.1 [default: the previous one, else a free one]

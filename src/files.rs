@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 /// Whether a path may be a symbolic link to the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Links {
+pub(crate) enum Links {
     /// For a user's file.
     Followed,
     /// For provision's own file, which is never a link.
@@ -25,7 +25,7 @@ pub enum Links {
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] if it is a folder, a pipe, a socket, a device, or a link that is refused.
-pub fn open(path: &Path, links: Links) -> io::Result<File> {
+pub(crate) fn open(path: &Path, links: Links) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path, links)
 }
 
@@ -33,7 +33,7 @@ pub fn open(path: &Path, links: Links) -> io::Result<File> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<File> {
+pub(crate) fn open_with(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<File> {
     let (about, flag) = match links {
         Links::Followed => (fs_err::metadata(path), OFlags::empty()),
         Links::Refused => (fs_err::symlink_metadata(path), OFlags::NOFOLLOW),
@@ -66,14 +66,14 @@ fn check(about: &Metadata, path: &Path) -> io::Result<()> {
 }
 
 /// The folder that contains what `path` names.
-pub fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder.unwrap_or(Path::new("."))
 }
 
 /// Makes new, renamed and removed names in `folder` survive a crash of the machine; `false` if the file system does not
 /// support it.
-pub fn sync_folder(folder: &Path) -> io::Result<bool> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<bool> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder).and_then(|folder| folder.sync_all()) {
         Ok(()) => Ok(true),
@@ -84,7 +84,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<bool> {
 }
 
 /// Creates `folder` and its missing parents, so that they survive a crash of the machine if the file system supports it.
-pub fn make_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     let changing = changed_by_making(folder);
     fs_err::create_dir_all(folder)?;
     changing
@@ -105,7 +105,7 @@ fn changed_by_making(folder: &Path) -> Vec<&Path> {
 const SUFFIX: &str = ".tmp";
 
 /// New content of a file, which replaces it in one piece: either the old or the new content is there, whole, at any instant.
-pub struct Replacement(NamedTempFile);
+pub(crate) struct Replacement(NamedTempFile);
 
 impl Replacement {
     /// Writes `text` to the disk, beside `path` and under a name that nobody can know before. `mode` is what others may do
@@ -113,7 +113,7 @@ impl Replacement {
     ///
     /// # Errors
     /// The file system refuses it; nothing is left.
-    pub fn write(path: &Path, text: &[u8], mode: u32) -> io::Result<Self> {
+    pub(crate) fn write(path: &Path, text: &[u8], mode: u32) -> io::Result<Self> {
         let mut file = tempfile::Builder::new()
             .prefix(&prefix(path))
             .suffix(SUFFIX)
@@ -129,7 +129,7 @@ impl Replacement {
     ///
     /// # Errors
     /// The file system refuses it.
-    pub fn persist(self, path: &Path) -> io::Result<()> {
+    pub(crate) fn persist(self, path: &Path) -> io::Result<()> {
         self.0.persist(path).map_err(|error| error.error)?;
         // The rename itself is durable only once the folder is.
         sync_folder(folder_of(path)).map(drop)
@@ -142,7 +142,7 @@ fn prefix(path: &Path) -> String {
 }
 
 /// Removes what killed runs left of replacements of `path`. What cannot be removed does no harm.
-pub fn remove_leftovers(path: &Path) {
+pub(crate) fn remove_leftovers(path: &Path) {
     let prefix = prefix(path);
     for entry in folder_of(path).read_dir().into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -160,7 +160,7 @@ pub fn remove_leftovers(path: &Path) {
 ///
 /// # Errors
 /// As [`open`].
-pub fn lock(path: &Path) -> io::Result<(File, bool)> {
+pub(crate) fn lock(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     options
         .read(true)

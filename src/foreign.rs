@@ -95,7 +95,7 @@ impl Item {
 
 /// What is on record in one of the stack's resources.
 #[derive(Clone, Debug, Default)]
-pub struct Ours {
+pub(crate) struct Ours {
     /// By id.
     pub ids: BTreeSet<(Kind, String)>,
     /// The name or the place of what an interrupted run may have created.
@@ -140,7 +140,7 @@ impl Foreign {
 
 /// What is foreign in `live`, the content of the resource of `step`. A statement of ours that others opened to everybody is
 /// foreign as well, because the record does not say whom it allows.
-pub fn foreign(step: &str, live: Vec<Item>, ours: &Ours) -> Vec<Foreign> {
+pub(crate) fn foreign(step: &str, live: Vec<Item>, ours: &Ours) -> Vec<Foreign> {
     live.into_iter()
         .filter(|item| !ours.has(item) || (item.kind == Kind::Statement && item.finding.is_some()))
         .map(|item| Foreign {
@@ -155,7 +155,7 @@ pub fn foreign(step: &str, live: Vec<Item>, ours: &Ours) -> Vec<Foreign> {
 }
 
 /// Why a method's authorization breaks a promise. `ours` are the ids of the stack's authorizers.
-pub fn method_finding(
+pub(crate) fn method_finding(
     authorization: Option<&str>,
     authorizer: Option<&str>,
     ours: &BTreeSet<String>,
@@ -174,7 +174,7 @@ pub fn method_finding(
 const ANYBODY: [&str; 2] = ["lambda:FunctionUrlAuthType", "lambda:InvokedViaFunctionUrl"];
 
 /// Whether a statement of a policy allows everybody.
-pub fn is_open(statement: &Value) -> bool {
+pub(crate) fn is_open(statement: &Value) -> bool {
     let names_all = |value: &Value| match value {
         Value::String(one) => one == "*",
         Value::Array(all) => all.iter().any(|one| one == "*"),

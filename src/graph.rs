@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::resource::{Erased, Kind, Published, Resource, Result};
 
 /// The outputs of the finished steps, by step name.
-pub type Outputs = HashMap<String, Value>;
+pub(crate) type Outputs = HashMap<String, Value>;
 
 type Build<C> = Box<dyn Fn(&Outputs) -> Result<Rc<dyn Erased<C>>>>;
 

@@ -8,19 +8,19 @@ use std::time::Duration;
 const LONGEST: u64 = 5;
 
 /// 1, 2, 3 … seconds, at most 5.
-pub struct Pauses {
+pub(crate) struct Pauses {
     /// In seconds.
     next: u64,
 }
 
 impl Pauses {
     /// The first is of one second.
-    pub fn growing() -> Self {
+    pub(crate) fn growing() -> Self {
         Self { next: 1 }
     }
 
     /// Waits for the next pause, but no longer than `left`.
-    pub async fn wait(&mut self, left: Duration) {
+    pub(crate) async fn wait(&mut self, left: Duration) {
         tokio::time::sleep(left.min(Duration::from_secs(self.next))).await;
         self.next = LONGEST.min(self.next + 1);
     }

@@ -14,7 +14,7 @@ const MESSAGE: usize = 4000;
 
 /// The text with everything escaped that a terminal would act on: control characters, and the invisible ones that
 /// reorder or hide what follows.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -27,12 +27,12 @@ pub fn printable(text: &str) -> String {
 }
 
 /// A cell of a table, a name or a value among others: printable, and cut with an ellipsis where it is long.
-pub fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     shortened(text, CELL)
 }
 
 /// A message: printable, and cut with an ellipsis where it is long.
-pub fn message(text: &str) -> String {
+pub(crate) fn message(text: &str) -> String {
     shortened(text, MESSAGE)
 }
 
@@ -51,7 +51,7 @@ fn shortened(text: &str, limit: usize) -> String {
 }
 
 /// As [`printable`], but lines stay lines and tabs tabs.
-pub fn printable_lines(text: &str) -> String {
+pub(crate) fn printable_lines(text: &str) -> String {
     let parts: Vec<String> = (text.split_inclusive(['\n', '\t']))
         .map(|part| match part.strip_suffix(['\n', '\t']) {
             Some(start) => format!("{}{}", printable(start), &part[start.len()..]),
@@ -63,7 +63,7 @@ pub fn printable_lines(text: &str) -> String {
 
 /// JSON that says the same, with everything escaped that a terminal would act on; its writers escape only the control
 /// characters of ASCII.
-pub fn printable_json(json: &str) -> String {
+pub(crate) fn printable_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for c in json.chars() {
         // Such a character is always inside a string: between its tokens JSON has ASCII.
@@ -79,7 +79,7 @@ pub fn printable_json(json: &str) -> String {
 }
 
 /// The beginning of an answer on one line, safe to print; bytes that are not UTF-8 are replaced.
-pub fn excerpt(body: &[u8]) -> String {
+pub(crate) fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut start: String = line.chars().take(EXCERPT).collect();

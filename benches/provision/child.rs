@@ -9,27 +9,27 @@ use wait4::Wait4;
 
 /// What one run took.
 #[derive(Clone, Copy, Debug)]
-pub struct Cost {
-    pub wall: Duration,
+pub(crate) struct Cost {
+    pub(crate) wall: Duration,
     /// User and system time, as the kernel counts it.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
     /// Peak resident memory in bytes.
-    pub memory: u64,
+    pub(crate) memory: u64,
     /// Bytes that it caused to be written to the disk, in whole pages.
-    pub written: u64,
+    pub(crate) written: u64,
 }
 
 /// A run that ended, and what it printed.
-pub struct Run {
-    pub cost: Cost,
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) cost: Cost,
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Run {
     /// Fails the benchmark unless the binary ended with this code: a figure of something else would mean nothing.
-    pub fn code(self, code: i32) -> Self {
+    pub(crate) fn code(self, code: i32) -> Self {
         assert_eq!(
             self.code, code,
             "stdout:\n{}\nstderr:\n{}",
@@ -40,7 +40,7 @@ impl Run {
 }
 
 /// Runs it to its end.
-pub fn run(mut command: Command) -> Run {
+pub(crate) fn run(mut command: Command) -> Run {
     let began = Instant::now();
     let mut child = command
         .stdin(Stdio::null())

@@ -17,17 +17,17 @@ use crate::quotas::Quotas;
 
 /// How long calls take, from a request's coming to its answer's leaving; longer only where the emulator is slower.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Latency {
-    pub call: Duration,
-    pub create_function: Duration,
-    pub create_user_pool: Duration,
-    pub create_domain: Duration,
+pub(crate) struct Latency {
+    pub(crate) call: Duration,
+    pub(crate) create_function: Duration,
+    pub(crate) create_user_pool: Duration,
+    pub(crate) create_domain: Duration,
     /// From `CreateRole`'s answer until Lambda may assume the role.
-    pub propagation: Duration,
+    pub(crate) propagation: Duration,
 }
 
 impl Latency {
-    pub const AWS: Self = Self {
+    pub(crate) const AWS: Self = Self {
         call: Duration::from_millis(150),
         create_function: Duration::from_millis(800),
         create_user_pool: Duration::from_millis(600),
@@ -36,7 +36,7 @@ impl Latency {
     };
 
     /// The same for every call, and roles are good at once.
-    pub fn flat(millis: u64) -> Self {
+    pub(crate) fn flat(millis: u64) -> Self {
         let call = Duration::from_millis(millis);
         Self {
             call,
@@ -59,17 +59,17 @@ impl Latency {
 
 /// One call that came by.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// `sts`, …, or `api` for what no AWS tool but a caller of the API asks: tokens, keys, and the API itself.
-    pub service: &'static str,
-    pub operation: String,
+    pub(crate) service: &'static str,
+    pub(crate) operation: String,
     /// The same for the same request.
-    pub fingerprint: u64,
-    pub status: u16,
+    pub(crate) fingerprint: u64,
+    pub(crate) status: u16,
 }
 
 impl Call {
-    pub fn is_read(&self) -> bool {
+    pub(crate) fn is_read(&self) -> bool {
         ["Get", "List", "Describe"]
             .iter()
             .any(|verb| self.operation.starts_with(verb))
@@ -77,8 +77,8 @@ impl Call {
 }
 
 /// A running proxy; it ends with the process.
-pub struct Proxy {
-    pub endpoint: String,
+pub(crate) struct Proxy {
+    pub(crate) endpoint: String,
     shared: Arc<Shared>,
 }
 
@@ -101,7 +101,7 @@ struct Told {
 
 impl Proxy {
     /// Between a free port and the emulator at `endpoint`.
-    pub fn start(endpoint: &str) -> Self {
+    pub(crate) fn start(endpoint: &str) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let shared = Arc::new(Shared {
@@ -136,7 +136,7 @@ impl Proxy {
     }
 
     /// From now on.
-    pub fn set(&self, latency: Latency, quotas: Option<Quotas>) {
+    pub(crate) fn set(&self, latency: Latency, quotas: Option<Quotas>) {
         let mut told = self.shared.told.lock().unwrap();
         told.latency = latency;
         told.quotas = quotas;
@@ -144,7 +144,7 @@ impl Proxy {
     }
 
     /// What came by since the last call of this.
-    pub fn take(&self) -> Vec<Call> {
+    pub(crate) fn take(&self) -> Vec<Call> {
         std::mem::take(&mut self.shared.told.lock().unwrap().calls)
     }
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 /// Calls a second, and calls at once after a rest.
 #[derive(Clone, Copy, Debug)]
-pub struct Rate {
-    pub a_second: f64,
-    pub burst: f64,
+pub(crate) struct Rate {
+    pub(crate) a_second: f64,
+    pub(crate) burst: f64,
 }
 
 impl Rate {
@@ -16,29 +16,29 @@ impl Rate {
     }
 
     /// How long so many calls take at least.
-    pub fn seconds(self, calls: f64) -> f64 {
+    pub(crate) fn seconds(self, calls: f64) -> f64 {
         ((calls - self.burst) / self.a_second).max(0.0)
     }
 }
 
 /// All of API Gateway together.
-pub const API_GATEWAY: Rate = Rate::new(10.0, 40.0);
-pub const CREATE_RESOURCE: Rate = Rate::new(5.0, 5.0);
+pub(crate) const API_GATEWAY: Rate = Rate::new(10.0, 40.0);
+pub(crate) const CREATE_RESOURCE: Rate = Rate::new(5.0, 5.0);
 /// One operation on one user pool.
-pub const POOL_OPERATION: Rate = Rate::new(5.0, 5.0);
+pub(crate) const POOL_OPERATION: Rate = Rate::new(5.0, 5.0);
 const COGNITO_CATEGORY: Rate = Rate::new(15.0, 15.0);
 const LAMBDA: Rate = Rate::new(15.0, 15.0);
 
 /// The buckets that have been drawn from.
 #[derive(Debug, Default)]
-pub struct Quotas {
+pub(crate) struct Quotas {
     /// Tokens left, and when that was so.
     buckets: HashMap<String, (f64, Instant)>,
 }
 
 impl Quotas {
     /// Whether AWS would execute this call now. A refused call takes nothing from any bucket.
-    pub fn admit(&mut self, service: &str, operation: &str, pool: &str) -> bool {
+    pub(crate) fn admit(&mut self, service: &str, operation: &str, pool: &str) -> bool {
         let now = Instant::now();
         let needed: Vec<(String, Rate)> = limits(service, operation, pool);
         let mut left = Vec::new();

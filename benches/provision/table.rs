@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::{Life, mib, millis};
 
 /// One thing that was measured.
-pub struct Row {
-    pub group: &'static str,
-    pub what: String,
-    pub unit: &'static str,
+pub(crate) struct Row {
+    pub(crate) group: &'static str,
+    pub(crate) what: String,
+    pub(crate) unit: &'static str,
     /// `None` where the figure is only told.
-    pub limit: Option<f64>,
-    pub figure: f64,
+    pub(crate) limit: Option<f64>,
+    pub(crate) figure: f64,
 }
 
 impl Row {
@@ -34,13 +34,13 @@ impl Row {
 }
 
 /// A size of stack, and what its commands took.
-pub struct Size {
-    pub stack: String,
-    pub life: Life,
+pub(crate) struct Size {
+    pub(crate) stack: String,
+    pub(crate) life: Life,
 }
 
 /// What the slopes in the first table are made of.
-pub fn growth(sizes: &[Size]) -> String {
+pub(crate) fn growth(sizes: &[Size]) -> String {
     let mut text = "| stack | command | calls | time | CPU | peak memory | written | state saved |\n\
                     | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
         .to_owned();
@@ -69,7 +69,7 @@ pub fn growth(sizes: &[Size]) -> String {
 }
 
 /// As a Markdown table.
-pub fn markdown(rows: &[Row]) -> String {
+pub(crate) fn markdown(rows: &[Row]) -> String {
     let number = |value: f64, unit: &str| {
         let digits = match unit {
             "calls" | "steps" => 0,
@@ -121,7 +121,7 @@ pub fn markdown(rows: &[Row]) -> String {
 }
 
 /// For a program to read.
-pub fn json(machine: &str, rows: &[Row], sizes: &[Size]) -> Value {
+pub(crate) fn json(machine: &str, rows: &[Row], sizes: &[Size]) -> Value {
     let sizes = sizes.iter().flat_map(|size| {
         size.life.commands().map(|(command, spent)| {
             json!({

@@ -26,7 +26,7 @@ const METHODS: [Method; 7] = [
 
 /// Reads one argument; clap tells what is wrong, with the argument's name.
 #[derive(Clone)]
-pub struct Argument<T> {
+pub(super) struct Argument<T> {
     parse: fn(&str) -> Result<T, String>,
     /// Whether the argument may be quoted in an error; one that may hold a key is not.
     is_quoted: bool,
@@ -51,7 +51,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Argument<T> {
 }
 
 /// A step and the id of the resource that it is.
-pub const PICK: Argument<(String, String)> = Argument {
+pub(super) const PICK: Argument<(String, String)> = Argument {
     parse: |text| match text.split_once('=') {
         Some((step, id)) if !step.is_empty() && !id.is_empty() => Ok((step.to_owned(), id.to_owned())),
         _ => Err("expected STEP=ID, such as client-app=1a2b3c".to_owned()),
@@ -60,7 +60,7 @@ pub const PICK: Argument<(String, String)> = Argument {
 };
 
 /// A method, in either case.
-pub const METHOD: Argument<Method> = Argument {
+pub(super) const METHOD: Argument<Method> = Argument {
     parse: |text| {
         let mut known = METHODS.into_iter();
         let known = known.find(|method| method.as_str().eq_ignore_ascii_case(text));
@@ -71,7 +71,7 @@ pub const METHOD: Argument<Method> = Argument {
 };
 
 /// A path below the stage.
-pub const PATH: Argument<String> = Argument {
+pub(super) const PATH: Argument<String> = Argument {
     parse: |text| {
         let path = Some(text.to_owned()).filter(|path| path.starts_with('/'));
         path.ok_or_else(|| "expected a path that begins with `/`, such as /user".to_owned())
@@ -80,7 +80,7 @@ pub const PATH: Argument<String> = Argument {
 };
 
 /// A scope as OAuth has them: a space would make two of it, and an empty one would ask for all.
-pub const SCOPE: Argument<String> = Argument {
+pub(super) const SCOPE: Argument<String> = Argument {
     parse: |text| {
         let is_scope = |text: &String| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
         let scope = Some(text.to_owned()).filter(is_scope);
@@ -91,7 +91,7 @@ pub const SCOPE: Argument<String> = Argument {
 
 /// A whole number of seconds, minutes, hours or days: at least a second, and no longer than since 1970, from when
 /// CloudWatch counts.
-pub const DURATION: Argument<Duration> = Argument {
+pub(super) const DURATION: Argument<Duration> = Argument {
     parse: |text| duration(text).ok_or_else(|| "expected a duration such as 30s, 10m, 2h or 1d".to_owned()),
     is_quoted: true,
 };
@@ -114,7 +114,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A header, `Name: value`. The headers that belong to the call itself are refused.
-pub const HEADER: Argument<(HeaderName, HeaderValue)> = Argument {
+pub(super) const HEADER: Argument<(HeaderName, HeaderValue)> = Argument {
     parse: header,
     is_quoted: false,
 };

@@ -16,7 +16,7 @@ use crate::error::{Failure, Hint, Kind};
 use crate::oauth;
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, args: &cli::Call, ui: &Rc<Ui>) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, args: &cli::Call, ui: &Rc<Ui>) -> Result<(), Failure> {
     let (stack, sources) = Sources::read(invocation)?;
     let loaded = Loaded::load(invocation, &stack, ui).await?;
     let outputs = stack_outputs(&loaded.state)?;

@@ -20,7 +20,7 @@ use crate::package::Package;
 const SHOWN: usize = 5;
 
 /// The stack's configuration, checked: the file's, or the sample's where there is none.
-pub fn read(invocation: &Invocation) -> Result<Config, Failure> {
+pub(super) fn read(invocation: &Invocation) -> Result<Config, Failure> {
     let stack = invocation.stack.as_deref();
     let path = invocation.config_path();
     let config = match text(invocation)? {
@@ -41,7 +41,7 @@ pub fn read(invocation: &Invocation) -> Result<Config, Failure> {
 }
 
 /// The stack's name, for commands that need nothing else of the configuration: with `--stack` no file is read.
-pub fn stack_name(invocation: &Invocation) -> Result<String, Failure> {
+pub(super) fn stack_name(invocation: &Invocation) -> Result<String, Failure> {
     match &invocation.stack {
         Some(stack) => Ok(stack.clone()),
         None => Ok(read(invocation)
@@ -52,7 +52,7 @@ pub fn stack_name(invocation: &Invocation) -> Result<String, Failure> {
 
 /// The stack's name, and its configuration where one is read: with `--stack` only the one that `--config` names, as
 /// another in this folder may be another stack's.
-pub fn stack_and_config(invocation: &Invocation) -> Result<(String, Option<Config>), Failure> {
+pub(super) fn stack_and_config(invocation: &Invocation) -> Result<(String, Option<Config>), Failure> {
     match &invocation.stack {
         Some(stack) if !invocation.names_config() => Ok((stack.clone(), None)),
         _ => {
@@ -66,7 +66,7 @@ pub fn stack_and_config(invocation: &Invocation) -> Result<(String, Option<Confi
 
 /// Where this run's states are, and the account of the bucket where that was configured. What was typed goes before what is
 /// configured; the sandbox has a folder of its own, whatever is configured for AWS.
-pub fn location(invocation: &Invocation) -> Result<(Location, Option<String>), Failure> {
+pub(super) fn location(invocation: &Invocation) -> Result<(Location, Option<String>), Failure> {
     let folder = Location::Folder(invocation.folder());
     match (&invocation.location, &invocation.target) {
         // The account is asked of the credentials: the configured one is of the configured bucket.
@@ -117,7 +117,7 @@ fn invalid(path: &Path, problems: &[Problem]) -> Failure {
 }
 
 /// The code of every function of `config`, by the function's name; tells which files of a folder are left out.
-pub fn packages(
+pub(super) fn packages(
     invocation: &Invocation,
     config: &Config,
     ui: &Ui,

@@ -9,7 +9,7 @@ use crate::error::Failure;
 ///
 /// # Errors
 /// The user does not agree, or there is no terminal to ask on.
-pub fn confirm(ui: &Ui, question: &str, nothing: &str, otherwise: &str) -> Result<(), Failure> {
+pub(super) fn confirm(ui: &Ui, question: &str, nothing: &str, otherwise: &str) -> Result<(), Failure> {
     match ui.confirm(question) {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::usage(format!("cancelled; {nothing}"))),
@@ -18,6 +18,6 @@ pub fn confirm(ui: &Ui, question: &str, nothing: &str, otherwise: &str) -> Resul
 }
 
 /// There is no terminal to ask on.
-pub fn unasked(nothing: &str, otherwise: &str) -> Failure {
+pub(super) fn unasked(nothing: &str, otherwise: &str) -> Failure {
     Failure::usage(format!("cannot ask without a terminal; {nothing}")).hinted(otherwise)
 }

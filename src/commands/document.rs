@@ -20,7 +20,7 @@ struct Document<'a, T> {
 }
 
 /// The document of `content` about the stack of this state.
-pub fn document(state: &State, content: &impl Serialize) -> serde_json::Result<String> {
+pub(super) fn document(state: &State, content: &impl Serialize) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&Document {
         format: FORMAT,
         stack: &state.stack,

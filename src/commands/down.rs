@@ -26,7 +26,7 @@ const NOTHING: &str = "nothing was deleted";
 const YES: &str = "pass --yes to delete without a question";
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, args: &Down, ui: &Ui) -> Result<(), Failure> {
     let stack = configuration::stack_name(invocation)?;
     let Some(loaded) = Loaded::find(invocation, &stack, ui).await? else {
         nothing(ui, &stack);

@@ -22,7 +22,7 @@ use crate::state::{State, Store};
 
 /// Lets the engine do `work` on `state`, which is kept by `store`, and tells its events. What a run brought that may not write
 /// the state any more goes into a file of its own.
-pub async fn run(
+pub(super) async fn run(
     invocation: &Invocation,
     session: &Session,
     state: &mut State,
@@ -76,7 +76,7 @@ fn rescue(invocation: &Invocation, state: &State, ui: &Ui) {
 }
 
 /// How a run ended.
-pub fn how(result: &RunResult) -> Ended {
+pub(super) fn how(result: &RunResult) -> Ended {
     if result.is_done() {
         Ended::Done
     } else if result.interrupted && result.failed.is_empty() {
@@ -87,7 +87,7 @@ pub fn how(result: &RunResult) -> Ended {
 }
 
 /// The last event of a run.
-pub fn ended(how: Ended, result: &RunResult, outputs: Option<&Outputs>) -> Event {
+pub(super) fn ended(how: Ended, result: &RunResult, outputs: Option<&Outputs>) -> Event {
     Event::Ended {
         result: how,
         changed: result.changed,
@@ -96,7 +96,7 @@ pub fn ended(how: Ended, result: &RunResult, outputs: Option<&Outputs>) -> Event
 }
 
 /// Warns of what stays because others use it: of each, what uses it and what to do.
-pub fn warn(result: &RunResult, ui: &Ui) {
+pub(super) fn warn(result: &RunResult, ui: &Ui) {
     for (step, error) in &result.left {
         let foreign = in_the_way(error).expect("only what is in the way keeps what an update left");
         ui.warn(&format!(
@@ -114,7 +114,7 @@ fn if_it_may_go(foreign: &InTheWay, command: &str) -> String {
 }
 
 /// Why a run is not done, and how to go on.
-pub fn failure(result: RunResult, command: &str) -> Failure {
+pub(super) fn failure(result: RunResult, command: &str) -> Failure {
     let lost = result.lost;
     let held: Vec<&str> = result.held_back.iter().map(|(step, _)| step.as_str()).collect();
     let resume = format!("run `provision {command}` again: it goes on where this run stopped");

@@ -12,11 +12,11 @@ use crate::untrusted::printable;
 const BEGIN: &str = "`provision ";
 
 /// The options of this run without which a suggested command would mean another stack, or would not find this one.
-pub struct FollowUp(Vec<(&'static str, String)>);
+pub(super) struct FollowUp(Vec<(&'static str, String)>);
 
 impl FollowUp {
     /// Those that were typed.
-    pub fn of(typed: &Global) -> Self {
+    pub(super) fn of(typed: &Global) -> Self {
         let text = |value: &Option<String>| value.as_deref().map(|value| quoted(value.as_ref()));
         let mut options = Vec::new();
         if typed.sandbox {
@@ -44,7 +44,7 @@ impl FollowUp {
 
     /// `text` with these options in every command in backticks that begins with `provision`. An option that a command has
     /// already is not added.
-    pub fn complete(&self, text: &str) -> String {
+    pub(super) fn complete(&self, text: &str) -> String {
         let mut completed = String::new();
         let mut rest = text;
         while let Some(start) = rest.find(BEGIN) {
@@ -94,7 +94,7 @@ fn end(command: &str) -> Option<usize> {
 }
 
 /// One word for a shell, and safe on a terminal.
-pub fn quoted(word: &OsStr) -> String {
+pub(super) fn quoted(word: &OsStr) -> String {
     let text = word.to_str().filter(|text| printable(text) == *text);
     match text {
         Some(text) if !text.is_empty() && text.chars().all(is_plain) => text.to_owned(),

@@ -30,7 +30,7 @@ const AT_ONCE: usize = 32;
 
 /// How much is looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
+pub(super) enum Extent {
     /// All of it.
     All,
     /// What a deletion of the stack takes along and somebody would miss: users, clients, methods, paths and stages.
@@ -41,7 +41,7 @@ pub enum Extent {
 ///
 /// # Errors
 /// A record cannot be understood, or a read failed; the step is named.
-pub async fn look(aws: &Rc<Aws>, state: &State, extent: Extent) -> Result<Vec<Foreign>> {
+pub(super) async fn look(aws: &Rc<Aws>, state: &State, extent: Extent) -> Result<Vec<Foreign>> {
     let ours = &on_record(state)?;
     let looks = state.steps.iter().map(|record| async move {
         let cx = Cx::new(aws.clone(), Rc::new(|_| ()));
@@ -185,7 +185,7 @@ fn place(path: &Path) -> String {
 ///
 /// # Errors
 /// A read failed.
-pub async fn judge_clients(aws: &Rc<Aws>, state: &State, found: &mut [Foreign]) -> Result<()> {
+pub(super) async fn judge_clients(aws: &Rc<Aws>, state: &State, found: &mut [Foreign]) -> Result<()> {
     let cx = &Cx::new(aws.clone(), Rc::new(|_| ()));
     let routes = state.all::<Route>()?.into_iter();
     let scopes: &BTreeSet<String> = &routes.flat_map(|route| route.desired.scopes).collect();
@@ -219,7 +219,7 @@ pub async fn judge_clients(aws: &Rc<Aws>, state: &State, found: &mut [Foreign]) 
 }
 
 /// What of others is on or below each of our paths, by the path's step: AWS would delete it with the path.
-pub fn occupied(state: &State, found: &[Foreign]) -> Result<BTreeMap<String, String>> {
+pub(super) fn occupied(state: &State, found: &[Foreign]) -> Result<BTreeMap<String, String>> {
     let paths = state.all::<Path>()?.into_iter();
     let occupied = paths.filter_map(|path| {
         let id = path
@@ -233,7 +233,7 @@ pub fn occupied(state: &State, found: &[Foreign]) -> Result<BTreeMap<String, Str
 }
 
 /// Tells it, a line each: on stderr, and with `--json` as events. What breaks a promise of the stack is told with `-q` as well.
-pub fn tell(found: &[Foreign], ui: &Ui) {
+pub(super) fn tell(found: &[Foreign], ui: &Ui) {
     for one in found {
         ui.event(&TimedEvent {
             at: Duration::ZERO,
@@ -246,7 +246,7 @@ pub fn tell(found: &[Foreign], ui: &Ui) {
 }
 
 /// For people, after a table: a line each.
-pub fn text(found: &[Foreign]) -> String {
+pub(super) fn text(found: &[Foreign]) -> String {
     let lines: Vec<String> = (found.iter())
         .map(|one| format!("\nforeign: {}", one.line()))
         .collect();
@@ -254,7 +254,7 @@ pub fn text(found: &[Foreign]) -> String {
 }
 
 /// An error where the plan would deploy a method of others that anyone but the stack's clients can call.
-pub fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), Failure> {
+pub(super) fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), Failure> {
     let deploys = plan.steps.iter().any(|step| {
         let acts = [Operation::Create, Operation::Update, Operation::Replace].contains(&step.action);
         step.kind == crate::resources::Deployment::NAME && acts
@@ -286,7 +286,7 @@ pub fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), Failure
 }
 
 /// What of others goes with the containers that the plan replaces or deletes.
-pub fn goes_along<'a>(plan: &Plan, found: &'a [Foreign]) -> Vec<&'a Foreign> {
+pub(super) fn goes_along<'a>(plan: &Plan, found: &'a [Foreign]) -> Vec<&'a Foreign> {
     let gone: BTreeSet<&str> = [Operation::Replace, Operation::Delete]
         .into_iter()
         .flat_map(|change| plan.with(change).map(|step| step.step.as_str()))
@@ -298,7 +298,7 @@ pub fn goes_along<'a>(plan: &Plan, found: &'a [Foreign]) -> Vec<&'a Foreign> {
 }
 
 /// For the question before a deletion.
-pub fn and_with_them(number: usize) -> String {
+pub(super) fn and_with_them(number: usize) -> String {
     match number {
         0 => String::new(),
         1 => ", and with them 1 thing of others that is listed above".to_owned(),

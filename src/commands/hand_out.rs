@@ -18,7 +18,7 @@ use crate::files;
 use crate::resource::{Class, Cx, class};
 
 /// A place that was seen to be usable, before there is a secret to put there.
-pub enum HandOut {
+pub(super) enum HandOut {
     /// For people the bare secret, with `--json` in a document.
     Stdout,
     /// An empty file of ours.
@@ -37,7 +37,7 @@ impl HandOut {
     ///
     /// # Errors
     /// The file is there already or cannot be made; the secret is not there, or may not be looked at.
-    pub async fn open(to: Option<&Destination>, cx: &Cx<Aws>) -> Result<Self, Failure> {
+    pub(super) async fn open(to: Option<&Destination>, cx: &Cx<Aws>) -> Result<Self, Failure> {
         match to {
             None => Ok(Self::Stdout),
             Some(Destination::File(path)) => NewFile::make(path).map(Self::File),
@@ -59,7 +59,7 @@ impl HandOut {
     ///
     /// # Errors
     /// It could not be written, or is not known to be.
-    pub async fn hand(
+    pub(super) async fn hand(
         self,
         cx: &Cx<Aws>,
         ui: &Ui,
@@ -115,7 +115,7 @@ fn unusable(error: anyhow::Error, name: &str) -> Failure {
 }
 
 /// A file that was not there before, for its owner alone; removed again unless it gets its secret.
-pub struct NewFile {
+pub(super) struct NewFile {
     path: PathBuf,
     file: fs_err::File,
     filled: bool,

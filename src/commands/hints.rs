@@ -10,7 +10,7 @@ use crate::resource::{CallError, Class};
 const IDENTIFY: &str = "sts:GetCallerIdentity";
 
 /// Puts what helps with the failed call before the hints of the command.
-pub fn add(failure: &mut Failure) {
+pub(super) fn add(failure: &mut Failure) {
     let chain = failure.error.iter().flat_map(anyhow::Error::chain);
     let call = chain
         .into_iter()

@@ -17,7 +17,7 @@ const FOLDER: &str = "state";
 
 /// Where the calls of a command go.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Target {
+pub(super) enum Target {
     /// AWS, or what answers in its place at this URL.
     Aws { endpoint_url: Option<String> },
     /// The sandbox of this folder.
@@ -26,7 +26,7 @@ pub enum Target {
 
 /// One run of the program, without what its command alone takes.
 #[derive(Debug)]
-pub struct Invocation {
+pub(super) struct Invocation {
     /// Where the calls go.
     pub target: Target,
     /// Goes before the region on record and the one of the configuration.
@@ -45,7 +45,7 @@ impl Invocation {
     ///
     /// # Errors
     /// The name of the stack is not one.
-    pub fn resolve(typed: &Global) -> Result<Self, Failure> {
+    pub(super) fn resolve(typed: &Global) -> Result<Self, Failure> {
         if let Some(stack) = &typed.stack {
             check_stack(stack).map_err(Failure::usage)?;
         }
@@ -68,7 +68,7 @@ impl Invocation {
 
     /// The folder on this machine for what a run keeps: the states, unless they are elsewhere, and what could not be written
     /// there.
-    pub fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         match &self.target {
             Target::Aws { .. } => self.parent_folder(),
             Target::Sandbox { folder } => folder.clone(),
@@ -76,7 +76,7 @@ impl Invocation {
     }
 
     /// The folder of the sandbox, whether or not this run uses it.
-    pub fn sandbox_folder(&self) -> PathBuf {
+    pub(super) fn sandbox_folder(&self) -> PathBuf {
         self.parent_folder().join("sandbox")
     }
 
@@ -88,18 +88,18 @@ impl Invocation {
     }
 
     /// Whether the configuration file was named.
-    pub fn names_config(&self) -> bool {
+    pub(super) fn names_config(&self) -> bool {
         self.config.is_some()
     }
 
     /// The configuration file, which is there if it was named.
-    pub fn config_path(&self) -> &Path {
+    pub(super) fn config_path(&self) -> &Path {
         self.config.as_deref().unwrap_or(Path::new(CONFIG))
     }
 
     /// What is not the code of a function, wherever it is: the state, the emulator's content, which has secrets, and
     /// configurations, which have environment values. What changes with every run would also be deployed by every run.
-    pub fn apart_from_code(&self) -> [PathBuf; 4] {
+    pub(super) fn apart_from_code(&self) -> [PathBuf; 4] {
         [
             self.parent_folder(),
             self.sandbox_folder(),

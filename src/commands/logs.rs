@@ -40,7 +40,11 @@ const PAGES: usize = 10_000;
 const REMEMBERED: usize = 500_000;
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, args: &cli::Logs, ui: &std::rc::Rc<Ui>) -> Result<(), Failure> {
+pub(super) async fn run(
+    invocation: &Invocation,
+    args: &cli::Logs,
+    ui: &std::rc::Rc<Ui>,
+) -> Result<(), Failure> {
     let stack = configuration::stack_name(invocation)?;
     let loaded = Loaded::load(invocation, &stack, ui).await?;
     let groups = groups(&loaded.state)?;

@@ -15,7 +15,7 @@ use crate::state::State;
 
 /// The outputs of a stack that is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Outputs {
+pub(super) struct Outputs {
     /// The stage's invoke URL: `api_url` + `/user` is the route `/user`.
     pub api_url: String,
     /// The OAuth token endpoint.
@@ -32,7 +32,7 @@ pub struct Outputs {
 
 /// The outputs of one client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ClientOutputs {
+pub(super) struct ClientOutputs {
     /// The OAuth `client_id`.
     pub client_id: ClientId,
 }
@@ -41,7 +41,7 @@ pub struct ClientOutputs {
 ///
 /// # Errors
 /// A record is of another shape.
-pub fn outputs(state: &State) -> Result<Option<Outputs>> {
+pub(super) fn outputs(state: &State) -> Result<Option<Outputs>> {
     let pool = state.one::<UserPool>()?.and_then(|pool| pool.output);
     let api = state.one::<RestApi>()?.and_then(|api| api.output);
     let domain = state.one::<PoolDomain>()?;
@@ -79,7 +79,7 @@ pub fn outputs(state: &State) -> Result<Option<Outputs>> {
 }
 
 /// The outputs, or why there are none yet. Secrets and tokens go to their URLs, so both are at the expected hosts.
-pub fn complete(state: &State) -> Result<Outputs> {
+pub(super) fn complete(state: &State) -> Result<Outputs> {
     let outputs = outputs(state)?.with_context(|| format!("stack {} is not complete yet", state.stack))?;
     let region = &state.region;
     for (url, domain) in [

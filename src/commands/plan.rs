@@ -49,7 +49,7 @@ struct Content<'a> {
 }
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result<(), Failure> {
     let declared = Declared::open(invocation, Some(OWNER), ui).await?;
     let stack = declared.stack();
     let Declared { state, session, .. } = &declared;
@@ -83,7 +83,7 @@ pub async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result<(), Fa
 }
 
 /// What the command line asks for; a step that the stack does not have is an error.
-pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Options, Failure> {
+pub(super) fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Options, Failure> {
     for name in &changes.replace {
         if !stack.steps().iter().any(|step| step.name == *name) {
             let names: Vec<&str> = stack.steps().iter().map(|step| step.name.as_str()).collect();
@@ -106,7 +106,7 @@ pub fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Options, Failure> {
 const PATHS: usize = 299;
 
 /// Warns of a quota that this stack may exceed, which a service tells only once it is met, and of names that it may refuse.
-pub fn warn(stack: &Stack<Aws>, ui: &Ui) {
+pub(super) fn warn(stack: &Stack<Aws>, ui: &Ui) {
     let paths = || stack.steps().iter().filter(|step| step.kind.name == Path::NAME);
     let doubtful = |part: &&str| part.contains(':');
     for part in paths()
@@ -126,7 +126,7 @@ pub fn warn(stack: &Stack<Aws>, ui: &Ui) {
 }
 
 /// An error if anything in the plan cannot be done.
-pub fn refuse(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn refuse(plan: &Plan) -> Result<(), Failure> {
     let theirs = |planned: &&Planned| planned.action == Operation::NotOurs && planned.declared;
     let refused: Vec<&Planned> = plan
         .steps
@@ -176,7 +176,7 @@ const SHORT: usize = 20;
 
 /// As [`text`], without the fields of what is new. A plan of more than [`SHORT`] steps has one line for all the steps of a kind
 /// that have the same ahead of them, unless that can lose something.
-pub fn summary(plan: &Plan) -> String {
+pub(super) fn summary(plan: &Plan) -> String {
     let is_change = |planned: &&Planned| planned.action != Operation::Unchanged;
     if plan.steps.iter().filter(is_change).count() <= SHORT {
         return text(plan, false);
@@ -204,7 +204,7 @@ pub fn summary(plan: &Plan) -> String {
 }
 
 /// The plan for people; the fields of new resources only where `all` are wanted.
-pub fn text(plan: &Plan, all: bool) -> String {
+pub(super) fn text(plan: &Plan, all: bool) -> String {
     let mut text = String::new();
     for planned in &plan.steps {
         step(&mut text, planned, all).expect("a string takes all that is written to it");

@@ -18,7 +18,7 @@ use crate::stack::SEPARATOR;
 use crate::state::State;
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) -> Result<(), Failure> {
     let (stack, config) = configuration::stack_and_config(invocation)?;
     let mut scope = if let Some(Loaded { state, .. }) = Loaded::find(invocation, &stack, ui).await? {
         scope(&state, invocation.region.as_deref())?

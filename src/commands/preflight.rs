@@ -28,7 +28,7 @@ use crate::untrusted::printable;
 const QUOTA_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Refuses what this account or region cannot take, with all that is in the way.
-pub async fn check(
+pub(super) async fn check(
     session: &Session,
     config: &Config,
     packages: &BTreeMap<String, Package>,

@@ -19,7 +19,7 @@ const ARNS: [&str; 5] = ["arn", "role", "pool_arns", "source_arn", "uri"];
 ///
 /// # Errors
 /// The first such record; its step is named.
-pub fn check(state: &State) -> Result<()> {
+pub(super) fn check(state: &State) -> Result<()> {
     engine::check(state, resources::KINDS)?;
     for record in &state.steps {
         let tags = &record.desired["tags"];
@@ -44,7 +44,7 @@ pub fn check(state: &State) -> Result<()> {
 }
 
 /// What is on record of one step.
-pub struct Entry<R: Resource> {
+pub(super) struct Entry<R: Resource> {
     /// The step's name.
     pub step: String,
     /// As it was last wanted.
@@ -54,7 +54,7 @@ pub struct Entry<R: Resource> {
 }
 
 /// Reads what is on record of one kind, as the type of that kind.
-pub trait ByKind {
+pub(super) trait ByKind {
     /// Every step of the kind.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl ByKind for State {
 
 /// What stands around the owner in the names of this stack. They stay as they are on record, as a new name is another role,
 /// function and log group; earlier versions had a `-`.
-pub fn separator(state: &State) -> char {
+pub(super) fn separator(state: &State) -> char {
     let earlier = stack::unique(&state.stack, '-', &state.owner, "");
     let is_earlier = |record: &Record| {
         let name = record.desired["name"].as_str().unwrap_or_default();

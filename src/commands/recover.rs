@@ -22,7 +22,11 @@ use crate::state::{State, Store};
 use crate::untrusted::printable;
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, args: &cli::Recover, ui: &std::rc::Rc<Ui>) -> Result<(), Failure> {
+pub(super) async fn run(
+    invocation: &Invocation,
+    args: &cli::Recover,
+    ui: &std::rc::Rc<Ui>,
+) -> Result<(), Failure> {
     let (declared, store) = Declared::open_locked(invocation, "recover", ui).await?;
     open::kept(&*store, ui, put_on_record(args, declared, &*store, ui)).await
 }
@@ -72,7 +76,7 @@ async fn put_on_record(
 
 /// Warns of what carries the stack's owner and is not on record: after a run that took over the lease of another one, whose last
 /// requests may have had an effect that nobody looked for.
-pub async fn warn_of_unrecorded(cx: &Cx<Aws>, state: &State, ui: &Ui) -> Result<(), Failure> {
+pub(super) async fn warn_of_unrecorded(cx: &Cx<Aws>, state: &State, ui: &Ui) -> Result<(), Failure> {
     let all = match all(cx, &state.stack).await {
         Ok(all) => all,
         Err(error) => {

@@ -13,7 +13,7 @@ use crate::error::{Failure, Kind};
 use crate::sandbox::{self, Sandbox, Settings};
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, action: &SandboxAction, ui: &Ui) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, action: &SandboxAction, ui: &Ui) -> Result<(), Failure> {
     let folder = invocation.sandbox_folder();
     let settings = |port| Settings {
         folder: folder.clone(),

@@ -32,7 +32,7 @@ use crate::state::Store;
 const FORMAT: u32 = 1;
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, action: &SecretAction, ui: &Rc<Ui>) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, action: &SecretAction, ui: &Rc<Ui>) -> Result<(), Failure> {
     match action {
         SecretAction::Show { client, yes, to } => {
             let to = to.destination.as_ref();

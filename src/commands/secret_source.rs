@@ -22,17 +22,17 @@ const LIMIT: u64 = 16 * 1024;
 
 /// The places that were named, by the client's name. Nothing of it is in AWS or on record.
 #[derive(Default)]
-pub struct Sources(BTreeMap<String, SecretSource>);
+pub(super) struct Sources(BTreeMap<String, SecretSource>);
 
 impl Sources {
     /// The stack's name, and what its configuration names, where one is read: with `--stack` and no `--config` none is.
-    pub fn read(invocation: &Invocation) -> Result<(String, Self), Failure> {
+    pub(super) fn read(invocation: &Invocation) -> Result<(String, Self), Failure> {
         let (stack, config) = configuration::stack_and_config(invocation)?;
         Ok((stack, config.as_ref().map(Self::configured).unwrap_or_default()))
     }
 
     /// What the configuration names.
-    pub fn configured(config: &Config) -> Self {
+    pub(super) fn configured(config: &Config) -> Self {
         let named = config.clients.iter().filter_map(|(client, about)| {
             let name = about.secret_from.clone()?;
             Some((client.clone(), SecretSource::SecretsManager(name)))
@@ -41,12 +41,12 @@ impl Sources {
     }
 
     /// Names a place for a client; it goes before what the configuration names.
-    pub fn name(&mut self, client: &str, source: SecretSource) {
+    pub(super) fn name(&mut self, client: &str, source: SecretSource) {
         self.0.insert(client.to_owned(), source);
     }
 
     /// The place that was named for this client.
-    pub fn of(&self, client: &str) -> Option<&SecretSource> {
+    pub(super) fn of(&self, client: &str) -> Option<&SecretSource> {
         self.0.get(client)
     }
 }
@@ -55,7 +55,7 @@ impl Sources {
 ///
 /// # Errors
 /// The place cannot be read, or has no client's secret in it.
-pub async fn read(cx: &Cx<Aws>, source: &SecretSource) -> Result<SecretString> {
+pub(super) async fn read(cx: &Cx<Aws>, source: &SecretSource) -> Result<SecretString> {
     let text = match source {
         SecretSource::SecretsManager(name) => return secrets_manager::get(cx, name).await,
         SecretSource::File(path) => {

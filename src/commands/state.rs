@@ -18,7 +18,7 @@ use crate::location::{Location, Prefix};
 use crate::state::{Bucket, S3Store, Safeguard, State, Store};
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, action: &StateAction, ui: &Ui) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, action: &StateAction, ui: &Ui) -> Result<(), Failure> {
     match action {
         StateAction::Init {
             location,

@@ -24,7 +24,7 @@ struct Content<'a> {
 }
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure> {
     let declared = Declared::open(invocation, None, ui).await?;
     let Declared { state, session, .. } = &declared;
     let aws = session.aws_for_a_survey();

@@ -17,7 +17,7 @@ use crate::report::terminal;
 static STOP: Mutex<Option<watch::Sender<bool>>> = Mutex::new(None);
 
 /// Becomes true at the first Ctrl-C or SIGTERM; the second leaves at once, which is safe: intents are on disk.
-pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
+pub(super) fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
     let mut stop = STOP.lock().unwrap_or_else(PoisonError::into_inner);
     let stop = match &mut *stop {
         Some(stop) => stop,
@@ -27,7 +27,7 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
 }
 
 /// From now on also a command that has no [`stop_signal`] leaves the terminal clean: it still ends at the first Ctrl-C.
-pub fn clean_up() -> Result<(), Failure> {
+pub(super) fn clean_up() -> Result<(), Failure> {
     stop_signal().map(drop)
 }
 

@@ -5,7 +5,7 @@
 use crate::untrusted::cell;
 
 /// The rows below their titles, in columns that line up. Text from servers is safe to show.
-pub fn table<const COLUMNS: usize>(titles: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
+pub(super) fn table<const COLUMNS: usize>(titles: [&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
     let rows = rows.iter().map(|row| row.each_ref().map(|text| cell(text)));
     let rows: Vec<[String; COLUMNS]> = std::iter::once(titles.map(str::to_owned)).chain(rows).collect();
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {

@@ -13,7 +13,7 @@ use crate::files::{self, Links, Replacement};
 ///
 /// # Errors
 /// There is a file of this name and it is no SVG, or its folder is not there.
-pub fn check(file: &Path) -> Result<(), Failure> {
+pub(super) fn check(file: &Path) -> Result<(), Failure> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder
         && !folder.is_dir()
@@ -46,7 +46,7 @@ pub fn check(file: &Path) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The file system says no.
-pub fn write(file: &Path, ui: &Ui) -> Result<(), Failure> {
+pub(super) fn write(file: &Path, ui: &Ui) -> Result<(), Failure> {
     if let Some(svg) = ui.timeline_svg() {
         // In one piece, as what is there since it was looked at is replaced and not written into.
         Replacement::write(file, svg.as_bytes(), 0o666)?.persist(file)?;

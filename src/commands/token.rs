@@ -24,7 +24,7 @@ use crate::resources::client;
 use crate::state::State;
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, args: &cli::Token, ui: &Rc<Ui>) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, args: &cli::Token, ui: &Rc<Ui>) -> Result<(), Failure> {
     let (stack, sources) = Sources::read(invocation)?;
     let loaded = Loaded::load(invocation, &stack, ui).await?;
     let outputs = stack_outputs(&loaded.state)?;

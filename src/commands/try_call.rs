@@ -8,7 +8,7 @@ use crate::config::{Client, Config, Route, parts};
 
 /// A call of a route that GET reaches, by a client that it lets in; `None` if there is none. Other methods may change
 /// something, and mostly need a body.
-pub fn suggestion(config: &Config, invocation: &Invocation) -> Option<String> {
+pub(super) fn suggestion(config: &Config, invocation: &Invocation) -> Option<String> {
     let mut routes: Vec<&Route> = (config.routes.iter())
         .filter(|route| takes_get(route, &config.routes))
         .collect();

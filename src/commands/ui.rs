@@ -28,19 +28,19 @@ const CAUSE: Style = AnsiColor::Yellow.on_default();
 const HINT: Style = AnsiColor::Cyan.on_default();
 
 /// What is painted while the stack is read.
-pub const READING: &str = "reading the stack";
+pub(super) const READING: &str = "reading the stack";
 
 /// Stdout did not take all that was printed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("stdout cannot be written: {why}")]
-pub struct StdoutError {
+pub(super) struct StdoutError {
     /// Whether its reader went away, as `head` does: not an error of a command that succeeded.
     pub reader_left: bool,
     why: String,
 }
 
 /// The output of one command, and its questions.
-pub struct Ui {
+pub(super) struct Ui {
     quiet: bool,
     verbose: bool,
     json: bool,
@@ -60,7 +60,7 @@ pub struct Ui {
 
 impl Ui {
     /// As the command line wants it.
-    pub fn new(global: &Global) -> Self {
+    pub(super) fn new(global: &Global) -> Self {
         Self {
             quiet: global.quiet,
             verbose: global.verbose,
@@ -76,18 +76,18 @@ impl Ui {
     }
 
     /// Whether no progress is printed.
-    pub fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         self.quiet
     }
 
     /// Whether stdout is to be JSON.
-    pub fn is_json(&self) -> bool {
+    pub(super) fn is_json(&self) -> bool {
         self.json
     }
 
     /// Prints data: lines for people, or JSON. Safe on a terminal, whoever chose the text. What stdout does not take is
     /// known from [`Ui::stdout_result`].
-    pub fn data(&self, text: &str) {
+    pub(super) fn data(&self, text: &str) {
         let text = if self.json {
             printable_json(text)
         } else {
@@ -97,7 +97,7 @@ impl Ui {
     }
 
     /// Prints the next part of an answer's body: as it is, but on a terminal only what does not steer it.
-    pub fn body(&self, part: &[u8]) {
+    pub(super) fn body(&self, part: &[u8]) {
         if !io::stdout().is_terminal() {
             self.bytes(part);
             return;
@@ -109,13 +109,13 @@ impl Ui {
     }
 
     /// Prints what is left of a body that ends in the middle of a character.
-    pub fn end_body(&self) {
+    pub(super) fn end_body(&self) {
         let left = self.cut_off.take();
         self.bytes(String::from_utf8_lossy(&left).as_bytes());
     }
 
     /// Prints data as it is.
-    pub fn bytes(&self, bytes: &[u8]) {
+    pub(super) fn bytes(&self, bytes: &[u8]) {
         let mut stdout_error = self.stdout_error.borrow_mut();
         if stdout_error.is_some() {
             return;
@@ -134,7 +134,7 @@ impl Ui {
     }
 
     /// Prints progress; with `-q` nothing.
-    pub fn progress(&self, line: &str) {
+    pub(super) fn progress(&self, line: &str) {
         if !self.quiet {
             terminal::print(&self.follow_up.complete(&printable_lines(line)));
         }
@@ -142,18 +142,18 @@ impl Ui {
 
     /// Prints what is not a failure and has to be known, also with `-q`.
     #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
-    pub fn warn(&self, warning: &str) {
+    pub(super) fn warn(&self, warning: &str) {
         terminal::print(&format!("{CAUSE}warning:{CAUSE:#} {}", message(warning)));
     }
 
     /// Prints what to do about a warning, also with `-q`.
-    pub fn hint(&self, hint: &str) {
+    pub(super) fn hint(&self, hint: &str) {
         let hint = self.follow_up.complete(&message(hint));
         terminal::print(&format!("{HINT}hint:{HINT:#} {hint}"));
     }
 
     /// Shows an event, draws it into the timeline, and prints it as JSON where that is wanted.
-    pub fn event(&self, told: &TimedEvent) {
+    pub(super) fn event(&self, told: &TimedEvent) {
         if let Some(timeline) = &mut *self.timeline.borrow_mut() {
             timeline.add(told);
         }
@@ -171,12 +171,12 @@ impl Ui {
     }
 
     /// Whether progress is painted, and not printed line by line.
-    pub fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         self.live
     }
 
     /// Does the work of a run; on a terminal its steps are painted meanwhile.
-    pub async fn show_run<T>(&self, clock: Clock, work: impl Future<Output = T>) -> T {
+    pub(super) async fn show_run<T>(&self, clock: Clock, work: impl Future<Output = T>) -> T {
         if !self.live {
             return work.await;
         }
@@ -193,7 +193,7 @@ impl Ui {
 
     /// Does work that is not a run; if it takes long, `what` it does is painted on a terminal, and of how many things `count` says
     /// that how many are done.
-    pub async fn show<T>(
+    pub(super) async fn show<T>(
         &self,
         what: &str,
         count: impl Fn() -> Option<(usize, usize)>,
@@ -216,17 +216,17 @@ impl Ui {
     }
 
     /// As [`Ui::show`], without a count.
-    pub async fn show_wait<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+    pub(super) async fn show_wait<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
         self.show(what, || None, work).await
     }
 
     /// Records the run that is about to begin, for [`Ui::timeline_svg`].
-    pub fn record_timeline(&self) {
+    pub(super) fn record_timeline(&self) {
         *self.timeline.borrow_mut() = Some(Timeline::default());
     }
 
     /// The picture of the run; `None` if it was not to be drawn or did not begin.
-    pub fn timeline_svg(&self) -> Option<String> {
+    pub(super) fn timeline_svg(&self) -> Option<String> {
         let timeline = self.timeline.borrow();
         timeline
             .as_ref()
@@ -235,12 +235,12 @@ impl Ui {
     }
 
     /// Whether stdout took all that was printed.
-    pub fn stdout_result(&self) -> Result<(), StdoutError> {
+    pub(super) fn stdout_result(&self) -> Result<(), StdoutError> {
         self.stdout_error.borrow().clone().map_or(Ok(()), Err)
     }
 
     /// Prints what went wrong and what to do.
-    pub fn failure(&self, failure: &Failure) {
+    pub(super) fn failure(&self, failure: &Failure) {
         if let Some(error) = &failure.error {
             for (index, cause) in error.chain().enumerate() {
                 let (word, style) = if index == 0 {
@@ -261,7 +261,7 @@ impl Ui {
     }
 
     /// The listener for what AWS calls wait for that belong to no step: each is told once.
-    pub fn wait_listener(&self) -> Rc<dyn Fn(&str)> {
+    pub(super) fn wait_listener(&self) -> Rc<dyn Fn(&str)> {
         let quiet = self.quiet;
         let told = RefCell::new(HashSet::new());
         Rc::new(move |what| {
@@ -272,7 +272,7 @@ impl Ui {
     }
 
     /// The listener for AWS calls, if they are to be told.
-    pub fn call_log(&self) -> Option<CallLog> {
+    pub(super) fn call_log(&self) -> Option<CallLog> {
         self.verbose.then(|| {
             CallLog(Arc::new(|line| {
                 terminal::print(&message(&format!("aws       {line}")));
@@ -281,13 +281,13 @@ impl Ui {
     }
 
     /// Whether there is a terminal to ask on.
-    pub fn can_confirm() -> bool {
+    pub(super) fn can_confirm() -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
     /// Asks on the terminal; `None` without a terminal.
-    pub fn confirm(&self, question: &str) -> Option<bool> {
+    pub(super) fn confirm(&self, question: &str) -> Option<bool> {
         if !Self::can_confirm() {
             return None;
         }

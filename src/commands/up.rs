@@ -30,7 +30,7 @@ use crate::resources;
 use crate::state::{State, Store};
 
 /// Runs it, and draws it if that is wanted.
-pub async fn run(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
     let Some(file) = &args.timeline else {
         return up(invocation, args, ui).await;
     };

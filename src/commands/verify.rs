@@ -60,7 +60,7 @@ struct Proof {
 }
 
 /// Runs it.
-pub async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>) -> Result<(), Failure> {
+pub(super) async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>) -> Result<(), Failure> {
     let (stack, mut sources) = Sources::read(invocation)?;
     let loaded = Loaded::load(invocation, &stack, ui).await?;
     let state = &loaded.state;

@@ -14,7 +14,7 @@ use super::tree::Table;
 use super::{Environment, Function, Source, Sources};
 
 /// The functions in the file; their names in AWS begin with `stack`.
-pub fn functions(
+pub(super) fn functions(
     file: &Table<'_>,
     sources: &Sources<'_>,
     stack: Option<&str>,

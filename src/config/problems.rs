@@ -11,7 +11,7 @@ use super::rules::Rule;
 const QUOTED: usize = 60;
 
 /// A text in quotes as a message repeats it: control characters are escaped, and a long text is cut.
-pub fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED) {
         Some((end, _)) => format!("\"{}…\"", text[..end].escape_debug()),
         None => format!("\"{}\"", text.escape_debug()),
@@ -19,7 +19,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// `; did you mean "x"?` with the name of `known` that is most like `name`; empty if none is like it.
-pub fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+pub(super) fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     // A longer name is not a typing error, and comparing it takes long.
     if name.len() > 100 {
         return String::new();
@@ -34,7 +34,7 @@ pub fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> String
 }
 
 /// The name of `known` that is most like `name`, or else all of them if they fit in a line.
-pub fn instead<'k>(name: &str, known: impl ExactSizeIterator<Item = &'k String> + Clone) -> String {
+pub(super) fn instead<'k>(name: &str, known: impl ExactSizeIterator<Item = &'k String> + Clone) -> String {
     let meant = meant(name, known.clone().map(String::as_str));
     match known.len() {
         _ if !meant.is_empty() => meant,
@@ -49,7 +49,7 @@ pub fn instead<'k>(name: &str, known: impl ExactSizeIterator<Item = &'k String> 
 
 /// A part of the file and its place.
 #[derive(Clone, Copy, Debug)]
-pub struct At<T> {
+pub(super) struct At<T> {
     /// Where it begins, in bytes from the beginning of the file.
     pub at: usize,
     pub value: T,
@@ -57,16 +57,16 @@ pub struct At<T> {
 
 /// The problems that were found so far, in any order.
 #[derive(Default)]
-pub struct Problems(Vec<At<String>>);
+pub(super) struct Problems(Vec<At<String>>);
 
 impl Problems {
-    pub fn add(&mut self, at: usize, message: impl Into<String>) {
+    pub(super) fn add(&mut self, at: usize, message: impl Into<String>) {
         let value = message.into();
         self.0.push(At { at, value });
     }
 
     /// Adds a problem unless the text keeps to `rule`; `what` names it in the message. Whether it keeps to the rule.
-    pub fn check(&mut self, rule: &Rule, what: impl Display, found: At<&str>) -> bool {
+    pub(super) fn check(&mut self, rule: &Rule, what: impl Display, found: At<&str>) -> bool {
         let holds = (rule.holds)(found.value);
         if !holds {
             self.add(
@@ -78,7 +78,7 @@ impl Problems {
     }
 
     /// In the order of the file, each with its line and column in `text`.
-    pub fn placed(self, text: &str) -> Vec<Problem> {
+    pub(super) fn placed(self, text: &str) -> Vec<Problem> {
         let mut found = self.0;
         found.sort_by_key(|problem| problem.at);
         found
@@ -95,7 +95,7 @@ impl Problems {
             .collect()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

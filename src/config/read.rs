@@ -21,7 +21,7 @@ use super::{Api, Config, Problem, Sources, Throttle, UserPool};
 use crate::location::Location;
 
 /// The configuration in `text`; `stack` is used in place of the name in the file.
-pub fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Config, Vec<Problem>> {
+pub(super) fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Config, Vec<Problem>> {
     // Some editors begin a file with a byte order mark, which does not count as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut problems = Problems::default();
@@ -38,7 +38,7 @@ pub fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Co
 }
 
 /// Where the states are according to `text`, of which nothing else is looked at; and whose bucket that is.
-pub fn location_of(text: &str) -> Result<(Option<Location>, Option<String>), Vec<Problem>> {
+pub(super) fn location_of(text: &str) -> Result<(Option<Location>, Option<String>), Vec<Problem>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut problems = Problems::default();
     let (tree, _) = DeTable::parse_recoverable(text);
@@ -83,7 +83,7 @@ fn syntax(message: &str) -> String {
 }
 
 /// Why this name cannot begin a domain prefix.
-pub fn domain_word(stack: &str) -> Option<String> {
+pub(super) fn domain_word(stack: &str) -> Option<String> {
     let word = DOMAIN_WORDS.into_iter().find(|word| stack.contains(word))?;
     Some(format!(
         "stack {}: a domain prefix begins with this name and must not contain {word:?}; use another name, or set \

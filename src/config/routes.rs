@@ -24,7 +24,7 @@ pub fn parts(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The routes in the file, in the order of their names, so that moving a line of the file changes nothing in AWS.
-pub fn routes(
+pub(super) fn routes(
     file: &Table<'_>,
     functions: &BTreeMap<String, Function>,
     known: &BTreeSet<String>,

@@ -3,7 +3,7 @@
 //! Must not know the file, and must not relate one value to another.
 
 /// A rule for a text.
-pub struct Rule {
+pub(super) struct Rule {
     /// What a message says after "expected".
     pub allowed: &'static str,
     /// Whether a text keeps to the rule.
@@ -11,7 +11,7 @@ pub struct Rule {
 }
 
 /// The stack's name, which also names the state file.
-pub const STACK: Rule = Rule {
+pub(super) const STACK: Rule = Rule {
     allowed: "2 to 30 lower-case letters, digits and `-`, beginning with a letter",
     holds: |text| {
         (2..=30).contains(&text.len())
@@ -21,13 +21,13 @@ pub const STACK: Rule = Rule {
 };
 
 /// Of an AWS account.
-pub const ACCOUNT: Rule = Rule {
+pub(super) const ACCOUNT: Rule = Rule {
     allowed: "an account's 12 digits",
     holds: |text| text.len() == 12 && every(text, |c| c.is_ascii_digit()),
 };
 
 /// A region of any partition: `eu-west-1`, `us-gov-west-1`.
-pub const REGION: Rule = Rule {
+pub(super) const REGION: Rule = Rule {
     allowed: "a region such as \"eu-west-1\"",
     holds: |text| {
         let mut parts = text.rsplit('-');
@@ -40,13 +40,13 @@ pub const REGION: Rule = Rule {
 };
 
 /// What IAM, Lambda, Cognito, CloudWatch Logs and API Gateway all allow; API Gateway allows the least.
-pub const TAG_KEY: Rule = Rule {
+pub(super) const TAG_KEY: Rule = Rule {
     allowed: "1 to 128 letters of a to z, digits and `+-=._:/`",
     holds: |text| at_most(text, 128) && every(text, |c| c.is_ascii_alphanumeric() || "+-=._:/".contains(c)),
 };
 
 /// IAM's pattern.
-pub const TAG_VALUE: Rule = Rule {
+pub(super) const TAG_VALUE: Rule = Rule {
     allowed: "at most 256 letters, digits, spaces and `_.:/=+-@`",
     holds: |text| {
         at_most(text, 256)
@@ -57,7 +57,7 @@ pub const TAG_VALUE: Rule = Rule {
 };
 
 /// Cognito's pattern.
-pub const DOMAIN_PREFIX: Rule = Rule {
+pub(super) const DOMAIN_PREFIX: Rule = Rule {
     allowed: "1 to 63 lower-case letters, digits and `-`, without a `-` at either end",
     holds: |text| {
         at_most(text, 63)
@@ -68,28 +68,28 @@ pub const DOMAIN_PREFIX: Rule = Rule {
 };
 
 /// The words that Cognito refuses anywhere in a domain prefix.
-pub const DOMAIN_WORDS: [&str; 3] = ["aws", "amazon", "cognito"];
+pub(super) const DOMAIN_WORDS: [&str; 3] = ["aws", "amazon", "cognito"];
 
 /// Cognito's tiers.
-pub const TIER: Rule = Rule {
+pub(super) const TIER: Rule = Rule {
     allowed: "\"LITE\", \"ESSENTIALS\" or \"PLUS\"",
     holds: |text| ["LITE", "ESSENTIALS", "PLUS"].contains(&text),
 };
 
 /// Cognito's pattern.
-pub const IDENTIFIER: Rule = Rule {
+pub(super) const IDENTIFIER: Rule = Rule {
     allowed: "1 to 256 printable ASCII characters without spaces, `\"` and `\\`",
     holds: |text| at_most(text, 256) && every(text, printable),
 };
 
 /// Cognito's pattern; the length is limited together with the identifier's.
-pub const SCOPE: Rule = Rule {
+pub(super) const SCOPE: Rule = Rule {
     allowed: "printable ASCII characters without spaces, `\"`, `\\` and `/`",
     holds: |text| every(text, |c| printable(c) && c != '/'),
 };
 
 /// Cognito's pattern.
-pub const CLIENT: Rule = Rule {
+pub(super) const CLIENT: Rule = Rule {
     allowed: "1 to 128 letters, digits, spaces and `_+=,.@-`",
     holds: |text| {
         at_most(text, 128)
@@ -100,10 +100,10 @@ pub const CLIENT: Rule = Rule {
 };
 
 /// The prefix of a [`SECRET_FROM`].
-pub const SECRETS_MANAGER: &str = "secretsmanager:";
+pub(super) const SECRETS_MANAGER: &str = "secretsmanager:";
 
 /// The characters of a name and of an ARN of Secrets Manager; the length is the ARN's.
-pub const SECRET_FROM: Rule = Rule {
+pub(super) const SECRET_FROM: Rule = Rule {
     allowed: "\"secretsmanager:NAME\" with the name or the ARN of a secret of Secrets Manager",
     holds: |text| {
         text.strip_prefix(SECRETS_MANAGER).is_some_and(|name| {
@@ -113,13 +113,13 @@ pub const SECRET_FROM: Rule = Rule {
 };
 
 /// The last part of the names of the function and its role.
-pub const FUNCTION: Rule = Rule {
+pub(super) const FUNCTION: Rule = Rule {
     allowed: "letters, digits, `-` and `_`",
     holds: |text| every(text, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'),
 };
 
 /// The family and the version; AWS adds versions.
-pub const RUNTIME: Rule = Rule {
+pub(super) const RUNTIME: Rule = Rule {
     allowed: "a Lambda runtime such as \"nodejs22.x\", \"python3.13\", \"java21\", \"dotnet8\", \"ruby3.3\" or \
               \"provided.al2023\"",
     holds: |text| {
@@ -136,19 +136,19 @@ pub const RUNTIME: Rule = Rule {
 };
 
 /// Lambda's pattern.
-pub const HANDLER: Rule = Rule {
+pub(super) const HANDLER: Rule = Rule {
     allowed: "1 to 128 characters without spaces",
     holds: |text| at_most(text, 128) && every(text, |c| !c.is_whitespace()),
 };
 
 /// The architectures of Lambda.
-pub const ARCHITECTURE: Rule = Rule {
+pub(super) const ARCHITECTURE: Rule = Rule {
     allowed: "\"x86_64\" or \"arm64\"",
     holds: |text| ["x86_64", "arm64"].contains(&text),
 };
 
 /// Lambda's pattern.
-pub const VARIABLE: Rule = Rule {
+pub(super) const VARIABLE: Rule = Rule {
     allowed: "2 or more letters, digits and `_`, beginning with a letter",
     holds: |text| {
         text.len() >= 2
@@ -158,7 +158,7 @@ pub const VARIABLE: Rule = Rule {
 };
 
 /// The variables that Lambda sets itself, from its developer guide; it refuses them in a function's configuration.
-pub const RESERVED_VARIABLES: [&str; 22] = [
+pub(super) const RESERVED_VARIABLES: [&str; 22] = [
     "_HANDLER",
     "_X_AMZN_TRACE_ID",
     "AWS_ACCESS_KEY",
@@ -185,30 +185,30 @@ pub const RESERVED_VARIABLES: [&str; 22] = [
 ];
 
 /// API Gateway's pattern.
-pub const STAGE: Rule = Rule {
+pub(super) const STAGE: Rule = Rule {
     allowed: "1 to 128 letters, digits, `-` and `_`",
     holds: |text| at_most(text, 128) && (FUNCTION.holds)(text),
 };
 
 /// API Gateway refuses a name or description without text.
-pub const TEXT: Rule = Rule {
+pub(super) const TEXT: Rule = Rule {
     allowed: "at least one character",
     holds: |text| !text.is_empty(),
 };
 
 /// Cognito's length.
-pub const SCOPE_DESCRIPTION: Rule = Rule {
+pub(super) const SCOPE_DESCRIPTION: Rule = Rule {
     allowed: "1 to 256 characters",
     holds: |text| !text.is_empty() && at_most(text, 256),
 };
 
 /// The days that CloudWatch Logs can keep events for.
-pub const RETENTION_DAYS: [i32; 22] = [
+pub(super) const RETENTION_DAYS: [i32; 22] = [
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ];
 
 /// `90s`, `60m`, `24h` or `1d`.
-pub fn seconds(text: &str) -> Option<i32> {
+pub(super) fn seconds(text: &str) -> Option<i32> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let unit = match unit {
         "s" => 1,
@@ -224,7 +224,7 @@ pub fn seconds(text: &str) -> Option<i32> {
 }
 
 /// Whether there is a character and each is allowed.
-pub fn every(text: &str, allowed: impl Fn(char) -> bool) -> bool {
+pub(super) fn every(text: &str, allowed: impl Fn(char) -> bool) -> bool {
     !text.is_empty() && text.chars().all(allowed)
 }
 

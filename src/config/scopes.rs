@@ -10,10 +10,10 @@ use super::tree::Table;
 use super::{Client, ResourceServer};
 
 /// What the value of `scopes` must be.
-pub const SCOPES: &str = "an array of scopes such as [\"orders/read\"]";
+pub(super) const SCOPES: &str = "an array of scopes such as [\"orders/read\"]";
 
 /// The resource servers in the file.
-pub fn resource_servers(file: &Table<'_>, p: &mut Problems) -> BTreeMap<String, ResourceServer> {
+pub(super) fn resource_servers(file: &Table<'_>, p: &mut Problems) -> BTreeMap<String, ResourceServer> {
     let mut servers = BTreeMap::new();
     let Some(table) = file.table("resource_servers", "[resource_servers]", p) else {
         return servers;
@@ -75,7 +75,11 @@ fn read_scopes(table: &Table<'_>, identifier: &str, p: &mut Problems) -> BTreeMa
 }
 
 /// The clients in the file.
-pub fn clients(file: &Table<'_>, known: &BTreeSet<String>, p: &mut Problems) -> BTreeMap<String, Client> {
+pub(super) fn clients(
+    file: &Table<'_>,
+    known: &BTreeSet<String>,
+    p: &mut Problems,
+) -> BTreeMap<String, Client> {
     let mut clients = BTreeMap::new();
     let Some(table) = file.table("clients", "[clients]", p) else {
         return clients;
@@ -121,7 +125,7 @@ pub fn clients(file: &Table<'_>, known: &BTreeSet<String>, p: &mut Problems) -> 
 }
 
 /// The full scopes in a list; adds a problem for each scope that no resource server has.
-pub fn known_scopes(
+pub(super) fn known_scopes(
     table: &Table<'_>,
     list: Vec<At<&str>>,
     known: &BTreeSet<String>,

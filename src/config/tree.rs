@@ -10,7 +10,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::problems::{At, Problems, meant, quoted};
 use super::rules::{Rule, seconds};
 
-pub struct Table<'t> {
+pub(super) struct Table<'t> {
     /// How messages name it, such as `client "billing"`.
     pub name: String,
     /// The place of its name, in bytes from the beginning of the file.
@@ -19,7 +19,7 @@ pub struct Table<'t> {
 }
 
 impl<'t> Table<'t> {
-    pub fn root(entries: &'t DeTable<'t>) -> Self {
+    pub(super) fn root(entries: &'t DeTable<'t>) -> Self {
         Self {
             name: "the file".to_owned(),
             at: 0,
@@ -28,19 +28,19 @@ impl<'t> Table<'t> {
     }
 
     /// The names in it, sorted.
-    pub fn names(&self) -> impl Iterator<Item = At<&'t str>> {
+    pub(super) fn names(&self) -> impl Iterator<Item = At<&'t str>> {
         self.entries.keys().map(|key| At {
             at: key.span().start,
             value: key.get_ref().as_ref(),
         })
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Adds a problem if there are more than `most` entries; `what` says what they are.
-    pub fn at_most(&self, most: usize, what: &str, problems: &mut Problems) {
+    pub(super) fn at_most(&self, most: usize, what: &str, problems: &mut Problems) {
         let number = self.entries.len();
         if number > most {
             problems.add(
@@ -50,12 +50,12 @@ impl<'t> Table<'t> {
         }
     }
 
-    pub fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
     /// Adds a problem for each key that is not in `allowed`.
-    pub fn only(&self, allowed: &[&str], problems: &mut Problems) {
+    pub(super) fn only(&self, allowed: &[&str], problems: &mut Problems) {
         for key in self.names().filter(|key| !allowed.contains(&key.value)) {
             let meant = meant(key.value, allowed.iter().copied());
             problems.add(
@@ -71,29 +71,29 @@ impl<'t> Table<'t> {
     }
 
     /// Adds a problem if the key is not there; `needed` says what its value is.
-    pub fn require(&self, key: &str, needed: &str, problems: &mut Problems) {
+    pub(super) fn require(&self, key: &str, needed: &str, problems: &mut Problems) {
         if !self.has(key) {
             problems.add(self.at, format!("{}: {key} is required: {needed}", self.name));
         }
     }
 
-    pub fn text(&self, key: &str, problems: &mut Problems) -> Option<At<&'t str>> {
+    pub(super) fn text(&self, key: &str, problems: &mut Problems) -> Option<At<&'t str>> {
         self.value(key, "a string", problems, DeValue::as_str)
     }
 
     /// The text of this key if it keeps to `rule`.
-    pub fn ruled(&self, key: &str, rule: &Rule, problems: &mut Problems) -> Option<At<&'t str>> {
+    pub(super) fn ruled(&self, key: &str, rule: &Rule, problems: &mut Problems) -> Option<At<&'t str>> {
         self.text(key, problems)
             .filter(|found| problems.check(rule, self.key(key), *found))
     }
 
-    pub fn flag(&self, key: &str, problems: &mut Problems) -> Option<bool> {
+    pub(super) fn flag(&self, key: &str, problems: &mut Problems) -> Option<bool> {
         self.value(key, "true or false", problems, DeValue::as_bool)
             .map(|found| found.value)
     }
 
     /// The integer of this key if it is in `allowed`.
-    pub fn integer(
+    pub(super) fn integer(
         &self,
         key: &str,
         allowed: &RangeInclusive<i32>,
@@ -119,7 +119,7 @@ impl<'t> Table<'t> {
     }
 
     /// The number of this key, with or without a fraction.
-    pub fn number(&self, key: &str, problems: &mut Problems) -> Option<At<f64>> {
+    pub(super) fn number(&self, key: &str, problems: &mut Problems) -> Option<At<f64>> {
         self.value(key, "a number", problems, |value| match value {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .ok()
@@ -130,7 +130,7 @@ impl<'t> Table<'t> {
     }
 
     /// The duration of this key, in seconds, if it is in `allowed`; `words` says the same range as the file does.
-    pub fn duration(
+    pub(super) fn duration(
         &self,
         key: &str,
         allowed: &RangeInclusive<i32>,
@@ -154,7 +154,12 @@ impl<'t> Table<'t> {
     }
 
     /// The table of this key; messages call it `name`.
-    pub fn table(&self, key: &str, name: impl Into<String>, problems: &mut Problems) -> Option<Table<'t>> {
+    pub(super) fn table(
+        &self,
+        key: &str,
+        name: impl Into<String>,
+        problems: &mut Problems,
+    ) -> Option<Table<'t>> {
         let (name, value) = self.entries.get_key_value(key).map(|(at, value)| {
             let name = name.into();
             (
@@ -169,7 +174,7 @@ impl<'t> Table<'t> {
     }
 
     /// Every entry as a table; `name` makes its name for messages from its key.
-    pub fn tables(
+    pub(super) fn tables(
         &self,
         name: impl Fn(&str) -> String,
         problems: &mut Problems,
@@ -187,7 +192,7 @@ impl<'t> Table<'t> {
     }
 
     /// Every entry as a text; `None` for a value that is not a text, which is a problem.
-    pub fn texts(&self, problems: &mut Problems) -> Vec<(At<&'t str>, Option<At<&'t str>>)> {
+    pub(super) fn texts(&self, problems: &mut Problems) -> Vec<(At<&'t str>, Option<At<&'t str>>)> {
         self.names()
             .map(|key| {
                 let name = quoted(key.value);
@@ -198,7 +203,12 @@ impl<'t> Table<'t> {
     }
 
     /// The texts in the array of this key.
-    pub fn list(&self, key: &str, expected: &str, problems: &mut Problems) -> Option<At<Vec<At<&'t str>>>> {
+    pub(super) fn list(
+        &self,
+        key: &str,
+        expected: &str,
+        problems: &mut Problems,
+    ) -> Option<At<Vec<At<&'t str>>>> {
         let list = self.value(key, expected, problems, DeValue::as_array)?;
         let value = self.items(list.value, key, problems);
         Some(At { at: list.at, value })
@@ -224,7 +234,7 @@ impl<'t> Table<'t> {
     }
 
     /// How a message names a key of this table.
-    pub fn key(&self, key: &str) -> String {
+    pub(super) fn key(&self, key: &str) -> String {
         format!("{}: {key}", self.name)
     }
 

@@ -62,7 +62,7 @@ impl Found {
 }
 
 impl<C> Call<C> {
-    pub fn new(operation: Operation, resource: Rc<dyn Erased<C>>, output: Option<Value>) -> Self {
+    pub(super) fn new(operation: Operation, resource: Rc<dyn Erased<C>>, output: Option<Value>) -> Self {
         Self {
             operation,
             resource,
@@ -75,7 +75,7 @@ impl<C> Call<C> {
 
     /// Makes the calls. `None`: the resource does not exist, or no longer. At `began` no call of an earlier run was
     /// under way. With `unprotect`, deletion protection is turned off before a deletion.
-    pub async fn run(&self, cx: &Cx<C>, began: Instant, unprotect: bool) -> Result<Option<Found>> {
+    pub(super) async fn run(&self, cx: &Cx<C>, began: Instant, unprotect: bool) -> Result<Option<Found>> {
         let resource = &*self.resource;
         match (self.operation, self.output.clone()) {
             (Operation::Create, _) => {

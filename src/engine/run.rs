@@ -128,7 +128,7 @@ struct Drive<'r, 'e, 'a, 's, C: 'static> {
 }
 
 impl<'e, 'a, C: 'static> Run<'e, 'a, C> {
-    pub fn new(engine: &'e mut Engine<'a, C>, options: &'e Options, observed: Observed) -> Self {
+    pub(super) fn new(engine: &'e mut Engine<'a, C>, options: &'e Options, observed: Observed) -> Self {
         Self {
             engine,
             options,
@@ -141,12 +141,16 @@ impl<'e, 'a, C: 'static> Run<'e, 'a, C> {
     }
 
     /// Runs every task to its goal. What fails is in the result.
-    pub async fn drive(&mut self, tasks: Vec<Task<'_, C>>) {
+    pub(super) async fn drive(&mut self, tasks: Vec<Task<'_, C>>) {
         self.drive_without(tasks, Vec::new()).await;
     }
 
     /// The same, but these steps do not begin; some of them may be among the tasks.
-    pub async fn drive_without(&mut self, tasks: Vec<Task<'_, C>>, not_begun: Vec<(String, NotBegun)>) {
+    pub(super) async fn drive_without(
+        &mut self,
+        tasks: Vec<Task<'_, C>>,
+        not_begun: Vec<(String, NotBegun)>,
+    ) {
         let waits: Vec<Vec<usize>> = tasks.iter().map(|task| task.waits.clone()).collect();
         let mut drive = Drive {
             places: (tasks.iter().enumerate())

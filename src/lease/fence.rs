@@ -112,7 +112,7 @@ impl Fence {
 }
 
 /// What this machine's clocks show.
-pub fn now() -> Moment {
+pub(crate) fn now() -> Moment {
     Moment {
         monotonic: monotonic(),
         wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),

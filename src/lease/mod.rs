@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 mod fence;
 mod process;
 
-pub use fence::{Fence, now};
-pub use process::{is_gone, this};
+pub(crate) use fence::{Fence, now};
+pub(crate) use process::{is_gone, this};
 
 /// Who may write a state: what the next run is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,14 +27,14 @@ pub struct Holder {
 }
 
 /// How long a lease lasts from its last write.
-pub const LENGTH: Duration = Duration::from_mins(2);
+pub(crate) const LENGTH: Duration = Duration::from_mins(2);
 /// A holder begins nothing that could take longer than what is left of its lease without this.
-pub const MARGIN: Duration = Duration::from_secs(5);
+pub(crate) const MARGIN: Duration = Duration::from_secs(5);
 /// How much longer than a lease lasts others wait before they take it: S3 answers whole seconds, from the clocks of many hosts.
-pub const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 /// How long after the end of a lease a request of its holder may still have an effect: AWS accepts a signature for five
 /// minutes, and an accepted request takes up to a minute.
-pub const LATE: Duration = Duration::from_mins(6);
+pub(crate) const LATE: Duration = Duration::from_mins(6);
 
 /// A reading of this machine's clocks, each since some fixed point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Moment {
 /// A point on S3's clock, in seconds since 1970. Only compared with others of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct S3Time(pub u64);
+pub(crate) struct S3Time(pub u64);
 
 impl S3Time {
     fn after(self, time: Duration) -> Self {
@@ -65,14 +65,14 @@ impl S3Time {
     }
 
     /// The time from `earlier` to this, zero if that is later.
-    pub fn since(self, earlier: Self) -> Duration {
+    pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
     }
 }
 
 /// What tells whether the process of a holder still runs, for a run on the same machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
+pub(crate) struct Process {
     /// Differs for every start of every machine.
     pub boot: String,
     /// In which a process id means this process: containers on one machine have the same boot.
@@ -85,7 +85,7 @@ pub struct Process {
 
 /// Who may write a state, as the state object says it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
+pub(crate) struct Lease {
     /// The run that has the lease, and what others are told of it.
     pub holder: Holder,
     /// `None` where the system does not tell.
@@ -96,7 +96,7 @@ pub struct Lease {
 
 /// What one read of the object showed of its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// `None` once its run has ended.
     pub lease: Option<Lease>,
     /// Until when requests of earlier holders may have an effect.
@@ -109,7 +109,7 @@ pub struct Seen {
 
 /// Whether another run may take the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub(crate) enum Claim {
     /// It may, under the condition that the object is still the one that was read.
     Free {
         /// Until when requests of earlier holders may have an effect.
@@ -123,7 +123,7 @@ pub enum Claim {
 }
 
 /// Whether the lease may be taken. `is_gone`: its process ran on this machine and does not any more, and so sends nothing.
-pub fn claim(seen: &Seen, is_gone: bool) -> Claim {
+pub(crate) fn claim(seen: &Seen, is_gone: bool) -> Claim {
     let Some(lease) = &seen.lease else {
         return Claim::Free {
             late_until: seen.late_until,
@@ -147,14 +147,14 @@ pub fn claim(seen: &Seen, is_gone: bool) -> Claim {
 }
 
 /// Until when requests of this or an earlier holder may have an effect, if nobody renews the lease any more.
-pub fn late_until(seen: &Seen) -> Option<S3Time> {
+pub(crate) fn late_until(seen: &Seen) -> Option<S3Time> {
     let ends = |lease: &Lease| seen.modified.after(Duration::from_secs(lease.seconds) + LATE);
     seen.late_until.max(seen.lease.as_ref().map(ends))
 }
 
 /// One write: how it can be told from all others, and what it grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Put {
+pub(crate) struct Put {
     /// Random, and in the object: two writes of the same content would have the same ETag.
     pub write_id: String,
     /// Read before the request was sent.
@@ -165,7 +165,7 @@ pub struct Put {
 
 /// What came of a conditional write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// It was done; the object has this ETag.
     Written(String),
     /// S3 says that the condition does not hold (412), that there is no object (404), or that writes collided (409). If an
@@ -177,7 +177,7 @@ pub enum Answer {
 
 /// What is there, when the holder looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// No object.
     Nothing,
     /// The object.
@@ -193,7 +193,7 @@ pub enum Found {
 
 /// What a holder does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// The last write is what is there.
     Done,
     /// Read the object: what came of the write is not known.
@@ -206,7 +206,7 @@ pub enum Next {
 
 /// A run's side of the lease.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     etag: Option<String>,
     confirmed: Option<(Moment, Duration)>,
     /// Writes whose fate is not known, all under the present condition: at most one of them can be done.
@@ -215,7 +215,7 @@ pub struct Held {
 
 impl Held {
     /// Before the first write. `etag`: of the object that was read, `None` where there was none.
-    pub fn new(etag: Option<String>) -> Self {
+    pub(crate) fn new(etag: Option<String>) -> Self {
         Self {
             etag,
             confirmed: None,
@@ -224,17 +224,17 @@ impl Held {
     }
 
     /// The condition of the next write: the ETag that must be there, or `None` for no object.
-    pub fn etag(&self) -> Option<&str> {
+    pub(crate) fn etag(&self) -> Option<&str> {
         self.etag.as_deref()
     }
 
     /// A write is about to be sent.
-    pub fn put(&mut self, put: Put) {
+    pub(crate) fn put(&mut self, put: Put) {
         self.pending.push(put);
     }
 
     /// The last write has this answer.
-    pub fn answered(&mut self, answer: Answer) -> Next {
+    pub(crate) fn answered(&mut self, answer: Answer) -> Next {
         match answer {
             Answer::Written(etag) => {
                 let put = self.pending.pop().expect("an answer is to a write");
@@ -246,7 +246,7 @@ impl Held {
     }
 
     /// The object was read after a write without a clear answer.
-    pub fn looked(&mut self, found: Found) -> Next {
+    pub(crate) fn looked(&mut self, found: Found) -> Next {
         match found {
             Found::Nothing if self.etag.is_none() => Next::Again,
             Found::Nothing => Next::Lost(None),
@@ -282,20 +282,20 @@ impl Held {
     }
 
     /// When the last write that is known to be done was sent, and how long the lease lasts from then.
-    pub fn confirmed(&self) -> Option<(Moment, Duration)> {
+    pub(crate) fn confirmed(&self) -> Option<(Moment, Duration)> {
         self.confirmed
     }
 }
 
 /// How much is left at `now` of a lease that was `confirmed`.
-pub fn left(confirmed: Option<(Moment, Duration)>, now: Moment) -> Duration {
+pub(crate) fn left(confirmed: Option<(Moment, Duration)>, now: Moment) -> Duration {
     confirmed.map_or(Duration::ZERO, |(sent, length)| {
         length.saturating_sub(now.since(sent))
     })
 }
 
 /// Whether something that takes up to `time` may begin at `now`.
-pub fn may_begin(confirmed: Option<(Moment, Duration)>, now: Moment, time: Duration) -> bool {
+pub(crate) fn may_begin(confirmed: Option<(Moment, Duration)>, now: Moment, time: Duration) -> bool {
     left(confirmed, now) >= time + MARGIN
 }
 

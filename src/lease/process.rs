@@ -6,7 +6,7 @@ use super::Process;
 
 /// This process, as others on this machine can recognise it; `None` where the system does not tell.
 #[cfg(target_os = "linux")]
-pub fn this() -> Option<Process> {
+pub(crate) fn this() -> Option<Process> {
     Some(Process {
         boot: boot()?,
         namespace: namespace()?,
@@ -17,7 +17,7 @@ pub fn this() -> Option<Process> {
 
 /// Whether process `id` ran on this machine, and does not any more.
 #[cfg(target_os = "linux")]
-pub fn is_gone(id: u32, process: Option<&Process>) -> bool {
+pub(crate) fn is_gone(id: u32, process: Option<&Process>) -> bool {
     let (Some(process), Some(this)) = (process, this()) else {
         return false;
     };

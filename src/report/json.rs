@@ -5,6 +5,6 @@
 use super::TimedEvent;
 
 /// The event as one line of JSON.
-pub fn line(event: &TimedEvent) -> String {
+pub(crate) fn line(event: &TimedEvent) -> String {
     serde_json::to_string(event).expect("an event is plain JSON")
 }

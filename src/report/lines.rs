@@ -9,7 +9,7 @@ use crate::untrusted::message;
 
 /// Turns events into lines.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     /// The last wait that was told of each step: a wait repeats itself every few seconds.
     waits: HashMap<String, String>,
     /// What unchanged steps there are; they share one line.
@@ -18,7 +18,7 @@ pub struct Lines {
 
 impl Lines {
     /// The line for this event, if it is worth one. Control characters are escaped: some text is a server's.
-    pub fn line(&mut self, event: &Event) -> Option<String> {
+    pub(crate) fn line(&mut self, event: &Event) -> Option<String> {
         let line = match event {
             Event::Foreign(one) => return Some(format!("foreign   {}", one.line())),
             Event::Started {

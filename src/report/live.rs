@@ -14,16 +14,16 @@ use super::terminal::{Screen, clear, cut, size};
 use crate::untrusted::message;
 
 /// From one paint to the next: 20 a second.
-pub const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long the reads of a command last before they are shown.
-pub const SOON: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// Rows that are left to what scrolls by, to the bar, and to the cursor.
 const OTHER_ROWS: usize = 4;
 
 /// The last lines of the terminal; dropping it takes them away.
-pub struct Display {
+pub(crate) struct Display {
     bar: ProgressBar,
     /// What is painted next, where indicatif finds it.
     frame: Arc<Mutex<Frame>>,
@@ -31,7 +31,7 @@ pub struct Display {
 
 /// What is painted at once.
 #[derive(Debug, Default)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// Above the last line: one for each running step.
     pub lines: Vec<String>,
     /// Of how many things how many are done; `None` without a bar.
@@ -52,7 +52,7 @@ impl Default for Display {
 
 impl Display {
     /// Paints a frame over the last one, its lines cut to the terminal's width.
-    pub fn paint(&self, mut frame: Frame) {
+    pub(crate) fn paint(&self, mut frame: Frame) {
         let (_, columns) = size();
         let (template, beside) = match frame.done {
             // The bar, its brackets and a blank.
@@ -104,7 +104,7 @@ impl Drop for Display {
 
 /// What is known of the steps of a run.
 #[derive(Debug, Default)]
-pub struct Steps {
+pub(crate) struct Steps {
     all: usize,
     over: HashSet<String>,
     failed: usize,
@@ -122,7 +122,7 @@ struct Running {
 
 impl Steps {
     /// Takes in the next event.
-    pub fn add(&mut self, told: &TimedEvent) {
+    pub(crate) fn add(&mut self, told: &TimedEvent) {
         match &told.event {
             Event::Started { steps, .. } => self.all = steps.len(),
             Event::StepStarted { step, action } => {
@@ -155,7 +155,7 @@ impl Steps {
 
     /// What is painted at this time of the run, on a terminal with so many rows. Control characters are escaped: some text is a
     /// server's.
-    pub fn frame(&self, now: Duration, rows: usize) -> Frame {
+    pub(crate) fn frame(&self, now: Duration, rows: usize) -> Frame {
         let room = rows.saturating_sub(OTHER_ROWS).max(1);
         let shown = if self.running.len() > room {
             // The last row says how many more there are.
@@ -201,7 +201,7 @@ impl Running {
 }
 
 /// Whole seconds, and minutes where there are any.
-pub fn seconds(time: Duration) -> String {
+pub(crate) fn seconds(time: Duration) -> String {
     match (time.as_secs() / 60, time.as_secs() % 60) {
         (0, seconds) => format!("{seconds} s"),
         (minutes, seconds) => format!("{minutes} min {seconds:02} s"),

@@ -2,11 +2,11 @@
 //!
 //! Must not know anything but events.
 
-pub mod event;
-pub mod json;
-pub mod lines;
-pub mod live;
-pub mod terminal;
-pub mod timeline;
+pub(crate) mod event;
+pub(crate) mod json;
+pub(crate) mod lines;
+pub(crate) mod live;
+pub(crate) mod terminal;
+pub(crate) mod timeline;
 
-pub use event::{Clock, Event, TimedEvent};
+pub(crate) use event::{Clock, Event, TimedEvent};

@@ -33,7 +33,7 @@ struct Block {
 }
 
 /// Prints a line on stderr: at once, or above the block with its next paint.
-pub fn print(line: &str) {
+pub(crate) fn print(line: &str) {
     with_block(|block| {
         if block.lines.is_empty() {
             // A line that stderr does not take is no reason to fail.
@@ -46,12 +46,12 @@ pub fn print(line: &str) {
 }
 
 /// Takes the block away, and prints what waits.
-pub fn clear() {
+pub(crate) fn clear() {
     with_block(|block| block.paint(&[]));
 }
 
 /// The same, for good: the process ends, or a panic is about to be printed.
-pub fn close() {
+pub(crate) fn close() {
     with_block(|block| {
         block.is_closed = true;
         block.paint(&[]);
@@ -104,13 +104,13 @@ fn erase(widths: &[usize], columns: usize) -> String {
 }
 
 /// Rows and columns of the terminal.
-pub fn size() -> (usize, usize) {
+pub(crate) fn size() -> (usize, usize) {
     let (rows, columns) = Term::stderr().size();
     (usize::from(rows.max(1)), usize::from(columns.max(1)))
 }
 
 /// As much of a line as fits; it leaves the last column free, where some terminals begin a new row.
-pub fn cut(line: &str, columns: usize) -> String {
+pub(crate) fn cut(line: &str, columns: usize) -> String {
     match columns.saturating_sub(1) {
         0 => String::new(),
         columns => truncate_str(line, columns, "…").into_owned(),
@@ -122,7 +122,7 @@ pub fn cut(line: &str, columns: usize) -> String {
 /// Its own target fills every line with blanks up to the edge, and a terminal that is resized then wraps all of them anew. This
 /// one ends each line, and takes it away by its true width.
 #[derive(Debug)]
-pub struct Screen(Mutex<Vec<String>>);
+pub(crate) struct Screen(Mutex<Vec<String>>);
 
 impl Default for Screen {
     fn default() -> Self {

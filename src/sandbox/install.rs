@@ -37,7 +37,7 @@ const PIP_SOURCES: [&str; 11] = [
 const OLDEST: (u32, u32) = (3, 10);
 
 /// The Python of the virtual environment that has the emulator; it is installed if it is missing.
-pub async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
+pub(super) async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
     let cache = cache()?;
     fs_err::create_dir_all(&cache)?;
     let cache = fs_err::canonicalize(&cache)?;

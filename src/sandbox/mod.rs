@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PORTS: u32 = 3;
 
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The folder with the content, the log and the record of the running process.
     pub folder: PathBuf,
     /// The port on 127.0.0.1; `None`: the port that it had before, or a free one.
@@ -46,7 +46,7 @@ pub struct Settings {
 }
 
 /// A running sandbox, which has proved that it has the token of its folder.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     /// Where AWS calls go, without a slash at the end.
     pub endpoint: String,
     /// The access key id that it accepts.
@@ -64,7 +64,7 @@ struct Record {
 ///
 /// # Errors
 /// Python or Node.js is missing, the installation failed, the port is in use, or the emulator did not start.
-pub async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, Failure> {
+pub(crate) async fn start(settings: &Settings, tell: &dyn Fn(&str)) -> Result<Sandbox, Failure> {
     let folder = private_folder(&settings.folder)?;
     let _lock = process::lock(
         &folder.join("server.lock"),
@@ -156,7 +156,7 @@ fn private_folder(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Stops the sandbox; `false` if it was not running.
-pub async fn stop(settings: &Settings) -> Result<bool, Failure> {
+pub(crate) async fn stop(settings: &Settings) -> Result<bool, Failure> {
     let Ok(folder) = fs_err::canonicalize(&settings.folder) else {
         return Ok(false);
     };
@@ -182,7 +182,7 @@ pub async fn stop(settings: &Settings) -> Result<bool, Failure> {
 }
 
 /// The sandbox, if it runs and answers.
-pub async fn status(settings: &Settings) -> Result<Option<Sandbox>, Failure> {
+pub(crate) async fn status(settings: &Settings) -> Result<Option<Sandbox>, Failure> {
     let Ok(folder) = fs_err::canonicalize(&settings.folder) else {
         return Ok(None);
     };

@@ -19,7 +19,7 @@ const SERVICES: &str = "cognito-idp,apigateway,lambda,iam,logs,sts,secretsmanage
 const LINKER: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
 
 /// An emulator that this run or an earlier run started.
-pub struct Server {
+pub(super) struct Server {
     process: u32,
     folder: PathBuf,
     /// `Some` if this run started it; only this run can reap it then.
@@ -28,7 +28,7 @@ pub struct Server {
 
 impl Server {
     /// The emulator on record in `folder`. It may have ended, and its id may belong to another process now.
-    pub fn recorded(process: u32, folder: &Path) -> Self {
+    pub(super) fn recorded(process: u32, folder: &Path) -> Self {
         Self {
             process,
             folder: folder.to_owned(),
@@ -36,12 +36,12 @@ impl Server {
         }
     }
 
-    pub fn id(&self) -> u32 {
+    pub(super) fn id(&self) -> u32 {
         self.process
     }
 
     /// Whether this process runs and is the emulator of this folder.
-    pub fn is_running(&mut self) -> bool {
+    pub(super) fn is_running(&mut self) -> bool {
         if let Some(child) = &mut self.child {
             return matches!(child.try_wait(), Ok(None));
         }
@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// Sends SIGTERM, or SIGKILL if `kill`.
-    pub fn signal(&mut self, kill: bool) -> Result<(), Failure> {
+    pub(super) fn signal(&mut self, kill: bool) -> Result<(), Failure> {
         if self.is_running() {
             let signal = if kill { "-KILL" } else { "-TERM" };
             Command::new("kill")
@@ -78,7 +78,7 @@ impl Server {
 /// Python for what was installed, and nothing else: neither the working folder, which is that of the stacks' states, nor
 /// anything that the user has set may reach it. The emulator hands all that it has to the functions, credentials too, and
 /// obeys what was meant for Python, for another emulator or for the way to a proxy, through which it would not find itself.
-pub fn isolated(python: &Path) -> Command {
+pub(super) fn isolated(python: &Path) -> Command {
     let mut command = Command::new(python);
     command.args(["-I", "-B", "-X", "utf8"]).env_clear();
     for name in LINKER {
@@ -90,7 +90,7 @@ pub fn isolated(python: &Path) -> Command {
 }
 
 /// Starts the emulator so that it outlives this run; `node` is the folder of the Node.js that runs the functions.
-pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> {
+pub(super) fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Result<Server> {
     let temp = folder.join("tmp");
     fs_err::create_dir_all(&temp)?;
     let log = fs_err::File::create(folder.join("emulator.log"))?;
@@ -132,14 +132,14 @@ pub fn spawn(python: &Path, node: &Path, folder: &Path, port: u16) -> anyhow::Re
 }
 
 /// The process id that the emulator itself wrote into `folder`, before it listens.
-pub fn own_record(folder: &Path, port: u16) -> Option<u32> {
+pub(super) fn own_record(folder: &Path, port: u16) -> Option<u32> {
     let text = fs_err::read_to_string(folder.join(format!("tmp/ministack-{port}.pid")));
     text.ok()?.trim().parse().ok()
 }
 
 /// The folder of the Node.js that `node` on the PATH runs. If `node` is a script of a version manager, it needs the user's
 /// home and environment, which the emulator does not get.
-pub async fn node() -> anyhow::Result<PathBuf> {
+pub(super) async fn node() -> anyhow::Result<PathBuf> {
     let found = find("node")?;
     let mut command = tokio::process::Command::new(&found);
     let output = command.args(["-p", "process.execPath"]).stdin(Stdio::null());
@@ -157,7 +157,7 @@ pub async fn node() -> anyhow::Result<PathBuf> {
 }
 
 /// The program of this name on the PATH.
-pub fn find(program: &str) -> anyhow::Result<PathBuf> {
+pub(super) fn find(program: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     match std::env::split_paths(&path)
         .map(|folder| folder.join(program))
@@ -169,7 +169,7 @@ pub fn find(program: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Waits for a lock file, which is never deleted. The lock is held until the result is dropped.
-pub async fn lock(path: &Path, tell: &dyn Fn(&str), what: &str) -> anyhow::Result<fs_err::File> {
+pub(super) async fn lock(path: &Path, tell: &dyn Fn(&str), what: &str) -> anyhow::Result<fs_err::File> {
     let mut told = false;
     loop {
         let (file, is_ours) = files::lock(path)?;

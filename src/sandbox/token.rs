@@ -19,7 +19,7 @@ use crate::files::Replacement;
 const LENGTH: usize = 32;
 
 /// The token of this folder; `None` before its first start.
-pub fn read(folder: &Path) -> Result<Option<SecretString>, Failure> {
+pub(super) fn read(folder: &Path) -> Result<Option<SecretString>, Failure> {
     let path = folder.join("token");
     match fs_err::read_to_string(&path) {
         Ok(text) if text.len() == LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
@@ -35,7 +35,7 @@ pub fn read(folder: &Path) -> Result<Option<SecretString>, Failure> {
 }
 
 /// A new token for this folder, in a file that only its owner can read.
-pub fn make(folder: &Path) -> Result<SecretString, Failure> {
+pub(super) fn make(folder: &Path) -> Result<SecretString, Failure> {
     let token = random()?;
     let path = folder.join("token");
     Replacement::write(&path, token.as_bytes(), 0o600)?.persist(&path)?;
@@ -43,7 +43,7 @@ pub fn make(folder: &Path) -> Result<SecretString, Failure> {
 }
 
 /// Whether the server on `port` knows the token. It does not get the token, because another user may have the port.
-pub async fn is_proved(port: u16, token: &SecretString) -> anyhow::Result<bool> {
+pub(super) async fn is_proved(port: u16, token: &SecretString) -> anyhow::Result<bool> {
     let http = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

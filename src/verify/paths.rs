@@ -24,7 +24,7 @@ fn is_greedy(part: &str) -> bool {
 const ANY: [&str; 7] = ["GET", "OPTIONS", "POST", "PATCH", "PUT", "DELETE", "HEAD"];
 
 /// The verb that a route is requested with. For `ANY`, one that no other route of its path has; `None` if they have all.
-pub fn verb<'a>(route: &'a Route, routes: &[Route]) -> Option<&'a str> {
+pub(super) fn verb<'a>(route: &'a Route, routes: &[Route]) -> Option<&'a str> {
     if route.verb != "ANY" {
         return Some(&route.verb);
     }
@@ -36,13 +36,13 @@ pub fn verb<'a>(route: &'a Route, routes: &[Route]) -> Option<&'a str> {
     ANY.into_iter().find(|verb| !taken(verb))
 }
 
-pub fn filled(path: &str) -> String {
+pub(super) fn filled(path: &str) -> String {
     let parts = parts(path).map(|part| if is_variable(part) { PLACEHOLDER } else { part });
     format!("/{}", parts.collect::<Vec<_>>().join("/"))
 }
 
 /// A verb and a path that no route answers; `None` if there is none, such as for `ANY /` and `ANY /{rest+}`.
-pub fn nowhere(routes: &[Route]) -> Option<(&'static str, String)> {
+pub(super) fn nowhere(routes: &[Route]) -> Option<(&'static str, String)> {
     let deepest = routes.iter().map(|route| parts(&route.path).count()).max()?;
     // Only routes that consist of variables answer a path of placeholders.
     let answers = |route: &Route, verb: &str, depth: usize| {

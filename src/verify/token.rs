@@ -16,7 +16,7 @@ use crate::untrusted::excerpt;
 
 /// The claims that a token must have.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected<'a> {
+pub(super) struct Expected<'a> {
     /// The claim `iss`.
     pub issuer: &'a str,
     /// The claim `client_id`.
@@ -28,7 +28,7 @@ pub struct Expected<'a> {
 }
 
 /// A token with the claims that the issuer would give a client with these scopes, and a signature that is not the issuer's.
-pub fn made_up(issuer: &str, scopes: &BTreeSet<String>) -> SecretString {
+pub(super) fn made_up(issuer: &str, scopes: &BTreeSet<String>) -> SecretString {
     let part = |text: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(text);
     let header = json!({"alg": "RS256", "kid": "provision-verify"});
     let scope = scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
@@ -47,7 +47,7 @@ pub fn made_up(issuer: &str, scopes: &BTreeSet<String>) -> SecretString {
 ///
 /// # Errors
 /// All that is wrong with the claims, safe to print. If the signature is wrong, the claims are not checked.
-pub fn check(token: &SecretString, keys: &JwkSet, expected: &Expected<'_>) -> Result<(), String> {
+pub(super) fn check(token: &SecretString, keys: &JwkSet, expected: &Expected<'_>) -> Result<(), String> {
     let claims = signed(token, keys)?;
     let wrong = wrong_claims(&claims, expected);
     if wrong.is_empty() {

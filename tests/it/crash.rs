@@ -19,7 +19,7 @@ const UP_WRITES: usize = 17;
 const DOWN_WRITES: usize = 7;
 
 /// Runs to its end without interference.
-pub fn run(world: &World, args: &[&str], story: &str) {
+pub(crate) fn run(world: &World, args: &[&str], story: &str) {
     world.proxy.rule(|_, _| Act::Pass);
     let run = world.run(args);
     assert_eq!(run.code, 0, "{story}: {args:?}: {}{}", run.stdout, run.stderr);
@@ -31,13 +31,13 @@ fn kill_at(world: &World, args: &[&str], at: usize, moment: Moment, story: &str)
     assert!(is_killed, "{story}: it was not killed");
 }
 
-pub fn check_whole(world: &World, story: &str) {
+pub(crate) fn check_whole(world: &World, story: &str) {
     world.emulator.assert_whole(story);
     run(world, &["status"], story);
     assert_eq!(world.state().steps().len(), 15, "{story}");
 }
 
-pub fn check_nothing(world: &World, story: &str) {
+pub(crate) fn check_nothing(world: &World, story: &str) {
     world.emulator.assert_nothing(story);
     assert!(!world.has_state(), "{story}");
 }

@@ -88,23 +88,24 @@ fn runs_that_are_killed_leave_nothing_behind_and_the_next_waits_for_nobody() {
 }
 
 #[test]
-#[ignore = "every write of up and down, the state's included: ten minutes"]
+#[ignore = "every write of up and down, the state's included: minutes"]
 fn runs_that_are_killed_at_every_write() {
     let world = World::in_s3();
     let mut kills = 0;
-    for args in [UP, DOWN] {
-        for moment in [Moment::Before, Moment::After] {
-            for next in [UP, DOWN] {
-                let mut at = 0;
-                while killed(&world, args, at, moment, next) {
-                    at += 1;
-                    kills += 1;
-                }
-            }
+    for (args, moment, next) in [
+        (UP, Moment::Before, UP),
+        (UP, Moment::After, DOWN),
+        (DOWN, Moment::Before, DOWN),
+        (DOWN, Moment::After, UP),
+    ] {
+        let mut at = 0;
+        while killed(&world, args, at, moment, next) {
+            at += 1;
+            kills += 1;
         }
     }
     println!("{kills} kills");
-    assert!(kills > 150, "{kills}");
+    assert!(kills > 60, "{kills}");
 }
 
 fn s3_error(status: u16, code: &str) -> Act {

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 
-pub use self::session::{Connection, Session};
-pub use self::store::{Reached, holder, kept, state_failure, unusable};
+pub(super) use self::session::{Connection, Session};
+pub(super) use self::store::{Reached, holder, kept, state_failure, unusable};
 use super::configuration;
 use super::invocation::Invocation;
 use super::recorded;
@@ -27,7 +27,7 @@ use crate::stack;
 use crate::state::{State, Store};
 
 /// A state that was checked as far as it can be without AWS: what was typed is compared with it before a call is made.
-pub struct Loaded<'a> {
+pub(super) struct Loaded<'a> {
     /// What is on record.
     pub state: State,
     reached: Reached,
@@ -37,7 +37,11 @@ pub struct Loaded<'a> {
 
 impl<'a> Loaded<'a> {
     /// What is on record of this stack; `None` if nothing is.
-    pub async fn find(invocation: &'a Invocation, stack: &str, ui: &Ui) -> Result<Option<Self>, Failure> {
+    pub(super) async fn find(
+        invocation: &'a Invocation,
+        stack: &str,
+        ui: &Ui,
+    ) -> Result<Option<Self>, Failure> {
         let reached = store::reach(invocation, stack, None, ui).await?;
         let state = reached.load().await?;
         Ok(state.map(|state| Self {
@@ -52,14 +56,14 @@ impl<'a> Loaded<'a> {
     ///
     /// # Errors
     /// Nothing is, or it cannot be used.
-    pub async fn load(invocation: &'a Invocation, stack: &str, ui: &Ui) -> Result<Self, Failure> {
+    pub(super) async fn load(invocation: &'a Invocation, stack: &str, ui: &Ui) -> Result<Self, Failure> {
         Self::find(invocation, stack, ui)
             .await?
             .ok_or_else(|| no_state(stack))
     }
 
     /// Where the state is, for people.
-    pub fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         self.reached.address()
     }
 
@@ -67,7 +71,11 @@ impl<'a> Loaded<'a> {
     ///
     /// # Errors
     /// Another run holds the lock, or the state cannot be used.
-    pub async fn lock(self, command: &str, ui: &Ui) -> Result<(Option<Self>, Box<dyn Store>), Failure> {
+    pub(super) async fn lock(
+        self,
+        command: &str,
+        ui: &Ui,
+    ) -> Result<(Option<Self>, Box<dyn Store>), Failure> {
         let (store, state) = self.reached.lock(command, &self.fence, ui).await?;
         Ok((state.map(|state| Self { state, ..self }), store))
     }
@@ -76,7 +84,7 @@ impl<'a> Loaded<'a> {
     ///
     /// # Errors
     /// There are no credentials, or they are for another place.
-    pub async fn open(self, ui: &Ui) -> Result<Recorded, Failure> {
+    pub(super) async fn open(self, ui: &Ui) -> Result<Recorded, Failure> {
         let region = &self.state.region;
         let connection = match self.reached.connection {
             Some(connection) => connection.in_region(self.invocation.region.as_ref().unwrap_or(region)),
@@ -92,7 +100,7 @@ impl<'a> Loaded<'a> {
 }
 
 /// A stack that is on record, for commands that need no configuration.
-pub struct Recorded {
+pub(super) struct Recorded {
     /// What is on record.
     pub state: State,
     /// Of the state's account, region and endpoint.
@@ -100,7 +108,7 @@ pub struct Recorded {
 }
 
 /// A stack that is configured, for commands that compare what is configured with what is on record.
-pub struct Declared {
+pub(super) struct Declared {
     /// What is configured.
     pub config: Config,
     /// The code of every function, by the function's name.
@@ -113,7 +121,11 @@ pub struct Declared {
 
 impl Declared {
     /// The stack as it is on record. If nothing is, its owner is `new_owner`; with `None` that is an error.
-    pub async fn open(invocation: &Invocation, new_owner: Option<&str>, ui: &Ui) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        invocation: &Invocation,
+        new_owner: Option<&str>,
+        ui: &Ui,
+    ) -> Result<Self, Failure> {
         let config = configuration::read(invocation)?;
         let reached = store::reach(invocation, &config.stack, config.region.as_deref(), ui).await?;
         let state = reached.load().await?;
@@ -127,7 +139,7 @@ impl Declared {
     }
 
     /// The same and the right to change it. A stack of which nothing is on record gets an owner that is drawn at random.
-    pub async fn open_locked(
+    pub(super) async fn open_locked(
         invocation: &Invocation,
         command: &str,
         ui: &Ui,
@@ -170,7 +182,7 @@ impl Declared {
     }
 
     /// The steps that the configuration declares.
-    pub fn stack(&self) -> Stack<Aws> {
+    pub(super) fn stack(&self) -> Stack<Aws> {
         stack::stack(
             &self.config,
             &self.session.identity,
@@ -197,17 +209,21 @@ async fn session(
 }
 
 /// Whose credentials these are, for a stack of which nothing is on record: there is nothing to compare them with.
-pub async fn identity(invocation: &Invocation, region: Option<&str>, ui: &Ui) -> Result<Identity, Failure> {
+pub(super) async fn identity(
+    invocation: &Invocation,
+    region: Option<&str>,
+    ui: &Ui,
+) -> Result<Identity, Failure> {
     Ok(Connection::open(invocation, region, ui).await?.identity)
 }
 
 /// Where the state of this stack is.
-pub async fn reach(invocation: &Invocation, stack: &str, ui: &Ui) -> Result<Reached, Failure> {
+pub(super) async fn reach(invocation: &Invocation, stack: &str, ui: &Ui) -> Result<Reached, Failure> {
     store::reach(invocation, stack, None, ui).await
 }
 
 /// Where the state of this stack would be at another location.
-pub async fn reach_at(
+pub(super) async fn reach_at(
     invocation: &Invocation,
     location: &Location,
     stack: &str,
@@ -217,7 +233,7 @@ pub async fn reach_at(
 }
 
 /// Nothing is on record of this stack.
-pub fn no_state(stack: &str) -> Failure {
+pub(super) fn no_state(stack: &str) -> Failure {
     Failure::usage(format!("stack {stack} has no state"))
         .hinted("run `provision up` first")
         .hinted("or name where its state is with --state")

@@ -18,7 +18,7 @@ use crate::sandbox;
 use crate::state::{FORMAT, State};
 
 /// Credentials, where they are used, and whose they are.
-pub struct Connection {
+pub(crate) struct Connection {
     config: SdkConfig,
     /// Who and where.
     pub identity: Identity,
@@ -29,7 +29,11 @@ impl Connection {
     ///
     /// `region` is the configuration's or the record's; `--region` goes before it, and where there is neither the
     /// usual AWS sources say.
-    pub async fn open(invocation: &Invocation, region: Option<&str>, ui: &Ui) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        invocation: &Invocation,
+        region: Option<&str>,
+        ui: &Ui,
+    ) -> Result<Self, Failure> {
         let mut access = Access {
             region: invocation.region.clone().or(region.map(str::to_owned)),
             profile: invocation.profile.clone(),
@@ -73,7 +77,7 @@ impl Connection {
     }
 
     /// How S3 is reached. No fence holds it back: it has the lease.
-    pub fn s3(&self, ui: &Ui) -> aws_sdk_s3::config::Builder {
+    pub(crate) fn s3(&self, ui: &Ui) -> aws_sdk_s3::config::Builder {
         let mut builder = aws_sdk_s3::config::Builder::from(&self.config);
         // An endpoint of one's own has no host names for buckets.
         builder.set_force_path_style(Some(self.identity.endpoint.is_some()));
@@ -85,7 +89,7 @@ impl Connection {
 }
 
 /// AWS, and whose credentials reach it.
-pub struct Session {
+pub(crate) struct Session {
     /// The clients.
     pub aws: Rc<Aws>,
     /// Who and where.
@@ -143,12 +147,12 @@ impl Session {
     }
 
     /// For one survey of everything on record.
-    pub fn aws_for_a_survey(&self) -> Rc<Aws> {
+    pub(crate) fn aws_for_a_survey(&self) -> Rc<Aws> {
         Rc::new(self.aws.for_a_survey())
     }
 
     /// For calls outside the engine.
-    pub fn cx(&self, ui: &Rc<Ui>) -> Cx<Aws> {
+    pub(crate) fn cx(&self, ui: &Rc<Ui>) -> Cx<Aws> {
         let ui = ui.clone();
         Cx::new(
             self.aws.clone(),

@@ -19,7 +19,7 @@ use crate::state::{
 };
 
 /// Where the state of one stack is, and how that is reached.
-pub struct Reached {
+pub(crate) struct Reached {
     place: Place,
     /// What S3 is reached with, and AWS after it.
     pub connection: Option<Connection>,
@@ -33,7 +33,7 @@ enum Place {
 }
 
 /// Finds out where the state of `stack` is. A state in S3 needs credentials before anything else.
-pub async fn reach(
+pub(super) async fn reach(
     invocation: &Invocation,
     stack: &str,
     region: Option<&str>,
@@ -45,7 +45,7 @@ pub async fn reach(
 }
 
 /// As [`reach`], for a location that was named.
-pub async fn reach_at(
+pub(super) async fn reach_at(
     invocation: &Invocation,
     (location, account, is_named): (Location, Option<String>, bool),
     stack: &str,
@@ -72,7 +72,7 @@ pub async fn reach_at(
 
 impl Reached {
     /// Where the state is, for people.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         match &self.place {
             Place::File(file) => file.path().display().to_string(),
             Place::Object(object) => object.address(),
@@ -80,7 +80,7 @@ impl Reached {
     }
 
     /// The object, if it is in S3.
-    pub fn object(&self) -> Option<&Object> {
+    pub(crate) fn object(&self) -> Option<&Object> {
         match &self.place {
             Place::File(_) => None,
             Place::Object(object) => Some(object),
@@ -88,7 +88,7 @@ impl Reached {
     }
 
     /// What is on record, if anything, checked.
-    pub async fn load(&self) -> Result<Option<State>, Failure> {
+    pub(crate) async fn load(&self) -> Result<Option<State>, Failure> {
         let loaded = match &self.place {
             Place::File(file) => file.load(),
             Place::Object(object) => object.load().await,
@@ -98,7 +98,7 @@ impl Reached {
 
     /// What is on record, if anything, checked, and the right to change it. `fence` then holds back what the right does not
     /// outlast.
-    pub async fn lock(
+    pub(crate) async fn lock(
         &self,
         command: &str,
         fence: &Fence,
@@ -115,7 +115,7 @@ impl Reached {
     }
 
     /// The same, also while the state is being moved.
-    pub async fn lock_to_move(
+    pub(crate) async fn lock_to_move(
         &self,
         command: &str,
         fence: &Fence,
@@ -150,7 +150,7 @@ const LOST_WITH_CI: &str = "the state is kept in a folder of this machine, and C
                             made by `provision state init`";
 
 /// Does `work` while the right of `store` is renewed, and ends the right after it.
-pub async fn kept<T>(
+pub(crate) async fn kept<T>(
     store: &dyn Store,
     ui: &Ui,
     work: impl Future<Output = Result<T, Failure>>,
@@ -175,7 +175,7 @@ async fn release(store: &dyn Store, ui: &Ui) {
 }
 
 /// Who this run is.
-pub fn holder(command: &str) -> Holder {
+pub(crate) fn holder(command: &str) -> Holder {
     let host = fs_err::read_to_string("/proc/sys/kernel/hostname").or_else(|_| {
         let name = std::process::Command::new("hostname").output()?.stdout;
         Ok::<_, io::Error>(String::from_utf8_lossy(&name).into_owned())
@@ -232,7 +232,7 @@ fn in_place(state: Option<State>) -> Result<Option<State>, Failure> {
 const AGAIN: &str = "once no other run is under way, run the same command again";
 
 /// A state file that cannot be used, and what helps.
-pub fn state_failure(error: StateError) -> Failure {
+pub(crate) fn state_failure(error: StateError) -> Failure {
     let (kind, hint) = match &error {
         StateError::Unusable { path, .. } => (
             Kind::Usage,
@@ -274,7 +274,7 @@ pub fn state_failure(error: StateError) -> Failure {
 }
 
 /// A record that the engine does not understand: somebody edited the file.
-pub fn unusable(error: anyhow::Error) -> Failure {
+pub(crate) fn unusable(error: anyhow::Error) -> Failure {
     Failure::new(Kind::Usage, error).hinted(
         "restore the state file from a copy; it was not changed, and nothing was asked of AWS to change",
     )

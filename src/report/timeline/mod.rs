@@ -14,7 +14,7 @@ use super::event::{Event, Operation, Outcome};
 
 /// What was heard of a run.
 #[derive(Debug, Default)]
-pub struct Timeline {
+pub(crate) struct Timeline {
     title: String,
     /// By name: the kind, and the steps that it needs.
     steps: HashMap<String, (String, Vec<String>)>,
@@ -42,7 +42,7 @@ struct Bar {
 
 impl Timeline {
     /// Takes in the next event.
-    pub fn add(&mut self, told: &TimedEvent) {
+    pub(crate) fn add(&mut self, told: &TimedEvent) {
         let at = told.at;
         self.end = at;
         match &told.event {
@@ -97,12 +97,12 @@ impl Timeline {
     }
 
     /// Whether no run began.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.title.is_empty()
     }
 
     /// The picture, complete in itself: no script, no font and no colour from elsewhere.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         svg::draw(self)
     }
 

@@ -16,7 +16,7 @@ use super::questions::{Answer, after_refusals, answer, code, list, shown, within
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// A user pool of the questions', with a resource server `q` that has the scopes `a` and `b`, and a domain.
-pub struct Pool {
+pub(super) struct Pool {
     pub id: String,
     pub arn: String,
     /// The domain's prefix.
@@ -29,10 +29,10 @@ pub struct Pool {
 }
 
 /// An app client: its id and its secret.
-pub type Client = (String, SecretString);
+pub(super) type Client = (String, SecretString);
 
 /// The pool that most questions use, made for the first of them.
-pub async fn pool(hour: &Hour) -> Result<&Pool> {
+pub(super) async fn pool(hour: &Hour) -> Result<&Pool> {
     hour.pool
         .get_or_try_init(|| Box::pin(new_pool(hour, "q", None)))
         .await
@@ -115,7 +115,7 @@ async fn domain_status(hour: &Hour, prefix: &str) -> Result<Option<DomainStatusT
 }
 
 /// A new client that may have these scopes.
-pub async fn client(hour: &Hour, pool: &str, scopes: &[&str]) -> Result<Client> {
+pub(super) async fn client(hour: &Hour, pool: &str, scopes: &[&str]) -> Result<Client> {
     let create = hour
         .cognito
         .create_user_pool_client()
@@ -137,7 +137,7 @@ pub async fn client(hour: &Hour, pool: &str, scopes: &[&str]) -> Result<Client> 
 }
 
 /// A token for these scopes, once there is one.
-pub async fn token(
+pub(super) async fn token(
     hour: &Hour,
     prefix: &str,
     (id, secret): &Client,
@@ -212,7 +212,7 @@ async fn described(hour: &Hour, pool: &str, client: &str, old: &str, new: &str) 
     })
 }
 
-pub async fn secret_described(hour: &Hour) -> Result<Answer> {
+pub(super) async fn secret_described(hour: &Hour) -> Result<Answer> {
     let pool = &pool(hour).await?.id;
     let (id, old) = client(hour, pool, &["q/a"]).await?;
     let first = secrets(hour, pool, &id)
@@ -232,7 +232,7 @@ pub async fn secret_described(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn secret_dates(hour: &Hour) -> Result<Answer> {
+pub(super) async fn secret_dates(hour: &Hour) -> Result<Answer> {
     let pool = &pool(hour).await?.id;
     let (id, _) = client(hour, pool, &["q/a"]).await?;
     let first = secrets(hour, pool, &id).await?;
@@ -253,7 +253,7 @@ pub async fn secret_dates(hour: &Hour) -> Result<Answer> {
     Ok(answer(format!("{order}; the dates differ: {distinct}"), distinct))
 }
 
-pub async fn secret_accepted(hour: &Hour) -> Result<Answer> {
+pub(super) async fn secret_accepted(hour: &Hour) -> Result<Answer> {
     let pool = pool(hour).await?;
     let (id, secret) = client(hour, &pool.id, &["q/a"]).await?;
     token(hour, &pool.prefix, &(id.clone(), secret), &[]).await?;
@@ -273,7 +273,7 @@ pub async fn secret_accepted(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn secret_refused(hour: &Hour) -> Result<Answer> {
+pub(super) async fn secret_refused(hour: &Hour) -> Result<Answer> {
     let pool = pool(hour).await?;
     let (id, old) = client(hour, &pool.id, &["q/a"]).await?;
     let first = secrets(hour, &pool.id, &id)
@@ -298,7 +298,7 @@ pub async fn secret_refused(hour: &Hour) -> Result<Answer> {
     }
 }
 
-pub async fn client_accepted(hour: &Hour) -> Result<Answer> {
+pub(super) async fn client_accepted(hour: &Hour) -> Result<Answer> {
     let pool = pool(hour).await?;
     let (id, secret) = client(hour, &pool.id, &["q/a"]).await?;
     let mut said = String::new();
@@ -316,7 +316,7 @@ pub async fn client_accepted(hour: &Hour) -> Result<Answer> {
     }
 }
 
-pub async fn domain_answers(hour: &Hour) -> Result<Answer> {
+pub(super) async fn domain_answers(hour: &Hour) -> Result<Answer> {
     let pool = pool(hour).await?;
     Ok(within(
         format!(
@@ -328,7 +328,7 @@ pub async fn domain_answers(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn free_prefix(hour: &Hour) -> Result<Answer> {
+pub(super) async fn free_prefix(hour: &Hour) -> Result<Answer> {
     let prefix = format!("{}-free", hour.stack);
     let answered = hour
         .cognito
@@ -354,7 +354,7 @@ pub async fn free_prefix(hour: &Hour) -> Result<Answer> {
 /// Words of which some are surely taken by others.
 const COMMON: [&str; 4] = ["login", "demo", "test", "example"];
 
-pub async fn foreign_prefix(hour: &Hour) -> Result<Answer> {
+pub(super) async fn foreign_prefix(hour: &Hour) -> Result<Answer> {
     for prefix in COMMON {
         // One each: the deletion of a domain takes a while, and a pool has one.
         let pool = new_bare_pool(hour, &format!("foreign-{prefix}")).await?;
@@ -417,7 +417,7 @@ async fn drop_domain(hour: &Hour, pool: &str, prefix: &str) -> Result<()> {
     Ok(())
 }
 
-pub async fn prefix_reuse(hour: &Hour) -> Result<Answer> {
+pub(super) async fn prefix_reuse(hour: &Hour) -> Result<Answer> {
     let pool = new_bare_pool(hour, "reuse").await?;
     let prefix = &format!("{}-reuse", hour.stack);
     let create = || {
@@ -456,7 +456,7 @@ async fn live_flows(hour: &Hour, pool: &str, client: &str) -> Result<Vec<String>
         .collect())
 }
 
-pub async fn empty_flows(hour: &Hour) -> Result<Answer> {
+pub(super) async fn empty_flows(hour: &Hour) -> Result<Answer> {
     let pool = &pool(hour).await?.id;
     let create = hour.cognito.create_user_pool_client().user_pool_id(pool);
     let create = create
@@ -474,7 +474,7 @@ pub async fn empty_flows(hour: &Hour) -> Result<Answer> {
     Ok(answer(format!("the client then has {}", list(&flows)), true))
 }
 
-pub async fn kept_flows(hour: &Hour) -> Result<Answer> {
+pub(super) async fn kept_flows(hour: &Hour) -> Result<Answer> {
     let pool = &pool(hour).await?.id;
     let (id, _) = client(hour, pool, &["q/a"]).await?;
     let flows = live_flows(hour, pool, &id).await?;
@@ -482,7 +482,7 @@ pub async fn kept_flows(hour: &Hour) -> Result<Answer> {
     Ok(answer(list(&flows), agrees))
 }
 
-pub async fn issuer(hour: &Hour) -> Result<Answer> {
+pub(super) async fn issuer(hour: &Hour) -> Result<Answer> {
     let pool = pool(hour).await?;
     let live = hour
         .cognito
@@ -507,7 +507,7 @@ pub async fn issuer(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn claims(hour: &Hour) -> Result<Answer> {
+pub(super) async fn claims(hour: &Hour) -> Result<Answer> {
     let pool = pool(hour).await?;
     let made = client(hour, &pool.id, &["q/a"]).await?;
     let ask = async || Ok(hour.token(&pool.prefix, (&made.0, &made.1), &[]).await?.ok());
@@ -523,7 +523,7 @@ pub async fn claims(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn lite_tier(hour: &Hour) -> Result<Answer> {
+pub(super) async fn lite_tier(hour: &Hour) -> Result<Answer> {
     let pool = new_pool(hour, "lite", Some(UserPoolTierType::Lite)).await?;
     let made = client(hour, &pool.id, &["q/a"]).await?;
     let token = token(hour, &pool.prefix, &made, &["q/a"]).await;
@@ -533,7 +533,7 @@ pub async fn lite_tier(hour: &Hour) -> Result<Answer> {
     })
 }
 
-pub async fn foreign_scope(hour: &Hour) -> Result<Answer> {
+pub(super) async fn foreign_scope(hour: &Hour) -> Result<Answer> {
     let pool = pool(hour).await?;
     let made = client(hour, &pool.id, &["q/a"]).await?;
     token(hour, &pool.prefix, &made, &["q/a"]).await?;
@@ -555,7 +555,7 @@ pub async fn foreign_scope(hour: &Hour) -> Result<Answer> {
     })
 }
 
-pub async fn wrong_secret(hour: &Hour) -> Result<Answer> {
+pub(super) async fn wrong_secret(hour: &Hour) -> Result<Answer> {
     let pool = pool(hour).await?;
     let (id, _) = client(hour, &pool.id, &["q/a"]).await?;
     let wrong = SecretString::from("0".repeat(51));
@@ -570,7 +570,7 @@ pub async fn wrong_secret(hour: &Hour) -> Result<Answer> {
     })
 }
 
-pub async fn same_server(hour: &Hour) -> Result<Answer> {
+pub(super) async fn same_server(hour: &Hour) -> Result<Answer> {
     let pool = &pool(hour).await?.id;
     let create = hour.cognito.create_resource_server().user_pool_id(pool);
     Ok(match create.identifier("q").name("q").send().await {
@@ -585,7 +585,7 @@ pub async fn same_server(hour: &Hour) -> Result<Answer> {
     })
 }
 
-pub async fn scope_lag(hour: &Hour) -> Result<Answer> {
+pub(super) async fn scope_lag(hour: &Hour) -> Result<Answer> {
     let pool = &pool(hour).await?.id;
     let scope = ResourceServerScopeType::builder()
         .scope_name("c")
@@ -604,7 +604,7 @@ pub async fn scope_lag(hour: &Hour) -> Result<Answer> {
     })
 }
 
-pub async fn pool_tags(hour: &Hour) -> Result<Answer> {
+pub(super) async fn pool_tags(hour: &Hour) -> Result<Answer> {
     let pool = new_bare_pool(hour, "tags").await?;
     hour.cognito.update_user_pool().user_pool_id(&pool).send().await?;
     let live = hour
@@ -618,7 +618,7 @@ pub async fn pool_tags(hour: &Hour) -> Result<Answer> {
     Ok(answer(format!("{kept} of 2 tags are left"), kept == 2))
 }
 
-pub async fn lists(hour: &Hour) -> Result<Answer> {
+pub(super) async fn lists(hour: &Hour) -> Result<Answer> {
     let pool = new_bare_pool(hour, "lag").await?;
     let listed = async || {
         let mut pools = hour

@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 const STAGE: &str = "q";
 
 /// A REST API of the questions', on a stage, with an authorizer whose time to live is AWS's default.
-pub struct Api {
+pub(super) struct Api {
     pub id: String,
     root: String,
     authorizer: String,
@@ -29,7 +29,7 @@ pub struct Api {
 }
 
 /// The API that most questions use, made for the first of them: `GET /a` and `GET /b`, with the scope of that name.
-pub async fn api(hour: &Hour) -> Result<&Api> {
+pub(super) async fn api(hour: &Hour) -> Result<&Api> {
     hour.api.get_or_try_init(|| Box::pin(new_api(hour))).await
 }
 
@@ -102,7 +102,7 @@ async fn new_api(hour: &Hour) -> Result<Api> {
 }
 
 /// `GET /<path>` for tokens with the scope `q/<scope>`: the path's id and the verb.
-pub async fn method(hour: &Hour, api: &Api, path: &str, scope: &str) -> Result<(String, String)> {
+pub(super) async fn method(hour: &Hour, api: &Api, path: &str, scope: &str) -> Result<(String, String)> {
     let resource = hour
         .apigateway
         .create_resource()
@@ -157,7 +157,7 @@ async fn mock(hour: &Hour, api: &str, resource: &str, verb: &str) -> Result<()> 
     Ok(())
 }
 
-pub async fn deploy(hour: &Hour, api: &str) -> Result<String> {
+pub(super) async fn deploy(hour: &Hour, api: &str) -> Result<String> {
     let made = hour
         .apigateway
         .create_deployment()
@@ -169,7 +169,7 @@ pub async fn deploy(hour: &Hour, api: &str) -> Result<String> {
 }
 
 /// Puts a new deployment on the stage.
-pub async fn redeploy(hour: &Hour, api: &str) -> Result<()> {
+pub(super) async fn redeploy(hour: &Hour, api: &str) -> Result<()> {
     let deployment = deploy(hour, api).await?;
     let patch = PatchOperation::builder()
         .op(Op::Replace)
@@ -182,20 +182,20 @@ pub async fn redeploy(hour: &Hour, api: &str) -> Result<()> {
 }
 
 /// The status of a GET of the shared API with the token that has the scope `q/a`.
-pub async fn status(hour: &Hour, api: &Api, path: &str) -> Result<u16> {
+pub(super) async fn status(hour: &Hour, api: &Api, path: &str) -> Result<u16> {
     Ok(hour
         .get(&format!("{}/{path}", hour.api_url(&api.id, STAGE)), Some(&api.a))
         .await?
         .0)
 }
 
-pub async fn new_stage(hour: &Hour) -> Result<Answer> {
+pub(super) async fn new_stage(hour: &Hour) -> Result<Answer> {
     let api = api(hour).await?;
     let most = provision::verify::DEADLINE.as_secs_f64();
     Ok(within("200 from the new stage".to_owned(), api.answered, most))
 }
 
-pub async fn redeployed(hour: &Hour) -> Result<Answer> {
+pub(super) async fn redeployed(hour: &Hour) -> Result<Answer> {
     let api = api(hour).await?;
     let (resource, verb) = method(hour, api, "c", "a").await?;
     mock(hour, &api.id, &resource, &verb).await?;
@@ -232,7 +232,7 @@ pub async fn redeployed(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn refusals(hour: &Hour) -> Result<Answer> {
+pub(super) async fn refusals(hour: &Hour) -> Result<Answer> {
     let api = api(hour).await?;
     let url = hour.api_url(&api.id, STAGE);
     let none = hour.get(&format!("{url}/a"), None).await?;
@@ -250,7 +250,7 @@ pub async fn refusals(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn authorizer_ttl(hour: &Hour) -> Result<Answer> {
+pub(super) async fn authorizer_ttl(hour: &Hour) -> Result<Answer> {
     let api = api(hour).await?;
     let get = |id: String| {
         hour.apigateway
@@ -275,7 +275,7 @@ pub async fn authorizer_ttl(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn authorizer_cache(hour: &Hour) -> Result<Answer> {
+pub(super) async fn authorizer_cache(hour: &Hour) -> Result<Answer> {
     let api = api(hour).await?;
     let mut answers = Vec::new();
     // The second time the first answer may come from a cache.
@@ -288,7 +288,7 @@ pub async fn authorizer_cache(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn root_counts(hour: &Hour) -> Result<Answer> {
+pub(super) async fn root_counts(hour: &Hour) -> Result<Answer> {
     let (api, root) = bare_api(hour, "many").await?;
     let (mut made, mut refused) = (0, None);
     while made < 310 && refused.is_none() {
@@ -328,7 +328,7 @@ pub async fn root_counts(hour: &Hour) -> Result<Answer> {
     })
 }
 
-pub async fn path_characters(hour: &Hour) -> Result<Answer> {
+pub(super) async fn path_characters(hour: &Hour) -> Result<Answer> {
     let (api, root) = bare_api(hour, "paths").await?;
     let mut told = Vec::new();
     for part in ["a-b_c.d", "a,b", "a:b"] {
@@ -348,7 +348,7 @@ pub async fn path_characters(hour: &Hour) -> Result<Answer> {
     Ok(answer(told.join("; "), agrees))
 }
 
-pub async fn delete_rate(hour: &Hour) -> Result<Answer> {
+pub(super) async fn delete_rate(hour: &Hour) -> Result<Answer> {
     let (one, _) = bare_api(hour, "one").await?;
     let (two, _) = bare_api(hour, "two").await?;
     let delete = async |api: &str| {
@@ -373,7 +373,7 @@ pub async fn delete_rate(hour: &Hour) -> Result<Answer> {
     Ok(answer("two deletions at once are accepted", true))
 }
 
-pub async fn lists(hour: &Hour) -> Result<Answer> {
+pub(super) async fn lists(hour: &Hour) -> Result<Answer> {
     let (api, root) = bare_api(hour, "lag").await?;
     let listed = async || {
         let mut apis = hour

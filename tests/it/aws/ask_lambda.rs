@@ -141,7 +141,7 @@ async fn permit(hour: &Hour, function: &str, source: &str) -> Result<(), String>
     add.send().await.map(drop).map_err(|error| code(&error))
 }
 
-pub async fn new_role(hour: &Hour) -> Result<Answer> {
+pub(super) async fn new_role(hour: &Hour) -> Result<Answer> {
     let made = function(hour, "role", &[]).await?;
     let agrees = made.refused.iter().all(|(_, class)| *class == Class::NotReady);
     let refused: Vec<String> = made.refused.iter().map(|(refused, _)| refused.clone()).collect();
@@ -152,7 +152,7 @@ pub async fn new_role(hour: &Hour) -> Result<Answer> {
     Ok(said)
 }
 
-pub async fn pending(hour: &Hour) -> Result<Answer> {
+pub(super) async fn pending(hour: &Hour) -> Result<Answer> {
     let made = function(hour, "pending", &[]).await?;
     let source = format!("{}/*", made.arn.replace(":lambda:", ":execute-api:"));
     let permitted = permit(hour, &made.name, &source).await;
@@ -190,7 +190,7 @@ pub async fn pending(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn same_function(hour: &Hour) -> Result<Answer> {
+pub(super) async fn same_function(hour: &Hour) -> Result<Answer> {
     let made = function(hour, "same", &[]).await?;
     let live = hour
         .lambda
@@ -225,7 +225,7 @@ pub async fn same_function(hour: &Hour) -> Result<Answer> {
     )
 }
 
-pub async fn new_permission(hour: &Hour) -> Result<Answer> {
+pub(super) async fn new_permission(hour: &Hour) -> Result<Answer> {
     let api = api(hour).await?;
     let made = function(hour, "permission", &[]).await?;
     is_active(hour, &made.name).await?;
@@ -269,7 +269,7 @@ pub async fn new_permission(hour: &Hour) -> Result<Answer> {
     })
 }
 
-pub async fn function_gone(hour: &Hour) -> Result<Answer> {
+pub(super) async fn function_gone(hour: &Hour) -> Result<Answer> {
     let made = function(hour, "gone", &[]).await?;
     is_active(hour, &made.name).await?;
     hour.lambda
@@ -287,7 +287,7 @@ pub async fn function_gone(hour: &Hour) -> Result<Answer> {
     })
 }
 
-pub async fn log_group(hour: &Hour) -> Result<Answer> {
+pub(super) async fn log_group(hour: &Hour) -> Result<Answer> {
     let name = format!("/aws/lambda/{}-lag", hour.stack);
     let create = || {
         let tags = hour.tags().into_iter().collect();
@@ -326,7 +326,7 @@ async fn invoked(hour: &Hour, name: &str) -> Result<Option<String>> {
     })
 }
 
-pub async fn role_again(hour: &Hour) -> Result<Answer> {
+pub(super) async fn role_again(hour: &Hour) -> Result<Answer> {
     let made = function(hour, "again", &[("TABLE", "orders")]).await?;
     is_active(hour, &made.name).await?;
     if let Some(said) = invoked(hour, &made.name).await? {
@@ -357,7 +357,7 @@ pub async fn role_again(hour: &Hour) -> Result<Answer> {
     })
 }
 
-pub async fn role_read(hour: &Hour) -> Result<Answer> {
+pub(super) async fn role_read(hour: &Hour) -> Result<Answer> {
     let name = format!("{}-read", hour.stack);
     role(hour, &name).await?;
     let mut said = Vec::new();
@@ -406,7 +406,7 @@ fn may(actions: &[&str]) -> serde_json::Value {
     json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]})
 }
 
-pub async fn hidden_tags(hour: &Hour) -> Result<Answer> {
+pub(super) async fn hidden_tags(hour: &Hour) -> Result<Answer> {
     if !hour.checks_rights() {
         bail!("not asked: this sandbox does not check rights");
     }
@@ -425,7 +425,7 @@ pub async fn hidden_tags(hour: &Hour) -> Result<Answer> {
     ))
 }
 
-pub async fn policy_flaps(hour: &Hour) -> Result<Answer> {
+pub(super) async fn policy_flaps(hour: &Hour) -> Result<Answer> {
     if !hour.checks_rights() {
         bail!("not asked: this sandbox does not check rights");
     }

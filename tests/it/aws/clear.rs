@@ -12,7 +12,7 @@ use super::hour::{Hour, NAMES};
 
 /// Something in AWS that a run made.
 #[derive(Clone, Debug)]
-pub enum Thing {
+pub(super) enum Thing {
     Function(String),
     Api { id: String, name: String },
     Pool { id: String, name: String },
@@ -33,7 +33,7 @@ impl fmt::Display for Thing {
 }
 
 impl Thing {
-    pub fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Function(_) => "functions",
             Self::Api { .. } => "REST APIs",
@@ -109,14 +109,14 @@ async fn all(hour: &Hour) -> Result<Vec<Thing>> {
 }
 
 /// What there is of the run of this stack.
-pub async fn left(hour: &Hour, stack: &str) -> Result<Vec<Thing>> {
+pub(super) async fn left(hour: &Hour, stack: &str) -> Result<Vec<Thing>> {
     let mut things = all(hour).await?;
     things.retain(|thing| thing.is_of(stack));
     Ok(things)
 }
 
 /// What there is of runs that this folder does not know: another machine's, or of a folder that was deleted.
-pub async fn others(hour: &Hour) -> Result<Vec<Thing>> {
+pub(super) async fn others(hour: &Hour) -> Result<Vec<Thing>> {
     let runs = hour.runs()?;
     let mut things = all(hour).await?;
     things.retain(|thing| !runs.iter().any(|run| thing.is_of(run)));
@@ -180,7 +180,7 @@ async fn delete(hour: &Hour, thing: &Thing) -> Result<()> {
 ///
 /// # Errors
 /// Something is left after ten minutes or more, all of which is named.
-pub async fn clear(hour: &Hour, stack: &str) -> Result<()> {
+pub(super) async fn clear(hour: &Hour, stack: &str) -> Result<()> {
     let run = hour.down(stack)?;
     if run.code != 0 {
         hour.tell("`down` failed: what it has left is deleted by name");

@@ -29,7 +29,7 @@ use crate::support::enforced::{self, Enforced};
 use crate::support::{self, Place, Run};
 
 /// With what every name begins.
-pub const NAMES: &str = "provision-it-";
+pub(super) const NAMES: &str = "provision-it-";
 
 /// How many tokens a run may get: Cognito takes 0.00225 USD for one.
 const MOST_TOKENS: u32 = 300;
@@ -38,7 +38,7 @@ const MOST_TOKENS: u32 = 300;
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// The configuration of the stack; `<stack>` is its name.
-pub const BASE: &str = r#"
+pub(super) const BASE: &str = r#"
 [stack]
 name = "<stack>"
 tags = { team = "payments", stage = "test" }
@@ -82,7 +82,7 @@ export const other = async () => answer('other');
 
 /// Against what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(super) enum Target {
     /// AWS, and only this account.
     Aws { account: String },
     /// An emulator, whose answers prove nothing about AWS. One that checks rights keeps nothing when it ends.
@@ -93,7 +93,7 @@ pub enum Target {
 ///
 /// # Errors
 /// Why nothing is run.
-pub fn target(variables: &BTreeMap<String, String>) -> Result<Target> {
+pub(super) fn target(variables: &BTreeMap<String, String>) -> Result<Target> {
     let asked = variables.get("PROVISION_AWS_TEST").map(String::as_str);
     match asked {
         Some("sandbox") => Ok(Target::Sandbox { checks_rights: true }),
@@ -150,7 +150,7 @@ impl Sandbox {
     }
 }
 
-pub struct Hour {
+pub(super) struct Hour {
     /// `None` on AWS.
     sandbox: Option<Sandbox>,
     aloud: bool,
@@ -179,7 +179,7 @@ impl Hour {
     ///
     /// # Errors
     /// The account is not the expected one, or cannot be asked.
-    pub async fn open(target: Target, folder: &Path, aloud: bool) -> Result<Self> {
+    pub(super) async fn open(target: Target, folder: &Path, aloud: bool) -> Result<Self> {
         fs_err::create_dir_all(folder)?;
         let sandbox = match target {
             Target::Aws { .. } => None,
@@ -265,12 +265,12 @@ impl Hour {
     }
 
     /// The folder of the run of this stack.
-    pub fn run_folder(&self, stack: &str) -> PathBuf {
+    pub(super) fn run_folder(&self, stack: &str) -> PathBuf {
         self.runs_folder().join(stack)
     }
 
     /// From now on the folder of this run says that there may be something in AWS.
-    pub fn begin(&self) -> Result<()> {
+    pub(super) fn begin(&self) -> Result<()> {
         let folder = self.run_folder(&self.stack);
         fs_err::create_dir_all(folder.join("lambda"))?;
         fs_err::write(folder.join("lambda/index.mjs"), CODE)?;
@@ -278,7 +278,7 @@ impl Hour {
     }
 
     /// Writes the configuration with these replacements.
-    pub fn configure(&self, edits: &[(&str, &str)]) -> Result<()> {
+    pub(super) fn configure(&self, edits: &[(&str, &str)]) -> Result<()> {
         let mut text = BASE.to_owned();
         for (from, to) in edits {
             if !text.contains(from) {
@@ -290,23 +290,23 @@ impl Hour {
         Ok(fs_err::write(file, text.replace("<stack>", &self.stack))?)
     }
 
-    pub fn is_sandbox(&self) -> bool {
+    pub(super) fn is_sandbox(&self) -> bool {
         self.sandbox.is_some()
     }
 
     /// Where it does not, one key opens everything.
-    pub fn checks_rights(&self) -> bool {
+    pub(super) fn checks_rights(&self) -> bool {
         self.sandbox
             .as_ref()
             .is_none_or(|sandbox| sandbox.enforced.is_some())
     }
 
-    pub fn hide(&self, value: &str, by: &str) {
+    pub(super) fn hide(&self, value: &str, by: &str) {
         self.recorder.redactor.hide(value, by);
     }
 
     /// Tells it to whoever sits before the terminal; the test harness keeps what is printed.
-    pub fn tell(&self, line: &str) {
+    pub(super) fn tell(&self, line: &str) {
         if !self.aloud {
             return;
         }
@@ -316,7 +316,7 @@ impl Hour {
     }
 
     /// The binary in the folder of this run.
-    pub fn command(&self, stack: &str, args: &[&str]) -> Command {
+    pub(super) fn command(&self, stack: &str, args: &[&str]) -> Command {
         let mut command = match &self.sandbox {
             Some(Sandbox {
                 place, endpoint, key, ..
@@ -339,12 +339,12 @@ impl Hour {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Result<Run> {
+    pub(super) fn run(&self, args: &[&str]) -> Result<Run> {
         self.run_as(args, None)
     }
 
     /// With other credentials: access key id, secret access key and session token.
-    pub fn run_as(&self, args: &[&str], credentials: Option<&[SecretString; 3]>) -> Result<Run> {
+    pub(super) fn run_as(&self, args: &[&str], credentials: Option<&[SecretString; 3]>) -> Result<Run> {
         check()?;
         self.tell(&format!("provision {}", args.join(" ")));
         let mut command = self.command(&self.stack, args);
@@ -365,12 +365,12 @@ impl Hour {
     }
 
     /// A run that has to end with 0. What it printed on stdout may be a secret: it is in no error.
-    pub fn ok(&self, args: &[&str]) -> Result<Run> {
+    pub(super) fn ok(&self, args: &[&str]) -> Result<Run> {
         let run = self.run(args)?;
         self.ended_well(args, run)
     }
 
-    pub fn ended_well(&self, args: &[&str], run: Run) -> Result<Run> {
+    pub(super) fn ended_well(&self, args: &[&str], run: Run) -> Result<Run> {
         if run.code != 0 {
             let said: Vec<&str> = (run.stderr.lines())
                 .filter(|line| !line.contains(" attempt "))
@@ -385,7 +385,7 @@ impl Hour {
         Ok(run)
     }
 
-    pub fn json(&self, args: &[&str]) -> Result<Value> {
+    pub(super) fn json(&self, args: &[&str]) -> Result<Value> {
         let run = self.ok(args)?;
         serde_json::from_str(&run.stdout)
             .ok()
@@ -393,7 +393,7 @@ impl Hour {
     }
 
     /// Runs and kills the process after this many writing calls. Whether it lived so long.
-    pub fn kill_after(&self, writes: usize, args: &[&str]) -> Result<bool> {
+    pub(super) fn kill_after(&self, writes: usize, args: &[&str]) -> Result<bool> {
         check()?;
         self.tell(&format!(
             "provision {}, killed after {writes} writes",
@@ -427,18 +427,18 @@ impl Hour {
     }
 
     /// The tags of what the questions make.
-    pub fn tags(&self) -> BTreeMap<String, String> {
+    pub(super) fn tags(&self) -> BTreeMap<String, String> {
         provision::aws::tags::tags(&self.stack, "questions")
     }
 
-    pub fn token_url(&self, prefix: &str) -> String {
+    pub(super) fn token_url(&self, prefix: &str) -> String {
         match &self.sandbox {
             Some(Sandbox { endpoint, .. }) => format!("{endpoint}/oauth2/token"),
             None => hosts::token_url(prefix, &self.identity.region),
         }
     }
 
-    pub fn api_url(&self, api: &str, stage: &str) -> String {
+    pub(super) fn api_url(&self, api: &str, stage: &str) -> String {
         match &self.sandbox {
             Some(Sandbox { endpoint, .. }) => format!("{endpoint}/restapis/{api}/{stage}/_user_request_"),
             None => hosts::api_url(api, &self.identity.region, stage),
@@ -446,7 +446,7 @@ impl Hour {
     }
 
     /// Asks once for a token.
-    pub async fn token(
+    pub(super) async fn token(
         &self,
         prefix: &str,
         (id, secret): (&str, &SecretString),
@@ -475,7 +475,7 @@ impl Hour {
     }
 
     /// The status and the body of a GET.
-    pub async fn get(&self, url: &str, token: Option<&SecretString>) -> Result<(u16, String)> {
+    pub(super) async fn get(&self, url: &str, token: Option<&SecretString>) -> Result<(u16, String)> {
         let mut call = oauth::http_client(url)?.get(url);
         if let Some(token) = token {
             call = call.bearer_auth(token.expose_secret());
@@ -487,7 +487,7 @@ impl Hour {
 
     /// Asks until there is something, and says after how many seconds that was; `None` after the time that makes no
     /// difference any more.
-    pub async fn until<T>(
+    pub(super) async fn until<T>(
         &self,
         most: Duration,
         mut ask: impl AsyncFnMut() -> Result<Option<T>>,
@@ -511,12 +511,12 @@ impl Hour {
     }
 
     /// Ends the run of a stack of which nothing is left.
-    pub fn forget(&self, stack: &str) -> Result<()> {
+    pub(super) fn forget(&self, stack: &str) -> Result<()> {
         Ok(fs_err::remove_dir_all(self.run_folder(stack))?)
     }
 
     /// The runs that have not ended here: this one, and those that were killed.
-    pub fn runs(&self) -> Result<Vec<String>> {
+    pub(super) fn runs(&self) -> Result<Vec<String>> {
         let mut runs = Vec::new();
         let folder = self.runs_folder();
         if folder.exists() {
@@ -530,7 +530,7 @@ impl Hour {
     }
 
     /// `down` of a stack, which Ctrl-C does not reach.
-    pub fn down(&self, stack: &str) -> Result<Run> {
+    pub(super) fn down(&self, stack: &str) -> Result<Run> {
         self.tell(&format!("provision down --stack {stack}"));
         let args = ["down", "--yes", "--unprotect", "--stack", stack];
         let run: Run = self.command(stack, &args).process_group(0).output()?.into();
@@ -539,7 +539,7 @@ impl Hour {
     }
 
     /// What each operation took, of the binary and of the questions.
-    pub fn latencies(&self) -> Vec<Value> {
+    pub(super) fn latencies(&self) -> Vec<Value> {
         let mut rows = Vec::new();
         let mut add = |by: &str, times: &BTreeMap<String, Vec<u64>>| {
             for (operation, times) in times {
@@ -568,7 +568,7 @@ impl Hour {
 
 /// # Errors
 /// Ctrl-C was pressed.
-pub fn check() -> Result<()> {
+pub(super) fn check() -> Result<()> {
     if INTERRUPTED.load(Ordering::SeqCst) {
         bail!("interrupted");
     }
@@ -584,7 +584,7 @@ fn attempt(line: &str) -> Option<(&str, &str, u64)> {
 }
 
 /// From now on Ctrl-C, the end of the terminal and SIGTERM end the run in good order.
-pub fn catch_signals() {
+pub(super) fn catch_signals() {
     std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(async {

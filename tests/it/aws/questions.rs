@@ -14,7 +14,7 @@ use super::report::{Asked, Verdict};
 use super::story::POLICY;
 use super::{ask_cognito, ask_gateway, ask_lambda};
 
-pub struct Question {
+pub(super) struct Question {
     pub id: &'static str,
     pub text: &'static str,
     /// Which section of the maintainers' notes on AWS leaves it open.
@@ -27,14 +27,14 @@ pub struct Question {
     pub ask: for<'a> fn(&'a Hour) -> LocalBoxFuture<'a, Result<Answer>>,
 }
 
-pub struct Answer {
+pub(super) struct Answer {
     pub text: String,
     pub seconds: Option<f64>,
     pub verdict: Verdict,
 }
 
 /// An answer that agrees with the code if `agrees`.
-pub fn answer(text: impl Into<String>, agrees: bool) -> Answer {
+pub(super) fn answer(text: impl Into<String>, agrees: bool) -> Answer {
     Answer {
         text: text.into(),
         seconds: None,
@@ -44,7 +44,7 @@ pub fn answer(text: impl Into<String>, agrees: bool) -> Answer {
 
 impl Question {
     /// An error is an answer that decides nothing.
-    pub async fn ask(&self, hour: &Hour) -> Asked {
+    pub(super) async fn ask(&self, hour: &Hour) -> Asked {
         let asked = (self.ask)(hour).await;
         let answered = asked.is_ok();
         let answer = asked.unwrap_or_else(|error| Answer {
@@ -67,7 +67,7 @@ impl Question {
 }
 
 /// An answer that took so long, and agrees with the code if that is no longer than the code waits.
-pub fn within(text: String, seconds: f64, most: f64) -> Answer {
+pub(super) fn within(text: String, seconds: f64, most: f64) -> Answer {
     Answer {
         seconds: Some(seconds),
         ..answer(text, seconds <= most)
@@ -75,7 +75,7 @@ pub fn within(text: String, seconds: f64, most: f64) -> Answer {
 }
 
 /// The code of a refusal and what AWS says.
-pub fn code<E: ProvideErrorMetadata>(error: &E) -> String {
+pub(super) fn code<E: ProvideErrorMetadata>(error: &E) -> String {
     format!(
         "{} {:?}",
         error.code().unwrap_or("no answer"),
@@ -84,11 +84,11 @@ pub fn code<E: ProvideErrorMetadata>(error: &E) -> String {
 }
 
 /// A value that may be absent.
-pub fn shown(value: Option<impl Display>, what: &str) -> String {
+pub(super) fn shown(value: Option<impl Display>, what: &str) -> String {
     value.map_or(format!("no {what}"), |value| format!("{what} {value}"))
 }
 
-pub fn list(values: &[String]) -> String {
+pub(super) fn list(values: &[String]) -> String {
     if values.is_empty() {
         "none".to_owned()
     } else {
@@ -97,7 +97,7 @@ pub fn list(values: &[String]) -> String {
 }
 
 /// What came before the success.
-pub fn after_refusals(refused: &[String]) -> String {
+pub(super) fn after_refusals(refused: &[String]) -> String {
     if refused.is_empty() {
         "at once".to_owned()
     } else {
@@ -120,7 +120,7 @@ macro_rules! questions {
 }
 
 /// Whether `cargo test` asks it; its id; where it is left open; the question; what the code assumes.
-pub const OF_AWS: &[Question] = questions! {
+pub(super) const OF_AWS: &[Question] = questions! {
     // The first one makes the pool, the domain and the clients that the others use.
     true "new-domain" "§5e, §15, §16" "How long until the token endpoint of a new domain answers?"
         => "ACTIVE within 3 minutes, an answer within 5", ask_cognito::domain_answers;
@@ -188,7 +188,7 @@ pub const OF_AWS: &[Question] = questions! {
 };
 
 /// What this program alone answers.
-pub const OF_ITSELF: &[Question] = &[Question {
+pub(super) const OF_ITSELF: &[Question] = &[Question {
     id: "policy-size",
     text: "Does the printed policy fit into an inline policy of a role?",
     source: "§1",

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::hour::NAMES;
 
 /// What stands for the account in all that is written: the account of the unit tests.
-pub const ACCOUNT: &str = "111122223333";
+pub(super) const ACCOUNT: &str = "111122223333";
 /// What stands for any other account.
 const OTHER_ACCOUNT: &str = "999999999999";
 const TAKEN_OUT: &str = "TAKEN-OUT";
@@ -76,14 +76,14 @@ fn own(answer: Value, mark: &str) -> Value {
 
 /// Takes out of a text what nobody is to see.
 #[derive(Default)]
-pub struct Redactor {
+pub(super) struct Redactor {
     /// Each value that is known, and what stands in its place.
     known: Mutex<BTreeMap<String, String>>,
 }
 
 impl Redactor {
     /// From now on `by` stands for this value.
-    pub fn hide(&self, value: &str, by: &str) {
+    pub(super) fn hide(&self, value: &str, by: &str) {
         if value.len() < 8 {
             return;
         }
@@ -93,7 +93,7 @@ impl Redactor {
         known.insert(value.to_owned(), by.to_owned());
     }
 
-    pub fn text(&self, text: &str) -> String {
+    pub(super) fn text(&self, text: &str) -> String {
         let mut text = text.to_owned();
         let known = self.known.lock().unwrap().clone();
         let mut known: Vec<_> = known.iter().collect();
@@ -124,7 +124,7 @@ impl Redactor {
         )
     }
 
-    pub fn json(&self, value: &Value) -> Value {
+    pub(super) fn json(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.text(text)),
             Value::Array(values) => values.iter().map(|value| self.json(value)).collect(),
@@ -187,20 +187,20 @@ fn runs(text: &str, is_in: impl Fn(char) -> bool, other: impl Fn(&str) -> Option
 /// An interceptor that writes down every attempt: one object each, which `aws::test_support::recorded` turns into the
 /// answer again.
 #[derive(Clone)]
-pub struct Recorder {
+pub(super) struct Recorder {
     pub redactor: Arc<Redactor>,
     calls: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Recorder {
-    pub fn new(redactor: Arc<Redactor>) -> Self {
+    pub(super) fn new(redactor: Arc<Redactor>) -> Self {
         Self {
             redactor,
             calls: Arc::default(),
         }
     }
 
-    pub fn calls(&self) -> Vec<Value> {
+    pub(super) fn calls(&self) -> Vec<Value> {
         self.calls.lock().unwrap().clone()
     }
 }

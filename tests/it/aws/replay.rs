@@ -8,7 +8,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::Value;
 
 /// The answer in one line of `aws-calls.jsonl`, parsed; `None` where there was none.
-pub fn answer(call: &Value) -> Option<HttpResponse> {
+pub(super) fn answer(call: &Value) -> Option<HttpResponse> {
     let answer = call["answer"].as_object()?;
     let status = u16::try_from(answer["status"].as_u64()?).ok()?;
     let body = match &answer["body"] {

@@ -12,14 +12,14 @@ use super::hour::Hour;
 
 /// What an answer comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     Agrees,
     Differs,
     NotDecided,
 }
 
 impl Verdict {
-    pub fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Agrees => "agrees",
             Self::Differs => "DIFFERS",
@@ -29,7 +29,7 @@ impl Verdict {
 }
 
 /// How one part of the run ended.
-pub struct Part {
+pub(super) struct Part {
     pub name: &'static str,
     pub seconds: f64,
     /// `None` where it did what it should.
@@ -37,7 +37,7 @@ pub struct Part {
 }
 
 /// A question and its answer.
-pub struct Asked {
+pub(super) struct Asked {
     pub id: &'static str,
     pub question: &'static str,
     pub source: &'static str,
@@ -53,7 +53,7 @@ pub struct Asked {
 }
 
 /// What stands beside an answer of the emulator.
-pub const NO_PROOF: &str = "sandbox: proves nothing about AWS";
+pub(super) const NO_PROOF: &str = "sandbox: proves nothing about AWS";
 
 impl Asked {
     fn verdict(&self, sandbox: bool) -> String {
@@ -66,7 +66,7 @@ impl Asked {
 }
 
 #[derive(Default)]
-pub struct Report {
+pub(super) struct Report {
     pub parts: Vec<Part>,
     pub asked: Vec<Asked>,
     /// What was there of runs that this folder does not know.
@@ -77,12 +77,12 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn is_good(&self) -> bool {
+    pub(super) fn is_good(&self) -> bool {
         self.left.is_empty() && !self.interrupted && self.parts.iter().all(|part| part.failed.is_none())
     }
 
     /// Writes the files and says where they are.
-    pub fn write(&self, hour: &Hour) -> Result<Vec<PathBuf>> {
+    pub(super) fn write(&self, hour: &Hour) -> Result<Vec<PathBuf>> {
         let redactor = &hour.recorder.redactor;
         let mut calls = String::new();
         for call in hour.recorder.calls() {

@@ -12,12 +12,12 @@ use super::clear::{self, Thing};
 use super::hour::Hour;
 
 /// The whole policy of the stack: for all that the operator is to do.
-pub const POLICY: [&str; 9] = [
+pub(super) const POLICY: [&str; 9] = [
     "policy", "up", "plan", "status", "down", "token", "call", "logs", "secret",
 ];
 
 /// Every command but `down`.
-pub async fn story(hour: &Hour) -> Result<()> {
+pub(super) async fn story(hour: &Hour) -> Result<()> {
     hour.configure(&[])?;
     hour.ok(&["up"])?;
     let again = hour.ok(&["up"])?;
@@ -75,7 +75,7 @@ fn settled(hour: &Hour) -> Result<()> {
 type Edit = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// One change of every key; the sample takes each eighth.
-pub const EDITS: [Edit; 24] = [
+pub(super) const EDITS: [Edit; 24] = [
     (
         "stack.tags",
         &[("payments", "sales"), (r#", stage = "test""#, "")],
@@ -160,7 +160,7 @@ pub const EDITS: [Edit; 24] = [
 ];
 
 /// Each of these changes, from the same beginning; all that fail are told.
-pub fn changes(hour: &Hour, edits: impl Iterator<Item = &'static Edit>) -> Result<()> {
+pub(super) fn changes(hour: &Hour, edits: impl Iterator<Item = &'static Edit>) -> Result<()> {
     let code = b"export const handler = async () => ({ statusCode: 200, body: 'zipped' });";
     let package = provision::package::Package::from_files(&[("index.mjs", code)])?;
     fs_err::write(hour.run_folder(&hour.stack).join("code.zip"), package.zip)?;
@@ -211,14 +211,14 @@ const NOTHING: [(&str, usize); 4] = [
 ];
 
 /// Deletes the stack, and counts.
-pub async fn down(hour: &Hour) -> Result<()> {
+pub(super) async fn down(hour: &Hour) -> Result<()> {
     hour.ok(&["down", "--yes", "--unprotect"])?;
     count(hour, &NOTHING).await?;
     count(hour, &[("roles", 0)]).await
 }
 
 /// Long after the last `down` nothing of the stack is there again: no log group that a late call of a function made.
-pub async fn gone(hour: &Hour) -> Result<()> {
+pub(super) async fn gone(hour: &Hour) -> Result<()> {
     // What the questions make begins with the stack's name and a hyphen.
     let (name, group) = (format!("{}_", hour.stack), format!("/aws/lambda/{}_", hour.stack));
     let things = clear::left(hour, &hour.stack).await?;
@@ -236,7 +236,7 @@ pub async fn gone(hour: &Hour) -> Result<()> {
 }
 
 /// `up` is killed again and again after its answers, and goes on each time; so is `down`.
-pub async fn killed(hour: &Hour, up: &[usize]) -> Result<()> {
+pub(super) async fn killed(hour: &Hour, up: &[usize]) -> Result<()> {
     hour.configure(&[])?;
     for (round, &writes) in up.iter().enumerate() {
         let is_killed = hour.kill_after(writes, &["up", "--yes"])?;
@@ -297,7 +297,7 @@ async fn children(hour: &Hour) -> Result<()> {
 }
 
 /// A role with this policy that whoever runs this may assume, and its credentials.
-pub async fn operator(hour: &Hour, name: &str, policy: &Value) -> Result<[SecretString; 3]> {
+pub(super) async fn operator(hour: &Hour, name: &str, policy: &Value) -> Result<[SecretString; 3]> {
     let account = &hour.identity.account;
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Action": "sts:AssumeRole",
@@ -340,7 +340,7 @@ pub async fn operator(hour: &Hour, name: &str, policy: &Value) -> Result<[Secret
 }
 
 /// The whole job with an assumed role that has exactly what `policy` prints.
-pub async fn policy(hour: &Hour) -> Result<()> {
+pub(super) async fn policy(hour: &Hour) -> Result<()> {
     hour.configure(&[])?;
     let policy = hour.json(&POLICY)?;
     let role = format!("{}-operator", hour.stack);

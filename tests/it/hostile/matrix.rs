@@ -18,7 +18,7 @@ use crate::support::proxy::message;
 
 /// Where the answers are broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum At {
+pub(super) enum At {
     Sts,
     /// Every other call of AWS.
     Aws,
@@ -33,10 +33,10 @@ macro_rules! kinds {
     ($($kind:ident),+ $(,)?) => {
         /// How they are broken.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Kind { $($kind),+ }
+        pub(super) enum Kind { $($kind),+ }
 
         impl Kind {
-            pub const ALL: &[Self] = &[$(Self::$kind),+];
+            pub(super) const ALL: &[Self] = &[$(Self::$kind),+];
         }
     };
 }
@@ -49,14 +49,14 @@ kinds! {
 
 /// One run of the binary.
 #[derive(Clone, Copy, Debug)]
-pub struct Case {
+pub(super) struct Case {
     pub at: At,
     pub args: &'static [&'static str],
     pub kind: Kind,
 }
 
 /// How it ended.
-pub struct End {
+pub(super) struct End {
     pub case: Case,
     /// `None` where it was killed at its deadline, or by a signal.
     pub code: Option<i32>,
@@ -81,7 +81,7 @@ impl Case {
     }
 
     /// Runs it in a folder of its own below `place`. `elsewhere` is where a redirect leads to.
-    pub fn run(self, place: &Place, number: usize, state: &Value, elsewhere: &str) -> End {
+    pub(super) fn run(self, place: &Place, number: usize, state: &Value, elsewhere: &str) -> End {
         let endpoint = self.serve(elsewhere.to_owned());
         let mut state = state.clone();
         state["endpoint"] = json!(endpoint);
@@ -355,7 +355,7 @@ impl Kind {
 }
 
 /// Runs all of them, `together` at a time, the ones with the longest deadlines first.
-pub fn run_all(place: &Place, mut cases: Vec<Case>, state: &Value, together: usize) -> Vec<End> {
+pub(super) fn run_all(place: &Place, mut cases: Vec<Case>, state: &Value, together: usize) -> Vec<End> {
     let lure = TcpListener::bind("127.0.0.1:0").unwrap();
     let elsewhere = format!("http://{}", lure.local_addr().unwrap());
     cases.sort_by_key(|case| std::cmp::Reverse(case.deadline()));

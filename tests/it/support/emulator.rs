@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use super::token;
 
 /// The emulator's API, called without the binary: to check what is there, and to change it as someone else would.
-pub struct Emulator {
+pub(crate) struct Emulator {
     pub endpoint: String,
     region: &'static str,
 }
 
 impl Emulator {
     /// In the region of [`Place::at`].
-    pub fn new(endpoint: String) -> Self {
+    pub(crate) fn new(endpoint: String) -> Self {
         Self {
             endpoint,
             region: "eu-west-1",
@@ -22,7 +22,7 @@ impl Emulator {
     }
 
     /// In the region of `--sandbox`.
-    pub fn of_the_sandbox(endpoint: String) -> Self {
+    pub(crate) fn of_the_sandbox(endpoint: String) -> Self {
         Self {
             endpoint,
             region: "us-east-1",
@@ -46,7 +46,7 @@ impl Emulator {
     }
 
     /// A call of a service that takes JSON, such as `AWSCognitoIdentityProviderService.ListUserPools`.
-    pub fn json(&self, target: &str, body: &Value) -> Value {
+    pub(crate) fn json(&self, target: &str, body: &Value) -> Value {
         let service = match target.split('.').next() {
             Some("secretsmanager") => "secretsmanager",
             Some("Logs_20140328") => "logs",
@@ -62,23 +62,23 @@ impl Emulator {
     }
 
     /// A call of Cognito.
-    pub fn cognito(&self, operation: &str, body: &Value) -> Value {
+    pub(crate) fn cognito(&self, operation: &str, body: &Value) -> Value {
         self.json(&format!("AWSCognitoIdentityProviderService.{operation}"), body)
     }
 
     /// A GET of a service that has paths.
-    pub fn get(&self, service: &str, path: &str) -> Value {
+    pub(crate) fn get(&self, service: &str, path: &str) -> Value {
         serde_json::from_str(&self.send(service, |http| http.get(format!("{}{path}", self.endpoint))))
             .unwrap()
     }
 
     /// A DELETE of a service that has paths.
-    pub fn delete(&self, service: &str, path: &str) {
+    pub(crate) fn delete(&self, service: &str, path: &str) {
         self.send(service, |http| http.delete(format!("{}{path}", self.endpoint)));
     }
 
     /// A PUT, POST or PATCH of a service that has paths.
-    pub fn write(&self, service: &str, method: &str, path: &str, body: &Value) -> Value {
+    pub(crate) fn write(&self, service: &str, method: &str, path: &str, body: &Value) -> Value {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let answer = self.send(service, |http| {
             http.request(method, format!("{}{path}", self.endpoint))
@@ -88,7 +88,7 @@ impl Emulator {
     }
 
     /// Patches something of API Gateway: operation, path, value.
-    pub fn patch(&self, path: &str, operations: &[(&str, &str, &str)]) -> Value {
+    pub(crate) fn patch(&self, path: &str, operations: &[(&str, &str, &str)]) -> Value {
         let operations: Vec<Value> = (operations.iter())
             .map(|(op, path, value)| json!({"op": op, "path": path, "value": value}))
             .collect();
@@ -102,7 +102,7 @@ impl Emulator {
 
     /// Everything that a stack is made of, without ids, dates and what AWS adds by itself, sorted: two stacks of one
     /// configuration have the same portrait.
-    pub fn portrait(&self, owner: &str) -> Value {
+    pub(crate) fn portrait(&self, owner: &str) -> Value {
         // Whatever the order of its keys.
         let document = |encoded: &str| -> Value {
             let text = percent_encoding::percent_decode_str(encoded)
@@ -292,13 +292,13 @@ impl Emulator {
     }
 
     /// A call of IAM, as a query string.
-    pub fn iam(&self, query: &str) -> String {
+    pub(crate) fn iam(&self, query: &str) -> String {
         let url = format!("{}/?Version=2010-05-08&{query}", self.endpoint);
         self.send("iam", |http| http.get(url))
     }
 
     /// How many resources of each kind there are.
-    pub fn census(&self) -> BTreeMap<&'static str, usize> {
+    pub(crate) fn census(&self) -> BTreeMap<&'static str, usize> {
         let count = |list: &Value| list.as_array().map_or(0, Vec::len);
         let mut census = BTreeMap::new();
         let mut add = |kind, more| *census.entry(kind).or_insert(0) += more;
@@ -367,7 +367,7 @@ impl Emulator {
     }
 
     /// Fails unless there is exactly one resource of each kind, as in the sample.
-    pub fn assert_whole(&self, story: &str) {
+    pub(crate) fn assert_whole(&self, story: &str) {
         let one = [
             "roles",
             "functions",
@@ -392,7 +392,7 @@ impl Emulator {
     }
 
     /// Fails unless there is no resource.
-    pub fn assert_nothing(&self, story: &str) {
+    pub(crate) fn assert_nothing(&self, story: &str) {
         assert_eq!(self.census(), BTreeMap::new(), "{story}");
     }
 }

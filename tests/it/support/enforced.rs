@@ -10,12 +10,12 @@ use super::Place;
 use provision::aws::clients::SANDBOX_SECRET;
 
 /// The administrator's access key id.
-pub const KEY: &str = "test";
+pub(crate) const KEY: &str = "test";
 /// The administrator's secret access key.
-pub const SECRET: &str = SANDBOX_SECRET;
+pub(crate) const SECRET: &str = SANDBOX_SECRET;
 
 /// A running emulator; it ends when this is dropped.
-pub struct Enforced {
+pub(crate) struct Enforced {
     pub endpoint: String,
     server: Child,
 }
@@ -29,7 +29,7 @@ impl Drop for Enforced {
 
 impl Enforced {
     /// Keeps its content in a folder of this place.
-    pub fn start(place: &Place) -> Self {
+    pub(crate) fn start(place: &Place) -> Self {
         let folder = place.path().join("iam");
         fs_err::create_dir_all(&folder).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -75,7 +75,7 @@ impl Enforced {
     }
 
     /// Deletes all its content; whether it answers.
-    pub fn is_reset(&self) -> std::io::Result<bool> {
+    pub(crate) fn is_reset(&self) -> std::io::Result<bool> {
         let host = self.endpoint.trim_start_matches("http://");
         let mut stream = TcpStream::connect(host)?;
         write!(

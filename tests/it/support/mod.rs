@@ -3,10 +3,10 @@
 // The benchmark uses only a part.
 #![allow(dead_code, unused_imports)]
 
-pub mod emulator;
-pub mod enforced;
-pub mod proxy;
-pub mod world;
+pub(crate) mod emulator;
+pub(crate) mod enforced;
+pub(crate) mod proxy;
+pub(crate) mod world;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -16,11 +16,11 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
-pub use emulator::Emulator;
-pub use world::{Recorded, World};
+pub(crate) use emulator::Emulator;
+pub(crate) use world::{Recorded, World};
 
 /// A folder to run the binary in. Its emulator is stopped at the end, however the test ends.
-pub struct Place {
+pub(crate) struct Place {
     path: PathBuf,
     /// Deletes the folder at the end; `None` if the folder stays.
     temporary: Option<tempfile::TempDir>,
@@ -29,7 +29,7 @@ pub struct Place {
 }
 
 /// What a run of the binary printed, and how it ended.
-pub struct Run {
+pub(crate) struct Run {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -37,7 +37,7 @@ pub struct Run {
 
 impl Place {
     /// A temporary folder.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut place = Self::in_folder(folder.path());
         place.temporary = Some(folder);
@@ -45,7 +45,7 @@ impl Place {
     }
 
     /// A folder that stays, with all that is in it.
-    pub fn in_folder(path: &Path) -> Self {
+    pub(crate) fn in_folder(path: &Path) -> Self {
         let guard = Command::new("sh")
             .args([
                 "-c",
@@ -67,12 +67,12 @@ impl Place {
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The binary in this folder, without the AWS settings of whoever runs the tests.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("AWS_") {
@@ -95,7 +95,7 @@ impl Place {
     }
 
     /// The binary with the settings to reach `endpoint` as if it were AWS; this place's emulator accepts it.
-    pub fn at(&self, endpoint: &str, args: &[&str]) -> Command {
+    pub(crate) fn at(&self, endpoint: &str, args: &[&str]) -> Command {
         let token = fs_err::read_to_string(self.path().join("state/sandbox/token"));
         let mut command = self.command(args);
         command
@@ -106,16 +106,16 @@ impl Place {
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         self.command(args).output().unwrap().into()
     }
 
-    pub fn run_at(&self, endpoint: &str, args: &[&str]) -> Run {
+    pub(crate) fn run_at(&self, endpoint: &str, args: &[&str]) -> Run {
         self.at(endpoint, args).output().unwrap().into()
     }
 
     /// Starts this place's emulator and says where it is.
-    pub fn emulator(&self) -> String {
+    pub(crate) fn emulator(&self) -> String {
         let run = self.run(&["sandbox", "start"]).ok();
         let endpoint = run.stdout.trim().strip_prefix("endpoint: ");
         let endpoint = endpoint.expect("the endpoint is what is printed").to_owned();
@@ -125,7 +125,7 @@ impl Place {
     }
 
     /// The Python that this place's emulator runs in, which has botocore with AWS's models.
-    pub fn python(&self) -> String {
+    pub(crate) fn python(&self) -> String {
         let record = fs_err::read_to_string(self.path().join("state/sandbox/server.json")).unwrap();
         let record: Value = serde_json::from_str(&record).unwrap();
         let ps = Command::new("ps")
@@ -137,7 +137,7 @@ impl Place {
     }
 
     /// The path and text of every file below `folder`, without the files of the emulator.
-    pub fn texts(&self, folder: &str) -> Vec<(PathBuf, String)> {
+    pub(crate) fn texts(&self, folder: &str) -> Vec<(PathBuf, String)> {
         let mut texts = Vec::new();
         collect(&self.path().join(folder), &mut texts);
         texts
@@ -148,7 +148,7 @@ impl Place {
 static TOKENS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
 /// The access key id that the emulator at `endpoint` accepts.
-pub fn token(endpoint: &str) -> String {
+pub(crate) fn token(endpoint: &str) -> String {
     TOKENS.lock().unwrap()[endpoint].clone()
 }
 
@@ -186,7 +186,7 @@ impl From<Output> for Run {
 
 impl Run {
     /// Fails the test unless the binary ended with this code.
-    pub fn code(self, code: i32) -> Self {
+    pub(crate) fn code(self, code: i32) -> Self {
         assert_eq!(
             self.code, code,
             "stdout:\n{}\nstderr:\n{}",
@@ -195,16 +195,16 @@ impl Run {
         self
     }
 
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         self.code(0)
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {}", self.stdout))
     }
 
     /// One JSON document a line.
-    pub fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         self.stdout
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
@@ -213,7 +213,7 @@ impl Run {
 }
 
 /// The same command, run by a shell after `script`, which sets limits for it.
-pub fn after(script: &str, command: &Command) -> Command {
+pub(crate) fn after(script: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell
         .args(["-c", &format!("{script}; exec \"$0\" \"$@\"")])
@@ -233,7 +233,7 @@ pub fn after(script: &str, command: &Command) -> Command {
 }
 
 /// The status and the body of a GET.
-pub fn get(url: &str, token: Option<&str>) -> (u16, String) {
+pub(crate) fn get(url: &str, token: Option<&str>) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -249,7 +249,7 @@ pub fn get(url: &str, token: Option<&str>) -> (u16, String) {
 }
 
 /// The body of the answer to a POST of a form with a name and a password.
-pub fn post_form(url: &str, (name, password): (&str, &str), form: &str) -> String {
+pub(crate) fn post_form(url: &str, (name, password): (&str, &str), form: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 /// One request.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     pub method: String,
     /// With the query.
     pub path: String,
@@ -31,7 +31,7 @@ impl Request {
     }
 
     /// `CreateUserPool`, `CreateRole`, or `POST /restapis`: the operation.
-    pub fn operation(&self) -> String {
+    pub(crate) fn operation(&self) -> String {
         if let Some(target) = self.header("x-amz-target") {
             return target.rsplit('.').next().unwrap_or_default().to_owned();
         }
@@ -47,14 +47,14 @@ impl Request {
     }
 
     /// Whether this call is to AWS, not to the stack's own API, token endpoint or public keys.
-    pub fn is_aws(&self) -> bool {
+    pub(crate) fn is_aws(&self) -> bool {
         !["/oauth2/", "/_user_request_", "/.well-known/"]
             .iter()
             .any(|part| self.path.contains(part))
     }
 
     /// The service: `cognito-idp`, `logs`, `secretsmanager`, `iam`, `sts`, `lambda` or `apigateway`.
-    pub fn service(&self) -> &'static str {
+    pub(crate) fn service(&self) -> &'static str {
         match self.header("x-amz-target") {
             Some(target) if target.starts_with("Logs") => return "logs",
             Some(target) if target.starts_with("secretsmanager") => return "secretsmanager",
@@ -74,7 +74,7 @@ impl Request {
     }
 
     /// Whether this AWS call changes anything.
-    pub fn is_write(&self) -> bool {
+    pub(crate) fn is_write(&self) -> bool {
         let operation = self.operation();
         let reads = ["Get", "List", "Describe", "Filter", "GET "];
         self.is_aws() && !reads.iter().any(|verb| operation.starts_with(verb))
@@ -83,7 +83,7 @@ impl Request {
 
 /// When the rule is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub(crate) enum Moment {
     /// The emulator has not got the request.
     Before,
     /// The emulator has answered, and the binary has not got the answer.
@@ -92,7 +92,7 @@ pub enum Moment {
 
 /// What the proxy does.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     /// Passes the request or the answer on.
     Pass,
     /// Closes the connection without an answer.
@@ -104,7 +104,7 @@ pub enum Act {
 type Rule = Box<dyn Fn(&Request, Moment) -> Act + Send + Sync>;
 
 /// A running proxy; it ends with the test's process.
-pub struct Proxy {
+pub(crate) struct Proxy {
     pub endpoint: String,
     shared: Arc<Shared>,
 }
@@ -120,12 +120,12 @@ struct Shared {
 
 impl Proxy {
     /// Between a free port and the emulator at `endpoint`.
-    pub fn start(endpoint: &str) -> Self {
+    pub(crate) fn start(endpoint: &str) -> Self {
         Self::between(endpoint, true)
     }
 
     /// As `start`, for an emulator that checks signatures.
-    pub fn start_signed(endpoint: &str) -> Self {
+    pub(crate) fn start_signed(endpoint: &str) -> Self {
         Self::between(endpoint, false)
     }
 
@@ -154,12 +154,12 @@ impl Proxy {
     }
 
     /// Applies this rule from now on.
-    pub fn rule(&self, rule: impl Fn(&Request, Moment) -> Act + Send + Sync + 'static) {
+    pub(crate) fn rule(&self, rule: impl Fn(&Request, Moment) -> Act + Send + Sync + 'static) {
         *self.shared.rule.lock().unwrap() = Arc::new(Box::new(rule));
     }
 
     /// The requests since the last call of this; waits until none is under way.
-    pub fn take(&self) -> Vec<Request> {
+    pub(crate) fn take(&self) -> Vec<Request> {
         while self.shared.under_way.load(Ordering::SeqCst) > 0 {
             thread::yield_now();
         }
@@ -168,7 +168,7 @@ impl Proxy {
 }
 
 /// Requests as `validate_requests.py` reads them.
-pub fn dump(requests: &[Request]) -> Value {
+pub(crate) fn dump(requests: &[Request]) -> Value {
     let requests = requests.iter().filter(|request| request.is_aws()).map(|request| {
         json!({
             "method": request.method,
@@ -238,7 +238,7 @@ fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
 }
 
 /// The head of a message, and its body by Content-Length.
-pub fn message(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+pub(crate) fn message(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 * 1024];
     let end = loop {

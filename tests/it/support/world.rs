@@ -11,10 +11,10 @@ use super::proxy::{Act, Moment, Proxy, Request};
 use super::{Emulator, Place, Run};
 
 /// The code of the functions of [`World::of`], where the test does not care.
-pub const CODE: &str = "export const handler = async () => ({ statusCode: 200 });";
+pub(crate) const CODE: &str = "export const handler = async () => ({ statusCode: 200 });";
 
 /// What most tests of the binary run in.
-pub struct World {
+pub(crate) struct World {
     pub place: Place,
     /// What [`World::run`] calls.
     pub proxy: Proxy,
@@ -25,7 +25,7 @@ pub struct World {
 
 impl World {
     /// Without a `provision.toml`, so its stack is the sample.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Place::new();
         let emulator = Emulator::new(place.emulator());
         let proxy = Proxy::start(&emulator.endpoint);
@@ -38,7 +38,7 @@ impl World {
     }
 
     /// The sample with its state in a bucket of the emulator.
-    pub fn in_s3() -> Self {
+    pub(crate) fn in_s3() -> Self {
         let mut world = Self::new();
         let location = "s3://team-state/provision";
         world.run(&["state", "init", location]).ok();
@@ -48,7 +48,7 @@ impl World {
     }
 
     /// With this `provision.toml`, and this code in the folder `lambda`.
-    pub fn of(file: &str, code: &str) -> Self {
+    pub(crate) fn of(file: &str, code: &str) -> Self {
         let world = Self::new();
         fs_err::create_dir(world.path("lambda")).unwrap();
         world.code(code);
@@ -57,30 +57,30 @@ impl World {
     }
 
     /// The path of something in the world's folder.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
 
-    pub fn file(&self, text: &str) {
+    pub(crate) fn file(&self, text: &str) {
         fs_err::write(self.path("provision.toml"), text).unwrap();
     }
 
-    pub fn code(&self, text: &str) {
+    pub(crate) fn code(&self, text: &str) {
         fs_err::write(self.path("lambda/index.mjs"), text).unwrap();
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.place.at(&self.proxy.endpoint, args);
         command.envs(self.location.map(|location| ("PROVISION_STATE", location)));
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         self.command(args).output().unwrap().into()
     }
 
     /// Whether anything is on record.
-    pub fn has_state(&self) -> bool {
+    pub(crate) fn has_state(&self) -> bool {
         match self.location {
             None => self.state_file().is_some(),
             Some(_) => self.run(&["state", "show"]).code == 0,
@@ -88,13 +88,13 @@ impl World {
     }
 
     /// The state file of the stack; `None` before the first `up` and after `down`.
-    pub fn state_file(&self) -> Option<PathBuf> {
+    pub(crate) fn state_file(&self) -> Option<PathBuf> {
         let files = ["orders", "user-api"].map(|stack| self.path(&format!("state/{stack}.json")));
         files.into_iter().find(|file| file.exists())
     }
 
     /// Of a state in S3 the owner, and of every step the name, the kind and the phase.
-    pub fn state(&self) -> Recorded {
+    pub(crate) fn state(&self) -> Recorded {
         if self.location.is_some() {
             return Recorded(self.run(&["state", "show", "--json"]).ok().json());
         }
@@ -103,19 +103,19 @@ impl World {
     }
 
     /// [`Emulator::portrait`] of this stack.
-    pub fn portrait(&self) -> Value {
+    pub(crate) fn portrait(&self) -> Value {
         self.emulator.portrait(self.state().owner())
     }
 
     /// The writing calls since the last time that this or [`Proxy::take`] was called, in their order.
-    pub fn writes(&self) -> Vec<String> {
+    pub(crate) fn writes(&self) -> Vec<String> {
         let requests = self.proxy.take();
         let writes = requests.iter().filter(|request| request.is_write());
         writes.map(Request::operation).collect()
     }
 
     /// Fails unless `status` and `plan` find nothing to change.
-    pub fn assert_settled(&self, story: &str) {
+    pub(crate) fn assert_settled(&self, story: &str) {
         for args in [&["plan", "--check"][..], &["status"]] {
             let run = self.run(args);
             assert_eq!(run.code, 0, "{story}: {args:?}: {}{}", run.stdout, run.stderr);
@@ -123,14 +123,14 @@ impl World {
     }
 
     /// `down`, after which nothing is left.
-    pub fn down(&self) {
+    pub(crate) fn down(&self) {
         self.run(&["down", "--yes"]).ok();
         self.emulator.assert_nothing("after down");
     }
 
     /// Runs `args` and kills the process with SIGKILL at call number `at` of those that `is_meant` chooses, counted from
     /// 0: before the call goes to the emulator, or when its answer is there. Whether the process got that far.
-    pub fn kill_at(
+    pub(crate) fn kill_at(
         &self,
         args: &[&str],
         at: usize,
@@ -176,57 +176,57 @@ impl World {
 }
 
 /// The state file of a stack, to find the resources in it.
-pub struct Recorded(pub Value);
+pub(crate) struct Recorded(pub Value);
 
 impl Recorded {
-    pub fn owner(&self) -> &str {
+    pub(crate) fn owner(&self) -> &str {
         self.0["owner"].as_str().unwrap()
     }
 
-    pub fn steps(&self) -> &[Value] {
+    pub(crate) fn steps(&self) -> &[Value] {
         self.0["steps"].as_array().unwrap()
     }
 
-    pub fn step(&self, step: &str) -> &Value {
+    pub(crate) fn step(&self, step: &str) -> &Value {
         self.steps().iter().find(|record| record["step"] == step).unwrap()
     }
 
-    pub fn output(&self, step: &str, field: &str) -> &str {
+    pub(crate) fn output(&self, step: &str, field: &str) -> &str {
         self.step(step)["output"][field].as_str().unwrap()
     }
 
-    pub fn desired(&self, step: &str, field: &str) -> &str {
+    pub(crate) fn desired(&self, step: &str, field: &str) -> &str {
         self.step(step)["desired"][field].as_str().unwrap()
     }
 
     /// What names the pool to Cognito.
-    pub fn pool(&self) -> Value {
+    pub(crate) fn pool(&self) -> Value {
         json!({"UserPoolId": self.output("user-pool", "id")})
     }
 
     /// What names the client of a step, such as `client:app`, to Cognito.
-    pub fn client(&self, step: &str) -> Value {
+    pub(crate) fn client(&self, step: &str) -> Value {
         json!({"UserPoolId": self.desired(step, "pool"), "ClientId": self.output(step, "client_id")})
     }
 
     /// Lambda's path of the function of a step, such as `function:user`.
-    pub fn function(&self, step: &str) -> String {
+    pub(crate) fn function(&self, step: &str) -> String {
         format!("/2015-03-31/functions/{}", self.desired(step, "name"))
     }
 
     /// API Gateway's path of the API.
-    pub fn api(&self) -> String {
+    pub(crate) fn api(&self) -> String {
         format!("/restapis/{}", self.output("rest-api", "id"))
     }
 
     /// API Gateway's path of the method of a route, such as `route:GET /user`.
-    pub fn method(&self, step: &str) -> String {
+    pub(crate) fn method(&self, step: &str) -> String {
         let [path, verb] = ["path", "verb"].map(|field| self.desired(step, field));
         format!("{}/resources/{path}/methods/{verb}", self.api())
     }
 
     /// Where the emulator serves the stage.
-    pub fn stage_url(&self, emulator: &Emulator) -> String {
+    pub(crate) fn stage_url(&self, emulator: &Emulator) -> String {
         let stage = self.desired("stage", "name");
         format!("{}{}/{stage}/_user_request_", emulator.endpoint, self.api())
     }
