@@ -594,16 +594,18 @@ impl Store for S3Store {
                     () = self.fence.wanted_more() => true,
                 };
                 let mut inner = self.inner.lock().await;
+                if inner.lost.is_some() || inner.released {
+                    break;
+                }
                 let confirmed = inner.held.confirmed();
                 let is_due = confirmed.is_none_or(|(sent, length)| now().since(sent) >= length / 3);
-                if inner.lost.is_some() || inner.released {
-                    std::future::pending::<()>().await;
-                }
                 if is_due || is_wanted {
                     // What fails is seen by all that the fence holds back, and by the next commit.
                     drop(self.renew(&mut inner, true).await);
                 }
             }
+            // Without the lock, which the next commit needs to see that the lease is lost.
+            std::future::pending().await
         }
         .boxed_local()
     }

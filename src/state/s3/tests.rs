@@ -512,3 +512,41 @@ async fn no_two_writes_have_the_same_content() {
         assert!(seen.insert(fake.document().to_string()));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_lost_while_nothing_is_committed_ends_calls_and_the_next_commit() {
+    let kept = Kept::S3(Fake::default());
+    let Kept::S3(fake) = &kept else { unreachable!() };
+    let fence = Fence::open();
+    let (store, _) = S3Store::take(fake.object("shop"), holder("a"), fence.clone())
+        .await
+        .unwrap();
+    store.commit(&state(1)).await.unwrap();
+    kept.overwrite();
+    let work = async {
+        // More than is left, so that the lease is renewed for it.
+        fence.admit(Duration::from_mins(10)).await.unwrap_err();
+        assert!(matches!(
+            store.commit(&state(2)).await,
+            Err(StateError::Lost { .. })
+        ));
+    };
+    tokio::select! {
+        () = work => {}
+        () = store.keep() => unreachable!("it never ends"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_renewed_for_what_takes_longer_than_is_left_of_it() {
+    let fake = Fake::default();
+    let fence = Fence::open();
+    let (store, _) = S3Store::take(fake.object("shop"), holder("a"), fence.clone())
+        .await
+        .unwrap();
+    tokio::select! {
+        admitted = fence.admit(Duration::from_mins(10)) => admitted.unwrap(),
+        () = store.keep() => unreachable!("it never ends"),
+    }
+    assert_eq!(fake.document()["lease"]["seconds"], 610);
+}
