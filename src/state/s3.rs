@@ -605,7 +605,7 @@ impl Store for S3Store {
                 }
             }
             // Without the lock, which the next commit needs to see that the lease is lost.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         .boxed_local()
     }
