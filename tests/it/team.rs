@@ -363,3 +363,20 @@ fn a_stack_that_was_half_made_or_half_deleted_is_recovered_as_it_is() {
         check_nothing(&world, &story);
     }
 }
+
+#[test]
+fn a_record_that_goes_with_a_runner_is_warned_of_unless_its_place_was_named() {
+    let world = World::new();
+    for (args, is_warned) in [
+        (&["up", "--no-verify"][..], true),
+        (&["up", "--state", "state"], false),
+    ] {
+        let run: Run = world.command(args).env("CI", "true").output().unwrap().into();
+        let stderr = run.ok().stderr;
+        assert_eq!(
+            stderr.contains("warning: the state is kept in a folder of this machine"),
+            is_warned,
+            "{stderr}"
+        );
+    }
+}

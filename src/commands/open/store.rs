@@ -5,7 +5,7 @@
 use std::io;
 
 use super::super::configuration;
-use super::super::invocation::Invocation;
+use super::super::invocation::{Invocation, Target};
 use super::super::recorded;
 use super::super::ui::Ui;
 use super::super::upgrade::upgrade;
@@ -40,7 +40,10 @@ pub(super) async fn reach(
     ui: &Ui,
 ) -> Result<Reached, Failure> {
     let (location, account) = configuration::location(invocation)?;
-    let is_named = invocation.location.is_some() || location != Location::Folder(invocation.folder());
+    // The sandbox goes with its machine as well.
+    let is_sandbox = matches!(invocation.target, Target::Sandbox { .. });
+    let is_named =
+        is_sandbox || invocation.location.is_some() || location != Location::Folder(invocation.folder());
     reach_at(invocation, (location, account, is_named), stack, region, ui).await
 }
 
