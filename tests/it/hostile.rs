@@ -711,6 +711,7 @@ fn wrong(end: &End) -> Option<&'static str> {
         ),
         (says("panicked"), "it panicked"),
         (end.memory > 100_000_000, "it took more than 100 MB"),
+        (!end.hung && end.memory < 1_000_000, "its memory was not measured"),
         (
             matches!(end.code, Some(1 | 2)) && !end.stderr.lines().any(|line| line.starts_with("error: ")),
             "it told no error",
