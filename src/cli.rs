@@ -128,7 +128,7 @@ pub(crate) enum StateAction {
         /// s3://BUCKET or s3://BUCKET/PREFIX
         #[arg(value_name = "LOCATION")]
         location: Location,
-        /// Encrypt with this KMS key instead of S3's own
+        /// Encrypt with this KMS key; without it, with the configured state_kms_key or else with S3's own
         #[arg(long, value_name = "ARN")]
         kms_key: Option<String>,
         /// Also change a bucket that exists

@@ -48,6 +48,8 @@ pub struct Scope {
     pub secrets: BTreeSet<String>,
     /// The bucket and the key of the state, if it is in S3.
     pub state: Option<(String, String)>,
+    /// The ARN of the KMS key of that bucket; `None`: S3 encrypts with its own.
+    pub state_key: Option<String>,
 }
 
 /// The resources that an action is allowed on.
@@ -89,11 +91,13 @@ enum On {
     /// The bucket of the state, and only to see whether the state is there: S3 answers "denied" for what is not, to whoever may
     /// not list.
     StateBucket,
+    /// The KMS key of that bucket, and only through S3.
+    StateKey,
 }
 
 use On::{
     AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Function, FunctionForApi, LogGroup, NamedSecret, NewApi,
-    NewPool, Pool, Role, RoleForLambda, State, StateBucket,
+    NewPool, Pool, Role, RoleForLambda, State, StateBucket, StateKey,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -252,6 +256,8 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
 /// The actions that an operation needs besides its own: the operation, the action, and what it is allowed on.
 const ALSO: &[(&str, &str, On)] = &[
     ("s3:GetObject", "s3:ListBucket", StateBucket),
+    ("s3:GetObject", "kms:Decrypt", StateKey),
+    ("s3:PutObject", "kms:GenerateDataKey", StateKey),
     ("iam:CreateRole", "iam:TagRole", Role),
     ("logs:CreateLogGroup", "logs:TagResource", LogGroup),
     // Without it Lambda leaves out the tags, which name the function's owner.
@@ -446,6 +452,17 @@ impl Scope {
                     sid: format!("{on:?}"),
                     resources: vec![format!("arn:{partition}:s3:::{bucket}")],
                     condition: Some(json!({"s3:prefix": key})),
+                })
+                .collect(),
+            StateKey => (self.state_key.iter())
+                .map(|key| {
+                    // The fourth part of an ARN is the region, which is the bucket's too.
+                    let region = key.split(':').nth(3).unwrap_or_default();
+                    Reach {
+                        sid: format!("{on:?}"),
+                        resources: vec![key.clone()],
+                        condition: Some(json!({"kms:ViaService": format!("s3.{region}.amazonaws.com")})),
+                    }
                 })
                 .collect(),
             ApiTags => one(arn("apigateway", region, "", &format!("/tags/{tags}*")), None),

@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use super::invocation::{Invocation, Target};
 use super::ui::Ui;
-use crate::config::{Config, Problem, Source};
+use crate::config::{Config, Problem, Source, StateSettings};
 use crate::error::{Failure, Hint, Kind};
 use crate::files::{self, Links};
 use crate::location::Location;
@@ -64,30 +64,58 @@ pub(super) fn stack_and_config(invocation: &Invocation) -> Result<(String, Optio
     }
 }
 
-/// Where this run's states are, and the account of the bucket where that was configured. What was typed goes before what is
-/// configured; the sandbox has a folder of its own, whatever is configured for AWS.
-pub(super) fn location(invocation: &Invocation) -> Result<(Location, Option<String>), Failure> {
-    let folder = Location::Folder(invocation.folder());
+/// Where a run's states are.
+pub(super) struct Place {
+    pub location: Location,
+    /// The account of the bucket, if it was configured for this location.
+    pub account: Option<String>,
+    /// The key of the bucket, if it was configured for this location.
+    pub kms_key: Option<String>,
+}
+
+/// Where this run's states are. What was typed goes before what is configured; the sandbox has a folder of its own, whatever is
+/// configured for AWS.
+pub(super) fn place(invocation: &Invocation) -> Result<Place, Failure> {
+    let folder = |path| Place {
+        location: Location::Folder(path),
+        account: None,
+        kms_key: None,
+    };
     match (&invocation.location, &invocation.target) {
-        // The account is asked of the credentials: the configured one is of the configured bucket.
-        (Some(Location::S3(prefix)), _) => return Ok((Location::S3(prefix.clone()), None)),
-        (Some(Location::Folder(_)), _) | (None, Target::Sandbox { .. }) => return Ok((folder, None)),
+        (Some(location @ Location::S3(_)), _) => return place_at(invocation, location),
+        (Some(Location::Folder(_)), _) | (None, Target::Sandbox { .. }) => {
+            return Ok(folder(invocation.folder()));
+        }
         (None, Target::Aws { .. }) => {}
     }
-    let Some(text) = text(invocation)? else {
-        return Ok((folder, None));
-    };
-    let path = invocation.config_path();
-    let (location, account) = Config::state_of(&text).map_err(|problems| invalid(path, &problems))?;
-    Ok(match location {
+    match settings(invocation)?.location {
         // As every path of the file.
-        Some(Location::Folder(folder)) => {
-            let parent = path.parent().unwrap_or(Path::new(""));
-            (Location::Folder(parent.join(folder)), None)
+        Some(Location::Folder(path)) => {
+            let parent = invocation.config_path().parent().unwrap_or(Path::new(""));
+            Ok(folder(parent.join(path)))
         }
-        Some(location) => (location, account),
-        None => (folder, None),
+        Some(location) => place_at(invocation, &location),
+        None => Ok(folder(invocation.folder())),
+    }
+}
+
+/// `location`, with what is configured for it.
+pub(super) fn place_at(invocation: &Invocation, location: &Location) -> Result<Place, Failure> {
+    let settings = Some(settings(invocation)?);
+    let settings = settings.filter(|settings| settings.location.as_ref() == Some(location));
+    let settings = settings.unwrap_or_default();
+    Ok(Place {
+        location: location.clone(),
+        account: settings.account,
+        kms_key: settings.kms_key,
     })
+}
+
+fn settings(invocation: &Invocation) -> Result<StateSettings, Failure> {
+    let Some(text) = text(invocation)? else {
+        return Ok(StateSettings::default());
+    };
+    Config::state_of(&text).map_err(|problems| invalid(invocation.config_path(), &problems))
 }
 
 /// The text of the configuration file; `None` where the sample is meant.
@@ -123,7 +151,7 @@ pub(super) fn packages(
     ui: &Ui,
 ) -> Result<BTreeMap<String, Package>, Failure> {
     // What does not exist cannot be packed.
-    let configured = match &config.state {
+    let configured = match &config.state.location {
         Some(Location::Folder(folder)) => {
             let parent = invocation.config_path().parent().unwrap_or(Path::new(""));
             Some(parent.join(folder))

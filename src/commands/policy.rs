@@ -36,12 +36,16 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             apis: BTreeSet::new(),
             secrets: BTreeSet::new(),
             state: None,
+            state_key: None,
         }
     };
     let clients = config.iter().flat_map(|config| config.clients.values());
     scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
-    if let (Location::S3(prefix), _) = configuration::location(invocation)? {
-        scope.state = Some((prefix.bucket.clone(), prefix.key(&scope.stack)));
+    let place = configuration::place(invocation)?;
+    if let Location::S3(prefix) = place.location {
+        let key = prefix.key(&scope.stack);
+        scope.state = Some((prefix.bucket, key));
+        scope.state_key = place.kms_key;
     }
     ui.data(&serde_json::to_string_pretty(&document(
         &scope,
@@ -91,5 +95,6 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         apis: apis.filter_map(|api| Some(api.output?.id.to_string())).collect(),
         secrets: BTreeSet::new(),
         state: None,
+        state_key: None,
     })
 }

@@ -25,7 +25,10 @@ pub(super) async fn run(invocation: &Invocation, action: &StateAction, ui: &Ui) 
             kms_key,
             yes,
         } => match location {
-            Location::S3(prefix) => init(invocation, prefix, kms_key.as_deref(), *yes, ui).await,
+            Location::S3(prefix) => {
+                let configured = configuration::place_at(invocation, location)?.kms_key;
+                init(invocation, prefix, kms_key.clone().or(configured), *yes, ui).await
+            }
             Location::Folder(_) => Err(Failure::usage("a folder needs no preparation")
                 .hinted("name a bucket: provision state init s3://BUCKET/PREFIX")),
         },
@@ -38,7 +41,7 @@ pub(super) async fn run(invocation: &Invocation, action: &StateAction, ui: &Ui) 
 async fn init(
     invocation: &Invocation,
     prefix: &Prefix,
-    kms_key: Option<&str>,
+    kms_key: Option<String>,
     yes: bool,
     ui: &Ui,
 ) -> Result<(), Failure> {
@@ -50,7 +53,7 @@ async fn init(
         here.account.as_str(),
     );
     let name = &prefix.bucket;
-    let mut bucket = Bucket::new(connection.s3(ui), name, place, kms_key);
+    let mut bucket = Bucket::new(connection.s3(ui), name, place, kms_key.as_deref());
     let exists = (bucket.exists().await)
         .with_context(|| format!("cannot look at bucket {name}, which may be another account's"))?;
     if !exists {

@@ -26,10 +26,7 @@ pub struct Config {
     pub stack: String,
     /// The AWS region; `None` if the environment or the profile says it.
     pub region: Option<String>,
-    /// Where the states are kept, the one of this stack among them; `None`: a folder of this machine.
-    pub state: Option<Location>,
-    /// The account of the bucket of `state`, 12 digits; `None`: that of the credentials.
-    pub state_account: Option<String>,
+    pub state: StateSettings,
     /// The user's own tags, for every resource that can have tags.
     pub tags: BTreeMap<String, String>,
     pub user_pool: UserPool,
@@ -42,6 +39,17 @@ pub struct Config {
     pub api: Api,
     /// Sorted by their keys in the file; no verb and path twice.
     pub routes: Vec<Route>,
+}
+
+/// Where the states are kept, the one of this stack among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateSettings {
+    /// `None`: a folder of this machine.
+    pub location: Option<Location>,
+    /// The account of the bucket, 12 digits; `None`: that of the credentials.
+    pub account: Option<String>,
+    /// The ARN of the key that the bucket encrypts with; `None`: S3's own.
+    pub kms_key: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,13 +199,13 @@ impl Config {
         read::read(text, &Sources::From(folder), Some(stack))
     }
 
-    /// Where the states are according to `text`, of which nothing else is looked at, and whose account's bucket that is: for
-    /// commands that need nothing else of a configuration.
+    /// Where the states are according to `text`, of which nothing else is looked at: for commands that need
+    /// nothing else of a configuration.
     ///
     /// # Errors
-    /// What is wrong with these two keys.
-    pub fn state_of(text: &str) -> Result<(Option<Location>, Option<String>), Vec<Problem>> {
-        read::location_of(text)
+    /// What is wrong with these keys.
+    pub fn state_of(text: &str) -> Result<StateSettings, Vec<Problem>> {
+        read::state_of(text)
     }
 
     /// The stack of `provision up` in a folder without a `provision.toml`: the one at the root of this repository.
@@ -245,8 +253,7 @@ mod tests {
         let sample = Config {
             stack: "user-api".to_owned(),
             region: None,
-            state: None,
-            state_account: None,
+            state: StateSettings::default(),
             tags: BTreeMap::new(),
             user_pool: UserPool {
                 domain_prefix: None,

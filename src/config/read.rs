@@ -13,12 +13,11 @@ use super::functions::functions;
 use super::problems::{Problems, quoted};
 use super::routes::routes;
 use super::rules::{
-    ACCOUNT, DOMAIN_PREFIX, DOMAIN_WORDS, REGION, STACK, STAGE, TAG_KEY, TAG_VALUE, TEXT, TIER,
+    ACCOUNT, DOMAIN_PREFIX, DOMAIN_WORDS, KMS_KEY, REGION, STACK, STAGE, TAG_KEY, TAG_VALUE, TEXT, TIER,
 };
 use super::scopes::{clients, resource_servers};
 use super::tree::Table;
-use super::{Api, Config, Problem, Sources, Throttle, UserPool};
-use crate::location::Location;
+use super::{Api, Config, Problem, Sources, StateSettings, Throttle, UserPool};
 
 /// The configuration in `text`; `stack` is used in place of the name in the file.
 pub(super) fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Config, Vec<Problem>> {
@@ -37,14 +36,14 @@ pub(super) fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Re
     }
 }
 
-/// Where the states are according to `text`, of which nothing else is looked at; and whose bucket that is.
-pub(super) fn location_of(text: &str) -> Result<(Option<Location>, Option<String>), Vec<Problem>> {
+/// Where the states are according to `text`, of which nothing else is looked at.
+pub(super) fn state_of(text: &str) -> Result<StateSettings, Vec<Problem>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut problems = Problems::default();
     let (tree, _) = DeTable::parse_recoverable(text);
     let found = match Table::root(tree.get_ref()).table("stack", "[stack]", &mut problems) {
         Some(stack) => state(&stack, &mut problems),
-        None => (None, None),
+        None => StateSettings::default(),
     };
     if problems.is_empty() {
         Ok(found)
@@ -118,15 +117,25 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
     }
 
     let (mut name, mut region, mut tags) = (None, None, BTreeMap::new());
-    let (mut location, mut state_account) = (None, None);
+    let mut state = StateSettings::default();
     if let Some(table) = file.table("stack", "[stack]", p) {
-        table.only(&["name", "region", "state", "state_account", "tags"], p);
+        table.only(
+            &[
+                "name",
+                "region",
+                "state",
+                "state_account",
+                "state_kms_key",
+                "tags",
+            ],
+            p,
+        );
         table.require("name", "the stack's name, which everything in AWS begins with", p);
         name = table.ruled("name", &STACK, p);
         region = table
             .ruled("region", &REGION, p)
             .map(|found| found.value.to_owned());
-        (location, state_account) = state(&table, p);
+        state = self::state(&table, p);
         if let Some(table) = table.table("tags", "[stack]: tags", p) {
             tags = read_tags(&table, p);
         }
@@ -157,8 +166,7 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
     Config {
         stack: stack.to_owned(),
         region,
-        state: location,
-        state_account,
+        state,
         tags,
         user_pool,
         resource_servers,
@@ -169,8 +177,7 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
     }
 }
 
-/// Where the states are, and whose bucket that is.
-fn state(table: &Table<'_>, p: &mut Problems) -> (Option<Location>, Option<String>) {
+fn state(table: &Table<'_>, p: &mut Problems) -> StateSettings {
     let mut location = None;
     if let Some(found) = table.text("state", p) {
         match found.value.parse() {
@@ -178,8 +185,12 @@ fn state(table: &Table<'_>, p: &mut Problems) -> (Option<Location>, Option<Strin
             Err(problem) => p.add(found.at, format!("{}: {problem}", table.key("state"))),
         }
     }
-    let account = table.ruled("state_account", &ACCOUNT, p);
-    (location, account.map(|found| found.value.to_owned()))
+    let mut text = |key, rule| table.ruled(key, rule, p).map(|found| found.value.to_owned());
+    StateSettings {
+        location,
+        account: text("state_account", &ACCOUNT),
+        kms_key: text("state_kms_key", &KMS_KEY),
+    }
 }
 
 fn read_tags(table: &Table<'_>, p: &mut Problems) -> BTreeMap<String, String> {

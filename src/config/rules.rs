@@ -26,6 +26,23 @@ pub(super) const ACCOUNT: Rule = Rule {
     holds: |text| text.len() == 12 && every(text, |c| c.is_ascii_digit()),
 };
 
+/// Of a KMS key. S3 and Lambda also take an alias, but AWS's policies do not.
+pub(super) const KMS_KEY: Rule = Rule {
+    allowed: "the ARN of a KMS key, such as \"arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab\"",
+    holds: |text| {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let [arn, partition, service, region, account, key] = parts[..] else {
+            return false;
+        };
+        let id = key.strip_prefix("key/").unwrap_or_default();
+        (arn, service) == ("arn", "kms")
+            && partition.starts_with("aws")
+            && (REGION.holds)(region)
+            && (ACCOUNT.holds)(account)
+            && every(id, |c| c.is_ascii_alphanumeric() || c == '-')
+    },
+};
+
 /// A region of any partition: `eu-west-1`, `us-gov-west-1`.
 pub(super) const REGION: Rule = Rule {
     allowed: "a region such as \"eu-west-1\"",

@@ -15,6 +15,7 @@ fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
         apis: apis.iter().map(|&id| id.to_owned()).collect(),
         secrets: BTreeSet::new(),
         state: None,
+        state_key: None,
     }
 }
 
@@ -249,4 +250,24 @@ fn a_managed_policy_has_room_for_it() {
     let text = document(&scope, &all.into()).to_string();
     // IAM's quota, without blanks.
     assert!(text.len() < 6144, "{}", text.len());
+}
+
+#[test]
+fn a_state_that_is_encrypted_with_a_key_needs_that_key_and_only_through_s3() {
+    let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd";
+    let mut scope = scope(None, &[], &[]);
+    scope.state = Some(("team-state".to_owned(), "provision/orders.json".to_owned()));
+    assert_eq!(statement(&document(&scope, &[Task::Up].into()), "StateKey"), None);
+    scope.state_key = Some(key.to_owned());
+    let through = json!({"StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"}});
+    for (task, actions) in [
+        (Task::Up, json!(["kms:Decrypt", "kms:GenerateDataKey"])),
+        (Task::Status, json!(["kms:Decrypt"])),
+    ] {
+        let document = document(&scope, &[task].into());
+        let statement = statement(&document, "StateKey").unwrap();
+        assert_eq!(statement["Action"], actions);
+        assert_eq!(statement["Resource"], json!([key]));
+        assert_eq!(statement["Condition"], through);
+    }
 }

@@ -301,6 +301,7 @@ fn every_key_of_the_configuration_is_changed() {
                     "stack.region",
                     "stack.state",
                     "stack.state_account",
+                    "stack.state_kms_key",
                     "clients.secret_from",
                 ]
                 .contains(&&*key)

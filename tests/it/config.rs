@@ -295,6 +295,7 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("region", stack("region = \"Ireland\"")),
         ("state", stack("state = \"https://team-state/x\"")),
         ("state_account", stack("state_account = \"12\"")),
+        ("state_kms_key", stack("state_kms_key = \"alias/state\"")),
         ("tags are no table", stack("tags = [\"team\"]")),
         ("tag value is a number", stack("tags = { team = 7 }")),
         ("tag of AWS", stack("tags = { \"AWS:team\" = \"x\" }")),

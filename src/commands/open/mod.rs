@@ -229,7 +229,8 @@ pub(super) async fn reach_at(
     stack: &str,
     ui: &Ui,
 ) -> Result<Reached, Failure> {
-    store::reach_at(invocation, (location.clone(), None, true), stack, None, ui).await
+    let place = configuration::place_at(invocation, location)?;
+    store::reach_at(invocation, (place, true), stack, None, ui).await
 }
 
 /// Nothing is on record of this stack.

@@ -39,23 +39,24 @@ pub(super) async fn reach(
     region: Option<&str>,
     ui: &Ui,
 ) -> Result<Reached, Failure> {
-    let (location, account) = configuration::location(invocation)?;
+    let place = configuration::place(invocation)?;
     // The sandbox goes with its machine as well.
     let is_sandbox = matches!(invocation.target, Target::Sandbox { .. });
-    let is_named =
-        is_sandbox || invocation.location.is_some() || location != Location::Folder(invocation.folder());
-    reach_at(invocation, (location, account, is_named), stack, region, ui).await
+    let is_named = is_sandbox
+        || invocation.location.is_some()
+        || place.location != Location::Folder(invocation.folder());
+    reach_at(invocation, (place, is_named), stack, region, ui).await
 }
 
 /// As [`reach`], for a location that was named.
 pub(super) async fn reach_at(
     invocation: &Invocation,
-    (location, account, is_named): (Location, Option<String>, bool),
+    (place, is_named): (configuration::Place, bool),
     stack: &str,
     region: Option<&str>,
     ui: &Ui,
 ) -> Result<Reached, Failure> {
-    Ok(match location {
+    Ok(match place.location {
         Location::Folder(folder) => Reached {
             place: Place::File(StateFile::new(&folder, stack)),
             connection: None,
@@ -63,7 +64,9 @@ pub(super) async fn reach_at(
         },
         Location::S3(prefix) => {
             let connection = Connection::open(invocation, region, ui).await?;
-            let owner = account.unwrap_or_else(|| connection.identity.account.clone());
+            let owner = place
+                .account
+                .unwrap_or_else(|| connection.identity.account.clone());
             Reached {
                 place: Place::Object(Box::new(Object::new(connection.s3(ui), &prefix, stack, &owner))),
                 connection: Some(connection),
