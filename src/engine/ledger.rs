@@ -4,6 +4,7 @@
 //! time is under way; all that is noted meanwhile goes into the next one. Must not decide when to write.
 
 use std::future::pending;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::FutureExt;
@@ -13,6 +14,9 @@ use tokio::time::Instant;
 use crate::report::Event;
 use crate::resource::Result;
 use crate::state::{State, Store};
+
+/// By which part of a write's time the next one is put off.
+const GATHERS: u32 = 8;
 
 /// What follows once a change of the record is durable, or could not be written.
 #[derive(Debug)]
@@ -34,6 +38,9 @@ pub struct Ledger<'a> {
     /// When the first change was noted that is not in a write yet.
     since: Option<Instant>,
     writing: Option<LocalBoxFuture<'a, Result<()>>>,
+    began: Instant,
+    /// How long the last write took.
+    took: Duration,
     in_write: Vec<Entry>,
 }
 
@@ -46,6 +53,8 @@ impl<'a> Ledger<'a> {
             noted: Vec::new(),
             since: None,
             writing: None,
+            began: Instant::now(),
+            took: Duration::ZERO,
             in_write: Vec::new(),
         }
     }
@@ -66,6 +75,14 @@ impl<'a> Ledger<'a> {
         self.since
     }
 
+    /// Until when the next write waits for results that come at almost the same time, such as those of calls that began
+    /// together: an eighth of what a write takes, so that the wait costs less than the writes that it saves.
+    pub fn gathers_until(&self) -> Option<Instant> {
+        // The timer has no shorter times. A write to a disk takes less.
+        let wait = Some(self.took / GATHERS).filter(|wait| *wait >= Duration::from_millis(1))?;
+        Some(self.since? + wait)
+    }
+
     /// Whether a write is under way.
     pub fn is_writing(&self) -> bool {
         self.writing.is_some()
@@ -80,6 +97,7 @@ impl<'a> Ledger<'a> {
     pub fn write(&mut self) {
         self.state.serial += 1;
         self.since = None;
+        self.began = Instant::now();
         self.in_write = std::mem::take(&mut self.noted);
         let committed = self.store.commit(self.state);
         self.writing = Some(async { committed.await.context("the state cannot be recorded") }.boxed_local());
@@ -93,6 +111,74 @@ impl<'a> Ledger<'a> {
         };
         let written = writing.await;
         self.writing = None;
+        self.took = self.began.elapsed();
         (std::mem::take(&mut self.in_write), written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::state::{FORMAT, StateError};
+
+    /// A store whose writes take this long.
+    struct Slow(Duration);
+
+    impl Store for Slow {
+        fn commit<'a>(&'a self, _: &State) -> LocalBoxFuture<'a, Result<(), StateError>> {
+            sleep(self.0).map(Ok).boxed_local()
+        }
+
+        fn remove(&self) -> LocalBoxFuture<'_, Result<(), StateError>> {
+            ready(Ok(())).boxed_local()
+        }
+
+        fn check(&self) -> LocalBoxFuture<'_, Result<(), StateError>> {
+            ready(Ok(())).boxed_local()
+        }
+    }
+
+    fn state() -> State {
+        State {
+            format: FORMAT,
+            stack: "orders".to_owned(),
+            account: "123456789012".to_owned(),
+            region: "eu-west-1".to_owned(),
+            partition: "aws".to_owned(),
+            endpoint: None,
+            owner: "1a2b3c4d".to_owned(),
+            serial: 0,
+            moving_to: None,
+            steps: Vec::new(),
+        }
+    }
+
+    /// For how long the second write is put off after the first result that it has.
+    async fn gathers(takes: Duration) -> Option<Duration> {
+        let (store, mut state) = (Slow(takes), state());
+        let mut ledger = Ledger::new(&mut state, &store);
+        ledger.touch();
+        assert_eq!(ledger.gathers_until(), None, "nothing is known yet");
+        ledger.write();
+        ledger.written().await.1.unwrap();
+        assert_eq!(ledger.gathers_until(), None, "nothing is to be written");
+        ledger.touch();
+        let since = ledger.unwritten_since().unwrap();
+        sleep(Duration::from_millis(3)).await;
+        ledger.touch();
+        ledger.gathers_until().map(|until| until - since)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_store_is_written_an_eighth_of_its_time_later_and_a_disk_at_once() {
+        let millis = Duration::from_millis;
+        assert_eq!(gathers(millis(80)).await, Some(millis(10)));
+        assert_eq!(gathers(millis(8)).await, Some(millis(1)));
+        assert_eq!(gathers(millis(5)).await, None);
+        assert_eq!(gathers(Duration::ZERO).await, None);
     }
 }

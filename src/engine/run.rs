@@ -209,10 +209,9 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
     /// Waits for one event and handles it.
     async fn next(&mut self) {
         let engine = &mut *self.run.engine;
-        let due = engine
-            .ledger
-            .unwritten_since()
-            .map(|since| since + WRITTEN_WITHIN);
+        let now = Instant::now();
+        let gathered = engine.ledger.gathers_until().filter(|until| now < *until);
+        let due = gathered.or_else(|| Some(engine.ledger.unwritten_since()? + WRITTEN_WITHIN));
         let is_writing = engine.ledger.is_writing();
         let is_calling = !self.calls.is_empty();
         let next = tokio::select! {
@@ -241,7 +240,10 @@ impl<C: 'static> Drive<'_, '_, '_, '_, C> {
     /// Writes the results that the next steps wait for, together with their own intents. A step with nothing to write
     /// is ready at once.
     fn write_if_awaited(&mut self) {
-        if self.run.engine.ledger.is_writing() {
+        let ledger = &self.run.engine.ledger;
+        let gathers =
+            (ledger.gathers_until()).is_some_and(|until| Instant::now() < until && !self.calls.is_empty());
+        if ledger.is_writing() || gathers {
             return;
         }
         let planned = &self.planned;

@@ -112,9 +112,7 @@ impl Schedule {
     pub fn intend(&mut self, ahead: usize, may_be_early: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut taken = BTreeSet::new();
         for (room, queue) in &self.rooms {
-            let space = self
-                .space(room)
-                .saturating_sub(queue.intended + queue.ready.len());
+            let space = self.space(room).saturating_sub(self.claimed(room));
             taken.extend(queue.planned.iter().take(space));
         }
         if taken.is_empty() {
@@ -232,6 +230,16 @@ impl Schedule {
     fn queue(&mut self, place: usize) -> &mut Queue {
         let room = self.nodes[place].room.as_ref().expect("it was planned");
         self.rooms.get_mut(room).expect("what has a room has a queue")
+    }
+
+    /// How many steps that are ready, or are about to be, have the space of this room: no write is needed to fill it. A lane
+    /// is the space of all its rooms.
+    fn claimed(&self, room: &Room) -> usize {
+        let shares = |other: &Room| room == other || (room.lane.is_some() && room.lane == other.lane);
+        (self.rooms.iter())
+            .filter(|(other, _)| shares(other))
+            .map(|(_, queue)| queue.intended + queue.ready.len())
+            .sum()
     }
 
     /// How many more steps may begin in this room.
@@ -362,6 +370,33 @@ mod tests {
         schedule.done(0);
         assert!(schedule.intend(3, |_| true).is_empty(), "two are ready");
         assert_eq!(schedule.begin(), Some(2));
+    }
+
+    #[test]
+    fn a_lane_with_something_ready_needs_no_write_whatever_its_kind() {
+        let room = |kind| Room {
+            kind,
+            lane: Some("x".to_owned()),
+        };
+        // Two paths, and a route in each.
+        let mut schedule = Schedule::new(&[vec![], vec![], vec![0], vec![1]]);
+        for place in [0, 1] {
+            assert_eq!(schedule.next_open(), Some(place));
+            schedule.plan(place, room("path"));
+        }
+        assert_eq!(schedule.intend(3, |_| true), [0, 1]);
+        for place in [0, 1] {
+            schedule.ready(place);
+        }
+        for (path, route) in [(0, 2), (1, 3)] {
+            assert!(schedule.intend(3, |_| true).is_empty(), "path {path} is ready");
+            assert_eq!(schedule.begin(), Some(path));
+            schedule.free(path);
+            schedule.done(path);
+            assert_eq!(schedule.next_open(), Some(route));
+            schedule.plan(route, room("route"));
+        }
+        assert_eq!(schedule.intend(3, |_| true), [2, 3], "both with one write");
     }
 
     #[test]
