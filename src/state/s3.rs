@@ -34,7 +34,7 @@ use super::file::{StateError, check_format, parse, unparsed};
 use super::lock::LockError;
 use super::records::{FORMAT, State};
 use super::store::Store;
-use crate::aws::errors::call_error;
+use crate::aws::errors::{call_error, chain};
 use crate::lease::{
     self, Answer, Claim, Fence, Found, Held, Holder, Lease, MARGIN, Next, Put, S3Time, Seen, now,
 };
@@ -566,7 +566,9 @@ impl Store for S3Store {
         async move {
             let mut inner = self.inner.lock().await;
             inner.content = None;
-            self.renew(&mut inner, true).await
+            self.renew(&mut inner, false).await?;
+            inner.released = true;
+            Ok(())
         }
         .boxed_local()
     }
@@ -574,8 +576,10 @@ impl Store for S3Store {
     fn release(&self) -> LocalBoxFuture<'_, Result<(), StateError>> {
         async move {
             let mut inner = self.inner.lock().await;
-            self.renew(&mut inner, false).await?;
-            inner.released = true;
+            if !inner.released {
+                self.renew(&mut inner, false).await?;
+                inner.released = true;
+            }
             Ok(())
         }
         .boxed_local()
@@ -599,6 +603,9 @@ impl Store for S3Store {
                 }
                 let confirmed = inner.held.confirmed();
                 let is_due = confirmed.is_none_or(|(sent, length)| now().since(sent) >= length / 3);
+                if is_due {
+                    self.fence.forget_wanted();
+                }
                 if is_due || is_wanted {
                     // What fails is seen by all that the fence holds back, and by the next commit.
                     drop(self.renew(&mut inner, true).await);
@@ -620,16 +627,6 @@ fn random_id() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the system has random bytes, as it had for the owner");
     format!("{:032x}", u128::from_be_bytes(bytes))
-}
-
-fn chain(error: &StateError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

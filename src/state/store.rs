@@ -20,7 +20,7 @@ pub trait Store {
     /// earlier version is kept.
     fn commit<'a>(&'a self, state: &State) -> LocalBoxFuture<'a, Result<(), StateError>>;
 
-    /// The stack has nothing left: the next run finds no state.
+    /// The stack has nothing left: the next run finds no state, and may begin at once. Is the last write of a run.
     ///
     /// # Errors
     /// As [`Store::commit`].

@@ -147,8 +147,11 @@ impl Declared {
         let config = configuration::read(invocation)?;
         let packages = configuration::packages(invocation, &config, ui)?;
         let mut reached = store::reach(invocation, &config.stack, config.region.as_deref(), ui).await?;
-        // A state that cannot be used is refused without a lock, and one on this machine without a call.
-        reached.load().await?;
+        // A state on this machine that cannot be used is refused without a lock and without a call. One in S3 is read when its
+        // lease is taken.
+        if reached.object().is_none() {
+            reached.load().await?;
+        }
         let fence = Fence::open();
         // Where there are no credentials, not even a lock is left behind.
         let session = session(invocation, &config, reached.connection.take(), &fence, ui).await?;
