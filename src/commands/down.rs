@@ -65,13 +65,18 @@ async fn delete(
                 }
                 engine::down::protected(&aws, resources::KINDS, &state).await
             },
-            foreign::look(&aws, &state, Extent::GoesAlong)
+            foreign::look(&aws, &state, Extent::GoesAlong),
+            engine::down::not_ours(&aws, resources::KINDS, &state)
         )
     };
-    let (protected, foreign) = ui.show_wait(READING, reading).await?;
+    let (protected, foreign, mut not_ours) = ui.show_wait(READING, reading).await?;
     refuse_protected(&protected)?;
     foreign::tell(&foreign, ui);
-    confirm(&state, &foreign, args, ui)?;
+    if !args.yes {
+        confirm(&state, &foreign, ui)?;
+        // The answer may have come much later.
+        not_ours = engine::down::not_ours(&session.aws, resources::KINDS, &state).await?;
+    }
     let clock = Clock::start();
     let result = engine_run::run(
         invocation,
@@ -80,7 +85,7 @@ async fn delete(
         store,
         ui,
         clock,
-        async |engine| engine::down::down(engine, args.unprotect).await,
+        async |engine| engine::down::down(engine, not_ours, args.unprotect).await,
     )
     .await?;
     if result.is_done() {
@@ -140,10 +145,7 @@ fn nothing(ui: &Ui, stack: &str) {
     }
 }
 
-fn confirm(state: &State, foreign: &[Foreign], args: &Down, ui: &Ui) -> Result<(), Failure> {
-    if args.yes {
-        return Ok(());
-    }
+fn confirm(state: &State, foreign: &[Foreign], ui: &Ui) -> Result<(), Failure> {
     let question = format!(
         "Delete stack {} with {} steps{} in account {}, region {}{}?",
         state.stack,

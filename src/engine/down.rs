@@ -14,7 +14,7 @@ use super::live::{Observed, homes};
 use super::options::Options;
 use super::run::{Goal, NotBegun, Run, Task};
 use super::schedule::AT_ONCE;
-use super::{Engine, RunResult, kept, kind, revived};
+use super::{Engine, RunResult, children, kept, kind, revived};
 use crate::report::Event;
 use crate::report::event::StepName;
 use crate::resource::{Cx, Kinds, Result, is_stranger};
@@ -69,15 +69,38 @@ async fn why_kept<C: 'static>(cloud: &Rc<C>, kinds: Kinds<C>, record: &Record) -
     is_on.then(|| kept(&*resource, &output, field)).transpose()
 }
 
-/// Deletes everything on record; with `unprotect` also what has deletion protection. The caller reports
-/// [`Event::Ended`].
+/// The steps that are not deleted, as their resource, or one that it is inside, belongs to someone else or could not be
+/// read: why, by the step's name.
+pub type NotOurs = HashMap<String, anyhow::Error>;
+
+/// Which of all steps on record are not deleted. Reads each that has a call of its own, in parallel.
+///
+/// # Errors
+/// A record cannot be used; then no call was made.
+pub async fn not_ours<C: 'static>(cloud: &Rc<C>, kinds: Kinds<C>, state: &State) -> Result<NotOurs> {
+    super::check(state, kinds)?;
+    let all = steps(state);
+    let children = children(kinds, state, &all)?;
+    Ok(read_owners((cloud, kinds, state), &all, &children).await)
+}
+
+fn steps(state: &State) -> HashSet<String> {
+    state.steps.iter().map(|record| record.step.clone()).collect()
+}
+
+/// Deletes everything on record but what is `not_ours`; with `unprotect` also what has deletion protection. The caller
+/// reports [`Event::Ended`].
 ///
 /// # Errors
 /// A record cannot be used; then no call was made. What fails later is in the result.
-pub async fn down<C: 'static>(engine: &mut Engine<'_, C>, unprotect: bool) -> Result<RunResult> {
+pub async fn down<C: 'static>(
+    engine: &mut Engine<'_, C>,
+    not_ours: NotOurs,
+    unprotect: bool,
+) -> Result<RunResult> {
     super::check(engine.ledger.state, engine.kinds)?;
     let records = &engine.ledger.state.steps;
-    let all: HashSet<String> = records.iter().map(|record| record.step.clone()).collect();
+    let all = steps(engine.ledger.state);
     let steps = (records.iter().rev())
         .map(|record| StepName {
             step: record.step.clone(),
@@ -95,7 +118,8 @@ pub async fn down<C: 'static>(engine: &mut Engine<'_, C>, unprotect: bool) -> Re
         ..Options::default()
     };
     let mut run = Run::new(engine, &options, Observed::new());
-    remove(&mut run, &all).await?;
+    let children = children(run.engine.kinds, run.engine.ledger.state, &all)?;
+    remove_but(&mut run, &all, &children, not_ours).await?;
     Ok(run.result)
 }
 
@@ -103,9 +127,20 @@ pub async fn down<C: 'static>(engine: &mut Engine<'_, C>, unprotect: bool) -> Re
 /// call of its own. What belongs to someone else, or is inside something that does, is not touched, and nothing waits
 /// for it.
 pub(super) async fn remove<C: 'static>(run: &mut Run<'_, '_, C>, going: &HashSet<String>) -> Result<()> {
+    let engine = &*run.engine;
+    let children = children(engine.kinds, engine.ledger.state, going)?;
+    let recorded = (&engine.cloud, engine.kinds, &*engine.ledger.state);
+    let not_ours = read_owners(recorded, going, &children).await;
+    remove_but(run, going, &children, not_ours).await
+}
+
+async fn remove_but<C: 'static>(
+    run: &mut Run<'_, '_, C>,
+    going: &HashSet<String>,
+    children: &HashMap<String, String>,
+    mut not_ours: NotOurs,
+) -> Result<()> {
     run.began = Instant::now();
-    let children = run.engine.children(going)?;
-    let mut not_ours = not_ours(run.engine, going, &children).await;
     let state = &*run.engine.ledger.state;
     let going: Vec<&Record> = (state.steps.iter().rev())
         .filter(|record| going.contains(&record.step))
@@ -160,19 +195,18 @@ pub(super) async fn remove<C: 'static>(run: &mut Run<'_, '_, C>, going: &HashSet
 
 /// Which of the steps that are deleted, and of the resources that they are inside, belong to someone else or could not
 /// be read. Reads each that has a call of its own, in parallel.
-async fn not_ours<C: 'static>(
-    engine: &Engine<'_, C>,
+async fn read_owners<C: 'static>(
+    (cloud, kinds, state): (&Rc<C>, Kinds<C>, &State),
     going: &HashSet<String>,
     children: &HashMap<String, String>,
-) -> HashMap<String, anyhow::Error> {
-    let state = &*engine.ledger.state;
+) -> NotOurs {
     let mut asked: HashSet<&str> = HashSet::new();
     for record in state.steps.iter().filter(|record| going.contains(&record.step)) {
         // What AWS deletes with another resource is deleted whoever owns it.
         if !children.contains_key(&record.step) {
             asked.insert(&record.step);
         }
-        let kind = engine.kind(record).expect("`children` looked it up");
+        let kind = kind(kinds, record).expect("`children` looked it up");
         asked.extend(homes(kind, record, state));
     }
     let reads = (state.steps.iter())
@@ -180,8 +214,8 @@ async fn not_ours<C: 'static>(
         .filter_map(|record| Some((record, record.output.clone()?)))
         .map(|(record, output)| {
             async move {
-                let resource = engine.revive(record)?;
-                let cx = Cx::new(engine.cloud.clone(), Rc::new(|_| ()));
+                let resource = revived(kinds, record)?;
+                let cx = Cx::new(cloud.clone(), Rc::new(|_| ()));
                 resource.check_owner(&cx, &output).await
             }
             .map(|read| (record.step.clone(), read))

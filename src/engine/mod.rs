@@ -74,6 +74,24 @@ fn kind<C>(kinds: Kinds<C>, record: &Record) -> Result<&'static Kind> {
     })
 }
 
+/// Which recorded steps AWS deletes with another one if all of `going` are deleted: child to parent.
+fn children<C>(kinds: Kinds<C>, state: &State, going: &HashSet<String>) -> Result<HashMap<String, String>> {
+    let mut children = HashMap::new();
+    for record in state.steps.iter().filter(|record| going.contains(&record.step)) {
+        let kind = kind(kinds, record)?;
+        let is_going = |need: &&String| going.contains(*need) && dies_with(state, kind, need);
+        if let Some(parent) = record.needs.iter().find(is_going) {
+            children.insert(record.step.clone(), parent.clone());
+        }
+    }
+    Ok(children)
+}
+
+fn dies_with(state: &State, kind: &Kind, need: &str) -> bool {
+    let need = state.record(need);
+    need.is_some_and(|need| kind.dies_with == Some(&need.kind))
+}
+
 /// Why a resource whose protection is on is not deleted.
 fn kept<C>(resource: &dyn Erased<C>, output: &Value, field: &str) -> Result<String> {
     let id = resource.id(output)?;
@@ -143,30 +161,14 @@ impl<C: 'static> Engine<'_, C> {
         kind(self.kinds, record)
     }
 
-    /// Which recorded steps AWS deletes with another one if all of `going` are deleted: child to parent.
-    fn children(&self, going: &HashSet<String>) -> Result<HashMap<String, String>> {
-        let mut children = HashMap::new();
-        for record in (self.ledger.state.steps.iter()).filter(|record| going.contains(&record.step)) {
-            let kind = self.kind(record)?;
-            let is_going = |need: &&String| going.contains(*need) && self.dies_with(kind, need);
-            if let Some(parent) = record.needs.iter().find(is_going) {
-                children.insert(record.step.clone(), parent.clone());
-            }
-        }
-        Ok(children)
-    }
-
-    fn dies_with(&self, kind: &Kind, need: &str) -> bool {
-        let need = self.ledger.state.record(need);
-        need.is_some_and(|need| kind.dies_with == Some(&need.kind))
-    }
-
     /// Removes the records of a deleted step and of all that AWS deleted with it. Returns the step's id, and the names
     /// of the others.
     fn take_off_record(&mut self, step: &str) -> Result<(Option<String>, Vec<String>)> {
         let mut along = Vec::new();
         for record in &self.ledger.state.steps {
-            if record.needs.iter().any(|need| need == step) && self.dies_with(self.kind(record)?, step) {
+            if record.needs.iter().any(|need| need == step)
+                && dies_with(self.ledger.state, self.kind(record)?, step)
+            {
                 along.push(record.step.clone());
             }
         }

@@ -687,7 +687,10 @@ impl World {
         let run = async {
             match verb {
                 Verb::Up(stack) => up_as_planned(&mut engine, stack, &self.options).await,
-                Verb::Down => down::down(&mut engine, self.options.unprotect).await,
+                Verb::Down => {
+                    let not_ours = down::not_ours(&engine.cloud, KINDS, engine.ledger.state).await?;
+                    down::down(&mut engine, not_ours, self.options.unprotect).await
+                }
             }
         };
         let result = tokio::select! {
@@ -1972,7 +1975,10 @@ fn a_down_that_lost_its_lock_begins_nothing_more() {
             lost: false,
             late_until: None,
         };
-        let result = down::down(&mut engine, false).await.unwrap();
+        let not_ours = down::not_ours(&engine.cloud, KINDS, engine.ledger.state)
+            .await
+            .unwrap();
+        let result = down::down(&mut engine, not_ours, false).await.unwrap();
         assert!(engine.lost && !result.is_done());
         // Three were intended together; the second save was refused, and nothing came after it.
         assert_eq!(world.cloud.calls.get() - made, 3);
