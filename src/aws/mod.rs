@@ -14,6 +14,7 @@ pub mod ids;
 pub mod owned;
 pub mod pace;
 pub mod pages;
+pub mod patches;
 pub mod policy;
 pub mod quotas;
 pub mod secrets_manager;

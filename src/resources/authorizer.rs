@@ -8,7 +8,7 @@ use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
 use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::operation::get_authorizer::GetAuthorizerOutput;
-use aws_sdk_apigateway::types::{AuthorizerType, Op, PatchOperation};
+use aws_sdk_apigateway::types::{AuthorizerType, Op};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::aws::Aws;
 use crate::aws::ids::{self, ApiId, AuthorizerId};
+use crate::aws::patches::patch;
 use crate::aws::wait::unless_gone;
 use crate::resource::{Class, Cx, Kind, Published, Resource, Result, Updated};
 
@@ -235,7 +236,7 @@ impl Resource for Authorizer {
         let patches: Vec<_> = replaced
             .chain(added)
             .chain(removed)
-            .map(|(op, path, value)| PatchOperation::builder().op(op).path(path).value(value).build())
+            .map(|(op, path, value)| patch(op, path, value))
             .collect();
         if patches.is_empty() {
             return Ok(self.next_output(out).into());

@@ -8,12 +8,13 @@ use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
 use aws_sdk_apigateway::config::retry::RetryConfig;
 use aws_sdk_apigateway::operation::get_deployment::GetDeploymentOutput;
-use aws_sdk_apigateway::types::{Deployment as Live, Op, PatchOperation, Stage};
+use aws_sdk_apigateway::types::{Deployment as Live, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
 use crate::aws::ids::{self, ApiId, DeploymentId};
 use crate::aws::pages::Pages;
+use crate::aws::patches::replace;
 use crate::aws::wait::unless_gone;
 use crate::resource::{CallError, Class, Cx, InTheWay, Kind, Published, Resource, Result, Updated};
 
@@ -123,18 +124,13 @@ impl Deployment {
 
     /// Marks one of ours as ours again after someone else changed its description, so that it is retired.
     async fn mark(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
-        let patch = PatchOperation::builder()
-            .op(Op::Replace)
-            .path("/description")
-            .value(OUT_OF_USE)
-            .build();
         let update = || {
             cx.cloud()
                 .apigateway
                 .update_deployment()
                 .rest_api_id(&self.api)
                 .deployment_id(&out.id)
-                .patch_operations(patch.clone())
+                .patch_operations(replace("/description", OUT_OF_USE))
                 .send()
         };
         unless_gone(cx.call("apigateway:UpdateDeployment", update).await)?;

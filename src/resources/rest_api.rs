@@ -5,12 +5,13 @@
 use anyhow::Context;
 use aws_sdk_apigateway::config::Config;
 use aws_sdk_apigateway::config::retry::RetryConfig;
-use aws_sdk_apigateway::types::{EndpointConfiguration, EndpointType, Op, PatchOperation};
+use aws_sdk_apigateway::types::{EndpointConfiguration, EndpointType};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
 use crate::aws::ids::{self, ApiId, PathId};
 use crate::aws::pages::Pages;
+use crate::aws::patches::replace;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::resource::{Class, Cx, InTheWay, Kind, Published, Resource, Result, Updated};
@@ -147,13 +148,7 @@ impl Resource for RestApi {
         ]
         .into_iter()
         .filter(|(_, after, before)| after != before)
-        .map(|(path, after, _)| {
-            PatchOperation::builder()
-                .op(Op::Replace)
-                .path(path)
-                .value(after)
-                .build()
-        })
+        .map(|(path, after, _)| replace(path, after))
         .collect();
         if !patches.is_empty() {
             let update = || {

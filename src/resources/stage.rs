@@ -3,11 +3,12 @@
 //! Must not decide when a new deployment is due.
 
 use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
-use aws_sdk_apigateway::types::{MethodSetting, Op, PatchOperation};
+use aws_sdk_apigateway::types::{MethodSetting, PatchOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
 use crate::aws::ids::{self, ApiId, DeploymentId};
+use crate::aws::patches::replace;
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Stranger, Updated};
@@ -82,14 +83,6 @@ impl Throttle {
         }
         patches
     }
-}
-
-fn replace(path: &str, value: &str) -> PatchOperation {
-    PatchOperation::builder()
-        .op(Op::Replace)
-        .path(path)
-        .value(value)
-        .build()
 }
 
 impl Stage {

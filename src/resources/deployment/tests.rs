@@ -162,13 +162,10 @@ async fn one_that_another_hand_described_is_made_ours_again_before_it_is_replace
     let mark = on!(
         Sdk::update_deployment,
         |i| {
-            let patch = PatchOperation::builder()
-                .op(Op::Replace)
-                .path("/description")
-                .value(OUT_OF_USE);
+            let patch = replace("/description", OUT_OF_USE);
             assert_eq!(
                 (i.deployment_id(), i.patch_operations()),
-                (Some("d1"), &[patch.build()][..])
+                (Some("d1"), &[patch][..])
             );
         },
         ok(live("d1", OUT_OF_USE))

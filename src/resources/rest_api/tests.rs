@@ -307,11 +307,7 @@ fn patched(path: &'static str, value: &'static str) -> Rule {
         Sdk::update_rest_api,
         |i| {
             assert_eq!(i.rest_api_id(), Some("a1b2c3"));
-            let patch = PatchOperation::builder()
-                .op(Op::Replace)
-                .path(path)
-                .value(value)
-                .build();
+            let patch = replace(path, value);
             assert_eq!(i.patch_operations(), [patch]);
         },
         ok(live("a1b2c3", &our_tags()))
