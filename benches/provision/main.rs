@@ -1,7 +1,7 @@
 //! How near the program is to the limits of docs/performance.md: it runs the binary against the emulator, behind a proxy
 //! that is as slow and as strict as AWS, and prints one table.
 //!
-//! `cargo bench`, or some of it: `cargo bench -- process calls path growth rates`. `--json FILE` writes the figures,
+//! `cargo bench`, or some of it: `cargo bench -- process calls path s3 growth rates`. `--json FILE` writes the figures,
 //! `--chart FILE` the picture of the `up` that the critical path is measured on.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
@@ -39,12 +39,17 @@ const ROUNDS: usize = 5;
 /// By how much the medians of the same differ from one run of the benchmark to the next.
 const NOISE_MILLIS: f64 = 5.0;
 const NOISE_KIB: f64 = 512.0;
+/// A list has pages: the clients that the second one begins with are among the first hundred.
+const NOISE_CALLS: f64 = 1.0;
 /// Calls that the program makes side by side.
 const AT_ONCE: f64 = 32.0;
 /// Told and not judged: the whole file is written for 32 steps at a time.
 const WRITTEN: &str = "bytes on disk of";
 /// The long ones last.
-const GROUPS: [&str; 5] = ["process", "calls", "path", "growth", "rates"];
+const GROUPS: [&str; 6] = ["process", "calls", "path", "s3", "growth", "rates"];
+/// Where the state is that is measured in S3, and where it is not.
+const IN_S3: &str = "s3://bench-state/provision";
+const IN_FOLDER: &str = "state";
 
 fn main() {
     let mut wanted: Vec<String> = Vec::new();
@@ -85,6 +90,7 @@ fn main() {
             "process" => bench.process(),
             "calls" => bench.calls(),
             "path" => bench.path(),
+            "s3" => bench.state_in_s3(),
             "growth" => bench.growth(),
             _ => bench.rates(),
         }
@@ -250,7 +256,7 @@ impl Bench {
         self.row(GROUP, "`up` of the sample", "calls", 21.0, up.len() as f64);
         self.row(
             GROUP,
-            "its proof: token, keys and knocks at the API",
+            "its proof: token, keys and requests to the API",
             "calls",
             None,
             proof.len() as f64,
@@ -294,8 +300,8 @@ impl Bench {
         let (up, _) = self.done(&sample, &args);
         let (status, _) = self.done(&sample, &["status"]);
         let (down, _) = self.done(&sample, &["down", "--yes"]);
-        // CreateRole, propagation, CreateFunction, AddPermission.
-        let chain = latency.call + latency.propagation + latency.create_function + latency.call;
+        // GetRestApis (whether the account has such a stack), CreateRole, propagation, CreateFunction, AddPermission.
+        let chain = 2 * latency.call + latency.propagation + latency.create_function + latency.call;
         let limit = 1.1 * chain.as_secs_f64();
         let what = format!(
             "`up` of the sample: 1.10 × the chain of {:.2} s",
@@ -309,6 +315,78 @@ impl Bench {
         let chain = 6.0 * latency.call.as_secs_f64();
         let what = format!("`down` of the sample: 1.2 × the chain of {chain:.2} s");
         self.row(GROUP, what, "s", 1.2 * chain, down.wall.as_secs_f64());
+    }
+
+    /// The seconds that `up` and `down` of the sample take, the PUTs of `up`, and the GETs of `status` and of `plan`.
+    fn sample_life(&self, location: &str) -> [f64; 5] {
+        let sample = sample();
+        let (up, written) = self.done(&sample, &["up", "--state", location]);
+        let (_, status) = self.done(&sample, &["status", "--state", location]);
+        let (_, plan) = self.done(&sample, &["plan", "--state", location]);
+        let (down, _) = self.done(&sample, &["down", "--yes", "--state", location]);
+        let [up, down] = [up, down].map(|cost| cost.wall.as_secs_f64());
+        [
+            up,
+            down,
+            count(&written, "PUT"),
+            count(&status, "GET"),
+            count(&plan, "GET"),
+        ]
+    }
+
+    /// What the state costs where a team shares it.
+    fn state_in_s3(&mut self) {
+        const GROUP: &str = "state in S3";
+        self.proxy.set(Latency::default(), None);
+        let sample = sample();
+        self.done(&sample, &["state", "init", IN_S3]);
+        self.proxy.set(Latency::AWS, None);
+        // Side by side what is compared: how fast the emulator answers changes with its age.
+        let rounds: Vec<[f64; 6]> = (0..ROUNDS)
+            .map(|_| {
+                let [local, ..] = self.sample_life(IN_FOLDER);
+                let [up, down, puts, status, plan] = self.sample_life(IN_S3);
+                [local, up, down, puts, status, plan]
+            })
+            .collect();
+        let [local, up, down, puts, status, plan] =
+            [0, 1, 2, 3, 4, 5].map(|at| median(rounds.iter().map(|round| round[at]).collect()));
+        let what = format!("`up` of the sample, S3 50 ms: 1.06 × {local:.2} s with a local state");
+        self.row(GROUP, what, "s", 1.06 * local, up);
+        self.row(
+            GROUP,
+            "`up` of the sample: PUTs of the state",
+            "calls",
+            14.0,
+            puts,
+        );
+        self.row(GROUP, "`status`: GETs of the state", "calls", 1.0, status);
+        self.row(GROUP, "`plan`: GETs of the state", "calls", 1.0, plan);
+        self.row(GROUP, "`down` of the sample, S3 50 ms", "s", None, down);
+        let large = self.generated(300, 1000);
+        self.proxy.set(
+            Latency {
+                s3: Duration::from_millis(50),
+                ..Latency::flat(20)
+            },
+            None,
+        );
+        let (_, calls) = self.done(&large, &["up", "--no-verify", "--state", IN_S3]);
+        let sent: usize = calls
+            .iter()
+            .filter(|call| call.service == "s3")
+            .map(|call| call.sent)
+            .sum();
+        let what = "`up` of 300 routes and 1,000 clients: ";
+        self.row(
+            GROUP,
+            format!("{what}uploads of the state"),
+            "calls",
+            None,
+            count(&calls, "PUT"),
+        );
+        self.row(GROUP, format!("{what}uploaded"), "MiB", 8.0, mib(sent as f64));
+        self.done(&large, &["down", "--yes", "--state", IN_S3]);
     }
 
     /// What each added path and each added client costs.
@@ -352,7 +430,9 @@ impl Bench {
                         format!("`{command}`: {what} each added {thing}, 100 to {largest} ≤ 1.2 × 10 to 100");
                     self.row(GROUP, what, unit, limit, after);
                 };
-                flat("calls of", "calls each", 0.0, 0.0, |spent| spent.calls as f64);
+                flat("calls of", "calls each", 0.0, NOISE_CALLS, |spent| {
+                    spent.calls as f64
+                });
                 flat("time of", "ms", least, NOISE_MILLIS, |spent| {
                     millis(spent.cost.wall)
                 });
@@ -538,6 +618,14 @@ impl Life {
 
 fn sample() -> PathBuf {
     Path::new(ROOT).join("provision.toml")
+}
+
+/// How many of these are requests of this method to S3.
+fn count(calls: &[Call], method: &str) -> f64 {
+    let requests = calls
+        .iter()
+        .filter(|call| call.service == "s3" && call.operation == method);
+    requests.count() as f64
 }
 
 /// How many of these calls had been made before.

@@ -22,6 +22,8 @@ pub(crate) struct Latency {
     pub(crate) create_function: Duration,
     pub(crate) create_user_pool: Duration,
     pub(crate) create_domain: Duration,
+    /// A read or write of the state, where it is in S3.
+    pub(crate) s3: Duration,
     /// From `CreateRole`'s answer until Lambda may assume the role.
     pub(crate) propagation: Duration,
 }
@@ -32,6 +34,7 @@ impl Latency {
         create_function: Duration::from_millis(800),
         create_user_pool: Duration::from_millis(600),
         create_domain: Duration::from_millis(800),
+        s3: Duration::from_millis(50),
         propagation: Duration::from_secs(6),
     };
 
@@ -43,15 +46,17 @@ impl Latency {
             create_function: call,
             create_user_pool: call,
             create_domain: call,
+            s3: call,
             propagation: Duration::ZERO,
         }
     }
 
-    fn of(self, operation: &str) -> Duration {
-        match operation {
-            "CreateFunction" => self.create_function,
-            "CreateUserPool" => self.create_user_pool,
-            "CreateUserPoolDomain" => self.create_domain,
+    fn of(self, request: &Request) -> Duration {
+        match (request.service, request.operation.as_str()) {
+            ("s3", _) => self.s3,
+            (_, "CreateFunction") => self.create_function,
+            (_, "CreateUserPool") => self.create_user_pool,
+            (_, "CreateUserPoolDomain") => self.create_domain,
             _ => self.call,
         }
     }
@@ -65,6 +70,8 @@ pub(crate) struct Call {
     pub(crate) operation: String,
     /// The same for the same request.
     pub(crate) fingerprint: u64,
+    /// The length of the request in bytes, with its head.
+    pub(crate) sent: usize,
     pub(crate) status: u16,
 }
 
@@ -161,7 +168,7 @@ struct Request {
 async fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
     let mut buffer = Vec::new();
     loop {
-        let end = message(&mut client, &mut buffer, false).await?;
+        let end = message(&mut client, &mut buffer, None).await?;
         let arrived = Instant::now();
         let bytes = buffer.drain(..end).collect::<Vec<u8>>();
         let request = read(&bytes)?;
@@ -171,7 +178,7 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
             Some(answer) => (answer, arrived + latency.call),
             None => (
                 forward(&with_host(&bytes, &shared.upstream)?, shared).await?,
-                arrived + latency.of(&request.operation),
+                arrived + latency.of(&request),
             ),
         };
         let status = std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()?;
@@ -187,6 +194,7 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
                 service: request.service,
                 operation: request.operation,
                 fingerprint: request.fingerprint,
+                sent: bytes.len(),
                 status,
             });
         }
@@ -256,7 +264,7 @@ async fn forward(request: &[u8], shared: &Shared) -> Option<Vec<u8>> {
         server.set_nodelay(true).ok()?;
         let mut buffer = Vec::new();
         if server.write_all(request).await.is_ok()
-            && let Some(end) = message(&mut server, &mut buffer, true).await
+            && let Some(end) = message(&mut server, &mut buffer, Some(request)).await
         {
             buffer.truncate(end);
             shared.idle.lock().unwrap().push(server);
@@ -269,13 +277,16 @@ async fn forward(request: &[u8], shared: &Shared) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads until the buffer has a whole message, and says where that ends; `None` if the other side is gone.
-async fn message(stream: &mut TcpStream, buffer: &mut Vec<u8>, is_answer: bool) -> Option<usize> {
+/// Reads until the buffer has a whole message, and says where that ends; `None` if the other side is gone. An answer needs
+/// the request that it answers.
+async fn message(stream: &mut TcpStream, buffer: &mut Vec<u8>, answers: Option<&[u8]>) -> Option<usize> {
     loop {
         if let Some(head) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             let text = std::str::from_utf8(&buffer[..head]).ok()?;
             let body = head + 4;
-            let end = if is_answer && text.get(9..12) == Some("204") {
+            let has_no_body =
+                |request: &[u8]| request.starts_with(b"HEAD ") || text.get(9..12) == Some("204");
+            let end = if answers.is_some_and(has_no_body) {
                 Some(body)
             } else if header(text, "transfer-encoding").is_some() {
                 // Long enough to be the end of the last chunk, and nobody sends a second answer unasked.
@@ -315,7 +326,10 @@ fn read(bytes: &[u8]) -> Option<Request> {
     };
     let plain = path.split('?').next()?;
     let parts: Vec<&str> = plain.split('/').skip(1).collect();
-    let (service, operation) = if let Some(target) = header(head, "x-amz-target") {
+    let is_for_s3 = header(head, "authorization").is_some_and(|signed| signed.contains("/s3/aws4_request"));
+    let (service, operation) = if is_for_s3 {
+        ("s3", method.to_owned())
+    } else if let Some(target) = header(head, "x-amz-target") {
         let service = if target.starts_with("Logs") {
             "logs"
         } else {
