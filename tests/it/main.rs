@@ -13,6 +13,7 @@ mod hostile;
 mod layers;
 mod policy;
 mod protection;
+mod recover;
 mod sandbox;
 mod secret;
 mod story;

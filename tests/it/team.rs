@@ -1,12 +1,12 @@
-//! A state in S3 that several runs share: killed, cut off, raced for, moved, lost and recovered.
+//! A state in S3 that several runs share: killed, cut off, raced for and moved.
 //!
 //! `cargo test` takes samples; `cargo test -- --ignored` goes through every write.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-use serde_json::Value;
 
 use crate::crash::{check_nothing, check_whole, run};
 use crate::support::proxy::{Act, Moment, Request};
@@ -90,7 +90,16 @@ fn runs_that_are_killed_leave_nothing_behind_and_the_next_waits_for_nobody() {
 #[test]
 #[ignore = "every write of up and down, the state's included: minutes"]
 fn runs_that_are_killed_at_every_write() {
-    let world = World::in_s3();
+    println!("{} kills", killed_at_every_write(&World::in_s3()));
+}
+
+#[test]
+#[ignore = "needs PROVISION_MOTO, another S3; minutes"]
+fn runs_that_are_killed_at_every_write_with_another_s3() {
+    println!("{} kills", killed_at_every_write(&World::in_other_s3()));
+}
+
+fn killed_at_every_write(world: &World) -> usize {
     let mut kills = 0;
     for (args, moment, next) in [
         (UP, Moment::Before, UP),
@@ -99,13 +108,13 @@ fn runs_that_are_killed_at_every_write() {
         (DOWN, Moment::After, UP),
     ] {
         let mut at = 0;
-        while killed(&world, args, at, moment, next) {
+        while killed(world, args, at, moment, next) {
             at += 1;
             kills += 1;
         }
     }
-    println!("{kills} kills");
     assert!(kills > 60, "{kills}");
+    kills
 }
 
 fn s3_error(status: u16, code: &str) -> Act {
@@ -169,12 +178,23 @@ fn whatever_s3_answers_once_a_run_goes_on() {
 #[test]
 #[ignore = "every fault at every PUT: minutes"]
 fn whatever_s3_answers_to_any_put_a_run_goes_on() {
-    let world = World::in_s3();
+    println!("{} faults", every_fault_at_every_put(&World::in_s3()));
+}
+
+#[test]
+#[ignore = "needs PROVISION_MOTO, another S3; minutes"]
+fn whatever_another_s3_answers_to_any_put_a_run_goes_on() {
+    println!("{} faults", every_fault_at_every_put(&World::in_other_s3()));
+}
+
+fn every_fault_at_every_put(world: &World) -> usize {
+    let mut counted = 0;
     for (moment, fault) in faults() {
         let mut at = 0;
         loop {
-            let up = with_fault(&world, UP, at, moment, &fault);
-            let down = with_fault(&world, DOWN, at, moment, &fault);
+            let up = with_fault(world, UP, at, moment, &fault);
+            let down = with_fault(world, DOWN, at, moment, &fault);
+            counted += usize::from(up) + usize::from(down);
             if !up && !down {
                 break;
             }
@@ -182,6 +202,7 @@ fn whatever_s3_answers_to_any_put_a_run_goes_on() {
         }
         assert!(at > 4, "{fault:?}: {at} PUTs");
     }
+    counted
 }
 
 fn start(world: &World, args: &[&str]) -> Child {
@@ -209,7 +230,222 @@ fn of_ten_runs_at_once_one_has_the_lease_and_the_others_end_with_4() {
     world.down();
 }
 
-fn signal(child: &Child, name: &str) {
+/// Many runs at once on one stack; of each call it is known whose it is.
+struct Race<'a> {
+    world: &'a World,
+    runs: Vec<Child>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What came by, in the proxy's order.
+#[derive(Default)]
+struct Seen {
+    /// The run that wrote the state last.
+    writer: Option<usize>,
+    /// Who was killed: its last bytes may arrive whenever.
+    killed: BTreeSet<usize>,
+    /// AWS calls that change something, by run.
+    writes: BTreeMap<usize, usize>,
+    /// Calls that change something while another run was the last to write the state.
+    unfenced: Vec<String>,
+}
+
+impl<'a> Race<'a> {
+    /// `at` is told before each call that changes something: whose it is, and the how manyth of that run.
+    fn new(world: &'a World, at: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let shared = seen.clone();
+        world.proxy.rule(move |request, now| {
+            let Some(run) = run_of(request) else {
+                return Act::Pass;
+            };
+            let mut seen = shared.lock().unwrap();
+            if is_put(request) {
+                if now == Moment::After && request.status == 200 {
+                    seen.writer = Some(run);
+                }
+            } else if now == Moment::Before && request.is_write() {
+                if seen.writer != Some(run) && !seen.killed.contains(&run) {
+                    let call = format!("run {run}: {}, after {:?}", request.operation(), seen.writer);
+                    seen.unfenced.push(call);
+                }
+                let count = seen.writes.entry(run).or_default();
+                *count += 1;
+                let count = *count;
+                drop(seen);
+                at(run, count);
+            }
+            Act::Pass
+        });
+        Self {
+            world,
+            runs: Vec::new(),
+            seen,
+        }
+    }
+
+    fn start(&mut self, args: &[&str]) {
+        let run = self.runs.len();
+        let mut command = self.world.command(args);
+        command.env("AWS_SDK_UA_APP_ID", format!("{RUN}{run}"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.runs.push(command.spawn().unwrap());
+    }
+
+    fn kill(&mut self, run: usize) {
+        self.seen.lock().unwrap().killed.insert(run);
+        self.runs[run].kill().unwrap();
+    }
+
+    /// Waits for all, and says how they ended and how many of their calls changed something; a run that was killed has no
+    /// code.
+    fn end(self) -> (Vec<Run>, usize) {
+        let ended = (self.runs.into_iter()).map(|run| run.wait_with_output().unwrap().into());
+        let ended: Vec<Run> = ended.collect();
+        let seen = self.seen.lock().unwrap();
+        assert_eq!(seen.unfenced, Vec::<String>::new());
+        (ended, seen.writes.values().sum())
+    }
+}
+
+/// What the SDK puts before the run's number into the header that says who calls.
+const RUN: &str = "run-";
+
+fn run_of(request: &Request) -> Option<usize> {
+    let (_, agent) =
+        (request.headers.iter()).find(|(name, _)| name == "x-amz-user-agent" || name == "user-agent")?;
+    let number = agent.split_once(&format!("app/{RUN}"))?.1;
+    number.split(' ').next()?.parse().ok()
+}
+
+/// Numbers that look random and are the same in every run of the test.
+fn numbers(seed: u64) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(seed), |last| {
+        Some(
+            last.wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407),
+        )
+    })
+    .skip(1)
+    .map(|number| usize::try_from(number >> 40).unwrap())
+}
+
+/// In each round runs begin at once; when one of them has made so many calls, one is killed. Then everybody tries again.
+fn races(rounds: usize, at_once: usize, seed: u64) -> String {
+    let world = World::in_s3();
+    let mut random = numbers(seed);
+    let (mut kills, mut refused, mut writes) = (0, 0, 0);
+    for round in 0..rounds {
+        for args in [UP, DOWN] {
+            let story = format!("{at_once} runs, seed {seed}, round {round}, {args:?}");
+            let (at, victim) = (random.next().unwrap() % 16 + 1, random.next().unwrap() % at_once);
+            let (reached, is_reached) = std::sync::mpsc::channel();
+            let mut race = Race::new(&world, move |_, count| {
+                if count == at {
+                    // Nobody listens any more once one has been killed.
+                    reached.send(()).ok();
+                }
+            });
+            for _ in 0..at_once {
+                race.start(args);
+            }
+            // A `down` with nothing to delete makes no call.
+            if is_reached.recv_timeout(Duration::from_secs(20)).is_ok() {
+                race.kill(victim);
+                kills += 1;
+            }
+            let (ended, wrote) = race.end();
+            writes += wrote;
+            for run in &ended {
+                assert!(
+                    matches!(run.code, 0 | 4 | -1),
+                    "{story}: {}: {}",
+                    run.code,
+                    run.stderr
+                );
+            }
+            refused += ended.iter().filter(|run| run.code == 4).count();
+            run(&world, args, &story);
+            if args[0] == "up" {
+                check_whole(&world, &story);
+            } else {
+                check_nothing(&world, &story);
+            }
+        }
+    }
+    let counts = format!("{at_once} at once: {kills} killed, {refused} refused, {writes} writes");
+    assert!(kills >= rounds && refused >= rounds, "{counts}");
+    counts
+}
+
+#[test]
+fn two_runs_at_once_of_which_one_is_killed_never_both_write() {
+    races(2, 2, 1);
+}
+
+#[test]
+#[ignore = "many races: minutes"]
+fn two_runs_at_once_many_times_never_both_write() {
+    println!("{}", races(25, 2, 2));
+}
+
+#[test]
+#[ignore = "many races: minutes"]
+fn ten_runs_at_once_many_times_never_two_write() {
+    println!("{}", races(10, 10, 3));
+}
+
+/// A run stands still at its write `at` until its lease is over by S3's clock and another run has the stack; then it continues.
+fn stopped_past_its_lease(at: usize) {
+    let story = format!("stopped at write {at}");
+    let world = World::in_s3();
+    let (reached, is_reached) = std::sync::mpsc::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+    let goes_on = Mutex::new(goes_on);
+    let mut race = Race::new(&world, move |run, count| {
+        if (run, count) == (0, at) {
+            reached.send(()).unwrap();
+            goes_on.lock().unwrap().recv().unwrap();
+        }
+    });
+    race.start(UP);
+    is_reached.recv_timeout(Duration::from_mins(5)).unwrap();
+    signal(&race.runs[0], "-STOP");
+    go_on.send(()).unwrap();
+    let mut refused = 0;
+    loop {
+        race.start(UP);
+        let output = race.runs.pop().unwrap().wait_with_output().unwrap();
+        let ended: Run = output.into();
+        match ended.code {
+            0 => break,
+            4 => refused += 1,
+            code => panic!("{story}: {code}: {}", ended.stderr),
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert!(refused > 10, "{story}: taken over after {refused} refusals");
+    check_whole(&world, &story);
+    signal(&race.runs[0], "-CONT");
+    let (ended, _) = race.end();
+    assert_eq!(ended[0].code, 4, "{story}: {}", ended[0].stderr);
+    check_whole(&world, &story);
+    world.assert_settled(&story);
+    world.down();
+}
+
+#[test]
+#[ignore = "waits until leases are over, and late requests with them: ten minutes"]
+fn a_run_that_stood_still_past_its_lease_begins_nothing_more() {
+    std::thread::scope(|scope| {
+        // The pool is among the first four.
+        for at in [3, 4, 9, 14] {
+            scope.spawn(move || stopped_past_its_lease(at));
+        }
+    });
+}
+
+pub(crate) fn signal(child: &Child, name: &str) {
     let sent = std::process::Command::new("kill")
         .args([name, &child.id().to_string()])
         .status();
@@ -222,9 +458,9 @@ fn a_run_that_stood_still_while_another_took_over_begins_nothing_more() {
     let world = World::in_s3();
     // Stopped while it waits for an answer, so that nothing is half sent.
     let (reached, is_reached) = std::sync::mpsc::channel();
-    let reached = std::sync::Mutex::new(reached);
+    let reached = Mutex::new(reached);
     let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
-    let goes_on = std::sync::Mutex::new(goes_on);
+    let goes_on = Mutex::new(goes_on);
     let calls = AtomicUsize::new(0);
     world.proxy.rule(move |request, now| {
         let is_meant = now == Moment::After
@@ -297,71 +533,6 @@ fn a_state_moves_between_a_folder_and_s3_and_is_never_in_two_places() {
     assert_eq!(world.state().owner(), owner);
     world.assert_settled("in S3");
     world.down();
-}
-
-#[test]
-fn a_stack_whose_state_is_lost_is_recovered_and_not_made_twice() {
-    let world = World::new();
-    run(&world, UP, "before the loss");
-    let before = world.state();
-    let lose = || fs_err::remove_file(world.state_file().unwrap()).unwrap();
-    lose();
-    let refused = world.run(UP).code(2);
-    assert!(refused.stderr.contains("provision recover"), "{}", refused.stderr);
-    world.proxy.take();
-    let recovered = world.run(&["recover", "--json"]).ok().json();
-    assert_eq!(world.writes(), Vec::<String>::new(), "it changes nothing");
-    assert_eq!(recovered["owner"], before.owner());
-    assert_eq!(recovered["absent"], serde_json::json!([]));
-    assert_eq!(recovered["not_declared"], serde_json::json!([]));
-    let names = |recorded: &[Value]| -> Vec<String> {
-        recorded
-            .iter()
-            .map(|step| step["step"].as_str().unwrap().to_owned())
-            .collect()
-    };
-    assert_eq!(names(world.state().steps()), names(before.steps()));
-    world.run(&["recover"]).code(2);
-    // Nobody knows whether the API is what was deployed last, so it is deployed once more, and nothing else.
-    let plan = world.run(&["plan", "--json"]).ok().json();
-    let changed: Vec<&str> = (plan["steps"].as_array().unwrap().iter())
-        .filter(|step| step["action"] != "unchanged")
-        .map(|step| step["step"].as_str().unwrap())
-        .collect();
-    assert_eq!(changed, ["deployment", "stage"], "{plan}");
-    run(&world, UP, "after the recovery");
-    check_whole(&world, "after the recovery");
-    world.assert_settled("after the recovery");
-    lose();
-    run(&world, &["recover"], "again");
-    run(&world, DOWN, "after the second recovery");
-    check_nothing(&world, "after the second recovery");
-}
-
-#[test]
-fn a_stack_that_was_half_made_or_half_deleted_is_recovered_as_it_is() {
-    let world = World::new();
-    let lose = || {
-        if let Some(file) = world.state_file() {
-            fs_err::remove_file(file).unwrap();
-        }
-    };
-    for (args, at) in [(UP, 3), (UP, 8), (UP, 14), (DOWN, 2), (DOWN, 5)] {
-        let story = format!("{args:?} killed at {at}, and its state lost");
-        if args[0] == "down" {
-            run(&world, UP, &story);
-        }
-        world.kill_at(args, at, Moment::After, Request::is_write);
-        lose();
-        // A call that was under way at the kill may have deleted the last thing.
-        if world.run(&["recover"]).code != 0 {
-            world.emulator.assert_nothing(&story);
-        }
-        run(&world, UP, &story);
-        check_whole(&world, &story);
-        run(&world, DOWN, &story);
-        check_nothing(&world, &story);
-    }
 }
 
 #[test]

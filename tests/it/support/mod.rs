@@ -5,6 +5,7 @@
 
 pub(crate) mod emulator;
 pub(crate) mod enforced;
+pub(crate) mod moto;
 pub(crate) mod proxy;
 pub(crate) mod world;
 

@@ -113,6 +113,8 @@ struct Shared {
     upstream: String,
     /// The emulator answers to no other name than its own; where it checks signatures, they are of the proxy's name.
     names_emulator: bool,
+    /// Where requests to S3 go instead, if they do.
+    s3: Mutex<Option<String>>,
     requests: Mutex<Vec<Request>>,
     rule: Mutex<Arc<Rule>>,
     under_way: AtomicUsize,
@@ -134,6 +136,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             upstream: endpoint.strip_prefix("http://").unwrap().to_owned(),
             names_emulator,
+            s3: Mutex::default(),
             requests: Mutex::default(),
             rule: Mutex::new(Arc::new(Box::new(|_, _| Act::Pass))),
             under_way: AtomicUsize::new(0),
@@ -156,6 +159,12 @@ impl Proxy {
     /// Applies this rule from now on.
     pub(crate) fn rule(&self, rule: impl Fn(&Request, Moment) -> Act + Send + Sync + 'static) {
         *self.shared.rule.lock().unwrap() = Arc::new(Box::new(rule));
+    }
+
+    /// From now on requests to S3 go to the server at `endpoint`.
+    pub(crate) fn send_s3_to(&self, endpoint: &str) {
+        let address = endpoint.strip_prefix("http://").unwrap().to_owned();
+        *self.shared.s3.lock().unwrap() = Some(address);
     }
 
     /// The requests since the last call of this; waits until none is under way.
@@ -190,10 +199,14 @@ fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
         .collect();
+    let is_for_s3 =
+        (headers.iter()).any(|(name, value)| name == "authorization" && value.contains("/s3/aws4_request"));
+    let other = shared.s3.lock().unwrap().clone().filter(|_| is_for_s3);
+    let upstream = other.as_ref().unwrap_or(&shared.upstream);
     let mut forwarded = format!("{method} {path} HTTP/1.1\r\n");
     for (name, value) in headers.iter().filter(|(name, _)| name != "connection") {
         let named = shared.names_emulator && name == "host";
-        let value = if named { &shared.upstream } else { value };
+        let value = if named { upstream } else { value };
         forwarded.extend([name, ": ", value, "\r\n"]);
     }
     forwarded.push_str("connection: close\r\n\r\n");
@@ -211,7 +224,7 @@ fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
     let mut act = rule(&request, Moment::Before);
     let mut answer = Vec::new();
     if matches!(act, Act::Pass) {
-        let mut server = TcpStream::connect(&shared.upstream).ok()?;
+        let mut server = TcpStream::connect(upstream).ok()?;
         server.write_all(forwarded.as_bytes()).ok()?;
         server.write_all(&request.body).ok()?;
         // The emulator closes the connection behind its answer.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use super::moto::Moto;
 use super::proxy::{Act, Moment, Proxy, Request};
 use super::{Emulator, Place, Run};
 
@@ -21,6 +22,8 @@ pub(crate) struct World {
     pub emulator: Emulator,
     /// Where the state is, if not in the folder.
     pub location: Option<&'static str>,
+    /// The S3 that has the state, if it is not the emulator's.
+    pub s3: Option<Moto>,
 }
 
 impl World {
@@ -34,12 +37,26 @@ impl World {
             proxy,
             emulator,
             location: None,
+            s3: None,
         }
     }
 
     /// The sample with its state in a bucket of the emulator.
     pub(crate) fn in_s3() -> Self {
+        Self::new().with_a_bucket()
+    }
+
+    /// The sample with its state in a bucket of another S3 than the emulator's.
+    pub(crate) fn in_other_s3() -> Self {
         let mut world = Self::new();
+        let other = Moto::start();
+        world.proxy.send_s3_to(&other.endpoint);
+        world.s3 = Some(other);
+        world.with_a_bucket()
+    }
+
+    fn with_a_bucket(self) -> Self {
+        let mut world = self;
         let location = "s3://team-state/provision";
         world.run(&["state", "init", location]).ok();
         world.location = Some(location);
@@ -91,6 +108,17 @@ impl World {
     pub(crate) fn state_file(&self) -> Option<PathBuf> {
         let files = ["orders", "user-api"].map(|stack| self.path(&format!("state/{stack}.json")));
         files.into_iter().find(|file| file.exists())
+    }
+
+    /// Deletes the state, as an accident would.
+    pub(crate) fn lose_state(&self) {
+        match self.location {
+            None => drop(self.state_file().map(fs_err::remove_file)),
+            Some(location) => {
+                let path = location.strip_prefix("s3:/").expect("it is in S3");
+                self.emulator.delete("s3", &format!("{path}/user-api.json"));
+            }
+        }
     }
 
     /// Of a state in S3 the owner, and of every step the name, the kind and the phase.
