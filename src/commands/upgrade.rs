@@ -66,31 +66,46 @@ mod tests {
     use super::*;
     use crate::resources::KINDS;
 
-    /// Written by the last version of format 1.
-    const FIRST: &str = include_str!("../../tests/it/support/format-1.json");
+    /// Written by the last version of each earlier format.
+    const EARLIER: [&str; 2] = [
+        include_str!("../../tests/it/support/format-1.json"),
+        include_str!("../../tests/it/support/format-2.json"),
+    ];
+
+    fn read(text: &str) -> State {
+        serde_json::from_str(text).unwrap()
+    }
 
     fn upgraded(text: &str) -> State {
-        let mut state = serde_json::from_str(text).unwrap();
+        let mut state = read(text);
         upgrade(&mut state);
         state
     }
 
     #[test]
-    fn every_record_of_format_1_is_of_todays_shape_once_it_is_loaded() {
-        let state = upgraded(FIRST);
-        assert_eq!(state.format, FORMAT);
-        assert_eq!(state.steps.len(), 23);
-        for record in &state.steps {
-            let resource = KINDS.revive(&record.kind, &record.desired).unwrap();
-            assert_eq!(resource.desired(), record.desired, "{}", record.step);
-            resource.checked_ids(record.output.as_ref()).unwrap();
+    fn every_record_of_an_earlier_format_is_of_todays_shape_once_it_is_loaded() {
+        for (format, text) in (1..).zip(EARLIER) {
+            assert_eq!(read(text).format, format);
+            let state = upgraded(text);
+            assert_eq!(state.format, FORMAT);
+            assert_eq!(state.steps.len(), 23);
+            for record in &state.steps {
+                let resource = KINDS.revive(&record.kind, &record.desired).unwrap();
+                assert_eq!(
+                    resource.desired(),
+                    record.desired,
+                    "format {format}, {}",
+                    record.step
+                );
+                resource.checked_ids(record.output.as_ref()).unwrap();
+            }
         }
     }
 
     #[test]
-    fn each_added_field_has_the_value_of_before_and_nothing_else_changes() {
-        let before: State = serde_json::from_str(FIRST).unwrap();
-        let state = upgraded(FIRST);
+    fn each_field_of_format_2_has_the_value_of_before() {
+        let [first, _] = EARLIER;
+        let (before, state) = (read(first), upgraded(first));
         assert_eq!(
             state.record("authorizer").unwrap().desired["result_ttl_seconds"],
             300
@@ -100,26 +115,33 @@ mod tests {
             let function = state.record(&format!("function:{name}")).unwrap();
             assert_eq!(function.desired["role_id"], role.unwrap()["id"]);
         }
-        for (record, earlier) in state.steps.iter().zip(&before.steps) {
-            let mut record = record.clone();
-            for added in ADDED.iter().filter(|added| added.kind == record.kind) {
-                record
-                    .desired
-                    .as_object_mut()
-                    .unwrap()
-                    .remove(added.field)
-                    .unwrap();
+    }
+
+    #[test]
+    fn nothing_but_the_added_fields_changes() {
+        for text in EARLIER {
+            let before = read(text);
+            let state = upgraded(text);
+            for (record, earlier) in state.steps.iter().zip(&before.steps) {
+                let mut record = record.clone();
+                let added = ADDED.iter().filter(|added| added.since > before.format);
+                for added in added.filter(|added| added.kind == record.kind) {
+                    let desired = record.desired.as_object_mut().unwrap();
+                    desired.remove(added.field).unwrap();
+                }
+                assert_eq!(&record, earlier);
             }
-            assert_eq!(&record, earlier);
         }
     }
 
     #[test]
     fn a_record_of_todays_format_that_lacks_a_field_stays_as_it_is() {
-        let mut state: State = serde_json::from_str(FIRST).unwrap();
-        state.format = FORMAT;
-        let before = state.clone();
-        upgrade(&mut state);
-        assert_eq!(state, before);
+        for text in EARLIER {
+            let mut state = read(text);
+            state.format = FORMAT;
+            let before = state.clone();
+            upgrade(&mut state);
+            assert_eq!(state, before);
+        }
     }
 }

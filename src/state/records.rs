@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The format that this program writes, and the newest it reads. 2: records have fields that format 1 lacks.
-pub const FORMAT: u32 = 2;
+/// The format that this program writes, and the newest it reads. 2 and 3: records have fields that the format before lacks.
+pub const FORMAT: u32 = 3;
 
 /// Everything on record of one stack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -717,9 +717,12 @@ fn a_zip_in_place_of_a_folder_and_another_stack_beside_it() {
     world.down();
 }
 
-/// What the last version of format 1 recorded of `format-1.toml`, with the names and ids of this run in place of its own.
-fn of_format_1(run: &str) -> String {
-    let mut text = include_str!("support/format-1.json").to_owned();
+/// The code in those records.
+const RECORDED_CODE: &str = "export const handler = async () => ({ statusCode: 200, body: \"orders\" });\n";
+
+/// What the last version of an earlier format recorded of a stack, with the names and ids of this run in place of its own.
+fn of_earlier_format(recorded: &str, run: &str) -> String {
+    let mut text = recorded.to_owned();
     let state = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let (first, run) = (state(&text), state(run));
     let mut exchanged = vec![
@@ -750,8 +753,7 @@ fn of_format_1(run: &str) -> String {
 
 #[test]
 fn a_state_of_format_1_is_read_planned_brought_up_to_date_and_deleted() {
-    const CODE: &str = "export const handler = async () => ({ statusCode: 200, body: \"orders\" });\n";
-    let world = World::of(include_str!("support/format-1.toml"), CODE);
+    let world = World::of(include_str!("support/format-1.toml"), RECORDED_CODE);
     world.run(&["up"]).ok();
     world.proxy.take();
     let file = world.path("state/orders.json");
@@ -763,7 +765,8 @@ fn a_state_of_format_1_is_read_planned_brought_up_to_date_and_deleted() {
         &authorizer,
         &[("replace", "/authorizerResultTtlInSeconds", "300")],
     );
-    let first = of_format_1(&read());
+    let recorded = include_str!("support/format-1.json");
+    let first = of_earlier_format(recorded, &read());
     fs_err::write(&file, &first).unwrap();
 
     world.run(&["status"]).ok();
@@ -793,7 +796,38 @@ fn a_state_of_format_1_is_read_planned_brought_up_to_date_and_deleted() {
     assert_eq!(live["authorizerResultTtlInSeconds"], 0);
     assert_eq!(world.state().0["format"], provision::state::FORMAT);
 
-    fs_err::write(&file, of_format_1(&read())).unwrap();
+    fs_err::write(&file, of_earlier_format(recorded, &read())).unwrap();
+    world.down();
+}
+
+#[test]
+fn a_state_of_format_2_is_read_planned_brought_up_to_date_and_deleted() {
+    let world = World::of(include_str!("support/format-2.toml"), RECORDED_CODE);
+    world.run(&["up"]).ok();
+    let file = world.path("state/orders.json");
+    let read = || fs_err::read_to_string(&file).unwrap();
+    let second = of_earlier_format(include_str!("support/format-2.json"), &read());
+    fs_err::write(&file, &second).unwrap();
+    world.proxy.take();
+
+    // Whatever was added since is as AWS has it by default.
+    world.run(&["status"]).ok();
+    assert_eq!(plan(&world), [""; 0]);
+    assert_eq!(read(), second, "what only reads leaves it as it is");
+    world.run(&["up"]).ok();
+    assert_eq!(writes(&world), Vec::<String>::new());
+
+    fs_err::write(&file, &second).unwrap();
+    world.file(&include_str!("support/format-2.toml").replace("payments", "sales"));
+    world.run(&["up"]).ok();
+    assert_eq!(world.state().0["format"], provision::state::FORMAT);
+    is_settled(&world, "brought up to date");
+
+    fs_err::write(
+        &file,
+        of_earlier_format(include_str!("support/format-2.json"), &read()),
+    )
+    .unwrap();
     world.down();
 }
 

@@ -158,7 +158,8 @@ fn a_state_that_cannot_be_used_is_refused_and_left_as_it_is() {
     let place = Place::new();
     let whole = serde_json::to_string_pretty(&state(NOWHERE)).unwrap();
     let mut newer = state(NOWHERE);
-    newer["format"] = json!(3);
+    let known = provision::state::FORMAT;
+    newer["format"] = json!(known + 1);
     newer["anything"] = json!("else");
     let mut half = state(NOWHERE);
     half["steps"] = json!([{"step": "user-pool", "phase": "sleeping"}]);
@@ -168,7 +169,10 @@ fn a_state_that_cannot_be_used_is_refused_and_left_as_it_is() {
         ("[]", "does not parse"),
         (
             &newer.to_string(),
-            "has format 3; this version of provision reads up to 2",
+            &*format!(
+                "has format {}; this version of provision reads up to {known}",
+                known + 1
+            ),
         ),
         (&half.to_string(), "does not parse"),
     ] {
