@@ -22,7 +22,10 @@ where
             let meta = service.err().meta();
             (
                 meta.code().map(str::to_owned),
-                meta.message().unwrap_or("the service gave no reason").to_owned(),
+                (meta.message()).map_or_else(
+                    || format!("the service gave no reason (status {})", service.raw().status()),
+                    str::to_owned,
+                ),
                 Some(service.raw().status().as_u16()),
                 meta.extra("aws_request_id").map(str::to_owned),
             )
@@ -212,6 +215,8 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
             Class::Taken
         }
 
+        // The answer to a HEAD has no body, and so no code.
+        "" if status == Some(403) => Class::Denied,
         _ if status.is_some_and(|status| status >= 500) => Class::Ambiguous,
         _ => Class::Refused,
     }

@@ -18,7 +18,7 @@ use crate::report::event::Ended;
 use crate::report::{Clock, Event};
 use crate::resource::{InTheWay, Result, in_the_way, is_stranger};
 use crate::resources;
-use crate::state::{State, Store};
+use crate::state::{State, StateError, Store};
 
 /// Lets the engine do `work` on `state`, which is kept by `store`, and tells its events. What a run brought that may not write
 /// the state any more goes into a file of its own.
@@ -44,6 +44,14 @@ pub(super) async fn run(
     let work = ui.show_run(clock, work(&mut engine)).await;
     let mut result = work.map_err(open::unusable)?;
     result.lost = engine.lost;
+    if !result.lost
+        && let Some((_, first)) = result.failed.first_mut()
+        && let Err(lost @ StateError::Lost { .. }) = store.check().await
+    {
+        // No write found it: the fence held back the calls.
+        result.lost = true;
+        *first = std::mem::replace(first, anyhow!("")).context(lost);
+    }
     if result.lost {
         rescue(invocation, engine.ledger.state, ui);
     }

@@ -60,7 +60,7 @@ async fn put_on_record(
     }
     let aws = declared.session.aws.clone();
     let state = &mut declared.state;
-    let recovered = recover(&aws, &stack, &picks, state).await?;
+    let recovered = recover(&aws, resources::KINDS, &stack, &picks, state).await?;
     refuse_undecided(&recovered)?;
     if state.steps.is_empty() {
         return Err(Failure::usage(format!(

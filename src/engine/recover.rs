@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::schedule::AT_ONCE;
 use crate::graph::{Outputs, Stack, Step};
-use crate::resource::{Cx, Erased, Result, stranger};
+use crate::resource::{Cx, Erased, Kinds, Result, stranger};
 use crate::state::{Phase, Record, State};
 
 /// What a recovery showed of each declared step, in the order of the stack.
@@ -34,6 +34,7 @@ pub struct Recovered {
 /// A look failed; the step is named.
 pub async fn recover<C: 'static>(
     cloud: &Rc<C>,
+    kinds: Kinds<C>,
     stack: &Stack<C>,
     picks: &HashMap<String, String>,
     state: &mut State,
@@ -59,17 +60,21 @@ pub async fn recover<C: 'static>(
         }
         let looks = looks.into_iter().map(|(step, resource)| async move {
             let cx = Cx::new(cloud.clone(), Rc::new(|_| ()));
-            let found = look(&*resource, &cx, picks.get(&step.name)).await;
+            let found = look(&*resource, kinds, &cx, picks.get(&step.name)).await;
             (step, found)
         });
         let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
         while let Some((step, found)) = looks.next().await {
             match found {
-                Ok(Found::One { desired, output }) => {
+                Ok(Found::One {
+                    desired,
+                    output,
+                    phase,
+                }) => {
                     outputs.insert(step.name.clone(), output.clone());
                     state.steps.push(Record {
                         step: step.name.clone(),
-                        phase: Phase::Ready,
+                        phase,
                         kind: step.kind.name.to_owned(),
                         needs: step.needs.clone(),
                         desired,
@@ -100,11 +105,20 @@ pub async fn recover<C: 'static>(
 
 enum Found {
     None,
-    One { desired: Value, output: Value },
+    One {
+        desired: Value,
+        output: Value,
+        phase: Phase,
+    },
     Several(Vec<String>),
 }
 
-async fn look<C: 'static>(resource: &dyn Erased<C>, cx: &Cx<C>, pick: Option<&String>) -> Result<Found> {
+async fn look<C: 'static>(
+    resource: &dyn Erased<C>,
+    kinds: Kinds<C>,
+    cx: &Cx<C>,
+    pick: Option<&String>,
+) -> Result<Found> {
     let mut there = Vec::new();
     for output in resource.find_lost(cx).await? {
         let id = resource.id(&output)?;
@@ -119,9 +133,19 @@ async fn look<C: 'static>(resource: &dyn Erased<C>, cx: &Cx<C>, pick: Option<&St
         0 => Found::None,
         1 => {
             let (_, live, output) = there.remove(0);
+            let desired = seen(live, &resource.desired());
+            let recorded = kinds.revive(resource.kind().name, &desired);
+            let is_whole = recorded.is_ok_and(|recorded| recorded.checked_ids(Some(&output)).is_ok());
+            // What an interrupted run left half made has fields that no record may have; the next run finishes it.
+            let (desired, phase) = if is_whole {
+                (desired, Phase::Ready)
+            } else {
+                (resource.desired(), Phase::Updating)
+            };
             Found::One {
-                desired: seen(live, &resource.desired()),
+                desired,
                 output,
+                phase,
             }
         }
         _ => Found::Several(there.into_iter().map(|(id, ..)| id).collect()),

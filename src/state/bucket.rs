@@ -385,3 +385,6 @@ fn denies_without_tls(statement: &Value) -> bool {
         && everything.contains(&statement["Action"])
         && [json!("false"), json!(false), json!(["false"])].contains(without)
 }
+
+#[cfg(test)]
+mod tests;

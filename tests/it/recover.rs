@@ -80,7 +80,9 @@ fn lost_and_recovered(world: &World, story: &str) {
         let is_absent = absent.iter().any(|name| **name == *step);
         let is_expected = match &*action {
             "create" => is_absent,
-            "update" | "replace" => !is_absent && ["deployment", "stage", "log-group:user"].contains(&&*step),
+            "update" | "replace" => {
+                !is_absent && ["deployment", "stage", "log-group:user", "route:GET /user"].contains(&&*step)
+            }
             _ => false,
         };
         assert!(is_expected, "{story}: {action} {step}, absent: {absent:?}");

@@ -429,6 +429,7 @@ fn stopped_past_its_lease(at: usize) {
     signal(&race.runs[0], "-CONT");
     let (ended, _) = race.end();
     assert_eq!(ended[0].code, 4, "{story}: {}", ended[0].stderr);
+    assert!(ended[0].stderr.contains("rescue"), "{story}: {}", ended[0].stderr);
     check_whole(&world, &story);
     world.assert_settled(&story);
     world.down();

@@ -37,6 +37,26 @@ impl Moto {
         thread::spawn(move || lines.for_each(drop));
         Self { endpoint, guard }
     }
+
+    /// A bucket with versioning. `state init` cannot make it: the SDK does not read this server's answer to GetBucketVersioning,
+    /// whose root element is another than S3's.
+    pub(crate) fn make_bucket(&self, name: &str) {
+        const VERSIONED: &str = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        for (query, body) in [("", ""), ("?versioning", VERSIONED)] {
+            let put = http.put(format!("{}/{name}{query}", self.endpoint));
+            let put = put.header(
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request",
+            );
+            let answer = runtime.block_on(put.body(body).send()).unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+    }
 }
 
 impl Drop for Moto {

@@ -14,6 +14,9 @@ use super::{Emulator, Place, Run};
 /// The code of the functions of [`World::of`], where the test does not care.
 pub(crate) const CODE: &str = "export const handler = async () => ({ statusCode: 200 });";
 
+/// Where the state is of [`World::in_s3`].
+const LOCATION: &str = "s3://team-state/provision";
+
 /// What most tests of the binary run in.
 pub(crate) struct World {
     pub place: Place,
@@ -43,7 +46,11 @@ impl World {
 
     /// The sample with its state in a bucket of the emulator.
     pub(crate) fn in_s3() -> Self {
-        Self::new().with_a_bucket()
+        let mut world = Self::new();
+        world.run(&["state", "init", LOCATION]).ok();
+        world.location = Some(LOCATION);
+        world.proxy.take();
+        world
     }
 
     /// The sample with its state in a bucket of another S3 than the emulator's.
@@ -51,16 +58,9 @@ impl World {
         let mut world = Self::new();
         let other = Moto::start();
         world.proxy.send_s3_to(&other.endpoint);
+        other.make_bucket("team-state");
         world.s3 = Some(other);
-        world.with_a_bucket()
-    }
-
-    fn with_a_bucket(self) -> Self {
-        let mut world = self;
-        let location = "s3://team-state/provision";
-        world.run(&["state", "init", location]).ok();
-        world.location = Some(location);
-        world.proxy.take();
+        world.location = Some(LOCATION);
         world
     }
 
