@@ -128,9 +128,17 @@ impl Shown {
     fn assert_clean(&self) {
         let left = self.left();
         let is_painted = |row: &&String| {
-            ["[=", "[>", "[ ", "creating  ", "signing in"]
-                .iter()
-                .any(|part| row.contains(part))
+            [
+                "[=",
+                "[>",
+                "[ ",
+                "creating  ",
+                "deleting  ",
+                "signing in",
+                "probing",
+            ]
+            .iter()
+            .any(|part| row.contains(part))
         };
         assert_eq!(left.iter().find(is_painted), None, "{left:#?}");
         assert_eq!(left.last().map(String::as_str), Some(""), "{left:#?}");
@@ -210,4 +218,26 @@ fn a_wait_of_more_than_a_second_is_shown_and_ctrl_c_ends_it() {
     let plan = on_terminal(&place.at(&proxy.endpoint, &["plan"]), &[], &[]).code(0);
     assert!(plan.bytes.contains("signing in to AWS"), "{}", plan.bytes);
     plan.assert_clean();
+}
+
+#[test]
+fn a_deletion_and_probes_are_shown_while_they_are_under_way() {
+    let place = Place::new();
+    let proxy = Proxy::start(&place.emulator());
+    place.run_at(&proxy.endpoint, &["up", "--no-verify"]).ok();
+    proxy.rule(|request, moment| {
+        let is_probe = moment == Moment::Before && request.path.contains("_user_request_");
+        if is_probe || moment == Moment::Before && request.operation() == "DeleteUserPool" {
+            sleep(Duration::from_secs(4));
+        }
+        Act::Pass
+    });
+    for (args, shown) in [
+        (&["verify"][..], "probing the API"),
+        (&["down", "--yes"], "deleting  user-pool"),
+    ] {
+        let run = on_terminal(&place.at(&proxy.endpoint, args), &[], &[]).code(0);
+        assert!(run.bytes.contains(shown), "{args:?}: {}", run.bytes);
+        run.assert_clean();
+    }
 }
