@@ -35,6 +35,7 @@ mod pause;
 mod report;
 pub mod resource;
 pub mod resources;
+mod rights;
 mod sandbox;
 pub mod stack;
 pub mod state;

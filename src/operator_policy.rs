@@ -24,8 +24,6 @@ pub enum Task {
     Logs,
     /// `secret`.
     Secret,
-    /// `client list`.
-    Client,
     /// `recover`.
     Recover,
 }
@@ -52,6 +50,22 @@ pub struct Scope {
     pub state: Option<(String, String)>,
     /// The ARN of the KMS key of that bucket; `None`: S3 encrypts with its own.
     pub state_key: Option<String>,
+    pub roles: Roles,
+}
+
+/// What the configuration and the record say of the roles of functions.
+#[derive(Default)]
+pub struct Roles {
+    /// The paths of the stack's roles; `/` if there are none.
+    pub paths: BTreeSet<String>,
+    /// The ARN of the boundary that every role must have.
+    pub boundary: Option<String>,
+    /// Whether roles on record have a boundary, and are to have none.
+    pub lose_boundary: bool,
+    /// The ARNs of the managed policies that are attached or are to be.
+    pub policies: BTreeSet<String>,
+    /// The ARNs of the roles that somebody else made and functions run as.
+    pub foreign: BTreeSet<String>,
 }
 
 /// The resources that an action is allowed on.
@@ -59,8 +73,20 @@ pub struct Scope {
 enum On {
     /// The stack's roles, by name.
     Role,
+    /// A role that is to be made: with the boundary, if there is one.
+    NewRole,
+    /// The stack's roles, by name, and only with the boundary, if there is one.
+    BoundedRole,
+    /// The stack's roles, by name, if they are to lose their boundary.
+    UnboundedRole,
+    /// The stack's roles, by name, and only for the managed policies of the configuration, if there are any.
+    RoleWithPolicy,
     /// The stack's roles, by name, and only to pass them to Lambda.
     RoleForLambda,
+    /// The roles that the configuration names, if it names any.
+    ForeignRole,
+    /// The roles that the configuration names, and only to pass them to Lambda.
+    ForeignRoleForLambda,
     /// The stack's functions, by name.
     Function,
     /// The stack's functions, by name, and only to let API Gateway invoke them.
@@ -98,8 +124,9 @@ enum On {
 }
 
 use On::{
-    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Function, FunctionForApi, LogGroup, NamedSecret, NewApi,
-    NewPool, Pool, Role, RoleForLambda, State, StateBucket, StateKey,
+    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, BoundedRole, ForeignRole, ForeignRoleForLambda, Function,
+    FunctionForApi, LogGroup, NamedSecret, NewApi, NewPool, NewRole, Pool, Role, RoleForLambda,
+    RoleWithPolicy, State, StateBucket, StateKey, UnboundedRole,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -114,7 +141,6 @@ const ALL: &[Task] = &[
     Task::Token,
     Task::Logs,
     Task::Secret,
-    Task::Client,
     Task::Recover,
 ];
 /// Those that take the lock.
@@ -153,7 +179,11 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("lambda:ListFunctions", Anything, RECOVER),
     ("iam:ListRoles", Anything, RECOVER),
     ("iam:GetRole", Role, READ_BY_ALL),
-    ("iam:CreateRole", Role, UP),
+    ("iam:CreateRole", NewRole, UP),
+    ("iam:PutRolePermissionsBoundary", BoundedRole, UP),
+    ("iam:DeleteRolePermissionsBoundary", UnboundedRole, UP),
+    ("iam:AttachRolePolicy", RoleWithPolicy, UP),
+    ("iam:DetachRolePolicy", RoleWithPolicy, DOWN),
     ("iam:UpdateAssumeRolePolicy", Role, UP),
     ("iam:TagRole", Role, UP),
     ("iam:UntagRole", Role, UP),
@@ -212,11 +242,7 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("cognito-idp:CreateUserPoolClient", Pool, UP),
     ("cognito-idp:UpdateUserPoolClient", Pool, UP),
     ("cognito-idp:DeleteUserPoolClient", Pool, UP),
-    (
-        "cognito-idp:ListUserPoolClientSecrets",
-        Pool,
-        &[Task::Secret, Task::Client],
-    ),
+    ("cognito-idp:ListUserPoolClientSecrets", Pool, SECRET),
     // It answers the new secret.
     ("cognito-idp:AddUserPoolClientSecret", Pool, SECRET),
     ("cognito-idp:DeleteUserPoolClientSecret", Pool, SECRET),
@@ -270,7 +296,15 @@ const ALSO: &[(&str, &str, On)] = &[
     // Without it Lambda leaves out the tags, which name the function's owner.
     ("lambda:GetFunction", "lambda:ListTags", Function),
     ("lambda:CreateFunction", "lambda:TagResource", Function),
+    // Who reads a function reads the role that it runs as.
+    ("lambda:GetPolicy", "iam:GetRole", ForeignRole),
     ("lambda:CreateFunction", "iam:PassRole", RoleForLambda),
+    ("lambda:CreateFunction", "iam:PassRole", ForeignRoleForLambda),
+    (
+        "lambda:UpdateFunctionConfiguration",
+        "iam:PassRole",
+        ForeignRoleForLambda,
+    ),
     (
         "lambda:UpdateFunctionConfiguration",
         "iam:PassRole",
@@ -330,7 +364,10 @@ pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
         // What `up` reads before it makes anything is what a recovery looks for.
         let looks_for = tasks.contains(&Task::Recover) && by.contains(&Task::Up) && is_read(operation);
         if looks_for || by.iter().any(|task| tasks.contains(task)) {
-            allowed.entry(*on).or_default().insert(action(operation));
+            allowed
+                .entry(scope.narrowed(*on))
+                .or_default()
+                .insert(action(operation));
             for (_, action, on) in ALSO.iter().filter(|(with, ..)| with == operation) {
                 allowed.entry(*on).or_default().insert((*action).to_owned());
             }
@@ -366,6 +403,15 @@ impl Reach {
 }
 
 impl Scope {
+    /// Where a role is made without a boundary, that is one right among those on the stack's roles.
+    fn narrowed(&self, on: On) -> On {
+        match on {
+            NewRole if self.roles.boundary.is_some() => BoundedRole,
+            NewRole => Role,
+            on => on,
+        }
+    }
+
     /// The resources of `on` in this stack. With `makes`, a resource on record may be replaced, so that tags count as well.
     fn reaches(&self, on: On, makes: bool) -> Vec<Reach> {
         let Self {
@@ -380,7 +426,13 @@ impl Scope {
         // `?` stands for one character, and an owner has 8.
         let owner = self.owner.as_deref().unwrap_or("????????");
         let names = unique(&self.stack, self.separator, owner, "*");
-        let role = arn("iam", "", account, &format!("role/{names}"));
+        let paths = self.roles.paths.iter().map(String::as_str);
+        let paths = std::iter::once("/")
+            .filter(|_| self.roles.paths.is_empty())
+            .chain(paths);
+        let roles: Vec<String> = paths
+            .map(|path| arn("iam", "", account, &format!("role{path}{names}")))
+            .collect();
         let function = arn("lambda", region, account, &format!("function:{names}"));
         let group = arn("logs", region, account, &format!("log-group:/aws/lambda/{names}"));
         let pool = |id: &str| arn("cognito-idp", region, account, &format!("userpool/{id}"));
@@ -394,6 +446,23 @@ impl Scope {
                 condition,
             }]
         };
+        // Of resources that the stack may not have, with the values of a condition key.
+        let some = |resources: &[String], key: &str, values: &[String]| {
+            let reach = (!resources.is_empty()).then(|| Reach {
+                sid: format!("{on:?}"),
+                resources: resources.to_vec(),
+                condition: match values {
+                    [] => None,
+                    [one] => Some(json!({ key: one })),
+                    all => Some(json!({ key: all })),
+                },
+            });
+            reach.into_iter().collect::<Vec<_>>()
+        };
+        let to_lambda = ["lambda.amazonaws.com".to_owned()];
+        let foreign: Vec<String> = self.roles.foreign.iter().cloned().collect();
+        let policies: Vec<String> = self.roles.policies.iter().cloned().collect();
+        let boundary: Vec<String> = self.roles.boundary.iter().cloned().collect();
         // By id if there is one, because a condition on tags fails if the resource is gone.
         let ours = |ids: &BTreeSet<String>, arns: &dyn Fn(&str) -> Vec<String>| {
             let recorded = (!ids.is_empty()).then(|| Reach {
@@ -409,8 +478,16 @@ impl Scope {
             recorded.into_iter().chain(tagged).collect()
         };
         match on {
-            Role => one(role, None),
-            RoleForLambda => one(role, Some(json!({"iam:PassedToService": "lambda.amazonaws.com"}))),
+            Role | NewRole => some(&roles, "", &[]),
+            BoundedRole if boundary.is_empty() => Vec::new(),
+            BoundedRole => some(&roles, "iam:PermissionsBoundary", &boundary),
+            UnboundedRole if self.roles.lose_boundary => some(&roles, "", &[]),
+            UnboundedRole => Vec::new(),
+            RoleWithPolicy if policies.is_empty() => Vec::new(),
+            RoleWithPolicy => some(&roles, "iam:PolicyARN", &policies),
+            RoleForLambda => some(&roles, "iam:PassedToService", &to_lambda),
+            ForeignRole => some(&foreign, "", &[]),
+            ForeignRoleForLambda => some(&foreign, "iam:PassedToService", &to_lambda),
             Function => one(function, None),
             FunctionForApi => one(
                 function,

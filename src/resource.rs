@@ -58,6 +58,8 @@ pub struct Kind {
     pub shapes: &'static [(&'static str, Shape)],
     /// The fields that AWS cannot change in place: if one differs, the resource is replaced.
     pub fixed: &'static [&'static str],
+    /// Those of them that AWS does change together with another field: the fixed one, and the other.
+    pub changed_with: &'static [(&'static str, &'static str)],
     /// What its users lose for good if it is replaced, as a noun. `None`: nothing, so it is replaced without being asked for.
     pub loses: Option<&'static str>,
     /// The kind of need whose deletion deletes this resource as well (a method goes with its REST API).
@@ -90,6 +92,7 @@ impl Kind {
             name,
             shapes: &[],
             fixed: &[],
+            changed_with: &[],
             loses: None,
             dies_with: None,
             holds: None,

@@ -2,17 +2,19 @@
 //!
 //! Must not do I/O or be async: it declares.
 
+mod role;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::ExposeSecret;
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use self::role::FunctionRole;
 use crate::aws::tags::{Tags, tags};
-use crate::aws::{Aws, Identity, policy};
+use crate::aws::{Aws, Identity};
 use crate::config::{Config, parts};
 use crate::graph::{Handle, Stack};
 use crate::package::Package;
@@ -20,7 +22,7 @@ use crate::resources::function::{Code, Variables, fingerprint};
 use crate::resources::stage::Throttle;
 use crate::resources::{
     Authorizer, Client, Deployment, Function, LogGroup, Path, Permission, PoolDomain, ResourceServer,
-    RestApi, Role, RolePolicy, Route, Stage, UserPool,
+    RestApi, Route, Stage, UserPool,
 };
 
 /// A character that the name of a stack cannot have, so that no name of one stack begins like the names of another.
@@ -44,7 +46,8 @@ pub fn log_group(function: &str) -> String {
 /// Every step of `config` in this account and region.
 ///
 /// `owner` is the stack's 8 hex characters, and `separator` is around them in names: [`SEPARATOR`], except in an older
-/// stack. `packages` has the code of every function, by the function's name.
+/// stack. `packages` has the code of every function, by the function's name, and `roles` the ids of the roles that the
+/// configuration names, by their ARNs, as far as they are there.
 ///
 /// An edge exists only where AWS demands one: an integration names its function by an ARN that follows from the
 /// function's name, so the whole API is created while IAM still spreads the role.
@@ -54,6 +57,7 @@ pub fn stack(
     owner: &str,
     separator: char,
     packages: &BTreeMap<String, Package>,
+    roles: &BTreeMap<String, String>,
 ) -> Stack<Aws> {
     let mut tags = tags(&config.stack, owner);
     tags.extend(config.tags.clone());
@@ -63,6 +67,7 @@ pub fn stack(
         identity,
         owner,
         separator,
+        roles,
         tags,
     };
     let functions = parts.functions(packages);
@@ -85,6 +90,7 @@ struct Parts<'a> {
     identity: &'a Identity,
     owner: &'a str,
     separator: char,
+    roles: &'a BTreeMap<String, String>,
     tags: Tags,
 }
 
@@ -112,59 +118,14 @@ impl Parts<'_> {
             .map(|(name, function)| {
                 let full = self.unique(name);
                 let group_name = log_group(&full);
-                let role = self.role(name, &full, &group_name);
+                let role = self.role_of(name, &full, &group_name);
                 let group = self.log_group(name, group_name, function.log_retention_days);
                 (
                     name.clone(),
-                    self.function(name, full, (role, group), &packages[name]),
+                    self.function(name, full, role, group, &packages[name]),
                 )
             })
             .collect()
-    }
-
-    /// A role and its only policy, which allows a function to write to its log group.
-    fn role(&mut self, name: &str, full: &str, group_name: &str) -> Handle<Role> {
-        let role = self.stack.add(format!("role:{name}"), (), {
-            let (name, tags) = (full.to_owned(), self.tags.clone());
-            let trust = policy::normal(json!({
-                "Version": "2012-10-17",
-                "Statement": [{
-                    "Effect": "Allow",
-                    "Principal": {"Service": "lambda.amazonaws.com"},
-                    "Action": "sts:AssumeRole",
-                }],
-            }));
-            move |()| Role {
-                name: name.clone(),
-                trust: trust.clone(),
-                tags: tags.clone(),
-            }
-        });
-
-        self.stack.add(format!("role-policy:{name}"), role.clone(), {
-            let Identity {
-                account,
-                partition,
-                region,
-                ..
-            } = self.identity;
-            let role = full.to_owned();
-            // No CreateLogGroup: a late invocation must not bring back the group that `down` deleted.
-            let document = policy::normal(json!({
-                "Version": "2012-10-17",
-                "Statement": [{
-                    "Effect": "Allow",
-                    "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-                    "Resource": format!("arn:{partition}:logs:{region}:{account}:log-group:{group_name}:*"),
-                }],
-            }));
-            move |_| RolePolicy {
-                role: role.clone(),
-                name: policy::LOGS.to_owned(),
-                document: document.clone(),
-            }
-        });
-        role
     }
 
     fn log_group(&mut self, name: &str, group_name: String, retention_days: i32) -> Handle<LogGroup> {
@@ -182,9 +143,17 @@ impl Parts<'_> {
         &mut self,
         name: &str,
         full: String,
-        needs: (Handle<Role>, Handle<LogGroup>),
+        role: FunctionRole,
+        group: Handle<LogGroup>,
         package: &Package,
     ) -> Handle<Function> {
+        let FunctionRole {
+            arn: role_arn,
+            foreign_id,
+            rights,
+            ..
+        } = role;
+        let needs = (role.step, group, (role.policies, role.attachments));
         let (function, tags) = (self.config.functions[name].clone(), self.tags.clone());
         let code_sha256 = package.sha256.clone();
         let code_size = i64::try_from(package.zip.len()).expect("a zip that Lambda takes is small");
@@ -197,10 +166,12 @@ impl Parts<'_> {
             .collect();
         let variables = Variables(Rc::new(function.environment.0.clone()));
         self.stack
-            .add(format!("function:{name}"), needs, move |(role, _)| Function {
+            .add(format!("function:{name}"), needs, move |(role, ..)| Function {
                 name: full.clone(),
-                role: role.arn,
-                role_id: Some(role.id),
+                // As it follows from the name, so that a plan knows whether it changes.
+                role: role_arn.clone(),
+                role_id: Some(role.map_or_else(|| foreign_id.clone(), |role| role.id)),
+                rights: rights.clone(),
                 runtime: function.runtime.clone(),
                 handler: function.handler.clone(),
                 architecture: function.architecture.clone(),

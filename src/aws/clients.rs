@@ -3,7 +3,7 @@
 //! Must not make a call that concerns a stack.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -98,6 +98,8 @@ pub struct Aws {
     pub paces: Rc<Paces>,
     /// The secrets of the clients that this run has created, by client id, so that they need not be read.
     pub new_secrets: Rc<RefCell<HashMap<ClientId, SecretString>>>,
+    /// The managed policies that this run has detached, as role and ARN: IAM may still list them for a while.
+    pub detached: Rc<RefCell<HashSet<(String, String)>>>,
     /// What one survey has read so far; `None` outside of a survey.
     pub survey: Option<Survey>,
     /// Is called with what a call waits for that does not belong to a step, as a fragment that reads after "waiting
@@ -271,6 +273,7 @@ impl Aws {
             secretsmanager: client!(aws_sdk_secretsmanager),
             paces: Rc::new(Paces::new(Rights::new(identity.endpoint.is_none()))),
             new_secrets: Rc::default(),
+            detached: Rc::default(),
             survey: None,
             waits: Rc::new(|_| ()),
         }

@@ -153,7 +153,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// The class of a service's answer.
 fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> Class {
     let (_, name) = operation.split_once(':').unwrap_or(("", operation));
-    let makes = ["Create", "Put", "Add"].iter().any(|verb| name.starts_with(verb));
+    let makes = ["Create", "Put", "Add", "Attach"]
+        .iter()
+        .any(|verb| name.starts_with(verb));
     match code {
         "TooManyRequestsException"
         | "Throttling"
@@ -178,6 +180,8 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Class::Credentials,
 
+        // A managed policy or a boundary that the user names.
+        "NoSuchEntity" if message.contains("is not attachable") => Class::Refused,
         // What a new resource needs was created a moment ago, and may not be visible everywhere yet.
         "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" if makes => Class::NotReady,
         "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" => Class::Gone,

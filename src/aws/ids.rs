@@ -130,6 +130,16 @@ pub const ROLE: Shape = Shape {
     holds: |text| all(text, 128, |c| is_word(c) || "+=,.@-".contains(c)),
 };
 
+/// Of a role: `/`, or `/…/`.
+pub const ROLE_PATH: Shape = Shape {
+    what: "a path of IAM",
+    holds: |text| {
+        all(text, 512, |c| is_word(c) || "+=,.@-/".contains(c))
+            && text.starts_with('/')
+            && text.ends_with('/')
+    },
+};
+
 /// Of a function, of a statement of its policy, and of a stage. Not an ARN, which Lambda takes as well.
 pub const NAME: Shape = Shape {
     what: "a name of letters, digits, `-` and `_`",
@@ -152,6 +162,12 @@ pub const ACCOUNT: Shape = Shape {
 pub const ARN: Shape = Shape {
     what: "an ARN",
     holds: |text| text.starts_with("arn:") && all(text, 2048, |c| c.is_ascii_graphic()),
+};
+
+/// An ARN, or an empty text where there may be none.
+pub const ARN_OR_NONE: Shape = Shape {
+    what: "an ARN or an empty text",
+    holds: |text| text.is_empty() || (ARN.holds)(text),
 };
 
 /// Of a resource server.

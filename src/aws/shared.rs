@@ -52,4 +52,5 @@ pub struct Survey {
     pub(super) servers: Shared<Vec<ResourceServerType>>,
     pub(super) policies: Shared<Option<String>>,
     pub(super) roles: Shared<Option<GetRoleOutput>>,
+    pub(super) attached: Shared<Vec<String>>,
 }

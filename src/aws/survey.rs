@@ -38,6 +38,7 @@ impl Aws {
             secretsmanager: self.secretsmanager.clone(),
             paces: self.paces.clone(),
             new_secrets: self.new_secrets.clone(),
+            detached: self.detached.clone(),
             survey: Some(Survey::default()),
             waits: self.waits.clone(),
         }
@@ -152,6 +153,16 @@ impl Cx<Aws> {
     /// The call failed.
     pub async fn role(&self, name: &str) -> Result<Rc<Option<GetRoleOutput>>, CallError> {
         self.shared(|survey| &survey.roles, name, read_role(self, name))
+            .await
+    }
+
+    /// The ARNs of the managed policies that are attached to a role; none if there is no such role. In a survey they are read
+    /// once.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn attached_policies(&self, role: &str) -> Result<Rc<Vec<String>>, CallError> {
+        self.shared(|survey| &survey.attached, role, read_attached(self, role))
             .await
     }
 
@@ -320,14 +331,14 @@ impl Cx<Aws> {
 
     /// The policies of a role: its inline policies and those attached to it.
     pub async fn policies_in(&self, role: &str) -> Result<Vec<Item>, CallError> {
-        let (own, attached) = tokio::try_join!(read_own(self, role), read_attached(self, role))?;
+        let (own, attached) = tokio::try_join!(read_own(self, role), self.attached_policies(role))?;
         let own = own
             .into_iter()
             .map(|name| Item::new(Kind::InlinePolicy, &name, &name));
         let attached = attached
-            .into_iter()
-            .map(|arn| Item::new(Kind::ManagedPolicy, &arn, &arn));
-        let finding = "the function can do more than write to its log group";
+            .iter()
+            .map(|arn| Item::new(Kind::ManagedPolicy, arn, arn));
+        let finding = "the function can do more than this stack grants, and IAM does not delete the role";
         Ok(own.chain(attached).map(|item| item.breaking(finding)).collect())
     }
 }
@@ -677,7 +688,9 @@ mod tests {
         let cx = survey(&world);
         // One after another, as the mock knows one order only.
         assert_eq!(read_own(&cx, "r1").await.unwrap(), ["logs"]);
-        assert_eq!(read_attached(&cx, "r1").await.unwrap(), ["arn:admin"]);
+        assert_eq!(*cx.attached_policies("r1").await.unwrap(), ["arn:admin"]);
+        // For every attachment of the stack as well.
+        assert_eq!(*cx.attached_policies("r1").await.unwrap(), ["arn:admin"]);
         assert_eq!(read_own(&cx, "r9").await.unwrap(), [""; 0]);
         assert_eq!(read_attached(&cx, "r9").await.unwrap(), [""; 0]);
     }

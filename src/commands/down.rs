@@ -150,7 +150,7 @@ fn confirm(state: &State, foreign: &[Foreign], ui: &Ui) -> Result<(), Failure> {
         "Delete stack {} with {} steps{} in account {}, region {}{}?",
         state.stack,
         state.steps.len(),
-        foreign::and_with_them(foreign.len()),
+        foreign::and_with_them(foreign.iter().filter(|one| !foreign::blocks(one)).count()),
         state.account,
         state.region,
         state

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::recorded::{ByKind, Entry};
 use super::ui::Ui;
-use crate::aws::Aws;
+use crate::aws::{Aws, policy};
 use crate::engine::plan::Plan;
 use crate::error::Failure;
 use crate::foreign::{Foreign, Item, Kind, Ours, foreign};
@@ -19,8 +19,8 @@ use crate::report::event::Operation;
 use crate::report::{Event, TimedEvent};
 use crate::resource::{Cx, Resource, Result};
 use crate::resources::{
-    Authorizer, Client, Function, KINDS, Path, Permission, ResourceServer, RestApi, Role, RolePolicy, Route,
-    Stage, UserPool, client,
+    Authorizer, Client, Function, KINDS, Path, Permission, ResourceServer, RestApi, Role, RoleAttachment,
+    RolePolicy, Route, Stage, UserPool, client,
 };
 use crate::stack;
 use crate::state::{Record, State};
@@ -33,8 +33,23 @@ const AT_ONCE: usize = 32;
 pub(super) enum Extent {
     /// All of it.
     All,
-    /// What a deletion of the stack takes along and somebody would miss: users, clients, methods, paths and stages.
+    /// What a deletion of the stack takes along and somebody would miss: users, clients, methods, paths and stages. And what keeps
+    /// IAM from it, if the stack gives its roles policies of their own.
     GoesAlong,
+    /// The same with the policies of roles.
+    GoesAlongAndPolicies,
+}
+
+/// Whether a function may do more than write its log.
+fn has_own_policies(state: &State) -> Result<bool> {
+    let inline = state.all::<RolePolicy>()?;
+    let has_inline = inline.iter().any(|policy| policy.desired.name != policy::LOGS);
+    Ok(has_inline || !state.all::<RoleAttachment>()?.is_empty())
+}
+
+/// Whether AWS keeps what this is in from being deleted.
+pub(super) fn blocks(one: &Foreign) -> bool {
+    matches!(one.kind, Kind::InlinePolicy | Kind::ManagedPolicy)
 }
 
 /// What others have in the stack, in the order of the state file. With `aws` for a survey it takes part in that one's reads.
@@ -43,6 +58,10 @@ pub(super) enum Extent {
 /// A record cannot be understood, or a read failed; the step is named.
 pub(super) async fn look(aws: &Rc<Aws>, state: &State, extent: Extent) -> Result<Vec<Foreign>> {
     let ours = &on_record(state)?;
+    let extent = match extent {
+        Extent::GoesAlong if has_own_policies(state)? => Extent::GoesAlongAndPolicies,
+        extent => extent,
+    };
     let looks = state.steps.iter().map(|record| async move {
         let cx = Cx::new(aws.clone(), Rc::new(|_| ()));
         let found = look_into(&cx, ours, record, extent).await;
@@ -61,7 +80,8 @@ async fn look_into(
     let all = extent == Extent::All;
     let is_container = match record.kind.as_str() {
         RestApi::NAME | UserPool::NAME => true,
-        Function::NAME | Role::NAME => all,
+        Function::NAME => all,
+        Role::NAME => all || extent == Extent::GoesAlongAndPolicies,
         _ => false,
     };
     let Some(output) = record.output.as_ref().filter(|_| is_container) else {
@@ -173,6 +193,17 @@ fn on_record(state: &State) -> Result<BTreeMap<String, Ours>> {
     for Entry { desired: policy, .. } in state.all::<RolePolicy>()? {
         add(&policy.role, Kind::InlinePolicy, Some(policy.name), none());
     }
+    for Entry {
+        desired: attachment, ..
+    } in state.all::<RoleAttachment>()?
+    {
+        add(
+            &attachment.role,
+            Kind::ManagedPolicy,
+            Some(attachment.policy_arn),
+            none(),
+        );
+    }
     Ok(containers)
 }
 
@@ -255,6 +286,7 @@ pub(super) fn text(found: &[Foreign]) -> String {
 
 /// An error where the plan would deploy a method of others that anyone but the stack's clients can call.
 pub(super) fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), Failure> {
+    refuse_blocked(plan, found)?;
     let deploys = plan.steps.iter().any(|step| {
         let acts = [Operation::Create, Operation::Update, Operation::Replace].contains(&step.action);
         step.kind == crate::resources::Deployment::NAME && acts
@@ -285,6 +317,26 @@ pub(super) fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), 
         .hinted("or pass --allow-foreign to deploy them as they are"))
 }
 
+/// An error where the plan would replace a role that has policies of others: its own would be gone before IAM refuses that.
+fn refuse_blocked(plan: &Plan, found: &[Foreign]) -> Result<(), Failure> {
+    let replaced: BTreeSet<&str> = plan
+        .with(Operation::Replace)
+        .map(|step| step.step.as_str())
+        .collect();
+    let blocked: Vec<&Foreign> = (found.iter())
+        .filter(|one| blocks(one) && replaced.contains(one.step.as_str()))
+        .collect();
+    if blocked.is_empty() {
+        return Ok(());
+    }
+    let mut failure = Failure::usage(
+        "`up` would replace a role, and IAM does not delete a role that has policies of others: nothing was changed",
+    );
+    failure.details = blocked.iter().map(|one| one.line()).collect();
+    Err(failure
+        .hinted("detach them (`aws iam detach-role-policy`) or delete them (`aws iam delete-role-policy`)"))
+}
+
 /// What of others goes with the containers that the plan replaces or deletes.
 pub(super) fn goes_along<'a>(plan: &Plan, found: &'a [Foreign]) -> Vec<&'a Foreign> {
     let gone: BTreeSet<&str> = [Operation::Replace, Operation::Delete]
@@ -293,7 +345,7 @@ pub(super) fn goes_along<'a>(plan: &Plan, found: &'a [Foreign]) -> Vec<&'a Forei
         .collect();
     found
         .iter()
-        .filter(|one| gone.contains(one.step.as_str()))
+        .filter(|one| gone.contains(one.step.as_str()) && !blocks(one))
         .collect()
 }
 

@@ -3,7 +3,6 @@
 //! Must not decide anything that the engine decides.
 
 mod call;
-mod client;
 mod configuration;
 mod confirm;
 mod document;
@@ -16,15 +15,14 @@ mod hints;
 mod invocation;
 mod logs;
 mod open;
-mod openapi;
-mod operations;
 mod outputs;
 mod plan;
 mod policy;
 mod preflight;
 mod recorded;
 mod recover;
-mod rotation;
+mod rights;
+mod roles;
 mod sandbox;
 mod secret;
 mod secret_source;
@@ -127,9 +125,6 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
         Command::Token(args) => token::run(invocation, args, ui).await,
         Command::Call(args) => call::run(invocation, args, ui).await,
         Command::Logs(args) => logs::run(invocation, args, ui).await,
-        Command::Outputs(args) => outputs::run(invocation, args, ui).await,
-        Command::Client(args) => client::run(invocation, &args.action, ui).await,
-        Command::Openapi(args) => openapi::run(invocation, args, ui).await,
         Command::Down(args) => down::run(invocation, args, ui).await,
         Command::Secret(args) => secret::run(invocation, &args.action, ui).await,
         Command::Policy(args) => policy::run(invocation, args, ui).await,

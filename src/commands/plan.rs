@@ -13,9 +13,11 @@ use super::follow_up::quoted;
 use super::foreign::{self, Extent};
 use super::invocation::Invocation;
 use super::open::{self, Declared};
+use super::rights::changed;
 use super::ui::{READING, Ui};
 use crate::aws::Aws;
 use crate::cli::{Changes, Plan as Args};
+use crate::config::Config;
 use crate::engine::options::Options;
 use crate::engine::plan::{self, Field, Plan, Planned};
 use crate::engine::status::survey;
@@ -26,6 +28,7 @@ use crate::report::event::Operation;
 use crate::resource::Resource as _;
 use crate::resources;
 use crate::resources::Path;
+use crate::rights::{self, Rights};
 use crate::untrusted::{cell, message};
 
 /// Stands for the owner in the names of a stack that has none yet: `up` draws it.
@@ -45,15 +48,22 @@ pub(super) const NOT_OURS: &str =
 struct Content<'a> {
     #[serde(flatten)]
     plan: &'a Plan,
+    rights: &'a Rights,
     foreign: &'a [Foreign],
 }
 
 /// Runs it.
 pub(super) async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result<(), Failure> {
     let declared = Declared::open(invocation, Some(OWNER), ui).await?;
+    declared.roles.refuse()?;
     let stack = declared.stack();
-    let Declared { state, session, .. } = &declared;
-    warn(&stack, ui);
+    let Declared {
+        config,
+        state,
+        session,
+        ..
+    } = &declared;
+    warn(&stack, config, ui);
     let mut wish = wish(&args.changes, &stack)?;
     let aws = session.aws_for_a_survey();
     let reading = async {
@@ -65,14 +75,17 @@ pub(super) async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result
     let (lives, foreign) = ui.show_wait(READING, reading).await?;
     wish.occupied = foreign::occupied(state, &foreign)?;
     let plan = plan::plan(&stack, state, &lives, resources::KINDS, &wish).map_err(open::unusable)?;
+    let rights = changed(&plan, state, &lives);
     if ui.is_json() {
         let content = Content {
             plan: &plan,
+            rights: &rights,
             foreign: &foreign,
         };
         ui.data(&document(state, &content)?);
     } else {
-        ui.data(&(text(&plan, true).trim_end().to_owned() + &foreign::text(&foreign)));
+        let text = text(&plan, true) + &rights.text(usize::MAX);
+        ui.data(&(text.trim_end().to_owned() + &foreign::text(&foreign)));
     }
     refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
@@ -106,7 +119,14 @@ pub(super) fn wish(changes: &Changes, stack: &Stack<Aws>) -> Result<Options, Fai
 const PATHS: usize = 299;
 
 /// Warns of a quota that this stack may exceed, which a service tells only once it is met, and of names that it may refuse.
-pub(super) fn warn(stack: &Stack<Aws>, ui: &Ui) {
+pub(super) fn warn(stack: &Stack<Aws>, config: &Config, ui: &Ui) {
+    for (name, function) in &config.functions {
+        let allows_all = function.policy.iter().any(rights::allows_everything);
+        let is_admin = |arn: &String| arn.ends_with(":aws:policy/AdministratorAccess");
+        if allows_all || function.managed_policies.iter().any(is_admin) {
+            ui.warn(&format!("function {name}: its policy allows every action on every resource of the account: name what the function uses"));
+        }
+    }
     let paths = || stack.steps().iter().filter(|step| step.kind.name == Path::NAME);
     let doubtful = |part: &&str| part.contains(':');
     for part in paths()
@@ -315,6 +335,7 @@ fn field(text: &mut String, field: &Field, is_new: bool) -> fmt::Result {
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),
+        Value::String(text) if text.is_empty() => "none".to_owned(),
         Value::String(text) => cell(text),
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(shown).collect();

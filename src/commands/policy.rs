@@ -10,10 +10,11 @@ use super::open::{self, Loaded};
 use super::recorded::{self, ByKind};
 use super::ui::Ui;
 use crate::cli::{self, PolicyTask};
+use crate::config::Config;
 use crate::error::Failure;
 use crate::location::Location;
-use crate::operator_policy::{Scope, Task, document};
-use crate::resources::{RestApi, UserPool};
+use crate::operator_policy::{Roles, Scope, Task, document};
+use crate::resources::{Function, RestApi, Role, RoleAttachment, UserPool};
 use crate::stack::SEPARATOR;
 use crate::state::State;
 
@@ -37,10 +38,14 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             secrets: BTreeSet::new(),
             state: None,
             state_key: None,
+            roles: Roles::default(),
         }
     };
     let clients = config.iter().flat_map(|config| config.clients.values());
     scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
+    if let Some(config) = &config {
+        add_configured(&mut scope.roles, config);
+    }
     let place = configuration::place(invocation)?;
     if let Location::S3(prefix) = place.location {
         let key = prefix.key(&scope.stack);
@@ -66,7 +71,6 @@ fn tasks(commands: &[PolicyTask]) -> BTreeSet<Task> {
         PolicyTask::Token | PolicyTask::Call => Task::Token,
         PolicyTask::Logs => Task::Logs,
         PolicyTask::Secret => Task::Secret,
-        PolicyTask::Client => Task::Client,
         PolicyTask::Recover => Task::Recover,
     };
     commands.iter().map(task).collect()
@@ -97,5 +101,39 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         secrets: BTreeSet::new(),
         state: None,
         state_key: None,
+        roles: roles(state)?,
     })
+}
+
+/// What is on record of the roles of functions.
+fn roles(state: &State) -> Result<Roles, Failure> {
+    let mut roles = Roles::default();
+    for role in state.all::<Role>()? {
+        roles.paths.insert(role.desired.path);
+        let boundary = Some(role.desired.permissions_boundary).filter(|arn| !arn.is_empty());
+        roles.boundary = roles.boundary.or(boundary);
+    }
+    let attachments = state.all::<RoleAttachment>()?.into_iter();
+    roles.policies = attachments
+        .map(|attachment| attachment.desired.policy_arn)
+        .collect();
+    for function in state.all::<Function>()? {
+        let Function { name, role, .. } = function.desired;
+        // A role of the stack has the name of its function.
+        if role.rsplit('/').next() != Some(&name) {
+            roles.foreign.insert(role);
+        }
+    }
+    Ok(roles)
+}
+
+/// Adds what the configuration is about to change.
+fn add_configured(roles: &mut Roles, config: &Config) {
+    roles.paths.insert(config.role_path.clone());
+    roles.lose_boundary = roles.boundary.is_some() && config.permissions_boundary.is_none();
+    roles.boundary.clone_from(&config.permissions_boundary);
+    for function in config.functions.values() {
+        roles.policies.extend(function.managed_policies.clone());
+        roles.foreign.extend(function.role.clone());
+    }
 }

@@ -62,6 +62,10 @@ pub(super) async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure>
         ui.data(&(text(&lines) + &foreign::text(&foreign)));
     }
     let mut failure = Failure::silent(Kind::Differs);
+    for problem in &declared.roles.problems {
+        ui.warn(problem);
+        failure = failure.hinted("have the role mended by whoever made it: the function cannot run as it");
+    }
     if lines.iter().any(|line| line.state != StepState::Ok) {
         failure = failure.hinted("run `provision plan` to see what `provision up` would change back");
     }

@@ -60,15 +60,15 @@ fn missing_scopes<'a>(token: &Token, asked: &'a [String]) -> Result<Vec<&'a str>
         return Ok(Vec::new());
     }
     let claims = token.claims()?;
-    let granted = claims
+    let came = claims
         .get("scope")
         .and_then(|scope| scope.as_str())
         .unwrap_or_default();
-    let granted: Vec<&str> = granted.split(' ').collect();
+    let came: Vec<&str> = came.split(' ').collect();
     Ok(asked
         .iter()
         .map(String::as_str)
-        .filter(|scope| !granted.contains(scope))
+        .filter(|scope| !came.contains(scope))
         .collect())
 }
 

@@ -4,16 +4,18 @@
 //! is somebody to ask.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::confirm;
 use super::engine_run;
 use super::foreign::{self, Extent};
 use super::invocation::Invocation;
 use super::open::{self, Declared};
-use super::outputs::complete;
+use super::outputs::{Outputs, complete};
 use super::plan;
 use super::preflight;
 use super::recover;
+use super::rights;
 use super::secret_source::Sources;
 use super::timeline;
 use super::try_call;
@@ -24,8 +26,8 @@ use crate::engine::plan::Plan;
 use crate::engine::{self, status};
 use crate::error::{Failure, Kind};
 use crate::foreign::Foreign;
-use crate::report::Clock;
 use crate::report::event::{Ended, Operation};
+use crate::report::{Clock, Event, TimedEvent};
 use crate::resources;
 use crate::state::{State, Store};
 
@@ -55,17 +57,19 @@ async fn apply(
     store: &dyn Store,
     ui: &Rc<Ui>,
 ) -> Result<(), Failure> {
+    declared.roles.refuse()?;
     let stack = declared.stack();
     let Declared {
         config,
         packages,
         mut state,
         session,
+        ..
     } = declared;
     if state.steps.is_empty() {
         preflight::check(&session, &config, &packages, state.serial == 0, ui).await?;
     }
-    plan::warn(&stack, ui);
+    plan::warn(&stack, &config, ui);
     let mut wish = plan::wish(&args.changes, &stack)?;
     let aws = session.aws_for_a_survey();
     let reading = async {
@@ -86,6 +90,13 @@ async fn apply(
             plan::text(&plan, false)
         };
         ui.progress(text.trim_end());
+    }
+    let rights = rights::changed(&plan, &state, &lives);
+    if !rights.is_empty() {
+        ui.event(&TimedEvent {
+            at: Duration::ZERO,
+            event: Event::Rights { rights },
+        });
     }
     foreign::tell(&foreign, ui);
     confirm(&plan, &state, &foreign, args, ui)?;
@@ -122,7 +133,7 @@ async fn apply(
         return Err(engine_run::failure(result, "up"));
     };
     if !ui.is_json() {
-        ui.data(&outputs.lines());
+        print(ui, &outputs);
     }
     if let Some(call) = try_call::suggestion(&config, invocation) {
         ui.progress(&format!("try: `{call}`"));
@@ -150,4 +161,19 @@ fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, ui: &Ui) 
         "nothing was changed",
         "pass --yes to change without a question",
     )
+}
+
+fn print(ui: &Ui, outputs: &Outputs) {
+    for (name, value) in [
+        ("api_url", outputs.api_url.as_str()),
+        ("token_url", &outputs.token_url),
+        ("issuer", &outputs.issuer),
+        ("user_pool_id", outputs.user_pool_id.as_str()),
+        ("region", &outputs.region),
+    ] {
+        ui.data(&format!("{name}: {value}"));
+    }
+    for (name, client) in &outputs.clients {
+        ui.data(&format!("clients.{name}.client_id: {}", client.client_id));
+    }
 }

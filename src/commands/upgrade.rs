@@ -33,6 +33,24 @@ const ADDED: &[Added] = &[
         field: "role_id",
         value: |state, record| json!(id_of_role(state, record)),
     },
+    Added {
+        since: 3,
+        kind: Role::NAME,
+        field: "path",
+        value: |_, _| json!("/"),
+    },
+    Added {
+        since: 3,
+        kind: Role::NAME,
+        field: "permissions_boundary",
+        value: |_, _| json!(""),
+    },
+    Added {
+        since: 3,
+        kind: Function::NAME,
+        field: "rights",
+        value: |_, _| json!(""),
+    },
 ];
 
 /// The id of the role on record that a function needs; empty where that role was deleted and is not made again yet.

@@ -2,14 +2,18 @@
 //!
 //! Must not put the value of an environment variable into a message, and must not read the code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 use secrecy::SecretString;
 
+use super::policy::policy;
 use super::problems::{At, Problems, quoted};
-use super::rules::{ARCHITECTURE, FUNCTION, HANDLER, RESERVED_VARIABLES, RETENTION_DAYS, RUNTIME, VARIABLE};
+use super::rules::{
+    ARCHITECTURE, FUNCTION, HANDLER, POLICY_ARN, RESERVED_VARIABLES, RETENTION_DAYS, ROLE_ARN, RUNTIME,
+    VARIABLE,
+};
 use super::tree::Table;
 use super::{Environment, Function, Source, Sources};
 
@@ -75,6 +79,9 @@ fn defaults() -> Function {
         timeout_seconds: 10,
         log_retention_days: 14,
         environment: Environment::default(),
+        policy: None,
+        managed_policies: BTreeSet::new(),
+        role: None,
     }
 }
 
@@ -90,6 +97,9 @@ fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> 
             "timeout",
             "log_retention_days",
             "environment",
+            "policy",
+            "managed_policies",
+            "role",
         ],
         p,
     );
@@ -145,7 +155,43 @@ fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> 
     if let Some(table) = table.table("environment", format!("environment of {}", table.name), p) {
         function.environment = environment(&table, p);
     }
+    rights(&mut function, table, sources, p);
     function
+}
+
+/// What it may do: its own policies, or a role that somebody else made.
+fn rights(function: &mut Function, table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) {
+    function.policy = policy(table, "policy", sources, p);
+    let managed = "a list of ARNs of IAM policies";
+    if let Some(list) = table.list("managed_policies", managed, p) {
+        let number = list.value.len();
+        if number > 10 {
+            let key = table.key("managed_policies");
+            p.add(
+                list.at,
+                format!("{key}: expected at most 10 policies, got {number}"),
+            );
+        }
+        for arn in list.value {
+            p.check(&POLICY_ARN, table.key("managed_policies"), arn);
+            function.managed_policies.insert(arn.value.to_owned());
+        }
+    }
+    if let Some(role) = table.ruled("role", &ROLE_ARN, p) {
+        function.role = Some(role.value.to_owned());
+        for other in ["policy", "managed_policies"]
+            .into_iter()
+            .filter(|key| table.has(key))
+        {
+            p.add(
+                role.at,
+                format!(
+                    "{} and {other} exclude each other: this stack does not change a role that it did not make",
+                    table.key("role")
+                ),
+            );
+        }
+    }
 }
 
 fn source(text: &str, sources: &Sources<'_>) -> Result<Source, String> {

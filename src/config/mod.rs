@@ -3,6 +3,7 @@
 //! Must not know AWS, the engine or the state.
 
 mod functions;
+mod policy;
 mod problems;
 mod read;
 mod routes;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 pub use self::routes::parts;
 use crate::location::Location;
@@ -29,6 +31,10 @@ pub struct Config {
     pub state: StateSettings,
     /// The user's own tags, for every resource that can have tags.
     pub tags: BTreeMap<String, String>,
+    /// The ARN of the IAM policy that limits what every role of the stack may do, whatever its policies grant; `None`: no limit.
+    pub permissions_boundary: Option<String>,
+    /// The path of every role of the stack: `/`, or `/…/`.
+    pub role_path: String,
     pub user_pool: UserPool,
     /// By identifier.
     pub resource_servers: BTreeMap<String, ResourceServer>,
@@ -99,6 +105,12 @@ pub struct Function {
     /// How many days its log events are kept.
     pub log_retention_days: i32,
     pub environment: Environment,
+    /// What its role allows besides its log group: an IAM policy document, as it was written.
+    pub policy: Option<Value>,
+    /// The ARNs of the managed policies of its role; at most 10.
+    pub managed_policies: BTreeSet<String>,
+    /// The ARN of a role that somebody else made, which it then runs as; `None`: a role of its own.
+    pub role: Option<String>,
 }
 
 /// Environment variables by name. A value may be a secret: values are not printed and not recorded.
@@ -255,6 +267,8 @@ mod tests {
             region: None,
             state: StateSettings::default(),
             tags: BTreeMap::new(),
+            permissions_boundary: None,
+            role_path: "/".to_owned(),
             user_pool: UserPool {
                 domain_prefix: None,
                 deletion_protection: false,
@@ -289,6 +303,9 @@ mod tests {
                     timeout_seconds: 10,
                     log_retention_days: 14,
                     environment: Environment::default(),
+                    policy: None,
+                    managed_policies: BTreeSet::new(),
+                    role: None,
                 },
             )]),
             api: Api {

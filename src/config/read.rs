@@ -13,7 +13,8 @@ use super::functions::functions;
 use super::problems::{Problems, quoted};
 use super::routes::routes;
 use super::rules::{
-    ACCOUNT, DOMAIN_PREFIX, DOMAIN_WORDS, KMS_KEY, REGION, STACK, STAGE, TAG_KEY, TAG_VALUE, TEXT, TIER,
+    ACCOUNT, DOMAIN_PREFIX, DOMAIN_WORDS, KMS_KEY, POLICY_ARN, REGION, ROLE_PATH, STACK, STAGE, TAG_KEY,
+    TAG_VALUE, TEXT, TIER,
 };
 use super::scopes::{clients, resource_servers};
 use super::tree::Table;
@@ -118,6 +119,7 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
 
     let (mut name, mut region, mut tags) = (None, None, BTreeMap::new());
     let mut state = StateSettings::default();
+    let (mut permissions_boundary, mut role_path) = (None, "/");
     if let Some(table) = file.table("stack", "[stack]", p) {
         table.only(
             &[
@@ -127,6 +129,8 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
                 "state_account",
                 "state_kms_key",
                 "tags",
+                "permissions_boundary",
+                "role_path",
             ],
             p,
         );
@@ -138,6 +142,12 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
         state = self::state(&table, p);
         if let Some(table) = table.table("tags", "[stack]: tags", p) {
             tags = read_tags(&table, p);
+        }
+        permissions_boundary = table
+            .ruled("permissions_boundary", &POLICY_ARN, p)
+            .map(|found| found.value.to_owned());
+        if let Some(path) = table.ruled("role_path", &ROLE_PATH, p) {
+            role_path = path.value;
         }
     }
     let stack = given.or(name.map(|name| name.value));
@@ -168,6 +178,8 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
         region,
         state,
         tags,
+        permissions_boundary,
+        role_path: role_path.to_owned(),
         user_pool,
         resource_servers,
         clients,

@@ -43,6 +43,48 @@ pub(super) const KMS_KEY: Rule = Rule {
     },
 };
 
+/// The ARN of a policy of IAM, an account's or one of AWS's own.
+pub(super) const POLICY_ARN: Rule = Rule {
+    allowed: "the ARN of an IAM policy such as \"arn:aws:iam::123456789012:policy/name\"",
+    holds: |text| {
+        is_of_iam(text, "policy/", |account| {
+            account == "aws" || (ACCOUNT.holds)(account)
+        })
+    },
+};
+
+/// The ARN of a role of IAM.
+pub(super) const ROLE_ARN: Rule = Rule {
+    allowed: "the ARN of an IAM role such as \"arn:aws:iam::123456789012:role/name\"",
+    holds: |text| is_of_iam(text, "role/", ACCOUNT.holds),
+};
+
+/// What Lambda takes of the paths that IAM allows: the path is in the role's ARN.
+pub(super) const ROLE_PATH: Rule = Rule {
+    allowed: "at most 512 letters, digits and `+=,.@_-/`, with a `/` at both ends",
+    holds: |text| {
+        at_most(text, 512) && every(text, is_in_iam_names) && text.starts_with('/') && text.ends_with('/')
+    },
+};
+
+/// The characters of names and paths of IAM that Lambda takes in the ARN of a role.
+fn is_in_iam_names(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "+=,.@_-/".contains(c)
+}
+
+/// Whether this is the ARN of something of IAM, such as `policy/`, in an account that is allowed.
+fn is_of_iam(text: &str, kind: &str, account_is_allowed: fn(&str) -> bool) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let ["arn", partition, "iam", "", account, what] = parts[..] else {
+        return false;
+    };
+    at_most(text, 2048)
+        && partition.starts_with("aws")
+        && every(partition, |c| c.is_ascii_lowercase() || c == '-')
+        && account_is_allowed(account)
+        && (what.strip_prefix(kind)).is_some_and(|name| every(name, is_in_iam_names) && !name.ends_with('/'))
+}
+
 /// A region of any partition: `eu-west-1`, `us-gov-west-1`.
 pub(super) const REGION: Rule = Rule {
     allowed: "a region such as \"eu-west-1\"",

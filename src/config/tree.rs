@@ -202,6 +202,15 @@ impl<'t> Table<'t> {
             .collect()
     }
 
+    /// The value of this key, whatever it is.
+    pub(super) fn any(&self, key: &str) -> Option<At<&'t DeValue<'t>>> {
+        let found = self.entries.get(key)?;
+        Some(At {
+            at: found.span().start,
+            value: found.get_ref(),
+        })
+    }
+
     /// The texts in the array of this key.
     pub(super) fn list(
         &self,

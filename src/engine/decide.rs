@@ -84,7 +84,11 @@ pub fn decide(record: Option<&Record>, live: Option<&Live>, wanted: Wanted<'_>) 
     }
     let before = before(record, live, wanted);
     let fields = changed_fields(&before, wanted.desired);
-    let is_fixed = |field: &&String| wanted.kind.fixed.contains(&field.as_str());
+    let goes_along = |field: &str| {
+        let mut with = wanted.kind.changed_with.iter();
+        with.any(|(fixed, other)| *fixed == field && fields.iter().any(|field| field == other))
+    };
+    let is_fixed = |field: &&String| wanted.kind.fixed.contains(&field.as_str()) && !goes_along(field);
     let fixed: Vec<&str> = fields.iter().filter(is_fixed).map(String::as_str).collect();
     if !fixed.is_empty() {
         let cannot = format!("AWS cannot change {} in place", fixed.join(", "));
@@ -317,6 +321,28 @@ mod tests {
             decide(Some(&record), Some(&live), named),
             Decision::new(Operation::Replace, Some("--replace names it".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_fixed_field_that_goes_with_another_one_is_changed_in_place_with_it_and_only_with_it() {
+        const FUNCTION: Kind = Kind {
+            fixed: &["role_id"],
+            changed_with: &[("role_id", "role")],
+            ..Kind::new("function")
+        };
+        let before = json!({"role": "a", "role_id": "1"});
+        let record = record(Phase::Ready, before.clone());
+        let live = Live::Present(before);
+        for (desired, operation) in [
+            (json!({"role": "b", "role_id": "2"}), Operation::Update),
+            (json!({"role": "a", "role_id": "2"}), Operation::Replace),
+        ] {
+            let wanted = Wanted {
+                kind: &FUNCTION,
+                ..wanted(&desired)
+            };
+            assert_eq!(decide(Some(&record), Some(&live), wanted).operation, operation);
+        }
     }
 
     #[test]

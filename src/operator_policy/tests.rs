@@ -16,6 +16,7 @@ fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
         secrets: BTreeSet::new(),
         state: None,
         state_key: None,
+        roles: Roles::default(),
     }
 }
 
@@ -72,6 +73,87 @@ fn before_the_first_up_names_and_tags_narrow() {
             "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Frestapis%2F*"
         ])
     );
+}
+
+#[test]
+fn what_a_role_may_get_is_only_what_the_configuration_gives_it() {
+    const ROLE: &str = "arn:aws:iam::123456789012:role/service/orders_1a2b3c4d_*";
+    const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/boundary";
+    const READ: &str = "arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess";
+    const THEIRS: &str = "arn:aws:iam::123456789012:role/made-elsewhere";
+    let mut scope = scope(Some("1a2b3c4d"), &[], &[]);
+    let plain = document(&scope, &[Task::Up].into());
+    for sid in [
+        "BoundedRole",
+        "UnboundedRole",
+        "RoleWithPolicy",
+        "ForeignRole",
+        "ForeignRoleForLambda",
+    ] {
+        assert_eq!(statement(&plain, sid), None);
+    }
+    assert!(actions(&plain).contains("iam:CreateRole"));
+
+    scope.roles.paths = ["/service/".to_owned()].into();
+    scope.roles.boundary = Some(BOUNDARY.to_owned());
+    scope.roles.policies = [READ.to_owned()].into();
+    scope.roles.foreign = [THEIRS.to_owned()].into();
+    let up = document(&scope, &[Task::Up].into());
+    let bounded = statement(&up, "BoundedRole").unwrap();
+    assert_eq!(
+        bounded["Action"],
+        json!(["iam:CreateRole", "iam:PutRolePermissionsBoundary"])
+    );
+    assert_eq!(bounded["Resource"], json!([ROLE]));
+    assert_eq!(
+        bounded["Condition"],
+        json!({"StringEquals": {"iam:PermissionsBoundary": BOUNDARY}})
+    );
+    // The only way to make a role.
+    let makes = |statement: &&Value| {
+        let actions = statement["Action"].as_array().unwrap();
+        actions.contains(&json!("iam:CreateRole"))
+    };
+    assert_eq!(
+        up["Statement"].as_array().unwrap().iter().filter(makes).count(),
+        1
+    );
+    let attach = statement(&up, "RoleWithPolicy").unwrap();
+    assert_eq!(
+        attach["Action"],
+        json!(["iam:AttachRolePolicy", "iam:DetachRolePolicy"])
+    );
+    assert_eq!(
+        attach["Condition"],
+        json!({"StringEquals": {"iam:PolicyARN": READ}})
+    );
+    let theirs = statement(&up, "ForeignRole").unwrap();
+    assert_eq!(
+        (&theirs["Action"], &theirs["Resource"]),
+        (&json!(["iam:GetRole"]), &json!([THEIRS]))
+    );
+    let pass = statement(&up, "ForeignRoleForLambda").unwrap();
+    assert_eq!(
+        (&pass["Action"], &pass["Resource"]),
+        (&json!(["iam:PassRole"]), &json!([THEIRS]))
+    );
+    assert!(!actions(&up).contains("iam:DeleteRolePermissionsBoundary"));
+
+    let down = document(&scope, &[Task::Down].into());
+    assert_eq!(
+        statement(&down, "RoleWithPolicy").unwrap()["Action"],
+        json!(["iam:DetachRolePolicy"])
+    );
+    assert_eq!(statement(&down, "ForeignRoleForLambda"), None);
+
+    scope.roles.boundary = None;
+    scope.roles.lose_boundary = true;
+    let up = document(&scope, &[Task::Up].into());
+    assert_eq!(
+        statement(&up, "UnboundedRole").unwrap()["Action"],
+        json!(["iam:DeleteRolePermissionsBoundary"])
+    );
+    assert!(!actions(&up).contains("iam:PutRolePermissionsBoundary"));
 }
 
 #[test]

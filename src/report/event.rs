@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::foreign::Foreign;
+use crate::rights::Rights;
 
 /// Says when an event happened. Listeners need no clock of their own, and all of them see the same times.
 #[derive(Clone, Copy, Debug)]
@@ -49,14 +50,16 @@ fn millis<S: Serializer>(at: &Duration, serializer: S) -> Result<S::Ok, S::Error
 
 /// Something that happened in `up` or `down`.
 ///
-/// The first is always [`Event::Started`] with every step, but for an [`Event::Foreign`] of each thing that others have put
-/// into the stack, which come before it; the last is always [`Event::Ended`], and no event comes after
+/// The first is always [`Event::Started`] with every step, but for [`Event::Rights`] and an [`Event::Foreign`] of each thing that
+/// others have put into the stack, which come before it; the last is always [`Event::Ended`], and no event comes after
 /// it. Every step that began ends in exactly one `StepFinished` or `StepFailed`, unless the process is killed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// Others have put this into what is ours; a `down` takes it along.
     Foreign(Foreign),
+    /// What the run newly grants and denies.
+    Rights { rights: Rights },
     /// The run began.
     Started {
         /// `up` or `down`.

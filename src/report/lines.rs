@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use super::event::{Ended, Event, Operation, Outcome};
 use crate::untrusted::message;
 
+/// The most rights that are told before a run.
+const MOST_RIGHTS: usize = 20;
+
 /// Turns events into lines.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
@@ -21,6 +24,7 @@ impl Lines {
     pub(crate) fn line(&mut self, event: &Event) -> Option<String> {
         let line = match event {
             Event::Foreign(one) => return Some(format!("foreign   {}", one.line())),
+            Event::Rights { rights } => return Some(rights.text(MOST_RIGHTS).trim_end().to_owned()),
             Event::Started {
                 command,
                 stack,

@@ -144,7 +144,7 @@ impl Steps {
                 self.failed += 1;
                 self.end(step);
             }
-            Event::Foreign(_) | Event::Stopping { .. } | Event::Ended { .. } => {}
+            Event::Foreign(_) | Event::Rights { .. } | Event::Stopping { .. } | Event::Ended { .. } => {}
         }
     }
 

@@ -50,6 +50,9 @@ pub struct Function {
     /// documented, so the function is replaced. The live value is empty if another role has the name, and `None` if no
     /// role has it.
     pub role_id: Option<String>,
+    /// Stands for what its role's policies grant, as far as they are this stack's and not about its log; empty if there are none.
+    /// Environments that run already may not notice new rights: an update of the function ends them. AWS does not return it.
+    pub rights: String,
     /// Such as `nodejs22.x`.
     pub runtime: String,
     /// Such as `index.handler`.
@@ -318,9 +321,16 @@ impl Function {
             .set_memory_size((self.memory_mb != before.memory_mb).then_some(self.memory_mb))
             .set_timeout((self.timeout_seconds != before.timeout_seconds).then_some(self.timeout_seconds))
             .set_environment(environment);
-        if changes == UpdateFunctionConfigurationInput::builder() {
+        let is_empty = changes == UpdateFunctionConfigurationInput::builder();
+        if is_empty && self.rights == before.rights {
             return Ok(());
         }
+        // Lambda starts new environments also after an update that changes nothing.
+        let changes = if is_empty {
+            changes.timeout(self.timeout_seconds)
+        } else {
+            changes
+        };
         let update = || {
             changes
                 .clone()
@@ -398,6 +408,8 @@ impl Resource for Function {
             ("output.arn", ids::ARN),
         ],
         fixed: &["name", "role_id"],
+        // For a role of another ARN Lambda makes another grant.
+        changed_with: &[("role_id", "role")],
         ..Kind::new("function")
     };
 
@@ -479,6 +491,7 @@ impl Resource for Function {
             name: self.name.clone(),
             role: live.role().unwrap_or_default().to_owned(),
             role_id: self.live_role_id(cx).await?,
+            rights: self.rights.clone(),
             runtime: live.runtime().map_or("", Runtime::as_str).to_owned(),
             handler: live.handler().unwrap_or_default().to_owned(),
             architecture: live

@@ -16,6 +16,7 @@ pub mod pool_domain;
 pub mod resource_server;
 pub mod rest_api;
 pub mod role;
+pub mod role_attachment;
 pub mod role_policy;
 pub mod route;
 pub mod stage;
@@ -24,13 +25,15 @@ pub mod user_pool;
 pub use self::{
     authorizer::Authorizer, client::Client, deployment::Deployment, function::Function, log_group::LogGroup,
     path::Path, permission::Permission, pool_domain::PoolDomain, resource_server::ResourceServer,
-    rest_api::RestApi, role::Role, role_policy::RolePolicy, route::Route, stage::Stage, user_pool::UserPool,
+    rest_api::RestApi, role::Role, role_attachment::RoleAttachment, role_policy::RolePolicy, route::Route,
+    stage::Stage, user_pool::UserPool,
 };
 
 /// Every kind that a record can be of.
 pub const KINDS: Kinds<Aws> = Kinds(&[
     Listed::new::<Role>(),
     Listed::new::<RolePolicy>(),
+    Listed::new::<RoleAttachment>(),
     Listed::new::<LogGroup>(),
     Listed::new::<Function>(),
     Listed::new::<Permission>(),

@@ -17,8 +17,12 @@ use crate::resource::{CallError, Class, Cx, InTheWay, Kind, Published, Resource,
 pub struct Role {
     /// 1 to 64 characters.
     pub name: String,
+    /// `/`, or `/…/`. It is in the ARN; calls take the name alone.
+    pub path: String,
     /// Who may assume it, in normal form.
     pub trust: Value,
+    /// The ARN of the policy that limits what the role may do, whatever its policies grant; empty: no limit.
+    pub permissions_boundary: String,
     /// The stack's tags, including the owner.
     pub tags: Tags,
 }
@@ -74,8 +78,13 @@ impl Role {
         let inline = unless_gone(cx.call("iam:ListRolePolicies", inline).await)?;
         // IAM may still list our policy after it was deleted.
         let inline = inline.map(|answer| answer.policy_names).unwrap_or_default();
-        let inline: Vec<_> = inline.iter().filter(|name| *name != policy::LOGS).collect();
-        let arns: Vec<_> = attached.iter().filter_map(|policy| policy.policy_arn()).collect();
+        let inline: Vec<_> = (inline.iter())
+            .filter(|name| !policy::OURS.contains(&name.as_str()))
+            .collect();
+        let detached = cx.cloud().detached.borrow();
+        let is_ours = |arn: &str| detached.contains(&(self.name.clone(), arn.to_owned()));
+        let arns = attached.iter().filter_map(|policy| policy.policy_arn());
+        let arns: Vec<_> = arns.filter(|arn| !is_ours(arn)).collect();
         let command = match (arns.first(), inline.first()) {
             (Some(arn), _) => {
                 format!(
@@ -107,6 +116,12 @@ impl Role {
     }
 }
 
+fn boundary_of(role: &aws_sdk_iam::types::Role) -> String {
+    let boundary = role.permissions_boundary();
+    let arn = boundary.and_then(|boundary| boundary.permissions_boundary_arn());
+    arn.unwrap_or_default().to_owned()
+}
+
 fn pairs(role: &aws_sdk_iam::types::Role) -> impl Iterator<Item = (&str, &str)> {
     role.tags().iter().map(|tag| (tag.key(), tag.value()))
 }
@@ -123,10 +138,12 @@ impl Resource for Role {
     const KIND: &'static Kind = &Kind {
         shapes: &[
             ("desired.name", ids::ROLE),
+            ("desired.path", ids::ROLE_PATH),
+            ("desired.permissions_boundary", ids::ARN_OR_NONE),
             ("output.arn", ids::ARN),
             ("output.id", ids::UNIQUE),
         ],
-        fixed: &["name"],
+        fixed: &["name", "path"],
         ignores_case: true,
         gone_at_once: true,
         ..Kind::new("role")
@@ -161,11 +178,15 @@ impl Resource for Role {
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
         let tags = sdk_tags(&self.tags)?;
+        let boundary = (!self.permissions_boundary.is_empty()).then(|| self.permissions_boundary.clone());
+        let path = (self.path != "/").then(|| self.path.clone());
         let create = || {
             cx.cloud()
                 .iam
                 .create_role()
                 .role_name(&self.name)
+                .set_path(path.clone())
+                .set_permissions_boundary(boundary.clone())
                 .assume_role_policy_document(self.trust.to_string())
                 .set_tags(Some(tags.clone()))
                 .send()
@@ -192,13 +213,25 @@ impl Resource for Role {
         let trust = role.assume_role_policy_document().unwrap_or_default();
         Ok(Some(Self {
             name: self.name.clone(),
+            path: role.path.clone(),
             trust: policy::parse(trust)?,
+            permissions_boundary: boundary_of(&role),
             tags: tags::managed_in_any_case(&self.tags, pairs(&role)),
         }))
     }
 
+    /// A boundary that goes grants rights, and goes at once. One that comes, or is another one, can take rights away from a
+    /// function that still needs them: `retire` sets it, once the function is changed.
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         let iam = &cx.cloud().iam;
+        if self.permissions_boundary.is_empty() && !before.permissions_boundary.is_empty() {
+            let delete = || {
+                iam.delete_role_permissions_boundary()
+                    .role_name(&self.name)
+                    .send()
+            };
+            unless_gone(cx.call("iam:DeleteRolePermissionsBoundary", delete).await)?;
+        }
         if self.trust != before.trust {
             let document = self.trust.to_string();
             let update = || {
@@ -230,7 +263,27 @@ impl Resource for Role {
             };
             cx.call("iam:TagRole", tag).await?;
         }
-        Ok(out.into())
+        Ok(Updated {
+            output: out,
+            retires: !self.permissions_boundary.is_empty()
+                && self.permissions_boundary != before.permissions_boundary,
+        })
+    }
+
+    async fn retire(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
+        if self.permissions_boundary.is_empty() {
+            return Ok(());
+        }
+        let put = || {
+            cx.cloud()
+                .iam
+                .put_role_permissions_boundary()
+                .role_name(&self.name)
+                .permissions_boundary(&self.permissions_boundary)
+                .send()
+        };
+        cx.call("iam:PutRolePermissionsBoundary", put).await?;
+        Ok(())
     }
 
     async fn check_owner(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The inline policy of a function's role: what the function may do.
+//! An inline policy of a function's role: what the function may do.
 //!
 //! Must not touch the role itself.
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::aws::wait::unless_gone;
 use crate::aws::{Aws, ids, policy};
-use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Updated};
+use crate::resource::{CallError, Cx, Kind, NoOutput, Resource, Result, Updated};
 
 /// An inline policy of a role. Putting it again replaces it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,22 @@ pub struct RolePolicy {
     pub name: String,
     /// In normal form.
     pub document: Value,
+}
+
+impl RolePolicy {
+    async fn put(&self, cx: &Cx<Aws>, document: &Value) -> Result<(), CallError> {
+        let put = || {
+            cx.cloud()
+                .iam
+                .put_role_policy()
+                .role_name(&self.role)
+                .policy_name(&self.name)
+                .policy_document(document.to_string())
+                .send()
+        };
+        cx.call("iam:PutRolePolicy", put).await?;
+        Ok(())
+    }
 }
 
 impl Resource for RolePolicy {
@@ -41,16 +57,7 @@ impl Resource for RolePolicy {
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<NoOutput> {
-        let put = || {
-            cx.cloud()
-                .iam
-                .put_role_policy()
-                .role_name(&self.role)
-                .policy_name(&self.name)
-                .policy_document(self.document.to_string())
-                .send()
-        };
-        cx.call("iam:PutRolePolicy", put).await?;
+        self.put(cx, &self.document).await?;
         Ok(NoOutput {})
     }
 
@@ -73,12 +80,28 @@ impl Resource for RolePolicy {
         }))
     }
 
+    /// Grants what is new, and keeps what goes: the function may need it until it is changed itself. `retire` takes it away.
+    /// Where IAM has no room for both, the document is replaced in one step.
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: NoOutput) -> Result<Updated<NoOutput>> {
         if self.document == before.document {
-            Ok(out.into())
-        } else {
-            Ok(self.create(cx).await?.into())
+            return Ok(out.into());
         }
+        let widened = policy::widened(&before.document, &self.document);
+        let mut retires = widened != self.document;
+        if widened != before.document {
+            match self.put(cx, &widened).await {
+                Err(error) if retires && error.code.as_deref() == Some("LimitExceeded") => {
+                    self.put(cx, &self.document).await?;
+                    retires = false;
+                }
+                put => put?,
+            }
+        }
+        Ok(Updated { output: out, retires })
+    }
+
+    async fn retire(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
+        Ok(self.put(cx, &self.document).await?)
     }
 
     async fn delete(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
@@ -198,6 +221,67 @@ mod tests {
         };
         desired().update(&cx, &before, NoOutput {}).await.unwrap();
         desired().update(&cx, &desired(), NoOutput {}).await.unwrap();
+    }
+
+    fn allows(actions: &[&str]) -> RolePolicy {
+        let all = actions
+            .iter()
+            .map(|action| json!({"Effect": "Allow", "Action": action, "Resource": "*"}));
+        let all: Vec<Value> = all.collect();
+        RolePolicy {
+            document: policy::normal(json!({"Version": "2012-10-17", "Statement": all})),
+            ..desired()
+        }
+    }
+
+    fn puts(document: Value, answer: HttpResponse) -> aws_smithy_mocks::Rule {
+        let answer = std::sync::Mutex::new(Some(answer));
+        aws_smithy_mocks::mock!(Sdk::put_role_policy)
+            .match_requests(move |i| {
+                serde_json::from_str::<Value>(i.policy_document().unwrap()).unwrap() == document
+            })
+            .then_http_response(move || answer.lock().unwrap().take().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_document_no_longer_grants_stays_until_it_is_retired() {
+        let ok = || iam_ok("PutRolePolicy", "");
+        let (before, after) = (allows(&["a", "b"]), allows(&["b", "c"]));
+        let both = policy::widened(&before.document, &after.document);
+        let cx = iam([
+            puts(both.clone(), ok()),
+            puts(after.document.clone(), ok()),
+            puts(after.document.clone(), ok()),
+        ]);
+        assert!(after.update(&cx, &before, NoOutput {}).await.unwrap().retires);
+        // The next run, after a kill: nothing is put again.
+        let killed = RolePolicy {
+            document: both,
+            ..desired()
+        };
+        assert!(after.update(&cx, &killed, NoOutput {}).await.unwrap().retires);
+        after.retire(&cx, &NoOutput {}).await.unwrap();
+        // More is granted in one step.
+        let less = allows(&["b"]);
+        assert!(!after.update(&cx, &less, NoOutput {}).await.unwrap().retires);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_no_room_for_both_it_is_replaced_in_one_step() {
+        const FULL: &str = "Maximum policy size of 10240 bytes exceeded for role user-api-1a2b3c4d-user";
+        let (before, after) = (allows(&["a"]), allows(&["b"]));
+        let both = policy::widened(&before.document, &after.document);
+        let full = || iam_refused(409, "LimitExceeded", FULL);
+        let cx = iam([
+            puts(both.clone(), full()),
+            puts(after.document.clone(), iam_ok("PutRolePolicy", "")),
+            puts(both, full()),
+            puts(after.document.clone(), full()),
+        ]);
+        assert!(!after.update(&cx, &before, NoOutput {}).await.unwrap().retires);
+        let (class, text) = failed(after.update(&cx, &before, NoOutput {}).await);
+        assert_eq!(class, Some(Class::Refused));
+        assert!(text.contains(FULL), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,6 +33,8 @@ fn files() -> impl Strategy<Value = String> {
         1..20i32,
         prop::option::of("[a-z]{1,9}"),
         prop_oneof![Just(7), Just(30)],
+        prop::option::of(prop_oneof![Just("Get*"), Just("Query")]),
+        subsequence(&["AmazonSNSFullAccess", "AmazonSQSFullAccess"][..], 0..=2),
     );
     let api = (
         prop_oneof![Just("prod"), Just("live")],
@@ -41,7 +43,7 @@ fn files() -> impl Strategy<Value = String> {
     );
     let parts = (
         scopes,
-        prop::option::of("[a-z]{1,9}"),
+        (prop::option::of("[a-z]{1,9}"), any::<bool>(), any::<bool>()),
         pool,
         prop::collection::btree_map(
             prop_oneof![Just("billing"), Just("shipping")],
@@ -53,7 +55,7 @@ fn files() -> impl Strategy<Value = String> {
         subsequence(&ROUTES[..], 1..=5),
         prop::collection::vec(any::<(u8, u8)>(), 8),
     );
-    parts.prop_map(|(scopes, tag, (prefix, tier), clients, functions, (stage, throttle, name), routes, picks)| {
+    parts.prop_map(|(scopes, (tag, bounded, pathed), (prefix, tier), clients, functions, (stage, throttle, name), routes, picks)| {
         // A bit for each scope, and always at least one.
         let some = |bits: u8| -> Vec<&str> {
             let chosen = scopes.iter().enumerate().filter(|(index, _)| bits >> index & 1 == 1);
@@ -64,6 +66,12 @@ fn files() -> impl Strategy<Value = String> {
         let mut line = |line: String| writeln!(text, "{line}").unwrap();
         if let Some(tag) = tag {
             line(format!("tags = {{ team = \"{tag}\" }}"));
+        }
+        if bounded {
+            line("permissions_boundary = \"arn:aws:iam::aws:policy/PowerUserAccess\"".to_owned());
+        }
+        if pathed {
+            line("role_path = \"/service/\"".to_owned());
         }
         line(format!("[user_pool]\ntier = \"{tier}\""));
         if let Some(prefix) = prefix {
@@ -84,7 +92,7 @@ fn files() -> impl Strategy<Value = String> {
             line(format!("[clients.{name}]\nscopes = {:?}\naccess_token = \"{minutes}m\"", some(bits)));
         }
         let names: Vec<&str> = functions.keys().copied().collect();
-        for (name, (memory, timeout, variable, days)) in &functions {
+        for (name, (memory, timeout, variable, days, action, managed)) in &functions {
             line(format!(
                 "[functions.{name}]\nsource = \"lambda\"\nruntime = \"nodejs22.x\"\nhandler = \"index.handler\"\n\
                  memory_mb = {memory}\ntimeout = \"{timeout}s\"\nlog_retention_days = {days}"
@@ -92,6 +100,12 @@ fn files() -> impl Strategy<Value = String> {
             if let Some(variable) = variable {
                 line(format!("environment = {{ WHAT = \"{variable}\" }}"));
             }
+            if let Some(action) = action {
+                let action = format!("Effect = \"Allow\", Action = \"dynamodb:{action}\"");
+                line(format!("policy = {{ {action}, Resource = \"*\" }}"));
+            }
+            let managed: Vec<String> = managed.iter().map(|name| format!("arn:aws:iam::aws:policy/{name}")).collect();
+            line(format!("managed_policies = {managed:?}"));
         }
         line(format!("[api]\nname = \"{name}\"\nstage = \"{stage}\""));
         if let Some((rate, burst)) = throttle {
@@ -110,7 +124,7 @@ fn files() -> impl Strategy<Value = String> {
 fn ups(world: &World, files: &[&String]) -> Value {
     for file in files {
         world.file(file);
-        world.run(&["up", "--quiet"]).ok();
+        world.run(&["up", "--quiet", "--yes"]).ok();
         world.run(&["plan", "--check"]).ok();
     }
     world.portrait()

@@ -254,6 +254,49 @@ fn the_stack_and_its_pool() {
             },
         },
         Case {
+            name: "permissions_boundary",
+            edits: &[(
+                "name = \"orders\"",
+                "name = \"orders\"\npermissions_boundary = \"arn:aws:iam::aws:policy/PowerUserAccess\"",
+            )],
+            plan: &["update role:orders: permissions_boundary"],
+            writes: &["PutRolePermissionsBoundary"],
+            seen: |world| {
+                let role = world.state().desired("role:orders", "name").to_owned();
+                let role = world.emulator.iam(&format!("Action=GetRole&RoleName={role}"));
+                assert!(
+                    role.contains(":policy/PowerUserAccess</PermissionsBoundaryArn>"),
+                    "{role}"
+                );
+            },
+        },
+        Case {
+            name: "role_path",
+            edits: &[(
+                "name = \"orders\"",
+                "name = \"orders\"\nrole_path = \"/service/\"",
+            )],
+            plan: &[
+                "replace role:orders: path",
+                "replace role-policy:orders",
+                "update function:orders: role, role_id",
+            ],
+            writes: &[
+                "CreateRole",
+                "DeleteRole",
+                "DeleteRolePolicy",
+                "PUT functions/configuration",
+                "PutRolePolicy",
+            ],
+            seen: |world| {
+                let state = world.state();
+                let role = state.desired("function:orders", "role").to_owned();
+                assert!(role.contains(":role/service/orders_"), "{role}");
+                assert_eq!(role, state.output("role:orders", "arn"));
+                assert_eq!(answer(world, "/orders", &token(world, &[])).0, 200);
+            },
+        },
+        Case {
             name: "tier",
             edits: &[("ESSENTIALS", "PLUS")],
             plan: &["update user-pool: tier"],
@@ -473,6 +516,29 @@ fn functions() {
             edits: &[("x86_64", "arm64")],
             plan: &["update function:orders: architecture"],
             writes: &["PUT functions/code"],
+            seen: nothing,
+        },
+        Case {
+            name: "policy",
+            edits: &[(
+                "timeout = ",
+                "policy = { Effect = \"Allow\", Action = \"dynamodb:Get*\", Resource = \"*\" }\ntimeout = ",
+            )],
+            plan: &["create function-policy:orders", "update function:orders: rights"],
+            writes: &["PUT functions/configuration", "PutRolePolicy"],
+            seen: nothing,
+        },
+        Case {
+            name: "managed_policies",
+            edits: &[(
+                "timeout = ",
+                "managed_policies = [\"arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess\"]\ntimeout = ",
+            )],
+            plan: &[
+                "create role-attachment:orders:aws:policy/AmazonDynamoDBReadOnlyAccess",
+                "update function:orders: rights",
+            ],
+            writes: &["AttachRolePolicy", "PUT functions/configuration"],
             seen: nothing,
         },
         Case {
@@ -821,6 +887,7 @@ fn a_state_of_format_2_is_read_planned_brought_up_to_date_and_deleted() {
     world.file(&include_str!("support/format-2.toml").replace("payments", "sales"));
     world.run(&["up"]).ok();
     assert_eq!(world.state().0["format"], provision::state::FORMAT);
+    world.proxy.take();
     is_settled(&world, "brought up to date");
 
     fs_err::write(

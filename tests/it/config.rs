@@ -8,6 +8,7 @@ use crate::support::Place;
 use proptest::prelude::*;
 use provision::config::{Config, Source};
 use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// What no message may ever contain.
@@ -19,6 +20,8 @@ const FULL: &str = r#"
 name = "orders"
 region = "eu-west-1"
 tags = { team = "payments", "cost-centre" = "42 / EU" }
+permissions_boundary = "arn:aws:iam::123456789012:policy/limits/boundary"
+role_path = "/service/"
 
 [user_pool]
 domain_prefix = "orders-auth"
@@ -46,10 +49,13 @@ memory_mb = 256
 timeout = "29s"
 log_retention_days = 30
 environment = { TABLE = "orders", PASSWORD = "hunter2-hunter2" }
+policy = "orders.policy.json"
+managed_policies = ["arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"]
 
 [functions.admin]
 source = "admin.zip"
 runtime = "provided.al2023"
+role = "arn:aws:iam::123456789012:role/made-elsewhere"
 
 [api]
 name = "Orders API"
@@ -78,6 +84,46 @@ handler = "index.handler"
 "GET /orders" = { function = "orders", scopes = ["orders/read"] }
 "#;
 
+/// Policy documents, good and bad ones.
+const POLICIES: [(&str, &str); 6] = [
+    (
+        "orders.policy.json",
+        r#"{
+  "Version": "2012-10-17",
+  "Statement": [
+    {"Sid": "Read", "Effect": "Allow", "Action": ["dynamodb:GetItem", "dynamodb:Query"], "Resource": "arn:aws:dynamodb:*:*:table/orders"},
+    {"Effect": "Deny", "NotAction": "dynamodb:*", "NotResource": "*", "Condition": {"Bool": {"aws:SecureTransport": false}}}
+  ]
+}
+"#,
+    ),
+    (
+        "cut.json",
+        "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [,\n",
+    ),
+    ("list.json", "[1]"),
+    (
+        "wrong.json",
+        r#"{
+  "Version": "2008-10-17",
+  "Statments": [],
+  "Statement": [
+    {"Effect": "allow", "Action": "GetItem", "Resource": "orders"},
+    {"Effect": "Allow", "Action": [], "Resource": ["*", 7]},
+    {"Effect": "Allow", "Effect": "Deny", "Action": "s3:*", "NotAction": "s3:*", "Resource": null},
+    {"Principal": "*", "Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+    {"Sid": "a b", "Condition": {"StringEquals": "x"}},
+    {"Sid": "One", "Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"Bool": {"x": [[]]}}},
+    {"Sid": "One", "Effect": "Allow", "Action": "*", "Resource": "*"},
+    "everything"
+  ]
+}
+"#,
+    ),
+    ("empty.json", r#"{"Statement": []}"#),
+    ("bare.json", "{}"),
+];
+
 /// A folder with the code that the files here refer to.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -89,6 +135,9 @@ fn put_code(folder: &Path) {
     fs_err::create_dir_all(folder.join("code")).unwrap();
     for file in ["code/index.mjs", "admin.zip", "notes.txt"] {
         fs_err::write(folder.join(file), "").unwrap();
+    }
+    for (file, text) in POLICIES {
+        fs_err::write(folder.join(file), text).unwrap();
     }
 }
 
@@ -154,6 +203,26 @@ fn every_key_is_read() {
     let environment = &function.environment.0;
     assert_eq!(environment["PASSWORD"].expose_secret(), SECRET);
     assert_eq!(environment["TABLE"].expose_secret(), "orders");
+    let statements = function.policy.as_ref().unwrap()["Statement"].as_array().unwrap();
+    assert_eq!(
+        statements[0]["Action"],
+        json!(["dynamodb:GetItem", "dynamodb:Query"])
+    );
+    assert_eq!(statements[1]["Condition"]["Bool"]["aws:SecureTransport"], "false");
+    assert_eq!(
+        function.managed_policies,
+        set(&["arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"])
+    );
+    assert_eq!(function.role, None);
+    assert_eq!(
+        config.functions["admin"].role.as_deref(),
+        Some("arn:aws:iam::123456789012:role/made-elsewhere")
+    );
+    assert_eq!(
+        config.permissions_boundary.as_deref(),
+        Some("arn:aws:iam::123456789012:policy/limits/boundary")
+    );
+    assert_eq!(config.role_path, "/service/");
     assert_eq!(
         config.functions["admin"].source,
         Source::Zip(folder.path().join("admin.zip"))
@@ -195,6 +264,11 @@ fn a_missing_key_has_its_default() {
     assert_eq!(function.timeout_seconds, sample.timeout_seconds);
     assert_eq!(function.log_retention_days, sample.log_retention_days);
     assert_eq!(function.environment, sample.environment);
+    assert_eq!(
+        (&function.policy, &function.role, function.managed_policies.len()),
+        (&None, &None, 0)
+    );
+    assert_eq!((&config.permissions_boundary, &*config.role_path), (&None, "/"));
     assert_eq!((&*config.api.name, &*config.api.stage), ("orders", "prod"));
     assert_eq!(
         (&*config.api.description, config.api.throttle),
@@ -203,6 +277,46 @@ fn a_missing_key_has_its_default() {
     let with_client = format!("{SMALL}[clients.a]\nscopes = [\"orders/read\"]\n");
     let config = Config::read(&with_client, folder.path()).unwrap();
     assert_eq!(config.clients["a"].access_token_seconds, 3600);
+}
+
+#[test]
+fn a_policy_is_the_same_in_a_file_and_however_it_is_written_in_this_one() {
+    let folder = folder();
+    let read = |policy: &str| {
+        let text = SMALL.replace("handler =", &format!("{policy}\nhandler ="));
+        let config =
+            Config::read(&text, folder.path()).unwrap_or_else(|problems| panic!("{policy}: {problems:?}"));
+        config.functions["orders"].policy.clone().unwrap()
+    };
+    let statement = r#"{ Effect = "Allow", Action = ["s3:Get*", "s3:?ut"], Resource = "arn:aws:s3:::${aws:username}/*" }"#;
+    let document = |statements: Value| json!({"Version": "2012-10-17", "Statement": statements});
+    let expected = json!({"Effect": "Allow", "Action": ["s3:Get*", "s3:?ut"], "Resource": "arn:aws:s3:::${aws:username}/*"});
+    assert_eq!(read(&format!("policy = {statement}")), document(expected.clone()));
+    assert_eq!(
+        read(&format!("policy = [{statement}]")),
+        document(json!([expected]))
+    );
+    assert_eq!(
+        read(&format!(
+            "policy = {{ Version = \"2012-10-17\", Statement = [{statement}] }}"
+        )),
+        document(json!([expected]))
+    );
+    let file = document(json!([expected])).to_string();
+    fs_err::write(folder.path().join("p.json"), format!("\n  {file}\n")).unwrap();
+    assert_eq!(read("policy = \"p.json\""), document(json!([expected])));
+    // Deep, long and odd files end in a problem.
+    let deep = format!("{}{}", "[".repeat(90_000), "]".repeat(9_000));
+    for text in [
+        deep,
+        "[".repeat(50_000) + &"]".repeat(50_000),
+        "x".repeat(100_001),
+        "\"\\ud800\"".to_owned(),
+    ] {
+        fs_err::write(folder.path().join("p.json"), text).unwrap();
+        let text = SMALL.replace("handler =", "policy = \"p.json\"\nhandler =");
+        assert_eq!(Config::read(&text, folder.path()).unwrap_err().len(), 1);
+    }
 }
 
 #[test]
@@ -307,6 +421,12 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
             "too many tags",
             end(&format!("[stack.tags]\n{}", many(49, &|n| format!("t{n} = \"\"\n")))),
         ),
+        ("boundary is a name", stack("permissions_boundary = \"boundary\"")),
+        ("boundary is a role", stack("permissions_boundary = \"arn:aws:iam::123456789012:role/a\"")),
+        ("boundary of no account", stack("permissions_boundary = \"arn:aws:iam::12:policy/a\"")),
+        ("role path without ends", stack("role_path = \"service\"")),
+        ("role path with a blank", stack("role_path = \"/a b/\"")),
+        ("role path too long", stack(&format!("role_path = \"/{}/\"", "p".repeat(511)))),
         // [user_pool].
         ("user pool key", end("[user_pool]\nprefix = \"x\"\n")),
         ("domain prefix", end("[user_pool]\ndomain_prefix = \"-Orders\"\n")),
@@ -381,6 +501,49 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("secret without its end", function(&format!("environment = {{ PASSWORD = \"{SECRET} }}"))),
         ("secret without quotes", function(&format!("environment = {{ PASSWORD = {SECRET} }}"))),
         ("environment is a list", function("environment = [\"A=b\"]")),
+        ("policy is a number", function("policy = 7")),
+        ("policy file is not there", function("policy = \"orders.json\"")),
+        ("policy file is a folder", function("policy = \"code\"")),
+        ("policy file is empty", function("policy = \"notes.txt\"")),
+        ("policy file is cut", function("policy = \"cut.json\"")),
+        ("policy file is a list", function("policy = \"list.json\"")),
+        ("policy file with everything wrong", function("policy = \"wrong.json\"")),
+        ("policy file without statements", function("policy = \"empty.json\"")),
+        ("policy file without anything", function("policy = \"bare.json\"")),
+        ("policy without statements", function("policy = []")),
+        ("policy of a text", function("policy = [\"s3:*\"]")),
+        ("policy statement without a resource", function("policy = { Effect = \"Allow\", Action = \"s3:*\" }")),
+        (
+            "policy statements in small letters",
+            function(
+                "policy = [\n  { Effect = \"Allow\", Action = \"s3:*\", Resource = \"*\" },\n  \
+                 { effect = \"Allow\", Action = \"s3:*\", Resource = 1979-05-27 },\n]",
+            ),
+        ),
+        (
+            "policy too long",
+            function(&format!(
+                "policy = {{ Effect = \"Allow\", Action = \"s3:*\", Resource = \"arn:{}\" }}",
+                "x".repeat(9500)
+            )),
+        ),
+        ("managed policy is a name", function("managed_policies = [\"AdministratorAccess\"]")),
+        ("managed policies as a text", function("managed_policies = \"arn:aws:iam::aws:policy/a\"")),
+        (
+            "too many managed policies",
+            function(&format!(
+                "managed_policies = [{}]",
+                many(11, &|n| format!("\"arn:aws:iam::aws:policy/p{n}\", "))
+            )),
+        ),
+        ("role is a name", function("role = \"made-elsewhere\"")),
+        (
+            "role and policies",
+            function(
+                "role = \"arn:aws:iam::123456789012:role/a\"\nmanaged_policies = []\n\
+                 policy = { Effect = \"Allow\", Action = \"s3:*\", Resource = \"*\" }",
+            ),
+        ),
         (
             "environment too large",
             function(&format!("environment = {{ TABLE = \"{}\" }}", "x".repeat(4085))),

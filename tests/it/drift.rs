@@ -87,6 +87,15 @@ const EDITS: &[(&str, &str, Edit)] = &[
             "Tags.member.1.Key=provision%3Astack&Tags.member.1.Value=other",
         );
     }),
+    ("role:user", "permissions_boundary", |emulator, recorded| {
+        let arn = "arn%3Aaws%3Aiam%3A%3Aaws%3Apolicy%2FPowerUserAccess";
+        iam(
+            emulator,
+            recorded,
+            "PutRolePermissionsBoundary",
+            &format!("PermissionsBoundary={arn}"),
+        );
+    }),
     ("role-policy:user", "document", |emulator, recorded| {
         let document = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C%22Action%22%3A%22logs%3APutLogEvents%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
         iam(
@@ -351,12 +360,15 @@ const EDITS: &[(&str, &str, Edit)] = &[
 /// Fields that nobody else can change: they are how the resource is found, or AWS does not change them.
 const FOUND_BY: &[&str] = &[
     "role:user/name",
+    "role:user/path",
     "role-policy:user/role",
     "role-policy:user/name",
     "log-group:user/name",
     "function:user/name",
     // With its role: see `a_role_that_was_made_again_is_told_and_its_function_made_again`.
     "function:user/role_id",
+    // AWS does not return it.
+    "function:user/rights",
     "permission:user/function",
     "permission:user/statement",
     "pool-domain/pool",
@@ -629,7 +641,7 @@ fn a_role_that_was_made_again_is_told_and_its_function_made_again() {
     run(&["up", "--no-verify"]).ok();
     is_mended(&before);
 
-    // One that IAM does not show for a moment is not another role.
+    // One that IAM does not show for a moment is no other role.
     let is_hidden = AtomicBool::new(true);
     proxy.rule(move |request, now| {
         let hides = now == Moment::Before && request.operation() == "GetRole";

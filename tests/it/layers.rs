@@ -63,6 +63,22 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "rights",
+        &[
+            "std::fs",
+            "fs_err",
+            "tokio",
+            "async fn",
+            ".await",
+            "aws_sdk_",
+            "crate::aws",
+            "crate::engine",
+            "crate::resource",
+            "crate::resources",
+            "crate::state",
+        ],
+    ),
+    (
         "engine/decide",
         &["std::fs", "fs_err", "tokio", "async fn", ".await"],
     ),

@@ -15,6 +15,7 @@ pub(super) use self::store::{Reached, holder, kept, state_failure, unusable};
 use super::configuration;
 use super::invocation::Invocation;
 use super::recorded;
+use super::roles::Roles;
 use super::ui::Ui;
 use crate::aws::{Aws, Identity};
 use crate::config::Config;
@@ -113,6 +114,8 @@ pub(super) struct Declared {
     pub config: Config,
     /// The code of every function, by the function's name.
     pub packages: BTreeMap<String, Package>,
+    /// What IAM knows of the roles that the configuration names.
+    pub roles: Roles,
     /// What is on record; without a step if nothing is.
     pub state: State,
     /// Of the state's account, region and endpoint.
@@ -134,8 +137,9 @@ impl Declared {
         }
         let packages = configuration::packages(invocation, &config, ui)?;
         let session = session(invocation, &config, reached.connection, &Fence::open(), ui).await?;
+        let roles = Roles::read(&session.aws, &config, &session.identity).await?;
         let owner = new_owner.unwrap_or_default().to_owned();
-        Self::of(config, packages, session, state, owner)
+        Self::of(config, packages, roles, session, state, owner)
     }
 
     /// The same and the right to change it. A stack of which nothing is on record gets an owner that is drawn at random.
@@ -155,8 +159,9 @@ impl Declared {
         let fence = Fence::open();
         // Where there are no credentials, not even a lock is left behind.
         let session = session(invocation, &config, reached.connection.take(), &fence, ui).await?;
+        let roles = Roles::read(&session.aws, &config, &session.identity).await?;
         let (store, state) = reached.lock(command, &fence, ui).await?;
-        match owner().and_then(|owner| Self::of(config, packages, session, state, owner)) {
+        match owner().and_then(|owner| Self::of(config, packages, roles, session, state, owner)) {
             Ok(declared) => Ok((declared, store)),
             Err(failure) => kept(&*store, ui, async { Err(failure) }).await,
         }
@@ -165,6 +170,7 @@ impl Declared {
     fn of(
         config: Config,
         packages: BTreeMap<String, Package>,
+        roles: Roles,
         session: Session,
         state: Option<State>,
         new_owner: String,
@@ -179,6 +185,7 @@ impl Declared {
         Ok(Self {
             config,
             packages,
+            roles,
             state,
             session,
         })
@@ -192,6 +199,7 @@ impl Declared {
             &self.state.owner,
             recorded::separator(&self.state),
             &self.packages,
+            &self.roles.ids,
         )
     }
 }

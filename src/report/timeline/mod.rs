@@ -92,7 +92,7 @@ impl Timeline {
                 }
             }
             Event::HeldBack { .. } => self.held_back += 1,
-            Event::Foreign(_) | Event::Stopping { .. } | Event::Ended { .. } => {}
+            Event::Foreign(_) | Event::Rights { .. } | Event::Stopping { .. } | Event::Ended { .. } => {}
         }
     }
 

@@ -23,6 +23,7 @@ fn desired() -> Function {
         name: "user-api-1a2b3c4d-user".to_owned(),
         role: "arn:aws:iam::111122223333:role/r".to_owned(),
         role_id: Some("AROA1".to_owned()),
+        rights: String::new(),
         runtime: "nodejs22.x".to_owned(),
         handler: "index.handler".to_owned(),
         architecture: "arm64".to_owned(),
@@ -649,6 +650,22 @@ async fn each_field_of_the_configuration_changes_alone() {
                 ..desired()
             },
             configured(|b| b.timeout(3)),
+        ),
+        // Its environments are to end: an update that changes nothing.
+        (
+            Function {
+                rights: "sha256:other".to_owned(),
+                ..desired()
+            },
+            configured(|b| b.timeout(3)),
+        ),
+        (
+            Function {
+                rights: "sha256:other".to_owned(),
+                memory_mb: 256,
+                ..desired()
+            },
+            configured(|b| b.memory_size(128)),
         ),
         (
             with_environment(&[("OLD", "1")]),

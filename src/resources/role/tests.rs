@@ -24,7 +24,9 @@ fn trust() -> Value {
 fn desired() -> Role {
     Role {
         name: "user-api-1a2b3c4d-user".to_owned(),
+        path: "/".to_owned(),
         trust: policy::normal(trust()),
+        permissions_boundary: String::new(),
         tags: our_tags(),
     }
 }
@@ -33,6 +35,15 @@ fn out() -> Output {
     Output {
         arn: ARN.to_owned(),
         id: "AROA1".to_owned(),
+    }
+}
+
+const BOUNDARY: &str = "arn:aws:iam::111122223333:policy/boundary";
+
+fn bounded(arn: &str) -> Role {
+    Role {
+        permissions_boundary: arn.to_owned(),
+        ..desired()
     }
 }
 
@@ -455,4 +466,129 @@ async fn a_trust_that_iam_refuses_is_an_error_at_once() {
         assert_eq!(class, Some(Class::Refused));
         assert!(text.contains(code) && text.contains("the reason"), "{text}");
     }
+}
+
+/// A role on a path, with a boundary.
+fn narrowed(operation: &str) -> HttpResponse {
+    let trust = utf8_percent_encode(&trust().to_string(), NON_ALPHANUMERIC).to_string();
+    let tags: Vec<String> = (our_tags().iter())
+        .map(|(key, value)| format!("<member><Key>{key}</Key><Value>{value}</Value></member>"))
+        .collect();
+    let role = format!(
+        "<Role><Path>/service/</Path><RoleName>user-api-1a2b3c4d-user</RoleName><RoleId>AROA1</RoleId><Arn>{ARN}</Arn>\
+         <CreateDate>2026-11-22T10:00:00Z</CreateDate><AssumeRolePolicyDocument>{trust}</AssumeRolePolicyDocument>\
+         <PermissionsBoundary><PermissionsBoundaryType>Policy</PermissionsBoundaryType>\
+         <PermissionsBoundaryArn>{BOUNDARY}</PermissionsBoundaryArn></PermissionsBoundary><Tags>{}</Tags></Role>",
+        tags.concat()
+    );
+    iam_ok(operation, &role)
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_made_on_its_path_and_with_its_boundary_and_read_so() {
+    let wanted = Role {
+        path: "/service/".to_owned(),
+        ..bounded(BOUNDARY)
+    };
+    let cx = iam([
+        on!(
+            Sdk::create_role,
+            |i| {
+                let sent = (i.path(), i.permissions_boundary());
+                assert_eq!(sent, (Some("/service/"), Some(BOUNDARY)));
+            },
+            narrowed("CreateRole")
+        ),
+        on!(Sdk::get_role, narrowed("GetRole")),
+    ]);
+    wanted.create(&cx).await.unwrap();
+    let live = wanted.read(&cx, &out()).await.unwrap().unwrap();
+    assert_eq!(live, wanted);
+    assert_eq!(differing(&desired(), &live), ["path", "permissions_boundary"]);
+    assert!(Role::KIND.fixed.contains(&"path"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boundary_goes_at_once_and_comes_once_the_function_is_changed() {
+    const OTHER: &str = "arn:aws:iam::aws:policy/PowerUserAccess";
+    let put = |arn: &'static str| {
+        on!(
+            Sdk::put_role_permissions_boundary,
+            |i| {
+                let sent = (i.role_name(), i.permissions_boundary());
+                assert_eq!(sent, (Some("user-api-1a2b3c4d-user"), Some(arn)));
+            },
+            iam_ok("PutRolePermissionsBoundary", "")
+        )
+    };
+    let cx = iam([
+        put(BOUNDARY),
+        put(OTHER),
+        on!(
+            Sdk::delete_role_permissions_boundary,
+            |i| { assert_eq!(i.role_name(), Some("user-api-1a2b3c4d-user")) },
+            iam_ok("DeleteRolePermissionsBoundary", "")
+        ),
+        // Somebody else was faster.
+        on!(
+            Sdk::delete_role_permissions_boundary,
+            iam_refused(
+                404,
+                "NoSuchEntity",
+                "Role user-api-1a2b3c4d-user has no permissions boundary"
+            )
+        ),
+    ]);
+    for (before, after) in [("", BOUNDARY), (BOUNDARY, OTHER)] {
+        let updated = bounded(after).update(&cx, &bounded(before), out()).await.unwrap();
+        assert!(updated.retires, "nothing is sent before");
+        bounded(after).retire(&cx, &out()).await.unwrap();
+    }
+    for _ in 0..2 {
+        let updated = bounded("").update(&cx, &bounded(OTHER), out()).await.unwrap();
+        assert!(!updated.retires);
+    }
+    bounded("").retire(&cx, &out()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_boundary_that_is_not_there_is_told_at_once_in_iams_words() {
+    const ABSENT: &str =
+        "Scope ARN: arn:aws:iam::111122223333:policy/boundary does not exist or is not attachable.";
+    let absent = || iam_refused(404, "NoSuchEntity", ABSENT);
+    let cx = iam([
+        on!(Sdk::create_role, absent()),
+        on!(Sdk::put_role_permissions_boundary, absent()),
+    ]);
+    for (class, text) in [
+        failed(bounded(BOUNDARY).create(&cx).await),
+        failed(bounded(BOUNDARY).retire(&cx, &out()).await),
+    ] {
+        assert_eq!(class, Some(Class::Refused));
+        assert!(text.contains(ABSENT), "{text}");
+    }
+    assert!(cx.waits().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_run_detached_is_not_taken_for_somebody_elses() {
+    const READ: &str =
+        "<member><PolicyName>Read</PolicyName><PolicyArn>arn:aws:iam::aws:policy/Read</PolicyArn></member>";
+    let cx = iam([
+        on!(
+            Sdk::delete_role,
+            iam_refused(
+                409,
+                "DeleteConflict",
+                "Cannot delete entity, must detach all policies first."
+            )
+        ),
+        attached(READ),
+        inline("<member>logs</member><member>policy</member>"),
+        on!(Sdk::delete_role, iam_ok("DeleteRole", "")),
+    ]);
+    let detached = (desired().name, "arn:aws:iam::aws:policy/Read".to_owned());
+    cx.cloud().detached.borrow_mut().insert(detached);
+    desired().delete(&cx, &out()).await.unwrap();
+    assert_eq!(cx.waits().len(), 1);
 }

@@ -75,10 +75,21 @@ fn settled(hour: &Hour) -> Result<()> {
 type Edit = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// One change of every key; the sample takes each eighth.
-pub(super) const EDITS: [Edit; 24] = [
+pub(super) const EDITS: [Edit; 28] = [
     (
         "stack.tags",
         &[("payments", "sales"), (r#", stage = "test""#, "")],
+    ),
+    (
+        "stack.permissions_boundary",
+        &[(
+            "[user_pool]",
+            "permissions_boundary = \"arn:aws:iam::aws:policy/PowerUserAccess\"\n[user_pool]",
+        )],
+    ),
+    (
+        "stack.role_path",
+        &[("[user_pool]", "role_path = \"/service/\"\n[user_pool]")],
     ),
     ("user_pool.tier", &[("ESSENTIALS", "PLUS")]),
     ("user_pool.tier, the smallest", &[("ESSENTIALS", "LITE")]),
@@ -131,6 +142,20 @@ pub(super) const EDITS: [Edit; 24] = [
         &[("log_retention_days = 14", "log_retention_days = 30")],
     ),
     ("functions.environment", &[("orders-table", "another-table")]),
+    (
+        "functions.policy",
+        &[(
+            "timeout = ",
+            "policy = { Effect = \"Allow\", Action = \"dynamodb:ListTables\", Resource = \"*\" }\ntimeout = ",
+        )],
+    ),
+    (
+        "functions.managed_policies",
+        &[(
+            "timeout = ",
+            "managed_policies = [\"arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess\"]\ntimeout = ",
+        )],
+    ),
     (
         "functions.environment, none",
         &[("environment = { TABLE = \"orders-table\" }", "")],

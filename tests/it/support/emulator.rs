@@ -119,8 +119,24 @@ impl Emulator {
                 let rest = role.split(from).nth(1).unwrap_or_default();
                 rest.split(to).next().unwrap_or_default().to_owned()
             };
-            let policy = self.iam(&format!("Action=GetRolePolicy&RoleName={name}&PolicyName=logs"));
-            let policy = policy.split("<PolicyDocument>").nth(1).unwrap_or_default();
+            let list = |answer: &str, element: &str| -> Vec<String> {
+                let parts = answer.split(element).skip(1);
+                let mut texts: Vec<String> = parts
+                    .map(|part| part.split('<').next().unwrap_or_default().to_owned())
+                    .collect();
+                texts.sort();
+                texts
+            };
+            let inline = self.iam(&format!("Action=ListRolePolicies&RoleName={name}"));
+            let policies: Vec<Value> = (list(&inline, "<member>").iter())
+                .map(|policy| {
+                    let asked = format!("Action=GetRolePolicy&RoleName={name}&PolicyName={policy}");
+                    let answer = self.iam(&asked);
+                    let text = answer.split("<PolicyDocument>").nth(1).unwrap_or_default();
+                    json!([policy, document(text.split('<').next().unwrap_or_default())])
+                })
+                .collect();
+            let attached = self.iam(&format!("Action=ListAttachedRolePolicies&RoleName={name}"));
             add(
                 "role",
                 json!([
@@ -129,7 +145,10 @@ impl Emulator {
                     between("<Tags>", "</Tags>")
                         .split_whitespace()
                         .collect::<String>(),
-                    document(policy.split('<').next().unwrap_or_default()),
+                    policies,
+                    list(&attached, "<PolicyArn>"),
+                    between("<PermissionsBoundaryArn>", "<"),
+                    between("<Path>", "<"),
                 ]),
             );
         }

@@ -17,6 +17,8 @@ pub(crate) const SECRET: &str = SANDBOX_SECRET;
 /// A running emulator; it ends when this is dropped.
 pub(crate) struct Enforced {
     pub endpoint: String,
+    /// The Python that runs it.
+    pub python: String,
     server: Child,
 }
 
@@ -39,7 +41,7 @@ impl Enforced {
         let python = place.python();
         place.run(&["sandbox", "stop"]).ok();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let server = Command::new(python)
+        let server = Command::new(&python)
             .arg(root.join("tests/it/support/iam.py"))
             .arg(root.join("src/sandbox/main.py"))
             .env_remove("http_proxy")
@@ -51,7 +53,7 @@ impl Enforced {
             .env("SFTP_ENABLED", "0")
             .env("AWS_ACCESS_KEY_ID", KEY)
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
-            .env("SERVICES", "cognito-idp,apigateway,lambda,iam,logs,sts")
+            .env("SERVICES", "cognito-idp,apigateway,lambda,iam,logs,sts,dynamodb")
             .env("LAMBDA_EXECUTOR", "local")
             .env("TMPDIR", &folder)
             .env("HOME", &folder)
@@ -64,6 +66,7 @@ impl Enforced {
             .unwrap();
         let emulator = Self {
             endpoint: format!("http://127.0.0.1:{port}"),
+            python,
             server,
         };
         let deadline = Instant::now() + Duration::from_mins(1);

@@ -8,7 +8,7 @@ import sys
 from urllib.parse import quote, unquote
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import lambda_svc, tagging
+from ministack.services import iam, lambda_svc, tagging
 
 resource_of, context_of = iam_actions.extract_resource_arn, iam_actions.request_tag_context
 lambda_action = iam_actions._lambda_action
@@ -28,6 +28,12 @@ def resource(service, method, path, headers, body, params, region, account):
         arn = f"arn:aws:lambda:{region}:{account}:function:{sent['FunctionName']}"
     elif service == "cognito-idp" and sent.get("ResourceArn"):
         arn = sent["ResourceArn"]
+    elif service == "iam" and ":role/" in arn:
+        # With its path, as it is or as it will be.
+        name = arn.rsplit("/", 1)[-1]
+        path = params.get("Path") or iam._roles.get(name, {}).get("Path") or "/"
+        path = path[0] if isinstance(path, list) else path
+        arn = f"{arn.split(':role/')[0]}:role{path}{name}"
     elif target == "DescribeLogGroups":
         arn = f"arn:aws:logs:{region}:{account}:log-group::log-stream:"
     request.update(service=service, method=method, path=path, sent=sent, arn=arn, region=region, account=account)
@@ -46,6 +52,11 @@ def context(service, action, body, params):
         found[f"aws:requesttag/{key}".lower()] = value
     if action == "lambda:AddPermission":
         found["lambda:principal"] = sent["Principal"]
+    if service == "iam":
+        for name, key in (("PermissionsBoundary", "iam:permissionsboundary"), ("PolicyArn", "iam:policyarn")):
+            value = params.get(name)
+            if value:
+                found[key] = value[0] if isinstance(value, list) else value
     return found
 
 
