@@ -98,6 +98,12 @@ pub(crate) enum Command {
     Call(Call),
     /// Print a function's log events
     Logs(Logs),
+    /// Print the URLs and ids of the stack, as they are on record
+    Outputs(Outputs),
+    /// Show the clients, or what another team needs to use one
+    Client(Client),
+    /// Print an OpenAPI document of the API
+    Openapi(Openapi),
     /// Delete everything on record
     Down(Down),
     /// Show a client's secret, or replace it without an outage
@@ -274,6 +280,69 @@ pub(crate) struct Logs {
     /// Keep printing new events until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
+}
+
+/// `outputs`.
+#[derive(Args, Debug)]
+pub(crate) struct Outputs {
+    /// For a program, a shell or Terraform [default: a line for each output]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<OutputsFormat>,
+}
+
+/// How the outputs are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputsFormat {
+    /// A JSON document, as with --json
+    Json,
+    /// Variables of a shell
+    Env,
+    /// Variables of Terraform
+    Tfvars,
+}
+
+/// `client`.
+#[derive(Args, Debug)]
+pub(crate) struct Client {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ClientAction,
+}
+
+/// `client list|sheet`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientAction {
+    /// List the clients with what each may call and how old its secrets are
+    List {
+        /// Exit 3 if a secret is older, such as 90d
+        #[arg(long, value_name = "AGE", value_parser = arguments::DURATION)]
+        max_secret_age: Option<Duration>,
+    },
+    /// Print what another team needs to call the API as a client; never its secret
+    Sheet {
+        /// The client [default: the only one]
+        client: Option<String>,
+        /// How to print it [default: markdown]
+        #[arg(long, value_enum, value_name = "FORMAT")]
+        format: Option<SheetFormat>,
+    },
+}
+
+/// How the sheet of a client is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SheetFormat {
+    /// Markdown
+    Markdown,
+    /// One HTML page that needs no other file
+    Html,
+}
+
+/// `openapi`.
+#[derive(Args, Debug)]
+pub(crate) struct Openapi {
+    /// Only what this client may call [default: all routes]
+    #[arg(long, value_name = "CLIENT")]
+    pub client: Option<String>,
 }
 
 /// `down`.
@@ -464,6 +533,8 @@ pub(crate) enum PolicyTask {
     Logs,
     /// Show and replace the clients' secrets
     Secret,
+    /// List the clients
+    Client,
     /// Put a stack on record again whose state is lost
     Recover,
 }

@@ -13,7 +13,7 @@ pub enum Kind {
     Failed,
     /// The command line, the configuration or the state file cannot be used as it is: 2.
     Usage,
-    /// `status`: something is not as recorded: 3.
+    /// Something is not as recorded, or not as asked for: 3.
     Differs,
     /// Another run holds the stack's lock: 4.
     Locked,

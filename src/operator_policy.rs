@@ -24,6 +24,8 @@ pub enum Task {
     Logs,
     /// `secret`.
     Secret,
+    /// `client list`.
+    Client,
     /// `recover`.
     Recover,
 }
@@ -141,6 +143,7 @@ const ALL: &[Task] = &[
     Task::Token,
     Task::Logs,
     Task::Secret,
+    Task::Client,
     Task::Recover,
 ];
 /// Those that take the lock.
@@ -242,7 +245,11 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("cognito-idp:CreateUserPoolClient", Pool, UP),
     ("cognito-idp:UpdateUserPoolClient", Pool, UP),
     ("cognito-idp:DeleteUserPoolClient", Pool, UP),
-    ("cognito-idp:ListUserPoolClientSecrets", Pool, SECRET),
+    (
+        "cognito-idp:ListUserPoolClientSecrets",
+        Pool,
+        &[Task::Secret, Task::Client],
+    ),
     // It answers the new secret.
     ("cognito-idp:AddUserPoolClientSecret", Pool, SECRET),
     ("cognito-idp:DeleteUserPoolClientSecret", Pool, SECRET),

@@ -61,7 +61,7 @@ impl Deref for World {
 }
 
 impl Drop for World {
-    /// An unexpected call panics by itself; one that was expected and never came has to be noticed here.
+    /// An unexpected call panics by itself; one that was expected and not made has to be noticed here.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
@@ -69,7 +69,7 @@ impl Drop for World {
         for (position, rule) in self.rules.iter().enumerate() {
             assert!(
                 rule.num_calls() > 0,
-                "expected call number {} never came",
+                "expected call number {} was not made",
                 position + 1
             );
         }
@@ -257,7 +257,7 @@ impl Wire {
     pub fn sent(&self) -> Vec<(String, Value)> {
         assert!(
             self.answers.lock().unwrap().is_empty(),
-            "an expected call never came"
+            "an expected call was not made"
         );
         self.sent.lock().unwrap().clone()
     }
@@ -303,7 +303,7 @@ pub fn cognito_wire(answers: impl IntoIterator<Item = HttpResponse>) -> (World, 
 /// An object with these fields added or set.
 pub fn with(mut object: Value, fields: Value) -> Value {
     let Value::Object(fields) = fields else {
-        panic!("{fields} is no object");
+        panic!("expected an object, got {fields}");
     };
     object.as_object_mut().unwrap().extend(fields);
     object
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[tokio::test]
-    #[should_panic(expected = "expected call number 2 never came")]
+    #[should_panic(expected = "expected call number 2 was not made")]
     async fn a_call_that_the_test_lists_in_vain_fails_it() {
         let gone = || iam_refused(404, "NoSuchEntity", "no such role");
         let cx = iam([on!(Sdk::get_role, gone()), on!(Sdk::get_role, gone())]);

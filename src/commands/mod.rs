@@ -3,6 +3,7 @@
 //! Must not decide anything that the engine decides.
 
 mod call;
+mod client;
 mod configuration;
 mod confirm;
 mod document;
@@ -15,6 +16,8 @@ mod hints;
 mod invocation;
 mod logs;
 mod open;
+mod openapi;
+mod operations;
 mod outputs;
 mod plan;
 mod policy;
@@ -23,6 +26,7 @@ mod recorded;
 mod recover;
 mod rights;
 mod roles;
+mod rotation;
 mod sandbox;
 mod secret;
 mod secret_source;
@@ -125,6 +129,9 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
         Command::Token(args) => token::run(invocation, args, ui).await,
         Command::Call(args) => call::run(invocation, args, ui).await,
         Command::Logs(args) => logs::run(invocation, args, ui).await,
+        Command::Outputs(args) => outputs::run(invocation, args, ui).await,
+        Command::Client(args) => client::run(invocation, &args.action, ui).await,
+        Command::Openapi(args) => openapi::run(invocation, args, ui).await,
         Command::Down(args) => down::run(invocation, args, ui).await,
         Command::Secret(args) => secret::run(invocation, &args.action, ui).await,
         Command::Policy(args) => policy::run(invocation, args, ui).await,

@@ -1,17 +1,67 @@
-//! What a stack is used by: its URLs and ids, as far as they are on record.
+//! `outputs`, and what a stack is used by: its URLs and ids, as far as they are on record.
 //!
 //! Must not ask AWS.
+
+mod formats;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
+use super::configuration;
+use super::document::document;
+use super::invocation::Invocation;
+use super::open::Loaded;
 use super::recorded::{ByKind, Entry};
+use super::ui::Ui;
 use crate::aws::hosts;
 use crate::aws::ids::{ClientId, PoolId};
+use crate::cli::{self, OutputsFormat};
+use crate::error::Failure;
 use crate::resources::{Client, PoolDomain, RestApi, Stage, UserPool};
-use crate::state::State;
+use crate::state::{Phase, State};
+
+/// Runs it.
+pub(super) async fn run(invocation: &Invocation, args: &cli::Outputs, ui: &Ui) -> Result<(), Failure> {
+    let format = match (args.format, ui.is_json()) {
+        (None | Some(OutputsFormat::Json), true) => Some(OutputsFormat::Json),
+        (Some(_), true) => return Err(Failure::usage("--json cannot be used with another --format")),
+        (format, false) => format,
+    };
+    let stack = configuration::stack_name(invocation)?;
+    let Loaded { state, .. } = Loaded::load(invocation, &stack, ui).await?;
+    let outputs = for_others(&state, ui)?;
+    match format {
+        None => ui.data(&outputs.lines()),
+        Some(OutputsFormat::Json) => ui.json_data(&document(&state, &Content::of(&outputs))?),
+        Some(OutputsFormat::Env) => ui.data(&formats::env(&outputs)?),
+        Some(OutputsFormat::Tfvars) => ui.data(&formats::tfvars(&outputs)),
+    }
+    Ok(())
+}
+
+/// The outputs beside what every document begins with, which has the region.
+#[derive(Serialize)]
+struct Content<'a> {
+    api_url: &'a str,
+    token_url: &'a str,
+    issuer: &'a str,
+    user_pool_id: &'a PoolId,
+    clients: &'a BTreeMap<String, ClientOutputs>,
+}
+
+impl<'a> Content<'a> {
+    fn of(outputs: &'a Outputs) -> Self {
+        Self {
+            api_url: &outputs.api_url,
+            token_url: &outputs.token_url,
+            issuer: &outputs.issuer,
+            user_pool_id: &outputs.user_pool_id,
+            clients: &outputs.clients,
+        }
+    }
+}
 
 /// The outputs of a stack that is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,6 +80,27 @@ pub(super) struct Outputs {
     pub clients: BTreeMap<String, ClientOutputs>,
 }
 
+impl Outputs {
+    /// Those that are a text, by name.
+    fn texts(&self) -> [(&'static str, &str); 5] {
+        [
+            ("api_url", self.api_url.as_str()),
+            ("token_url", &self.token_url),
+            ("issuer", &self.issuer),
+            ("user_pool_id", self.user_pool_id.as_str()),
+            ("region", &self.region),
+        ]
+    }
+
+    /// For people: a line for each.
+    pub(super) fn lines(&self) -> String {
+        let texts = self.texts().map(|(name, value)| format!("{name}: {value}"));
+        let clients = self.clients.iter();
+        let clients = clients.map(|(name, client)| format!("clients.{name}.client_id: {}", client.client_id));
+        texts.into_iter().chain(clients).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// The outputs of one client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct ClientOutputs {
@@ -44,8 +115,10 @@ pub(super) struct ClientOutputs {
 pub(super) fn outputs(state: &State) -> Result<Option<Outputs>> {
     let pool = state.one::<UserPool>()?.and_then(|pool| pool.output);
     let api = state.one::<RestApi>()?.and_then(|api| api.output);
-    let domain = state.one::<PoolDomain>()?;
-    let stage = state.one::<Stage>()?;
+    let domain = state
+        .one::<PoolDomain>()?
+        .filter(|domain| domain.output.is_some());
+    let stage = state.one::<Stage>()?.filter(|stage| stage.output.is_some());
     let (Some(pool), Some(api), Some(domain), Some(stage)) = (pool, api, domain, stage) else {
         return Ok(None);
     };
@@ -94,6 +167,19 @@ pub(super) fn complete(state: &State) -> Result<Outputs> {
             is_expected,
             "{url:?} is not a URL of this stack: nothing is sent to it"
         );
+    }
+    Ok(outputs)
+}
+
+/// The same, for programs and people outside. Warns of a run that did not finish: what it did last may not be live.
+pub(super) fn for_others(state: &State, ui: &Ui) -> Result<Outputs, Failure> {
+    let outputs = complete(state).map_err(|error| Failure::from(error).hinted("run `provision up`"))?;
+    if let Some(record) = state.steps.iter().find(|record| record.phase != Phase::Ready) {
+        ui.warn(&format!(
+            "step {} is unfinished: not all of this may be live",
+            record.step
+        ));
+        ui.hint("run `provision up`");
     }
     Ok(outputs)
 }

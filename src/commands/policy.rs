@@ -71,6 +71,7 @@ fn tasks(commands: &[PolicyTask]) -> BTreeSet<Task> {
         PolicyTask::Token | PolicyTask::Call => Task::Token,
         PolicyTask::Logs => Task::Logs,
         PolicyTask::Secret => Task::Secret,
+        PolicyTask::Client => Task::Client,
         PolicyTask::Recover => Task::Recover,
     };
     commands.iter().map(task).collect()

@@ -37,7 +37,7 @@ pub(super) async fn check(
 ) -> Result<(), Failure> {
     for (name, function) in &config.functions {
         if !function::is_known_runtime(&function.runtime) {
-            // AWS adds runtimes, so this is no reason to refuse.
+            // AWS adds runtimes, so an unknown one is not refused.
             ui.warn(&format!(
                 "function {name}: this version of provision does not know the runtime {}; Lambda may",
                 function.runtime
@@ -125,7 +125,7 @@ async fn in_time(operation: &str, read: impl Future<Output = Result<Quota>>) -> 
     read.unwrap_or_else(|_| Err(anyhow!("{operation}: no answer in {seconds} seconds")))
 }
 
-/// The quotas that have no room for this stack; one that could not be read is told, and is no reason to refuse.
+/// The quotas that have no room for this stack; one that could not be read is told, and not refused.
 async fn full_quotas(
     session: &Session,
     config: &Config,

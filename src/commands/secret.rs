@@ -15,6 +15,7 @@ use super::follow_up::quoted;
 use super::hand_out::HandOut;
 use super::invocation::Invocation;
 use super::open::{self, Loaded, Recorded, Session};
+use super::rotation::{Secrets, since};
 use super::token::{choose, stack_outputs, unreadable};
 use super::ui::Ui;
 use crate::aws::Aws;
@@ -214,48 +215,6 @@ impl Client {
     }
 }
 
-/// The secrets of a client, as far as they can be told apart.
-#[derive(Debug, PartialEq, Eq)]
-enum Secrets {
-    /// No rotation is under way.
-    One(Listed),
-    /// One is.
-    Two {
-        /// To be deleted in the end.
-        old: Listed,
-        /// To stay.
-        new: Listed,
-    },
-    /// None, too many, or two without dates that differ.
-    Unclear(Vec<Listed>),
-}
-
-impl Secrets {
-    fn of(mut listed: Vec<Listed>) -> Self {
-        match &listed[..] {
-            [_] => Self::One(listed.remove(0)),
-            [one, other] => match (one.created, other.created) {
-                (Some(first), Some(second)) if first != second => {
-                    listed.sort_by_key(|secret| secret.created);
-                    let old = listed.remove(0);
-                    let new = listed.remove(0);
-                    Self::Two { old, new }
-                }
-                _ => Self::Unclear(listed),
-            },
-            _ => Self::Unclear(listed),
-        }
-    }
-}
-
-/// For people.
-fn since(secret: &Listed) -> String {
-    secret.created.map_or_else(
-        || "at an unknown time".to_owned(),
-        |created| created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    )
-}
-
 fn confirm_show(ui: &Ui) -> Result<(), Failure> {
     let (nothing, otherwise) = (
         "nothing was shown",
@@ -424,14 +383,13 @@ async fn status(client: &Client, ui: &Rc<Ui>) -> Result<(), Failure> {
     let cx = client.cx(ui);
     let secrets = client.secrets(&cx).await?;
     let published = client.published(&cx).await?;
-    let (rotation, rows): (_, Vec<(&Listed, &str)>) = match &secrets {
-        Secrets::One(secret) => ("none", vec![(secret, "only")]),
-        Secrets::Two { old, new } => ("under_way", vec![(old, "old"), (new, "new")]),
-        Secrets::Unclear(secrets) => (
-            "unclear",
-            secrets.iter().map(|secret| (secret, "unclear")).collect(),
-        ),
+    let which: &[&str] = match &secrets {
+        Secrets::One(_) => &["only"],
+        Secrets::Two { .. } => &["old", "new"],
+        Secrets::Unclear(_) => &[],
     };
+    let which = which.iter().copied().chain(std::iter::repeat("unclear"));
+    let rows: Vec<(&Listed, &str)> = secrets.all().into_iter().zip(which).collect();
     if ui.is_json() {
         let rows: Vec<Value> = (rows.iter())
             .map(|(secret, which)| {
@@ -440,7 +398,8 @@ async fn status(client: &Client, ui: &Rc<Ui>) -> Result<(), Failure> {
             })
             .collect();
         let document = json!({
-            "format": FORMAT, "client": client.name, "client_id": client.id, "rotation": rotation, "secrets": rows,
+            "format": FORMAT, "client": client.name, "client_id": client.id, "rotation": secrets.rotation(),
+            "secrets": rows,
         });
         ui.data(&serde_json::to_string_pretty(&document)?);
     } else {
@@ -482,46 +441,4 @@ async fn status(client: &Client, ui: &Rc<Ui>) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listed(id: &str, created: Option<&str>) -> Listed {
-        Listed {
-            id: id.to_owned(),
-            created: created.map(|created| created.parse().unwrap()),
-        }
-    }
-
-    #[test]
-    fn the_older_is_known_by_its_date_in_whatever_order_they_come() {
-        let old = listed("b", Some("2026-11-01T10:00:00Z"));
-        let new = listed("a", Some("2026-11-01T10:00:00.001Z"));
-        for secrets in [vec![old.clone(), new.clone()], vec![new.clone(), old.clone()]] {
-            let (old, new) = (old.clone(), new.clone());
-            assert_eq!(Secrets::of(secrets), Secrets::Two { old, new });
-        }
-    }
-
-    #[test]
-    fn nothing_is_guessed() {
-        let date = Some("2026-11-01T10:00:00Z");
-        for secrets in [
-            vec![],
-            vec![listed("a", date), listed("b", date)],
-            vec![listed("a", date), listed("b", None)],
-            vec![listed("a", None), listed("b", None)],
-            vec![
-                listed("a", date),
-                listed("b", Some("2026-11-02T10:00:00Z")),
-                listed("c", None),
-            ],
-        ] {
-            assert_eq!(Secrets::of(secrets.clone()), Secrets::Unclear(secrets));
-        }
-        let one = listed("a", None);
-        assert_eq!(Secrets::of(vec![one.clone()]), Secrets::One(one));
-    }
 }

@@ -60,15 +60,15 @@ fn missing_scopes<'a>(token: &Token, asked: &'a [String]) -> Result<Vec<&'a str>
         return Ok(Vec::new());
     }
     let claims = token.claims()?;
-    let came = claims
+    let granted = claims
         .get("scope")
         .and_then(|scope| scope.as_str())
         .unwrap_or_default();
-    let came: Vec<&str> = came.split(' ').collect();
+    let granted: Vec<&str> = granted.split(' ').collect();
     Ok(asked
         .iter()
         .map(String::as_str)
-        .filter(|scope| !came.contains(scope))
+        .filter(|scope| !granted.contains(scope))
         .collect())
 }
 

@@ -96,6 +96,11 @@ impl Ui {
         self.bytes(format!("{text}\n").as_bytes());
     }
 
+    /// Prints data that is JSON, whether or not `--json` asks for it.
+    pub(super) fn json_data(&self, text: &str) {
+        self.bytes(format!("{}\n", printable_json(text)).as_bytes());
+    }
+
     /// Prints the next part of an answer's body: as it is, but on a terminal only what does not steer it.
     pub(super) fn body(&self, part: &[u8]) {
         if !io::stdout().is_terminal() {

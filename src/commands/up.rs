@@ -11,7 +11,7 @@ use super::engine_run;
 use super::foreign::{self, Extent};
 use super::invocation::Invocation;
 use super::open::{self, Declared};
-use super::outputs::{Outputs, complete};
+use super::outputs::complete;
 use super::plan;
 use super::preflight;
 use super::recover;
@@ -133,7 +133,7 @@ async fn apply(
         return Err(engine_run::failure(result, "up"));
     };
     if !ui.is_json() {
-        print(ui, &outputs);
+        ui.data(&outputs.lines());
     }
     if let Some(call) = try_call::suggestion(&config, invocation) {
         ui.progress(&format!("try: `{call}`"));
@@ -161,19 +161,4 @@ fn confirm(plan: &Plan, state: &State, foreign: &[Foreign], args: &Up, ui: &Ui) 
         "nothing was changed",
         "pass --yes to change without a question",
     )
-}
-
-fn print(ui: &Ui, outputs: &Outputs) {
-    for (name, value) in [
-        ("api_url", outputs.api_url.as_str()),
-        ("token_url", &outputs.token_url),
-        ("issuer", &outputs.issuer),
-        ("user_pool_id", outputs.user_pool_id.as_str()),
-        ("region", &outputs.region),
-    ] {
-        ui.data(&format!("{name}: {value}"));
-    }
-    for (name, client) in &outputs.clients {
-        ui.data(&format!("clients.{name}.client_id: {}", client.client_id));
-    }
 }

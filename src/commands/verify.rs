@@ -304,7 +304,8 @@ fn stage(state: &State, outputs: &Outputs) -> anyhow::Result<Stage> {
     })
 }
 
-fn routes(state: &State) -> anyhow::Result<Vec<Route>> {
+/// The routes, as they are on record.
+pub(super) fn routes(state: &State) -> anyhow::Result<Vec<Route>> {
     // By the id of a path: its parent and its part. The root has neither.
     let paths: HashMap<_, _> = (state.all::<Path>()?.into_iter())
         .filter_map(|path| Some((path.output?.id, (path.desired.parent, path.desired.part))))

@@ -36,7 +36,7 @@ struct Block {
 pub(crate) fn print(line: &str) {
     with_block(|block| {
         if block.lines.is_empty() {
-            // A line that stderr does not take is no reason to fail.
+            // A line that stderr does not take must not fail the run.
             drop(writeln!(anstream::stderr(), "{line}"));
         } else {
             block.above.push_str(line);
@@ -119,7 +119,7 @@ pub(crate) fn cut(line: &str, columns: usize) -> String {
 
 /// What indicatif draws on.
 ///
-/// Its own target fills every line with blanks up to the edge, and a terminal that is resized then wraps all of them anew. This
+/// Its own target fills every line with blanks up to the edge, and a terminal that is resized then wraps all of them again. This
 /// one ends each line, and takes it away by its true width.
 #[derive(Debug)]
 pub(crate) struct Screen(Mutex<Vec<String>>);

@@ -641,7 +641,7 @@ fn a_role_that_was_made_again_is_told_and_its_function_made_again() {
     run(&["up", "--no-verify"]).ok();
     is_mended(&before);
 
-    // One that IAM does not show for a moment is no other role.
+    // One that IAM does not show for a moment is not another role.
     let is_hidden = AtomicBool::new(true);
     proxy.rule(move |request, now| {
         let hides = now == Moment::Before && request.operation() == "GetRole";

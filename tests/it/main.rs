@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod crash;
 mod drift;
+mod hand_over;
 mod hostile;
 mod layers;
 mod policy;

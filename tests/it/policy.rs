@@ -337,6 +337,26 @@ fn a_user_with_exactly_this_policy_does_the_whole_job() {
     assert_eq!(names, ["made-elsewhere"]);
 }
 
+#[test]
+fn a_user_with_the_policy_of_client_lists_the_clients_and_reads_no_secret() {
+    let account = Account::new();
+    account.allow(&account.policy());
+    account.operator(&["up", "--no-verify"]).ok();
+    let client = account.administrator(&["policy", "client"]).ok().json();
+    assert_eq!(
+        actions(&client),
+        [(0, "cognito-idp:ListUserPoolClientSecrets".to_owned())]
+    );
+    account.allow(&client);
+    account.operator(&["client", "list"]).ok();
+    account.operator(&["secret", "show", "billing", "--yes"]).code(1);
+    let other = json!([{"Effect": "Allow", "Action": ["iam:ListUsers"], "Resource": ["*"]}]);
+    account.allow(&json!({"Version": "2012-10-17", "Statement": other}));
+    let denied = account.operator(&["client", "list"]).code(1);
+    let told = "perform: cognito-idp:ListUserPoolClientSecrets ";
+    assert!(denied.stderr.contains(told), "{}", denied.stderr);
+}
+
 /// Removes each chosen action, one at a time.
 fn take_out(choose: impl Fn(usize) -> bool) {
     let mut account = Account::new();
