@@ -364,7 +364,7 @@ pub(crate) struct Secret {
     pub action: SecretAction,
 }
 
-/// `secret show|rotate`.
+/// `secret show|rotate|adopt`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SecretAction {
     /// Print a client's secret, or write it to --to
@@ -381,6 +381,35 @@ pub(crate) enum SecretAction {
     /// Replace a client's secret; both work between `begin` and `finish`
     #[command(subcommand)]
     Rotate(RotateAction),
+    /// Give a client a second secret, one that its programs have already, so that it can move here
+    Adopt {
+        /// The client [default: the only one]
+        client: Option<String>,
+        /// Read the secret from stdin, file:PATH, env:NAME or secretsmanager:NAME
+        #[arg(long, value_name = "SOURCE")]
+        from: GivenSecret,
+    },
+}
+
+/// Where a secret is read from that a client has elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GivenSecret {
+    /// The first and only line of stdin.
+    Stdin,
+    /// A place that keeps secrets.
+    In(SecretSource),
+}
+
+impl FromStr for GivenSecret {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "stdin" {
+            return Ok(Self::Stdin);
+        }
+        let source = text.parse().map(Self::In);
+        source.map_err(|_| "expected stdin, file:PATH, env:NAME or secretsmanager:NAME")
+    }
 }
 
 /// `secret rotate begin|finish|status`.

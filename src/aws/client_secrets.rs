@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::interceptors::context::AfterDeserializationI
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use jiff::{Timestamp, Unit};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::Aws;
@@ -188,18 +188,7 @@ fn listed(secret: &ClientSecretDescriptorType) -> Result<Listed> {
 /// The call is refused (`LimitExceededException`: there are two already), or its answer is lost or has no value. Then
 /// there may be a secret whose value is not known.
 pub async fn add(cx: &Cx<Aws>, pool: &PoolId, client_id: &ClientId) -> Result<Added> {
-    let add = || {
-        cx.cloud()
-            .cognito
-            .add_user_pool_client_secret()
-            .user_pool_id(pool)
-            .client_id(client_id)
-            .customize()
-            .config_override(Config::builder().retry_config(RetryConfig::disabled()))
-            .send()
-    };
-    let answer = cx.call("cognito-idp:AddUserPoolClientSecret", add).await?;
-    let secret = answer.client_secret_descriptor;
+    let secret = add_one(cx, pool, client_id, None).await?;
     let (id, value) = secret
         .and_then(|secret| secret.client_secret_id.zip(secret.client_secret_value))
         .context("cognito-idp:AddUserPoolClientSecret answered no secret")?;
@@ -207,6 +196,60 @@ pub async fn add(cx: &Cx<Aws>, pool: &PoolId, client_id: &ClientId) -> Result<Ad
         id,
         value: SecretString::from(value),
     })
+}
+
+/// Whether Cognito takes this as a client's secret: the pattern of its API.
+pub fn can_be_one(value: &SecretString) -> bool {
+    let value = value.expose_secret();
+    (24..=64).contains(&value.len())
+        && value
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_+".contains(c))
+}
+
+/// Creates one more secret with this value, and returns its id. Not repeated, as [`add`].
+///
+/// # Errors
+/// As [`add`]. After a lost answer the client may have the secret.
+pub async fn adopt(
+    cx: &Cx<Aws>,
+    pool: &PoolId,
+    client_id: &ClientId,
+    value: &SecretString,
+) -> Result<String> {
+    let secret = add_one(cx, pool, client_id, Some(value)).await?;
+    secret
+        .and_then(|secret| secret.client_secret_id)
+        .context("cognito-idp:AddUserPoolClientSecret answered no secret")
+}
+
+async fn add_one(
+    cx: &Cx<Aws>,
+    pool: &PoolId,
+    client_id: &ClientId,
+    value: Option<&SecretString>,
+) -> Result<Option<ClientSecretDescriptorType>> {
+    let text = value.map(ExposeSecret::expose_secret);
+    let add = || {
+        cx.cloud()
+            .cognito
+            .add_user_pool_client_secret()
+            .user_pool_id(pool)
+            .client_id(client_id)
+            .set_client_secret(text.map(str::to_owned))
+            .customize()
+            .config_override(Config::builder().retry_config(RetryConfig::disabled()))
+            .send()
+    };
+    let answer = cx.call("cognito-idp:AddUserPoolClientSecret", add).await;
+    let answer = answer.map_err(|mut error| {
+        // A service that refuses a value may repeat it.
+        if let Some(text) = text {
+            error.message = error.message.replace(text, "[the secret]");
+        }
+        error
+    })?;
+    Ok(answer.client_secret_descriptor)
 }
 
 /// Deletes one secret; succeeds if it is already gone. Cognito refuses to delete the last one. If the answer is lost,

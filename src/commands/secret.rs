@@ -2,6 +2,8 @@
 //!
 //! Must not keep a secret, and must not begin to make one before there is a place for it.
 
+mod adopt;
+
 use std::io::{self, IsTerminal};
 use std::rc::Rc;
 
@@ -19,7 +21,7 @@ use super::rotation::{Secrets, since};
 use super::token::{choose, stack_outputs, unreadable};
 use super::ui::Ui;
 use crate::aws::Aws;
-use crate::aws::client_secrets::{self, Added, Kept, Listed};
+use crate::aws::client_secrets::{self, Kept, Listed};
 use crate::aws::ids::{ClientId, PoolId};
 use crate::aws::wait::told_if_slow;
 use crate::cli::{Destination, RotateAction, SecretAction};
@@ -53,6 +55,13 @@ pub(super) async fn run(invocation: &Invocation, action: &SecretAction, ui: &Rc<
             let command = Some("secret rotate finish");
             let client = Client::open(invocation, client.as_deref(), command, ui).await?;
             client.kept(ui, finish(&client, *yes, ui)).await
+        }
+        SecretAction::Adopt { client, from } => {
+            // Before the lock is taken: stdin may take its time.
+            let given = adopt::Given::of(from)?;
+            let command = Some("secret adopt");
+            let client = Client::open(invocation, client.as_deref(), command, ui).await?;
+            client.kept(ui, adopt::adopt(&client, given, ui)).await
         }
         SecretAction::Rotate(RotateAction::Status { client }) => {
             let client = Client::open(invocation, client.as_deref(), None, ui).await?;
@@ -149,24 +158,13 @@ impl Client {
         oauth::token(http, &request).await
     }
 
-    /// Waits until the token endpoint accepts a secret that was just added and handed out.
-    async fn accepted(&self, added: &Added, ui: &Rc<Ui>) -> Result<(), Failure> {
+    /// Waits until the token endpoint accepts a secret that was just added.
+    async fn accepted(&self, secret: &SecretString, ui: &Rc<Ui>) -> anyhow::Result<()> {
         let http = oauth::http_client(&self.token_url)?;
         let say = |line: &str| ui.progress(&format!("waiting for the new secret: {line}"));
-        let asked = oauth::until_ready(Patience::NEW_SECRET, &say, async || {
-            self.ask(&http, &added.value).await
-        });
-        let token = told_if_slow(asked, || ui.progress("waiting for the token endpoint")).await;
-        token.map(drop).map_err(|error| {
-            let what = format!(
-                "secret {} of client {} was created and handed out, but the token endpoint has not accepted it yet",
-                added.id, self.name
-            );
-            Failure::from(anyhow::Error::new(error).context(what))
-                .hinted("the older secret keeps working; once the new one gets a token, use it and run `finish`")
-                .hinted(format!("to try it, run `provision token {}` with --secret-from file:PATH", self.named))
-                .hinted("if it never gets one, the same command with --again replaces it")
-        })
+        let asked = oauth::until_ready(Patience::NEW_SECRET, &say, async || self.ask(&http, secret).await);
+        told_if_slow(asked, || ui.progress("waiting for the token endpoint")).await?;
+        Ok(())
     }
 
     /// Before each change: two runs at once could delete the secret that is in use.
@@ -270,6 +268,9 @@ async fn show(client: &Client, to: Option<&Destination>, ui: &Rc<Ui>) -> Result<
     out.hand(&cx, ui, &value, client.document(secret)).await
 }
 
+/// What the proof costs that a secret works.
+const BILLED: &str = " (proved with one token, which Cognito bills)";
+
 async fn begin(client: &Client, again: bool, to: Option<&Destination>, ui: &Rc<Ui>) -> Result<(), Failure> {
     let cx = client.cx(ui);
     let secrets = client.secrets(&cx).await?;
@@ -323,8 +324,23 @@ async fn begin(client: &Client, again: bool, to: Option<&Destination>, ui: &Rc<U
             failure.error = failure.error.map(|error| error.context(what));
             failure.hinted("the same command with --again replaces it; the older one keeps working")
         })?;
-    client.accepted(&added, ui).await?;
-    ui.progress(&format!("client {} has two secrets, and both work", client.name));
+    client.accepted(&added.value, ui).await.map_err(|error| {
+        let what = format!(
+            "secret {} of client {} was created and handed out, but the token endpoint has not accepted it yet",
+            added.id, client.name
+        );
+        Failure::from(error.context(what))
+            .hinted("the older secret keeps working; once the new one gets a token, use it and run `finish`")
+            .hinted(format!(
+                "to try it, run `provision token {}` with --secret-from file:PATH",
+                client.named
+            ))
+            .hinted("if it never gets one, the same command with --again replaces it")
+    })?;
+    ui.progress(&format!(
+        "client {} has two secrets, and both work{BILLED}",
+        client.name
+    ));
     ui.progress(&format!(
         "once the new one is in use: `provision secret rotate finish {}`",
         client.named

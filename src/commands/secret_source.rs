@@ -3,6 +3,7 @@
 //! Must not keep a secret, nor quote what is in a place.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::Read;
 
 use anyhow::Context;
@@ -58,12 +59,7 @@ impl Sources {
 pub(super) async fn read(cx: &Cx<Aws>, source: &SecretSource) -> Result<SecretString> {
     let text = match source {
         SecretSource::SecretsManager(name) => return secrets_manager::get(cx, name).await,
-        SecretSource::File(path) => {
-            let mut text = String::new();
-            let file = files::open(path, Links::Followed)?;
-            file.take(LIMIT).read_to_string(&mut text)?;
-            SecretString::from(text)
-        }
+        SecretSource::File(path) => text(files::open(path, Links::Followed)?)?,
         // The error would repeat a value that is not Unicode.
         SecretSource::Env(name) => SecretString::from(
             std::env::var_os(name)
@@ -72,6 +68,24 @@ pub(super) async fn read(cx: &Cx<Aws>, source: &SecretSource) -> Result<SecretSt
                 .unwrap_or_default(),
         ),
     };
+    in_text(&text, source)
+}
+
+/// The client's secret on stdin.
+///
+/// # Errors
+/// There is none.
+pub(super) fn stdin() -> Result<SecretString> {
+    in_text(&text(std::io::stdin())?, &"stdin")
+}
+
+fn text(from: impl Read) -> Result<SecretString> {
+    let mut text = String::new();
+    from.take(LIMIT).read_to_string(&mut text)?;
+    Ok(SecretString::from(text))
+}
+
+fn in_text(text: &SecretString, source: &dyn Display) -> Result<SecretString> {
     client_secrets::in_text(text.expose_secret()).with_context(|| {
         format!(
             "{source} has no client's secret in it: expected one line of printable characters, or a JSON object with \

@@ -131,11 +131,13 @@ def add_secret(client, kept, request):
     now = round(time.time(), 3)
     added = {
         "ClientSecretId": f"{client['ClientId']}--{int(now * 1000)}",
-        "ClientSecretValue": secrets.token_hex(26),
+        "ClientSecretValue": request.get("ClientSecret") or secrets.token_hex(26),
         "ClientSecretCreateDate": now,
     }
     kept.append(added)
-    return {"ClientSecretDescriptor": added}
+    # A value that the caller chose is not answered.
+    told = {name: value for name, value in added.items() if name != "ClientSecretValue" or "ClientSecret" not in request}
+    return {"ClientSecretDescriptor": told}
 
 
 def delete_secret(client, kept, request):

@@ -903,6 +903,10 @@ fn an_exit_code_tells_the_truth_whatever_stdout_takes() {
         &["logs", "--follow"],
         &["secret", "rotate", "status"],
         &["policy"],
+        &["outputs"],
+        &["client", "list"],
+        &["client", "sheet"],
+        &["openapi"],
     ] {
         let (code, said) = printing_to(&world, args, true);
         assert_eq!(code, 0, "{args:?}: {said}");

@@ -554,7 +554,7 @@ fn a_state_that_someone_edited_is_refused_before_any_call() {
         edit(&mut edited);
         let text = edited.to_string();
         fs_err::write(&path, &text).unwrap();
-        let commands: [&[&str]; 9] = [
+        let commands: [&[&str]; 12] = [
             &["down", "--yes"],
             &["token"],
             &["call", "GET", "/orders/1"],
@@ -564,6 +564,9 @@ fn a_state_that_someone_edited_is_refused_before_any_call() {
             &["logs"],
             &["policy"],
             &["plan"],
+            &["outputs"],
+            &["client", "sheet"],
+            &["openapi"],
         ];
         // All of them load it in one place: one after another is enough.
         for args in [commands[number % commands.len()], &["down", "--yes"]] {
@@ -662,7 +665,7 @@ fn what_a_server_sends_does_not_control_the_terminal() {
 }
 
 /// Every command that calls AWS.
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 12] = [
     &["status"],
     &["plan"],
     &["up", "--yes", "--no-verify"],
@@ -674,6 +677,7 @@ const COMMANDS: [&[&str]; 11] = [
     &["secret", "show", "--yes"],
     &["secret", "rotate", "begin"],
     &["secret", "rotate", "status"],
+    &["client", "list"],
 ];
 
 /// A place with the configuration of the record.
@@ -813,6 +817,7 @@ fn broken_answers_end_in_an_error() {
         (COMMANDS[0], Kind::EndlessBody),
         (COMMANDS[4], Kind::SamePage),
         (COMMANDS[10], Kind::SamePage),
+        (COMMANDS[11], Kind::SamePage),
     ] {
         cases.push(Case {
             at: At::Aws,

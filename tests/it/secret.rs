@@ -1,6 +1,8 @@
 //! `secret`: shown, and replaced without an outage, in the real emulator; killed at every call, and its answers lost.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -834,6 +836,101 @@ fn both_secrets_work_once_begin_says_so() {
     }
     assert!(!run.stderr.contains("both work"), "{}", run.stderr);
     assert!(world.accepts(run.stdout.trim_end()) && world.accepts(&good));
+}
+
+/// A secret of another pool.
+const MOVED: &str = "1moved2moved3moved4moved5moved6moved";
+
+/// `secret adopt` with this on stdin.
+fn adopt(world: &World, secret: &str) -> Run {
+    let mut command = world.command(&["secret", "adopt", "--from", "stdin"]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    writeln!(stdin, "{secret}").unwrap();
+    drop(stdin);
+    child.wait_with_output().unwrap().into()
+}
+
+#[test]
+fn a_secret_from_elsewhere_is_adopted_and_the_programs_that_have_it_stay_in() {
+    let world = sample();
+    let first = world.secret(SHOW);
+    for wrong in ["short", "a secret with spaces in it, and long enough", ""] {
+        let run = adopt(&world, wrong).code(if wrong == "short" { 2 } else { 1 });
+        assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
+    }
+    assert_eq!(world.ids().len(), 1);
+    let run = adopt(&world, MOVED).ok();
+    assert!(
+        run.stdout.is_empty() && !run.stderr.contains(MOVED),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains(
+            "client app has two secrets, and both work (proved with one token, which Cognito bills)"
+        ),
+        "{}",
+        run.stderr
+    );
+    assert!(world.accepts(MOVED) && world.accepts(&first));
+    // Twice is once, and another one has no room.
+    let again = adopt(&world, MOVED).ok();
+    assert!(
+        again.stderr.contains("has this secret already"),
+        "{}",
+        again.stderr
+    );
+    let full = adopt(&world, &MOVED.replace('m', "n")).code(2);
+    assert!(
+        full.stderr.contains("has two secrets since 20"),
+        "{}",
+        full.stderr
+    );
+    world.run(FINISH).ok();
+    assert!(world.accepts(MOVED) && !world.accepts(&first));
+    world.run(&["token"]).ok();
+    world.run(&["plan", "--check"]).ok();
+    for (path, text) in world.place.texts("state") {
+        assert!(!text.contains(MOVED), "{}", path.display());
+    }
+}
+
+#[test]
+fn an_adoption_that_is_killed_or_not_answered_is_repeated_with_the_same_command() {
+    for moment in [Moment::Before, Moment::After] {
+        let world = sample();
+        let good = world.secret(SHOW);
+        fs_err::write(world.path("old.secret"), format!("{MOVED}\n")).unwrap();
+        let args = ["secret", "adopt", "app", "--from", "file:old.secret"];
+        world.kill_at_first(&args, ADD, moment);
+        world.assert_usable(&good, "killed");
+        world.run(&args).ok();
+        assert!(world.accepts(MOVED) && world.accepts(&good), "{moment:?}");
+        world.run(FINISH).ok();
+
+        let other = MOVED.replace('m', "n");
+        fs_err::write(world.path("old.secret"), &other).unwrap();
+        let lost = AtomicUsize::new(0);
+        world.proxy.rule(move |request, now| {
+            let is_lost =
+                request.operation() == ADD && now == moment && lost.fetch_add(1, Ordering::SeqCst) == 0;
+            if is_lost { Act::Cut } else { Act::Pass }
+        });
+        let run = world.run(&args).code(1);
+        assert!(
+            run.stderr.contains("hint: run the same command again") && !run.stderr.contains(&other),
+            "{}",
+            run.stderr
+        );
+        world.run(&args).ok();
+        assert!(world.accepts(&other) && world.accepts(MOVED), "{moment:?}");
+        assert_eq!(world.ids().len(), 2);
+    }
 }
 
 #[test]

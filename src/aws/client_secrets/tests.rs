@@ -200,6 +200,54 @@ async fn cognito_chooses_the_value_of_a_new_one() {
 }
 
 #[tokio::test]
+async fn a_value_that_is_given_is_sent_and_need_not_come_back() {
+    let cx = cognito([on!(
+        Sdk::add_user_pool_client_secret,
+        |i| { assert_eq!(i.client_secret(), Some(VALUE)) },
+        ok(json!({"ClientSecretDescriptor": descriptor("c1--2", 1.0)}))
+    )]);
+    let id = adopt(&cx, &"p".into(), &"c1".into(), &VALUE.into())
+        .await
+        .unwrap();
+    assert_eq!(id, "c1--2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_is_refused_is_not_repeated_and_one_that_may_be_there_is_not_sent_again() {
+    let cx = cognito([attempts!(
+        Sdk::add_user_pool_client_secret,
+        refused(
+            400,
+            "InvalidParameterException",
+            &format!("Value '{VALUE}' at 'clientSecret' failed")
+        )
+    )]);
+    let (class, text) = failed(adopt(&cx, &"p".into(), &"c1".into(), &VALUE.into()).await);
+    assert_eq!(class, Some(Class::Refused));
+    assert!(text.contains("Value '[the secret]' at"), "{text}");
+
+    let (cx, requests) = cut_off(|| ConnectorError::timeout("no answer".into()));
+    let (class, _) = failed(adopt(&cx, &"p".into(), &"c1".into(), &VALUE.into()).await);
+    assert_eq!(class, Some(Class::Ambiguous));
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn what_cognito_takes_as_a_secret_is_known() {
+    for (text, expected) in [
+        (VALUE.to_owned(), true),
+        ("a_+1".repeat(6), true),
+        ("a".repeat(64), true),
+        ("a".repeat(23), false),
+        ("a".repeat(65), false),
+        ("a-b".repeat(10), false),
+        ("é".repeat(20), false),
+    ] {
+        assert_eq!(can_be_one(&text.as_str().into()), expected, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_without_a_value_is_no_success() {
     let cx = cognito([on!(
         Sdk::add_user_pool_client_secret,
