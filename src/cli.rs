@@ -354,6 +354,9 @@ pub(crate) struct Down {
     /// Delete the user pool even if its deletion protection is on
     #[arg(long)]
     pub unprotect: bool,
+    /// Do not wait until Lambda has deleted network interfaces: leave the roles that it needs for that to the next `down`
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 /// `secret`.

@@ -48,6 +48,12 @@ pub struct Scope {
     pub apis: BTreeSet<String>,
     /// The names and ARNs of the Secrets Manager secrets in the configuration's `secret_from`.
     pub secrets: BTreeSet<String>,
+    /// The ARNs of the layer versions of the functions.
+    pub layers: BTreeSet<String>,
+    /// The ARNs of the keys that encrypt the functions' environments.
+    pub keys: BTreeSet<String>,
+    /// Whether a function is in a private network.
+    pub has_network: bool,
     /// The bucket and the key of the state, if it is in S3.
     pub state: Option<(String, String)>,
     /// The ARN of the KMS key of that bucket; `None`: S3 encrypts with its own.
@@ -116,6 +122,12 @@ enum On {
     ApiTags,
     /// The secrets of Secrets Manager that the configuration names, if it names any.
     NamedSecret,
+    /// The layer versions of the functions, if they have any.
+    Layer,
+    /// The keys of the functions' environments, if the stack names any.
+    Key,
+    /// `*`, if a function is in a private network: EC2's reads take no ARN.
+    Network,
     /// The state, if it is in S3.
     State,
     /// The bucket of the state, and only to see whether the state is there: S3 answers "denied" for what is not, to whoever may
@@ -127,8 +139,8 @@ enum On {
 
 use On::{
     AnyApi, AnyPool, Anything, Api, ApiTags, Apis, BoundedRole, ForeignRole, ForeignRoleForLambda, Function,
-    FunctionForApi, LogGroup, NamedSecret, NewApi, NewPool, NewRole, Pool, Role, RoleForLambda,
-    RoleWithPolicy, State, StateBucket, StateKey, UnboundedRole,
+    FunctionForApi, Key, Layer, LogGroup, NamedSecret, Network, NewApi, NewPool, NewRole, Pool, Role,
+    RoleForLambda, RoleWithPolicy, State, StateBucket, StateKey, UnboundedRole,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -207,10 +219,14 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("logs:UntagResource", LogGroup, UP),
     ("logs:DeleteLogGroup", LogGroup, DOWN),
     ("logs:FilterLogEvents", LogGroup, &[Task::Logs]),
+    // Lambda deletes them with the rights of the function's role, which is deleted after them.
+    ("ec2:DescribeNetworkInterfaces", Network, DOWN),
     ("lambda:GetFunction", Function, READ_BY_ALL),
     ("lambda:CreateFunction", Function, UP),
     ("lambda:UpdateFunctionConfiguration", Function, UP),
     ("lambda:UpdateFunctionCode", Function, UP),
+    ("lambda:PutFunctionConcurrency", Function, UP),
+    ("lambda:DeleteFunctionConcurrency", Function, UP),
     ("lambda:TagResource", Function, UP),
     ("lambda:UntagResource", Function, UP),
     ("lambda:DeleteFunction", Function, DOWN),
@@ -317,6 +333,34 @@ const ALSO: &[(&str, &str, On)] = &[
         "iam:PassRole",
         RoleForLambda,
     ),
+    ("lambda:CreateFunction", "lambda:GetLayerVersion", Layer),
+    (
+        "lambda:UpdateFunctionConfiguration",
+        "lambda:GetLayerVersion",
+        Layer,
+    ),
+    ("lambda:CreateFunction", "kms:CreateGrant", Key),
+    ("lambda:UpdateFunctionConfiguration", "kms:CreateGrant", Key),
+    ("lambda:CreateFunction", "kms:Encrypt", Key),
+    ("lambda:UpdateFunctionConfiguration", "kms:Encrypt", Key),
+    // What reads a function's policy compares its environment as well, which Lambda then decrypts.
+    ("lambda:GetPolicy", "kms:Decrypt", Key),
+    // Which other functions use the same network interfaces.
+    ("ec2:DescribeNetworkInterfaces", "lambda:ListFunctions", Network),
+    ("lambda:CreateFunction", "ec2:DescribeSubnets", Network),
+    (
+        "lambda:UpdateFunctionConfiguration",
+        "ec2:DescribeSubnets",
+        Network,
+    ),
+    ("lambda:CreateFunction", "ec2:DescribeSecurityGroups", Network),
+    (
+        "lambda:UpdateFunctionConfiguration",
+        "ec2:DescribeSecurityGroups",
+        Network,
+    ),
+    ("lambda:CreateFunction", "ec2:DescribeVpcs", Network),
+    ("lambda:UpdateFunctionConfiguration", "ec2:DescribeVpcs", Network),
     // Reports differ on whether it is checked on `*` or on a pool that already has the tags.
     ("cognito-idp:CreateUserPool", "cognito-idp:TagResource", NewPool),
     ("cognito-idp:CreateUserPool", "cognito-idp:TagResource", Pool),
@@ -502,7 +546,8 @@ impl Scope {
             ),
             LogGroup => one(group, None),
             NewPool => one("*".to_owned(), Some(self.tags("RequestTag"))),
-            Anything => one("*".to_owned(), None),
+            Network if !self.has_network => Vec::new(),
+            Anything | Network => one("*".to_owned(), None),
             AnyPool => one(pool("*"), None),
             Pool => ours(&self.pools, &|id| vec![pool(id)]),
             Apis => one(api(""), None),
@@ -531,6 +576,17 @@ impl Scope {
                     .collect(),
                 condition: None,
             }],
+            Layer | Key => {
+                let arns = if on == Layer { &self.layers } else { &self.keys };
+                (!arns.is_empty())
+                    .then(|| Reach {
+                        sid: format!("{on:?}"),
+                        resources: arns.iter().cloned().collect(),
+                        condition: None,
+                    })
+                    .into_iter()
+                    .collect()
+            }
             State => (self.state.iter())
                 .map(|(bucket, key)| Reach {
                     sid: format!("{on:?}"),

@@ -83,6 +83,9 @@ pub struct Kind {
     pub ignores_case: bool,
     /// Whether AWS's answer to the deletion proves that it is gone, so that the engine need not read it again.
     pub gone_at_once: bool,
+    /// Whether its deletion only waits and changes nothing in AWS. If the step is wanted again after an interrupted deletion, it
+    /// begins again, and nothing is waited for.
+    pub only_waits: bool,
 }
 
 impl Kind {
@@ -103,6 +106,7 @@ impl Kind {
             shares_names: false,
             ignores_case: false,
             gone_at_once: false,
+            only_waits: false,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::aws::{Aws, Identity};
 use crate::config::{Config, parts};
 use crate::graph::{Handle, Stack};
 use crate::package::Package;
-use crate::resources::function::{Code, Variables, fingerprint};
+use crate::resources::function::{Code, Variables, Vpc, fingerprint};
 use crate::resources::stage::Throttle;
 use crate::resources::{
     Authorizer, Client, Deployment, Function, LogGroup, Path, Permission, PoolDomain, ResourceServer,
@@ -153,18 +153,26 @@ impl Parts<'_> {
             rights,
             ..
         } = role;
-        let needs = (role.step, group, (role.policies, role.attachments));
+        let needs = (
+            role.step,
+            group,
+            (role.policies, role.attachments, role.interfaces),
+        );
         let (function, tags) = (self.config.functions[name].clone(), self.tags.clone());
         let code_sha256 = package.sha256.clone();
         let code_size = i64::try_from(package.zip.len()).expect("a zip that Lambda takes is small");
         let code = Code(Rc::new(package.zip.clone()));
-        let environment: BTreeMap<_, _> = (function.environment.0.iter())
+        let environment: BTreeMap<_, _> = (function.environment.values.iter())
             .map(|(variable, value)| {
                 let fingerprint = fingerprint(&full, variable, value.expose_secret());
                 (variable.clone(), fingerprint)
             })
             .collect();
-        let variables = Variables(Rc::new(function.environment.0.clone()));
+        let vpc = (function.vpc.as_ref()).map_or_else(Vpc::default, |vpc| Vpc {
+            subnets: vpc.subnets.clone(),
+            security_groups: vpc.security_groups.clone(),
+        });
+        let variables = Variables(Rc::new(function.environment.values.clone()));
         self.stack
             .add(format!("function:{name}"), needs, move |(role, ..)| Function {
                 name: full.clone(),
@@ -180,6 +188,14 @@ impl Parts<'_> {
                 code_sha256: code_sha256.clone(),
                 code_size,
                 environment: Some(environment.clone()),
+                description: function.description.clone(),
+                ephemeral_storage_mb: function.ephemeral_storage_mb,
+                tracing: function.tracing,
+                log_format: function.log_format.clone(),
+                layers: function.layers.clone(),
+                kms_key: function.kms_key.clone().unwrap_or_default(),
+                reserved_concurrency: function.reserved_concurrency.into(),
+                vpc: vpc.clone(),
                 tags: tags.clone(),
                 code: code.clone(),
                 variables: variables.clone(),

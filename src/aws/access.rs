@@ -21,10 +21,11 @@ use super::{hosts, ids};
 use crate::error::{Failure, Kind};
 
 /// The services that are called, by the names that their own endpoints are set under.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "STS",
     "API Gateway",
     "Cognito Identity Provider",
+    "EC2",
     "IAM",
     "Lambda",
     "CloudWatch Logs",

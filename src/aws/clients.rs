@@ -2,7 +2,7 @@
 //!
 //! Must not make a call that concerns a stack.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::access;
 use super::call_log::CallLog;
+use super::ec2::Ec2;
 use super::errors::call_error;
 use super::fenced::{ATTEMPT_TIMEOUT, Attempts, fenced};
 use super::http::{self, READ_DEADLINE, ReadsGiveUp};
@@ -86,6 +87,8 @@ pub struct Aws {
     pub apigateway: aws_sdk_apigateway::Client,
     /// Cognito user pools.
     pub cognito: aws_sdk_cognitoidentityprovider::Client,
+    /// EC2, for the network interfaces of functions.
+    pub ec2: Ec2,
     /// IAM.
     pub iam: aws_sdk_iam::Client,
     /// Lambda.
@@ -100,6 +103,8 @@ pub struct Aws {
     pub new_secrets: Rc<RefCell<HashMap<ClientId, SecretString>>>,
     /// The managed policies that this run has detached, as role and ARN: IAM may still list them for a while.
     pub detached: Rc<RefCell<HashSet<(String, String)>>>,
+    /// Whether a deletion fails where it would have to wait for minutes.
+    pub no_wait: Cell<bool>,
     /// What one survey has read so far; `None` outside of a survey.
     pub survey: Option<Survey>,
     /// Is called with what a call waits for that does not belong to a step, as a fragment that reads after "waiting
@@ -267,6 +272,7 @@ impl Aws {
             account: identity.account.clone(),
             apigateway: client!(aws_sdk_apigateway),
             cognito: client!(aws_sdk_cognitoidentityprovider),
+            ec2: Ec2::new(config, http.clone(), log, ThrottlesArePaced),
             iam: client!(aws_sdk_iam),
             lambda: client!(aws_sdk_lambda),
             logs: client!(aws_sdk_cloudwatchlogs),
@@ -274,6 +280,7 @@ impl Aws {
             paces: Rc::new(Paces::new(Rights::new(identity.endpoint.is_none()))),
             new_secrets: Rc::default(),
             detached: Rc::default(),
+            no_wait: Cell::new(false),
             survey: None,
             waits: Rc::new(|_| ()),
         }

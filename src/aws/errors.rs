@@ -119,10 +119,16 @@ where
 }
 
 /// Known phrases of Lambda for calls with values, and what to do about each.
-const KNOWN_PHRASES: [&str; 11] = [
+const KNOWN_PHRASES: [&str; 17] = [
     "The role defined for the function cannot be assumed by Lambda.",
     "cannot be assumed by Lambda",
+    "The provided execution role does not have permissions to call CreateNetworkInterface on EC2",
+    "The provided execution role does not have permissions to call PutTraceSegments on XRAY",
     "The provided execution role does not have permissions",
+    "EC2 Error Code: InvalidSubnetID.NotFound",
+    "EC2 Error Code: InvalidGroup.NotFound",
+    "Cannot reference more than 5 layers",
+    "is not authorized to perform: lambda:GetLayerVersion",
     "KMS key is invalid for CreateGrant",
     "exceeded the 4KB limit",
     "Could not unzip uploaded file",
@@ -135,6 +141,10 @@ const KNOWN_PHRASES: [&str; 11] = [
 
 /// Keeps only the known phrase of a message, because the message may repeat a value.
 pub fn known_phrase(message: &str) -> &'static str {
+    // Its ARN is between the two.
+    if message.contains("Layer version") && message.contains("does not exist") {
+        return "a layer version does not exist";
+    }
     let known = KNOWN_PHRASES.into_iter().find(|phrase| message.contains(phrase));
     known.unwrap_or("message withheld, as it may repeat an environment value")
 }
@@ -177,6 +187,7 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         | "SignatureDoesNotMatch"
         | "RequestTimeTooSkewed"
         | "IncompleteSignature"
+        | "AuthFailure"
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException" => Class::Credentials,
 

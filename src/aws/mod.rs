@@ -6,6 +6,7 @@ mod access;
 pub mod call_log;
 pub mod client_secrets;
 pub mod clients;
+pub mod ec2;
 pub mod errors;
 mod fenced;
 pub mod hosts;

@@ -4,6 +4,7 @@
 
 use anyhow::Context;
 use aws_sdk_iam::types::SummaryKeyType;
+use aws_sdk_lambda::types::AccountLimit;
 
 use super::clients::Aws;
 use super::wait::once;
@@ -59,6 +60,20 @@ pub async fn code_storage(cx: &Cx<Aws>) -> Result<Quota> {
     quota().context("lambda:GetAccountSettings: it answered no code size")
 }
 
+/// Invocations at once that no function of the region has reserved; those that are in use are not known.
+///
+/// # Errors
+/// The call failed, or its answer does not have the number.
+pub async fn unreserved_concurrency(cx: &Cx<Aws>) -> Result<i64> {
+    let asked = cx.cloud().lambda.get_account_settings().send();
+    let answer = once("lambda:GetAccountSettings", Box::pin(asked)).await?;
+    let unreserved = answer
+        .account_limit()
+        .and_then(AccountLimit::unreserved_concurrent_executions);
+    let unreserved = unreserved.map(i64::from);
+    unreserved.context("lambda:GetAccountSettings: it answered no unreserved concurrency")
+}
+
 #[cfg(test)]
 mod tests {
     use aws_sdk_iam::Client as Iam;
@@ -107,6 +122,18 @@ mod tests {
             !quota.is_exceeded_by(800) && quota.is_exceeded_by(801),
             "{quota:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_unreserved_concurrency_is_read_and_its_lack_names_the_action() {
+        let answer =
+            json!({"AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 900}});
+        let cx = lambda([on!(Lambda::get_account_settings, ok(answer.clone()))]);
+        assert_eq!(unreserved_concurrency(&cx).await.unwrap(), 900);
+        let answer = json!({"AccountLimit": {"ConcurrentExecutions": 1000}});
+        let cx = lambda([on!(Lambda::get_account_settings, ok(answer.clone()))]);
+        let (_, text) = failed(unreserved_concurrency(&cx).await);
+        assert!(text.contains("lambda:GetAccountSettings"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -32,6 +32,7 @@ impl Aws {
             region: self.region.clone(),
             apigateway: self.apigateway.clone(),
             cognito: self.cognito.clone(),
+            ec2: self.ec2.clone(),
             iam: self.iam.clone(),
             lambda: self.lambda.clone(),
             logs: self.logs.clone(),
@@ -39,6 +40,7 @@ impl Aws {
             paces: self.paces.clone(),
             new_secrets: self.new_secrets.clone(),
             detached: self.detached.clone(),
+            no_wait: self.no_wait.clone(),
             survey: Some(Survey::default()),
             waits: self.waits.clone(),
         }

@@ -2,7 +2,7 @@
 //!
 //! Must not imitate AWS: a test says which calls it expects, in which order, and what each is answered.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_iam::config::retry::RetryPartition;
-use aws_sdk_lambda::config::{AsyncSleep, SharedAsyncSleep, Sleep};
+use aws_sdk_lambda::config::{AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, Sleep};
 use aws_smithy_mocks::{Rule, RuleMode, mock_client};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
@@ -23,6 +23,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
 use super::clients::{Aws, ThrottlesArePaced, retries, timeouts};
+use super::ec2::Ec2;
 use super::http::ReadsGiveUp;
 use super::tags::{self, Tags};
 use crate::resource::{Class, Cx, Resource, class};
@@ -100,6 +101,7 @@ fn no_calls() -> Aws {
         account: "111122223333".to_owned(),
         apigateway: mocked!(aws_sdk_apigateway, none),
         cognito: mocked!(aws_sdk_cognitoidentityprovider, none),
+        ec2: Ec2Wire::new([]).client(),
         iam: mocked!(aws_sdk_iam, none),
         lambda: mocked!(aws_sdk_lambda, none),
         logs: mocked!(aws_sdk_cloudwatchlogs, none),
@@ -107,6 +109,7 @@ fn no_calls() -> Aws {
         paces: Rc::default(),
         new_secrets: Rc::default(),
         detached: Rc::default(),
+        no_wait: Cell::new(false),
         survey: None,
         waits: Rc::new(|_| ()),
     }
@@ -179,6 +182,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         account: "111122223333".to_owned(),
         apigateway: client!(aws_sdk_apigateway),
         cognito: client!(aws_sdk_cognitoidentityprovider),
+        ec2: no_calls().ec2,
         iam: client!(aws_sdk_iam),
         lambda: client!(aws_sdk_lambda),
         logs: client!(aws_sdk_cloudwatchlogs),
@@ -186,6 +190,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         paces: Rc::default(),
         new_secrets: Rc::default(),
         detached: Rc::default(),
+        no_wait: Cell::new(false),
         survey: None,
         waits: Rc::new(|_| ()),
     };
@@ -298,6 +303,108 @@ pub fn cognito_wire(answers: impl IntoIterator<Item = HttpResponse>) -> (World, 
         ..no_calls()
     };
     (World::new(aws, Vec::new()), wire)
+}
+
+/// A request of EC2, as it went over the wire.
+#[derive(Clone, Debug)]
+pub struct Ec2Request {
+    pub url: String,
+    pub authorization: String,
+    pub body: String,
+}
+
+/// EC2's answers in turn, and what was sent.
+#[derive(Clone, Debug)]
+pub struct Ec2Wire {
+    answers: Arc<Mutex<VecDeque<HttpResponse>>>,
+    sent: Arc<Mutex<Vec<Ec2Request>>>,
+}
+
+impl Ec2Wire {
+    fn new(answers: impl IntoIterator<Item = HttpResponse>) -> Self {
+        Self {
+            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
+            sent: Arc::default(),
+        }
+    }
+
+    /// All requests; every answer must have been given.
+    pub fn sent(&self) -> Vec<Ec2Request> {
+        assert!(
+            self.answers.lock().unwrap().is_empty(),
+            "an expected call never came"
+        );
+        self.sent.lock().unwrap().clone()
+    }
+
+    fn client(&self) -> Ec2 {
+        let connector = SharedHttpConnector::new(self.clone());
+        let config = aws_config::SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
+            .region(aws_config::Region::new("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::for_tests()))
+            .retry_config(retries())
+            .build();
+        let http = http_client_fn(move |_, _| connector.clone());
+        Ec2::new(&config, Some(http), None, ThrottlesArePaced)
+    }
+}
+
+impl HttpConnector for Ec2Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let header = |name| request.headers().get(name).unwrap_or_default().to_owned();
+        self.sent.lock().unwrap().push(Ec2Request {
+            url: request.uri().to_owned(),
+            authorization: header("authorization"),
+            body: String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap(),
+        });
+        let answer = self.answers.lock().unwrap().pop_front();
+        HttpConnectorFuture::ready(Ok(answer.expect("a call more than there are answers")))
+    }
+}
+
+/// An EC2 that gives these answers in turn, and a Lambda that is called so.
+pub fn ec2_and_lambda(
+    answers: impl IntoIterator<Item = HttpResponse>,
+    rules: impl IntoIterator<Item = Rule>,
+) -> (World, Ec2Wire) {
+    let rules: Vec<Rule> = rules.into_iter().collect();
+    let wire = Ec2Wire::new(answers);
+    let aws = Aws {
+        ec2: wire.client(),
+        lambda: mocked!(aws_sdk_lambda, &rules),
+        ..no_calls()
+    };
+    (World::new(aws, rules), wire)
+}
+
+/// An EC2 that gives these answers in turn.
+pub fn ec2(answers: impl IntoIterator<Item = HttpResponse>) -> (World, Ec2Wire) {
+    ec2_and_lambda(answers, [])
+}
+
+/// A page of network interfaces.
+pub fn ec2_ok(items: &str, next: Option<&str>) -> HttpResponse {
+    let next = next.map(|token| format!("<nextToken>{token}</nextToken>"));
+    response(
+        200,
+        format!(
+            "<DescribeNetworkInterfacesResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>r</requestId>\
+             <networkInterfaceSet>{items}</networkInterfaceSet>{}</DescribeNetworkInterfacesResponse>",
+            next.unwrap_or_default()
+        ),
+    )
+}
+
+/// The refusal of EC2.
+pub fn ec2_refused(status: u16, code: &str, message: &str) -> HttpResponse {
+    response(
+        status,
+        format!(
+            "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>r-1</RequestID>\
+             </Response>"
+        ),
+    )
 }
 
 /// An object with these fields added or set.

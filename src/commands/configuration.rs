@@ -40,6 +40,27 @@ pub(super) fn read(invocation: &Invocation) -> Result<Config, Failure> {
     }
 }
 
+/// The same with the values of environment variables that the file takes from this process's environment: for commands that
+/// compare functions with what is configured.
+pub(super) fn read_with_values(invocation: &Invocation) -> Result<Config, Failure> {
+    let config = read(invocation)?;
+    // Where only the environment or the profile says the region, it is checked once it is known.
+    if let Some(region) = invocation.region.as_ref().or(config.region.as_ref()) {
+        check_region(invocation, &config, region)?;
+    }
+    let config = config.with_environment(|name| std::env::var_os(name));
+    config.map_err(|problems| invalid(invocation.config_path(), &problems))
+}
+
+/// Refuses what is in another region than the stack.
+pub(super) fn check_region(invocation: &Invocation, config: &Config, region: &str) -> Result<(), Failure> {
+    let problems = config.elsewhere(region);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(invalid(invocation.config_path(), &problems))
+}
+
 /// The stack's name, for commands that need nothing else of the configuration: with `--stack` no file is read.
 pub(super) fn stack_name(invocation: &Invocation) -> Result<String, Failure> {
     match &invocation.stack {

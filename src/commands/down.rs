@@ -77,6 +77,7 @@ async fn delete(
         // The answer may have come much later.
         not_ours = engine::down::not_ours(&session.aws, resources::KINDS, &state).await?;
     }
+    session.aws.no_wait.set(args.no_wait);
     let clock = Clock::start();
     let result = engine_run::run(
         invocation,

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::location::Location;
 use crate::operator_policy::{Roles, Scope, Task, document};
+use crate::resources::function::Vpc;
 use crate::resources::{Function, RestApi, Role, RoleAttachment, UserPool};
 use crate::stack::SEPARATOR;
 use crate::state::State;
@@ -36,11 +37,20 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             pools: BTreeSet::new(),
             apis: BTreeSet::new(),
             secrets: BTreeSet::new(),
+            layers: BTreeSet::new(),
+            keys: BTreeSet::new(),
+            has_network: false,
             state: None,
             state_key: None,
             roles: Roles::default(),
         }
     };
+    let functions = config.iter().flat_map(|config| config.functions.values());
+    for function in functions {
+        scope.layers.extend(function.layers.iter().cloned());
+        scope.keys.extend(function.kms_key.clone());
+        scope.has_network |= function.vpc.is_some();
+    }
     let clients = config.iter().flat_map(|config| config.clients.values());
     scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
     if let Some(config) = &config {
@@ -88,6 +98,8 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
     }
     let pools = state.all::<UserPool>()?.into_iter();
     let apis = state.all::<RestApi>()?.into_iter();
+    let functions = state.all::<Function>()?;
+    let keys = functions.iter().map(|function| &function.desired.kms_key);
     Ok(Scope {
         partition: state.partition.clone(),
         account: state.account.clone(),
@@ -100,6 +112,11 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
             .collect(),
         apis: apis.filter_map(|api| Some(api.output?.id.to_string())).collect(),
         secrets: BTreeSet::new(),
+        layers: BTreeSet::new(),
+        keys: keys.filter(|key| !key.is_empty()).cloned().collect(),
+        has_network: functions
+            .iter()
+            .any(|function| function.desired.vpc != Vpc::default()),
         state: None,
         state_key: None,
         roles: roles(state)?,

@@ -24,6 +24,9 @@ use crate::resources::pool_domain::Prefix;
 use crate::resources::{function, pool_domain};
 use crate::untrusted::printable;
 
+/// What Lambda keeps unreserved at least, in any account.
+const LEAST_UNRESERVED: i64 = 10;
+
 /// How long a quota is waited for: nothing hangs on it.
 const QUOTA_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -45,9 +48,10 @@ pub(super) async fn check(
         }
     }
     let cx = session.cx(ui);
-    let (taken, full, made) = tokio::join!(
+    let (taken, full, unreserved, made) = tokio::join!(
         taken_prefix(session, config, &cx, ui),
         full_quotas(session, config, packages, &cx, ui),
+        too_little_unreserved(session, config, &cx, ui),
         async {
             // A stack with a state looks for what it may have made itself.
             if is_new {
@@ -80,6 +84,7 @@ pub(super) async fn check(
             "choose another `domain_prefix` in [user_pool], or remove it to get one with random characters",
         );
     }
+    let full: Vec<String> = full.into_iter().chain(unreserved).collect();
     if !full.is_empty() {
         problems.extend(full);
         hints.push("raise the quota (AWS Service Quotas), or delete what you no longer need");
@@ -119,10 +124,37 @@ async fn taken_prefix(session: &Session, config: &Config, cx: &Cx<Aws>, ui: &Ui)
     )))
 }
 
-async fn in_time(operation: &str, read: impl Future<Output = Result<Quota>>) -> Result<Quota> {
+async fn in_time<T>(operation: &str, read: impl Future<Output = Result<T>>) -> Result<T> {
     let seconds = QUOTA_DEADLINE.as_secs();
     let read = tokio::time::timeout(QUOTA_DEADLINE, read).await;
     read.unwrap_or_else(|_| Err(anyhow!("{operation}: no answer in {seconds} seconds")))
+}
+
+/// Whether the functions reserve more than Lambda lets them. How much has to stay unreserved depends on the account: 100, or
+/// 10 in a new one. Only what no account takes is refused here.
+async fn too_little_unreserved(session: &Session, config: &Config, cx: &Cx<Aws>, ui: &Ui) -> Option<String> {
+    let reserved = config.functions.values();
+    let reserved = reserved.filter_map(|function| function.reserved_concurrency);
+    let reserved: i64 = reserved.map(i64::from).sum();
+    if reserved == 0 {
+        return None;
+    }
+    let operation = "lambda:GetAccountSettings";
+    match in_time(operation, quotas::unreserved_concurrency(cx)).await {
+        Ok(unreserved) if reserved > unreserved - LEAST_UNRESERVED => Some(format!(
+            "{unreserved} invocations at once are not reserved in {}, of which Lambda keeps at least {LEAST_UNRESERVED} \
+             for functions without `reserved_concurrency`, and this stack reserves {reserved}",
+            session.identity.region
+        )),
+        Ok(_) => None,
+        Err(error) => {
+            ui.warn(&format!(
+                "cannot read the quota of Lambda's concurrency, so it is not checked: {}",
+                on_one_line(&error)
+            ));
+            None
+        }
+    }
 }
 
 /// The quotas that have no room for this stack; one that could not be read is told, and not refused.

@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::resource::Resource as _;
+use crate::resources::function::{Reserved, STORAGE_MB, Vpc};
 use crate::resources::{Authorizer, Function, Role};
 use crate::state::{FORMAT, Record, State};
 
@@ -50,6 +51,55 @@ const ADDED: &[Added] = &[
         kind: Function::NAME,
         field: "rights",
         value: |_, _| json!(""),
+    },
+    // What Lambda has where nothing is sent.
+    Added {
+        since: 3,
+        kind: Function::NAME,
+        field: "description",
+        value: |_, _| json!(""),
+    },
+    Added {
+        since: 3,
+        kind: Function::NAME,
+        field: "ephemeral_storage_mb",
+        value: |_, _| json!(STORAGE_MB),
+    },
+    Added {
+        since: 3,
+        kind: Function::NAME,
+        field: "tracing",
+        value: |_, _| json!(false),
+    },
+    Added {
+        since: 3,
+        kind: Function::NAME,
+        field: "log_format",
+        value: |_, _| json!("text"),
+    },
+    Added {
+        since: 3,
+        kind: Function::NAME,
+        field: "layers",
+        value: |_, _| json!([]),
+    },
+    Added {
+        since: 3,
+        kind: Function::NAME,
+        field: "kms_key",
+        value: |_, _| json!(""),
+    },
+    Added {
+        since: 3,
+        kind: Function::NAME,
+        field: "reserved_concurrency",
+        value: |_, _| json!(Reserved::from(None)),
+    },
+    Added {
+        since: 3,
+        kind: Function::NAME,
+        field: "vpc",
+        value: |_, _| json!(Vpc::default()),
     },
 ];
 

@@ -6,14 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use secrecy::SecretString;
-
+use super::environment::environment;
 use super::policy::policy;
 use super::problems::{At, Problems, quoted};
-use super::rules::{
-    ARCHITECTURE, FUNCTION, HANDLER, POLICY_ARN, RESERVED_VARIABLES, RETENTION_DAYS, ROLE_ARN, RUNTIME,
-    VARIABLE,
-};
+use super::rules::{ARCHITECTURE, FUNCTION, HANDLER, POLICY_ARN, RETENTION_DAYS, ROLE_ARN, RUNTIME};
+use super::settings::{self, settings};
 use super::tree::Table;
 use super::{Environment, Function, Source, Sources};
 
@@ -82,27 +79,34 @@ fn defaults() -> Function {
         policy: None,
         managed_policies: BTreeSet::new(),
         role: None,
+        description: String::new(),
+        ephemeral_storage_mb: 512,
+        tracing: false,
+        log_format: "text".to_owned(),
+        layers: Vec::new(),
+        kms_key: None,
+        reserved_concurrency: None,
+        vpc: None,
+        regional: Vec::new(),
     }
 }
 
 fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> Function {
     let mut function = defaults();
-    table.only(
-        &[
-            "source",
-            "runtime",
-            "handler",
-            "architecture",
-            "memory_mb",
-            "timeout",
-            "log_retention_days",
-            "environment",
-            "policy",
-            "managed_policies",
-            "role",
-        ],
-        p,
-    );
+    let keys = [
+        "source",
+        "runtime",
+        "handler",
+        "architecture",
+        "memory_mb",
+        "timeout",
+        "log_retention_days",
+        "environment",
+        "policy",
+        "managed_policies",
+        "role",
+    ];
+    table.only(&[&keys[..], &settings::KEYS].concat(), p);
     table.require("source", "the folder of its code, or a .zip", p);
     table.require("runtime", "a Lambda runtime such as \"nodejs22.x\"", p);
     if let Some(found) = table.text("source", p) {
@@ -156,6 +160,7 @@ fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> 
         function.environment = environment(&table, p);
     }
     rights(&mut function, table, sources, p);
+    settings(table, &mut function, p);
     function
 }
 
@@ -218,38 +223,4 @@ fn source(text: &str, sources: &Sources<'_>) -> Result<Source, String> {
 fn is_zip(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"))
-}
-
-fn environment(table: &Table<'_>, p: &mut Problems) -> Environment {
-    let mut plain = BTreeMap::new();
-    for (name, value) in table.texts(p) {
-        if RESERVED_VARIABLES.contains(&name.value) {
-            p.add(
-                name.at,
-                format!(
-                    "{}: Lambda sets {} itself; use another name",
-                    table.name, name.value
-                ),
-            );
-        } else {
-            p.check(&VARIABLE, format!("{}: a name", table.name), name);
-        }
-        if let Some(value) = value {
-            plain.insert(name.value, value.value);
-        }
-    }
-    // Lambda counts the bytes as JSON, and its own error would repeat all names and values.
-    let size = serde_json::to_string(&plain).map_or(0, |json| json.len());
-    if size > 4096 {
-        p.add(
-            table.at,
-            format!("{}: expected at most 4096 bytes as JSON, got {size}", table.name),
-        );
-    }
-    Environment(
-        plain
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), SecretString::from(value)))
-            .collect(),
-    )
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not know AWS, the engine or the state.
 
+mod environment;
 mod functions;
 mod policy;
 mod problems;
@@ -9,9 +10,11 @@ mod read;
 mod routes;
 mod rules;
 mod scopes;
+mod settings;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -111,15 +114,70 @@ pub struct Function {
     pub managed_policies: BTreeSet<String>,
     /// The ARN of a role that somebody else made, which it then runs as; `None`: a role of its own.
     pub role: Option<String>,
+    /// At most 256 characters.
+    pub description: String,
+    /// The size of `/tmp`, in megabytes.
+    pub ephemeral_storage_mb: i32,
+    /// Whether X-Ray traces every invocation.
+    pub tracing: bool,
+    /// `text` or `json`.
+    pub log_format: String,
+    /// The ARNs of layer versions, in the order of the file.
+    pub layers: Vec<String>,
+    /// The ARN of the key that encrypts the environment; `None`: Lambda's own key.
+    pub kms_key: Option<String>,
+    /// How many invocations at once are reserved; `None`: the function shares what no function has reserved.
+    pub reserved_concurrency: Option<i32>,
+    pub vpc: Option<Vpc>,
+    /// What of this must be in the stack's region.
+    pub regional: Vec<Regional>,
 }
 
-/// Environment variables by name. A value may be a secret: values are not printed and not recorded.
+/// The private network of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vpc {
+    /// Their ids.
+    pub subnets: BTreeSet<String>,
+    /// Their ids.
+    pub security_groups: BTreeSet<String>,
+}
+
+/// Something that AWS takes in the stack's region only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Regional {
+    /// Where it is.
+    pub region: String,
+    /// Its place in the file; the message names the key.
+    pub problem: Problem,
+}
+
+/// Environment variables. A value may be a secret: values are not printed and not recorded.
 #[derive(Clone, Default)]
-pub struct Environment(pub BTreeMap<String, SecretString>);
+pub struct Environment {
+    /// By name. Those of `from_env` are in it after [`Config::with_environment`].
+    pub values: BTreeMap<String, SecretString>,
+    /// What is not in the file.
+    pub from_env: Vec<FromEnv>,
+}
+
+/// A variable whose value is read from the environment in which the program runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FromEnv {
+    /// The function's variable.
+    pub variable: String,
+    /// The variable that has the value.
+    pub name: String,
+    /// Its place in the file; the message names the key.
+    pub problem: Problem,
+}
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        let from_env = self.from_env.iter().map(|from| &from.variable);
+        f.debug_set()
+            .entries(self.values.keys())
+            .entries(from_env)
+            .finish()
     }
 }
 
@@ -127,7 +185,8 @@ impl PartialEq for Environment {
     fn eq(&self, other: &Self) -> bool {
         let plain =
             |(name, value): (&String, &SecretString)| (name.clone(), value.expose_secret().to_owned());
-        self.0.iter().map(plain).eq(other.0.iter().map(plain))
+        let is_same = self.values.iter().map(plain).eq(other.values.iter().map(plain));
+        is_same && self.from_env == other.from_env
     }
 }
 
@@ -209,6 +268,41 @@ impl Config {
     /// The same with `stack` in place of the name in the file; lengths and defaults depend on it.
     pub fn read_as(text: &str, folder: &Path, stack: &str) -> Result<Self, Vec<Problem>> {
         read::read(text, &Sources::From(folder), Some(stack))
+    }
+
+    /// The same with the values of environment variables that are not in the file: `read` returns what a variable of this
+    /// process's environment has. Only what creates or changes a function needs it.
+    ///
+    /// # Errors
+    /// Every variable that has no value, or one that is not UTF-8; values that are too large together.
+    pub fn with_environment(mut self, read: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        for function in self.functions.values_mut() {
+            environment::fill(&mut function.environment, &read, &mut problems);
+        }
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        if problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// What has to be in `region`, where the stack is, and is in another one.
+    pub fn elsewhere(&self, region: &str) -> Vec<Problem> {
+        let regional = self.functions.values().flat_map(|function| &function.regional);
+        let mut problems: Vec<Problem> = regional
+            .filter(|regional| regional.region != region)
+            .map(|regional| Problem {
+                message: format!(
+                    "{}: expected region {region}, where the stack is, got {}",
+                    regional.problem.message, regional.region
+                ),
+                ..regional.problem.clone()
+            })
+            .collect();
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        problems
     }
 
     /// Where the states are according to `text`, of which nothing else is looked at: for commands that need
@@ -306,6 +400,15 @@ mod tests {
                     policy: None,
                     managed_policies: BTreeSet::new(),
                     role: None,
+                    description: String::new(),
+                    ephemeral_storage_mb: 512,
+                    tracing: false,
+                    log_format: "text".to_owned(),
+                    layers: Vec::new(),
+                    kms_key: None,
+                    reserved_concurrency: None,
+                    vpc: None,
+                    regional: Vec::new(),
                 },
             )]),
             api: Api {

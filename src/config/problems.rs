@@ -55,14 +55,34 @@ pub(super) struct At<T> {
     pub value: T,
 }
 
-/// The problems that were found so far, in any order.
-#[derive(Default)]
-pub(super) struct Problems(Vec<At<String>>);
+/// The problems of a text that were found so far, in any order.
+pub(super) struct Problems {
+    text: String,
+    found: Vec<At<String>>,
+}
 
 impl Problems {
+    pub(super) fn of(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            found: Vec::new(),
+        }
+    }
+
     pub(super) fn add(&mut self, at: usize, message: impl Into<String>) {
         let value = message.into();
-        self.0.push(At { at, value });
+        self.found.push(At { at, value });
+    }
+
+    /// A problem at this place, for what can be checked only later.
+    pub(super) fn later(&self, at: usize, message: impl Into<String>) -> Problem {
+        let before = self.text.get(..at).unwrap_or(&self.text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Problem {
+            line: before.matches('\n').count() + 1,
+            column: line.chars().count() + 1,
+            message: message.into(),
+        }
     }
 
     /// Adds a problem unless the text keeps to `rule`; `what` names it in the message. Whether it keeps to the rule.
@@ -77,25 +97,16 @@ impl Problems {
         holds
     }
 
-    /// In the order of the file, each with its line and column in `text`.
-    pub(super) fn placed(self, text: &str) -> Vec<Problem> {
-        let mut found = self.0;
-        found.sort_by_key(|problem| problem.at);
+    /// In the order of the file.
+    pub(super) fn placed(mut self) -> Vec<Problem> {
+        self.found.sort_by_key(|problem| problem.at);
+        let found = std::mem::take(&mut self.found).into_iter();
         found
-            .into_iter()
-            .map(|problem| {
-                let before = text.get(..problem.at).unwrap_or(text);
-                let line = before.rsplit('\n').next().unwrap_or_default();
-                Problem {
-                    line: before.matches('\n').count() + 1,
-                    column: line.chars().count() + 1,
-                    message: problem.value,
-                }
-            })
+            .map(|problem| self.later(problem.at, problem.value))
             .collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 }

@@ -24,7 +24,7 @@ use super::{Api, Config, Problem, Sources, StateSettings, Throttle, UserPool};
 pub(super) fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Config, Vec<Problem>> {
     // Some editors begin a file with a byte order mark, which does not count as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut problems = Problems::default();
+    let mut problems = Problems::of(text);
     let (tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(syntax_problems(text, errors));
@@ -33,14 +33,14 @@ pub(super) fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Re
     if problems.is_empty() {
         Ok(config)
     } else {
-        Err(problems.placed(text))
+        Err(problems.placed())
     }
 }
 
 /// Where the states are according to `text`, of which nothing else is looked at.
 pub(super) fn state_of(text: &str) -> Result<StateSettings, Vec<Problem>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut problems = Problems::default();
+    let mut problems = Problems::of(text);
     let (tree, _) = DeTable::parse_recoverable(text);
     let found = match Table::root(tree.get_ref()).table("stack", "[stack]", &mut problems) {
         Some(stack) => state(&stack, &mut problems),
@@ -49,7 +49,7 @@ pub(super) fn state_of(text: &str) -> Result<StateSettings, Vec<Problem>> {
     if problems.is_empty() {
         Ok(found)
     } else {
-        Err(problems.placed(text))
+        Err(problems.placed())
     }
 }
 
@@ -59,12 +59,12 @@ fn syntax_problems(text: &str, mut errors: Vec<toml::de::Error>) -> Vec<Problem>
     errors.sort_by_key(at);
     let slip = errors.iter().position(|error| error.message() != DUPLICATE);
     errors.truncate(slip.map_or(errors.len(), |slip| slip + 1));
-    let mut problems = Problems::default();
+    let mut problems = Problems::of(text);
     for error in &errors {
         // Its `Display` would show the line, which may contain a secret; the message contains nothing of the file.
         problems.add(at(error), format!("invalid TOML: {}", syntax(error.message())));
     }
-    problems.placed(text)
+    problems.placed()
 }
 
 /// The parser's message for a key that is already in its table.

@@ -216,6 +216,70 @@ pub(super) const VARIABLE: Rule = Rule {
     },
 };
 
+/// A variable of the environment in which the program runs.
+pub(super) const LOCAL_VARIABLE: Rule = Rule {
+    allowed: "the name of an environment variable: letters, digits and `_`",
+    holds: |text| every(text, |c| c.is_ascii_alphanumeric() || c == '_'),
+};
+
+/// Lambda's length.
+pub(super) const DESCRIPTION: Rule = Rule {
+    allowed: "at most 256 characters",
+    holds: |text| at_most(text, 256),
+};
+
+/// The formats of Lambda's log.
+pub(super) const LOG_FORMAT: Rule = Rule {
+    allowed: "\"text\" or \"json\"",
+    holds: |text| ["text", "json"].contains(&text),
+};
+
+/// A version of a layer, and not the layer.
+pub(super) const LAYER: Rule = Rule {
+    allowed: "the ARN of a layer version such as \"arn:aws:lambda:eu-west-1:123456789012:layer:otel:7\"",
+    holds: |text| {
+        let parts: Vec<&str> = text.split(':').collect();
+        let [arn, partition, service, region, account, kind, name, version] = parts[..] else {
+            return false;
+        };
+        (arn, service, kind) == ("arn", "lambda", "layer")
+            && is_in_aws(partition, region, account)
+            && (FUNCTION.holds)(name)
+            && every(version, |c| c.is_ascii_digit())
+    },
+};
+
+fn is_in_aws(partition: &str, region: &str, account: &str) -> bool {
+    partition.starts_with("aws") && (REGION.holds)(region) && (ACCOUNT.holds)(account)
+}
+
+/// The region of an ARN that has one.
+pub(super) fn arn_region(arn: &str) -> &str {
+    arn.split(':').nth(3).unwrap_or_default()
+}
+
+/// The layer of a [`LAYER`].
+pub(super) fn layer_of_version(arn: &str) -> &str {
+    arn.rsplit_once(':').map_or(arn, |(layer, _)| layer)
+}
+
+/// EC2's pattern.
+pub(super) const SUBNET: Rule = Rule {
+    allowed: "the id of a subnet such as \"subnet-0a1b2c3d\"",
+    holds: |text| is_ec2_id(text, "subnet-"),
+};
+
+/// EC2's pattern.
+pub(super) const SECURITY_GROUP: Rule = Rule {
+    allowed: "the id of a security group such as \"sg-0a1b2c3d\"",
+    holds: |text| is_ec2_id(text, "sg-"),
+};
+
+fn is_ec2_id(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix)
+        .is_some_and(|id| at_most(id, 17) && every(id, |c| c.is_ascii_digit() || ('a'..='f').contains(&c)))
+}
+
 /// The variables that Lambda sets itself, from its developer guide; it refuses them in a function's configuration.
 pub(super) const RESERVED_VARIABLES: [&str; 22] = [
     "_HANDLER",

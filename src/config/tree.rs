@@ -191,14 +191,21 @@ impl<'t> Table<'t> {
             .collect()
     }
 
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.entries
+            .get(key)
+            .is_some_and(|value| value.get_ref().is_table())
+    }
+
+    /// The text of this key, which a message puts in quotes, as it is a name of the user's.
+    pub(super) fn quoted_text(&self, key: &str, problems: &mut Problems) -> Option<At<&'t str>> {
+        self.named(key, &quoted(key), "a string", problems, DeValue::as_str)
+    }
+
     /// Every entry as a text; `None` for a value that is not a text, which is a problem.
     pub(super) fn texts(&self, problems: &mut Problems) -> Vec<(At<&'t str>, Option<At<&'t str>>)> {
         self.names()
-            .map(|key| {
-                let name = quoted(key.value);
-                let text = self.named(key.value, &name, "a string", problems, DeValue::as_str);
-                (key, text)
-            })
+            .map(|key| (key, self.quoted_text(key.value, problems)))
             .collect()
     }
 

@@ -72,6 +72,7 @@ pub fn decide(record: Option<&Record>, live: Option<&Live>, wanted: Wanted<'_>) 
         (_, Some(Live::NotOurs(stranger))) => {
             return Decision::new(Operation::NotOurs, Some(stranger.to_string()));
         }
+        (Phase::Deleting, _) if wanted.kind.only_waits => return decision(Operation::Create),
         (Phase::Deleting, _) => return replace("an interrupted run began to delete it"),
         (Phase::Ready | Phase::Updating | Phase::Retiring, Some(Live::Present(live))) => live,
         // Someone else deleted it.
@@ -292,6 +293,20 @@ mod tests {
                 "{phase:?} {desired} {live:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_wait_that_was_interrupted_is_not_gone_on_with_where_the_step_is_wanted_again() {
+        let record = record(Phase::Deleting, json!({"name": "a"}));
+        let wanted = Wanted {
+            kind: &Kind {
+                only_waits: true,
+                ..POOL
+            },
+            ..wanted(&record.desired)
+        };
+        let decision = decide(Some(&record), Some(&Live::Unfinished), wanted);
+        assert_eq!(decision.operation, Operation::Create);
     }
 
     #[test]

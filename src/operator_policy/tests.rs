@@ -14,6 +14,9 @@ fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
         pools: pools.iter().map(|&id| id.to_owned()).collect(),
         apis: apis.iter().map(|&id| id.to_owned()).collect(),
         secrets: BTreeSet::new(),
+        layers: BTreeSet::new(),
+        keys: BTreeSet::new(),
+        has_network: false,
         state: None,
         state_key: None,
         roles: Roles::default(),
@@ -351,5 +354,58 @@ fn a_state_that_is_encrypted_with_a_key_needs_that_key_and_only_through_s3() {
         assert_eq!(statement["Action"], actions);
         assert_eq!(statement["Resource"], json!([key]));
         assert_eq!(statement["Condition"], through);
+    }
+}
+
+#[test]
+fn layers_keys_and_networks_are_only_in_the_policy_of_a_stack_that_has_them() {
+    let none = scope(None, &[], &[]);
+    let layer = "arn:aws:lambda:eu-west-1:123456789012:layer:otel:7";
+    let key = "arn:aws:kms:eu-west-1:123456789012:key/k";
+    let all = Scope {
+        layers: [layer.to_owned()].into(),
+        keys: [key.to_owned()].into(),
+        has_network: true,
+        ..scope(None, &[], &[])
+    };
+    let (up, status, down) = ([Task::Up].into(), [Task::Status].into(), [Task::Down].into());
+    for sid in ["Layer", "Key", "Network"] {
+        assert_eq!(statement(&document(&none, &up), sid), None);
+    }
+    let document = |tasks| document(&all, tasks);
+    for (tasks, sid, actions, on) in [
+        (&up, "Layer", json!(["lambda:GetLayerVersion"]), layer),
+        (
+            &up,
+            "Key",
+            json!(["kms:CreateGrant", "kms:Decrypt", "kms:Encrypt"]),
+            key,
+        ),
+        (
+            &up,
+            "Network",
+            json!([
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeSubnets",
+                "ec2:DescribeVpcs",
+                "lambda:ListFunctions"
+            ]),
+            "*",
+        ),
+        (
+            &down,
+            "Network",
+            json!(["ec2:DescribeNetworkInterfaces", "lambda:ListFunctions"]),
+            "*",
+        ),
+        (&status, "Key", json!(["kms:Decrypt"]), key),
+    ] {
+        let document = document(tasks);
+        let found = statement(&document, sid).unwrap();
+        assert_eq!((&found["Action"], &found["Resource"]), (&actions, &json!([on])));
+    }
+    for sid in ["Layer", "Network"] {
+        assert_eq!(statement(&document(&status), sid), None);
     }
 }

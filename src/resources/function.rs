@@ -2,9 +2,11 @@
 //!
 //! Must not create its role or its log group, nor say who may invoke it.
 
+mod settings;
+mod values;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -14,16 +16,15 @@ use aws_sdk_lambda::operation::get_function::GetFunctionOutput;
 use aws_sdk_lambda::operation::update_function_configuration::UpdateFunctionConfigurationInput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{
-    Architecture, Environment, FunctionCode, LastUpdateStatus, LastUpdateStatusReasonCode, Runtime, State,
-    StateReasonCode,
+    Architecture, Environment, EphemeralStorage, FunctionCode, LastUpdateStatus, LastUpdateStatusReasonCode,
+    LoggingConfig, Runtime, State, StateReasonCode,
 };
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+pub use self::settings::{Reserved, STORAGE_MB, Unreserved, Vpc};
+pub use self::values::{Code, Variables, fingerprint};
 use crate::aws::clients::CONNECT_TIMEOUT;
 use crate::aws::errors::known_phrase;
 use crate::aws::pace::Uploads;
@@ -70,6 +71,23 @@ pub struct Function {
     /// Its environment variables: name to [`fingerprint`] of the value. The live value is `None` if Lambda may not
     /// decrypt them for us.
     pub environment: Option<BTreeMap<String, String>>,
+    /// At most 256 characters.
+    pub description: String,
+    /// The size of `/tmp`: 512 to 10,240.
+    pub ephemeral_storage_mb: i32,
+    /// Whether X-Ray traces its invocations, not only those that the caller traces.
+    pub tracing: bool,
+    /// `text` or `json`.
+    pub log_format: String,
+    /// The ARNs of layer versions, in the order in which Lambda lays them over each other. A version that was deleted
+    /// stays attached.
+    pub layers: Vec<String>,
+    /// The ARN of the key that encrypts the environment; empty: Lambda's own key.
+    pub kms_key: String,
+    /// How many invocations at once are reserved for it.
+    pub reserved_concurrency: Reserved,
+    /// The private network that it is in.
+    pub vpc: Vpc,
     /// The stack's tags, including the owner.
     pub tags: Tags,
     /// The code itself. It is not recorded, so a resource from the state file cannot be created, nor its code updated.
@@ -80,51 +98,9 @@ pub struct Function {
     pub variables: Variables,
 }
 
-/// The zip that `code_sha256` is the hash of; equal to any other, as the hash tells them apart.
-#[derive(Clone, Default)]
-pub struct Code(pub Rc<Vec<u8>>);
-
 /// Whether the SDK of this version lists the runtime.
 pub fn is_known_runtime(name: &str) -> bool {
     Runtime::values().contains(&name)
-}
-
-impl PartialEq for Code {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl std::fmt::Debug for Code {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Code({} bytes)", self.0.len())
-    }
-}
-
-/// The values that `environment` has the fingerprints of; equal to any other, as those tell them apart.
-#[derive(Clone, Default)]
-pub struct Variables(pub Rc<BTreeMap<String, SecretString>>);
-
-impl PartialEq for Variables {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl std::fmt::Debug for Variables {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// Stands for a variable's value wherever it is recorded or shown: a hash that differs between functions.
-pub fn fingerprint(function: &str, variable: &str, value: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [function, variable, value] {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
-    }
-    format!("sha256:{}", &URL_SAFE_NO_PAD.encode(hash.finalize())[..16])
 }
 
 /// What dependents and calls need of it.
@@ -305,10 +281,51 @@ impl Function {
         .await
     }
 
+    /// What is sent for another format of the log: with the log group that is set, whoever set it.
+    async fn new_logging(&self, cx: &Cx<Aws>, before: &Self) -> Result<Option<LoggingConfig>> {
+        if self.log_format == before.log_format {
+            return Ok(None);
+        }
+        let configuration = self.get(cx).await?.and_then(|answer| answer.configuration);
+        let configuration =
+            configuration.with_context(|| format!("function {} is not there any more", self.name))?;
+        let group = configuration.logging_config().and_then(LoggingConfig::log_group);
+        Ok(Some(settings::logging(&self.log_format, group)))
+    }
+
+    /// After configuration and code: Lambda refuses it while either is still being updated.
+    async fn update_concurrency(&self, cx: &Cx<Aws>, before: Reserved) -> Result<()> {
+        if self.reserved_concurrency == before {
+            return Ok(());
+        }
+        let lambda = &cx.cloud().lambda;
+        if let Reserved::Some(number) = self.reserved_concurrency {
+            let put = || {
+                lambda
+                    .put_function_concurrency()
+                    .function_name(&self.name)
+                    .reserved_concurrent_executions(number)
+                    .send()
+            };
+            cx.call("lambda:PutFunctionConcurrency", put).await?;
+        } else {
+            let delete = || {
+                lambda
+                    .delete_function_concurrency()
+                    .function_name(&self.name)
+                    .send()
+            };
+            cx.call("lambda:DeleteFunctionConcurrency", delete).await?;
+        }
+        Ok(())
+    }
+
     async fn update_configuration(&self, cx: &Cx<Aws>, before: &Self) -> Result<()> {
         let text = |differs: bool, value: &str| differs.then(|| value.to_owned());
-        // Lambda replaces the variables as a whole.
-        let environment = if self.environment.is_some() && self.environment != before.environment {
+        // Lambda replaces the variables as a whole, and encrypts with a new key what it is sent.
+        let has_new_key = self.kms_key != before.kms_key && !self.variables.0.is_empty();
+        let has_changed = self.environment.is_some() && self.environment != before.environment;
+        let environment = if has_changed || has_new_key {
             Some(self.environment()?)
         } else {
             None
@@ -320,7 +337,17 @@ impl Function {
             .set_handler(text(self.handler != before.handler, &self.handler))
             .set_memory_size((self.memory_mb != before.memory_mb).then_some(self.memory_mb))
             .set_timeout((self.timeout_seconds != before.timeout_seconds).then_some(self.timeout_seconds))
-            .set_environment(environment);
+            .set_environment(environment)
+            .set_description(text(self.description != before.description, &self.description))
+            .set_ephemeral_storage(
+                (self.ephemeral_storage_mb != before.ephemeral_storage_mb)
+                    .then(|| settings::storage(self.ephemeral_storage_mb)),
+            )
+            .set_tracing_config((self.tracing != before.tracing).then(|| settings::tracing(self.tracing)))
+            .set_logging_config(self.new_logging(cx, before).await?)
+            .set_layers((self.layers != before.layers).then(|| self.layers.clone()))
+            .set_kms_key_arn(text(self.kms_key != before.kms_key, &self.kms_key))
+            .set_vpc_config((self.vpc != before.vpc).then(|| self.vpc.sent()));
         let is_empty = changes == UpdateFunctionConfigurationInput::builder();
         if is_empty && self.rights == before.rights {
             return Ok(());
@@ -428,6 +455,7 @@ impl Resource for Function {
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
         let code = FunctionCode::builder().zip_file(self.zip()?).build();
         let environment = self.environment()?;
+        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let sent = Cell::new(Instant::now());
         let create = || async {
             let _room = cx.cloud().paces.uploads.room(self.code.0.len()).await;
@@ -444,6 +472,18 @@ impl Resource for Function {
                 .timeout(self.timeout_seconds)
                 .code(code.clone())
                 .environment(environment.clone())
+                .set_description(given(&self.description))
+                .set_ephemeral_storage(
+                    (self.ephemeral_storage_mb != STORAGE_MB)
+                        .then(|| settings::storage(self.ephemeral_storage_mb)),
+                )
+                .set_tracing_config(self.tracing.then(|| settings::tracing(true)))
+                .set_logging_config(
+                    (self.log_format != "text").then(|| settings::logging(&self.log_format, None)),
+                )
+                .set_layers((!self.layers.is_empty()).then(|| self.layers.clone()))
+                .set_kms_key_arn(given(&self.kms_key))
+                .set_vpc_config((self.vpc != Vpc::default()).then(|| self.vpc.sent()))
                 .set_tags(Some(tags::map(&self.tags)))
                 .customize()
                 .config_override(self.upload())
@@ -455,15 +495,18 @@ impl Resource for Function {
         } else {
             cx.call_with_values("lambda:CreateFunction", create).await?
         };
-        if made.state() == Some(&State::Active) {
+        let out = if made.state() == Some(&State::Active) {
             let arn = made
                 .function_arn
                 .context("lambda:CreateFunction answered no ARN")?;
-            return Ok(Output { arn });
-        }
-        // It was Pending when it was created.
-        tokio::time::sleep_until(sent.get() + PENDING_AT_LEAST).await;
-        self.wait_until_active(cx).await
+            Output { arn }
+        } else {
+            // It was Pending when it was created.
+            tokio::time::sleep_until(sent.get() + PENDING_AT_LEAST).await;
+            self.wait_until_active(cx).await?
+        };
+        self.update_concurrency(cx, None.into()).await?;
+        Ok(out)
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
@@ -504,6 +547,16 @@ impl Resource for Function {
             code_sha256: live.code_sha256().unwrap_or_default().to_owned(),
             code_size: live.code_size(),
             environment: variables,
+            description: live.description().unwrap_or_default().to_owned(),
+            ephemeral_storage_mb: live
+                .ephemeral_storage()
+                .map_or(STORAGE_MB, EphemeralStorage::size),
+            tracing: settings::is_traced(live.tracing_config()),
+            log_format: settings::log_format(live.logging_config()),
+            layers: settings::layers(live.layers()),
+            kms_key: live.kms_key_arn().unwrap_or_default().to_owned(),
+            reserved_concurrency: Reserved::live(answer.concurrency()),
+            vpc: Vpc::live(live.vpc_config()),
             tags: tags::managed(&self.tags, tags::pairs(answer.tags())),
             code: self.code.clone(),
             variables: self.variables.clone(),
@@ -513,6 +566,7 @@ impl Resource for Function {
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         self.update_configuration(cx, before).await?;
         self.update_code(cx, before).await?;
+        self.update_concurrency(cx, before.reserved_concurrency).await?;
         self.update_tags(cx, before, &out.arn).await?;
         Ok(out.into())
     }

@@ -10,6 +10,7 @@ pub mod client;
 pub mod deployment;
 pub mod function;
 pub mod log_group;
+pub mod network_interfaces;
 pub mod path;
 pub mod permission;
 pub mod pool_domain;
@@ -24,9 +25,9 @@ pub mod user_pool;
 
 pub use self::{
     authorizer::Authorizer, client::Client, deployment::Deployment, function::Function, log_group::LogGroup,
-    path::Path, permission::Permission, pool_domain::PoolDomain, resource_server::ResourceServer,
-    rest_api::RestApi, role::Role, role_attachment::RoleAttachment, role_policy::RolePolicy, route::Route,
-    stage::Stage, user_pool::UserPool,
+    network_interfaces::NetworkInterfaces, path::Path, permission::Permission, pool_domain::PoolDomain,
+    resource_server::ResourceServer, rest_api::RestApi, role::Role, role_attachment::RoleAttachment,
+    role_policy::RolePolicy, route::Route, stage::Stage, user_pool::UserPool,
 };
 
 /// Every kind that a record can be of.
@@ -35,6 +36,7 @@ pub const KINDS: Kinds<Aws> = Kinds(&[
     Listed::new::<RolePolicy>(),
     Listed::new::<RoleAttachment>(),
     Listed::new::<LogGroup>(),
+    Listed::new::<NetworkInterfaces>(),
     Listed::new::<Function>(),
     Listed::new::<Permission>(),
     Listed::new::<UserPool>(),

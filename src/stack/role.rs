@@ -11,7 +11,7 @@ use super::Parts;
 use crate::aws::{Identity, policy};
 use crate::config::Function;
 use crate::graph::Handle;
-use crate::resources::{Role, RoleAttachment, RolePolicy};
+use crate::resources::{NetworkInterfaces, Role, RoleAttachment, RolePolicy};
 
 /// What the step of a function needs to know of its role. Every right that the function is to have is granted by one of these
 /// steps, so that it has the right before it is made or changed, and keeps what it loses until then.
@@ -23,6 +23,8 @@ pub(super) struct FunctionRole {
     pub foreign_id: String,
     pub policies: Vec<Handle<RolePolicy>>,
     pub attachments: Vec<Handle<RoleAttachment>>,
+    /// Of a function in a private network.
+    pub interfaces: Option<Handle<NetworkInterfaces>>,
     /// Stands for what the policies grant; empty if there are none.
     pub rights: String,
 }
@@ -38,19 +40,24 @@ impl Parts<'_> {
                 foreign_id: self.roles.get(arn).cloned().unwrap_or_default(),
                 policies: Vec::new(),
                 attachments: Vec::new(),
+                interfaces: None,
                 rights: String::new(),
             };
         }
         let step = self.role(name, full);
-        // It is not among what the function needs: a function without a log can be made.
-        let logs = self.logs_of(group_name);
-        self.policy(format!("role-policy:{name}"), &step, full, policy::LOGS, logs);
+        let needed = self.needed(function, group_name);
+        let needed = self.policy(format!("role-policy:{name}"), &step, full, policy::LOGS, needed);
+        let interfaces = self.network_interfaces(name, full, &needed);
         let own = function.policy.clone().map(policy::normal);
         let policies = own.iter().map(|document| {
             let name = format!("function-policy:{name}");
             self.policy(name, &step, full, policy::OWN, document.clone())
         });
-        let policies = policies.collect();
+        let mut policies: Vec<_> = policies.collect();
+        // Otherwise it is not among what the function needs: a function without a log can be made.
+        if function.tracing || function.vpc.is_some() {
+            policies.push(needed);
+        }
         let attachments = (function.managed_policies.iter())
             .map(|arn| self.attachment(name, &step, full, arn))
             .collect();
@@ -66,6 +73,7 @@ impl Parts<'_> {
             foreign_id: String::new(),
             policies,
             attachments,
+            interfaces,
             rights: rights(own.as_ref(), function),
         }
     }
@@ -91,21 +99,52 @@ impl Parts<'_> {
         })
     }
 
-    /// No CreateLogGroup: a late invocation must not bring back the group that `down` deleted.
-    fn logs_of(&self, group_name: &str) -> Value {
+    /// What a function needs to write its log, and for its settings.
+    fn needed(&self, function: &Function, group_name: &str) -> Value {
         let Identity {
             account,
             partition,
             region,
             ..
         } = self.identity;
-        policy::normal(json!({
-            "Version": "2012-10-17",
-            "Statement": [{
-                "Effect": "Allow",
-                "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-                "Resource": format!("arn:{partition}:logs:{region}:{account}:log-group:{group_name}:*"),
-            }],
+        let allow =
+            |actions: &[&str], on: &str| json!({"Effect": "Allow", "Action": actions, "Resource": on});
+        let group = format!("arn:{partition}:logs:{region}:{account}:log-group:{group_name}:*");
+        // No CreateLogGroup: a late invocation must not bring back the group that `down` deleted.
+        let mut statements = vec![allow(&["logs:CreateLogStream", "logs:PutLogEvents"], &group)];
+        if function.tracing {
+            statements.push(allow(&["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*"));
+        }
+        if function.vpc.is_some() {
+            // With them Lambda makes and deletes the function's network interfaces.
+            let actions = [
+                "ec2:AssignPrivateIpAddresses",
+                "ec2:CreateNetworkInterface",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSubnets",
+                "ec2:UnassignPrivateIpAddresses",
+            ];
+            statements.push(allow(&actions, "*"));
+        }
+        policy::normal(json!({"Version": "2012-10-17", "Statement": statements}))
+    }
+
+    /// What is between a function in a private network and the rights of its role: on the way down Lambda deletes the
+    /// network interfaces with them, minutes after the function.
+    fn network_interfaces(
+        &mut self,
+        name: &str,
+        full: &str,
+        policy: &Handle<RolePolicy>,
+    ) -> Option<Handle<NetworkInterfaces>> {
+        let vpc = self.config.functions[name].vpc.clone()?;
+        let function = full.to_owned();
+        let step = format!("network-interfaces:{name}");
+        Some(self.stack.add(step, policy.clone(), move |_| NetworkInterfaces {
+            function: function.clone(),
+            subnets: vpc.subnets.clone(),
+            security_groups: vpc.security_groups.clone(),
         }))
     }
 

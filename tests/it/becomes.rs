@@ -21,6 +21,18 @@ const ROUTES: [&str; 8] = [
     "GET /stock",
 ];
 
+/// What a function may have, each for a bit.
+const SETTINGS: [&str; 8] = [
+    "description = \"Ours\"",
+    "ephemeral_storage_mb = 600",
+    "tracing = true",
+    "log_format = \"json\"",
+    "layers = [\"arn:aws:lambda:eu-west-1:000000000000:layer:otel:1\"]",
+    "kms_key = \"arn:aws:kms:eu-west-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab\"",
+    "reserved_concurrency = 5",
+    "vpc = { subnets = [\"subnet-0a1b2c3d\"], security_groups = [\"sg-0a1b2c3d\"] }",
+];
+
 /// A valid provision.toml: a server has every scope, and every function exists.
 fn files() -> impl Strategy<Value = String> {
     let scopes = subsequence(&SCOPES[..], 1..=4);
@@ -35,6 +47,7 @@ fn files() -> impl Strategy<Value = String> {
         prop_oneof![Just(7), Just(30)],
         prop::option::of(prop_oneof![Just("Get*"), Just("Query")]),
         subsequence(&["AmazonSNSFullAccess", "AmazonSQSFullAccess"][..], 0..=2),
+        any::<u8>(),
     );
     let api = (
         prop_oneof![Just("prod"), Just("live")],
@@ -92,7 +105,7 @@ fn files() -> impl Strategy<Value = String> {
             line(format!("[clients.{name}]\nscopes = {:?}\naccess_token = \"{minutes}m\"", some(bits)));
         }
         let names: Vec<&str> = functions.keys().copied().collect();
-        for (name, (memory, timeout, variable, days, action, managed)) in &functions {
+        for (name, (memory, timeout, variable, days, action, managed, settings)) in &functions {
             line(format!(
                 "[functions.{name}]\nsource = \"lambda\"\nruntime = \"nodejs22.x\"\nhandler = \"index.handler\"\n\
                  memory_mb = {memory}\ntimeout = \"{timeout}s\"\nlog_retention_days = {days}"
@@ -106,6 +119,11 @@ fn files() -> impl Strategy<Value = String> {
             }
             let managed: Vec<String> = managed.iter().map(|name| format!("arn:aws:iam::aws:policy/{name}")).collect();
             line(format!("managed_policies = {managed:?}"));
+            for (bit, setting) in SETTINGS.iter().enumerate() {
+                if settings >> bit & 1 == 1 {
+                    line((*setting).to_owned());
+                }
+            }
         }
         line(format!("[api]\nname = \"{name}\"\nstage = \"{stage}\""));
         if let Some((rate, burst)) = throttle {
@@ -133,6 +151,7 @@ fn ups(world: &World, files: &[&String]) -> Value {
 #[test]
 fn any_stack_becomes_any_other() {
     let world = World::of("", "export const handler = async () => ({});");
+    world.emulator.layer("otel");
     let mut runner = TestRunner::new(Config {
         cases: 12,
         max_shrink_iters: 0,

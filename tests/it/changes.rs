@@ -1,7 +1,7 @@
 //! Every key of provision.toml, changed: `plan` names exactly that, `up` does exactly that, and the live API follows.
 
 use crate::support::proxy::{Act, Moment, Request};
-use crate::support::{World, get};
+use crate::support::{Run, World, get};
 use serde_json::{Value, json};
 
 const BASE: &str = r#"
@@ -163,6 +163,7 @@ fn shape(request: &Request) -> String {
         "functions",
         "code",
         "configuration",
+        "concurrency",
         "policy",
     ];
     let path = path.replace("%2F", "/");
@@ -456,6 +457,9 @@ fn functions() {
     world.code(CODE);
     world.run(&["up"]).ok();
     world.proxy.take();
+    for layer in ["otel", "more"] {
+        world.emulator.layer(layer);
+    }
     let configuration = |name, edits, plan| Case {
         name,
         edits,
@@ -518,6 +522,74 @@ fn functions() {
             writes: &["PUT functions/code"],
             seen: nothing,
         },
+        configuration(
+            "description",
+            &[("\"10s\"", "\"10s\"\ndescription = \"Takes orders\"")],
+            &["update function:orders: description"],
+        ),
+        configuration(
+            "ephemeral_storage_mb",
+            &[("\"10s\"", "\"10s\"\nephemeral_storage_mb = 1024")],
+            &["update function:orders: ephemeral_storage_mb"],
+        ),
+        configuration(
+            "log_format",
+            &[("\"10s\"", "\"10s\"\nlog_format = \"json\"")],
+            &["update function:orders: log_format"],
+        ),
+        configuration(
+            "layers",
+            &[(
+                "\"10s\"",
+                "\"10s\"\nlayers = [\"arn:aws:lambda:eu-west-1:000000000000:layer:otel:1\", \
+                 \"arn:aws:lambda:eu-west-1:000000000000:layer:more:1\"]",
+            )],
+            &["update function:orders: layers"],
+        ),
+        configuration(
+            "kms_key",
+            &[(
+                "\"10s\"",
+                "\"10s\"\nkms_key = \"arn:aws:kms:eu-west-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab\"",
+            )],
+            &["update function:orders: kms_key"],
+        ),
+        Case {
+            name: "reserved_concurrency",
+            edits: &[("\"10s\"", "\"10s\"\nreserved_concurrency = 20")],
+            plan: &["update function:orders: reserved_concurrency"],
+            writes: &["PUT functions/concurrency"],
+            seen: |world| {
+                let live = world
+                    .emulator
+                    .get("lambda", &world.state().function("function:orders"));
+                assert_eq!(live["Concurrency"]["ReservedConcurrentExecutions"], 20);
+            },
+        },
+        Case {
+            name: "tracing",
+            edits: &[("\"10s\"", "\"10s\"\ntracing = true")],
+            plan: &[
+                "update role-policy:orders: document",
+                "update function:orders: tracing",
+            ],
+            writes: &["PUT functions/configuration", "PutRolePolicy"],
+            seen: nothing,
+        },
+        Case {
+            name: "vpc",
+            edits: &[(
+                "\"10s\"",
+                "\"10s\"\nvpc = { subnets = [\"subnet-0a1b2c3d\"], security_groups = [\"sg-0a1b2c3d\"] }",
+            )],
+            plan: &[
+                "update role-policy:orders: document",
+                "create network-interfaces:orders",
+                "update function:orders: vpc",
+            ],
+            writes: &["PUT functions/configuration", "PutRolePolicy"],
+            seen: nothing,
+        },
         Case {
             name: "policy",
             edits: &[(
@@ -551,6 +623,102 @@ fn functions() {
     ] {
         apply_one(&world, &case);
     }
+    world.down();
+}
+
+#[test]
+fn a_value_that_is_not_in_the_file_is_read_where_up_and_plan_run_and_nowhere_else() {
+    const VALUE: &str = "postgres://orders:hunter2@db/orders";
+    let file = BASE.replace(
+        "TABLE = \"orders-table\"",
+        "TABLE = { from_env = \"ORDERS_TABLE\" }",
+    );
+    let world = World::of(&file, CODE);
+    let run = |args: &[&str], value: &str| -> Run {
+        let mut command = world.command(args);
+        command.env("ORDERS_TABLE", value).output().unwrap().into()
+    };
+    for args in [&["up"][..], &["plan"]] {
+        let refused = world.run(args).code(2).stderr;
+        let words = "provision.toml:26:38: environment of function \"orders\": TABLE: from_env: ORDERS_TABLE is not set in the \
+                     environment of this command";
+        assert!(refused.contains(words), "{refused}");
+    }
+    assert!(world.proxy.take().is_empty(), "not even a call that only reads");
+
+    run(&["up"], VALUE).ok();
+    let answered = || answer(&world, "/orders", &token(&world, &[])).1["table"].clone();
+    assert_eq!(answered(), VALUE);
+    world.run(&["status"]).ok();
+    run(&["plan", "--check"], VALUE).ok();
+    let plan = run(&["plan", "--json"], "other-orders-table").ok();
+    let changed = plan.json()["steps"].as_array().unwrap().clone();
+    let changed = changed.iter().filter(|step| step["action"] == "update");
+    let changed: Vec<&Value> = changed.map(|step| &step["fields"][0]["field"]).collect();
+    assert_eq!(changed, ["environment"]);
+    let up = run(&["up", "-v"], "other-orders-table").ok();
+    assert_eq!(answered(), "other-orders-table");
+    let mut said: Vec<String> = world
+        .place
+        .texts("state")
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
+    said.extend([plan.stdout, plan.stderr, up.stdout, up.stderr]);
+    for text in said {
+        assert!(
+            !text.contains("hunter2") && !text.contains("other-orders-table"),
+            "{text}"
+        );
+    }
+    world.down();
+}
+
+#[test]
+fn what_is_not_in_the_stacks_region_is_refused_with_its_place_before_anything_is_made() {
+    let layer = "\"10s\"\nlayers = [\"arn:aws:lambda:us-east-1:000000000000:layer:otel:1\"]";
+    let world = World::of(&BASE.replace("\"10s\"", layer), CODE);
+    let refused = world.run(&["up"]).code(2).stderr;
+    let words = "provision.toml:25:11: function \"orders\": layers: expected region eu-west-1, where the stack is, got us-east-1";
+    assert!(refused.contains(words), "{refused}");
+    assert_eq!(world.writes(), Vec::<String>::new());
+    // Where the region was named there is no call at all.
+    let refused = world.run(&["up", "--region", "eu-west-2"]).code(2).stderr;
+    assert!(refused.contains("expected region eu-west-2"), "{refused}");
+    assert!(world.proxy.take().is_empty());
+    world.run(&["plan", "--region", "us-east-1"]).ok();
+}
+
+#[test]
+fn a_deleted_layer_version_stays_attached_and_disturbs_no_other_change() {
+    let layer = "\"10s\"\nlayers = [\"arn:aws:lambda:eu-west-1:000000000000:layer:otel:1\"]";
+    let world = World::of(&BASE.replace("\"10s\"", layer), CODE);
+    world.emulator.layer("otel");
+    world.run(&["up"]).ok();
+    world
+        .emulator
+        .delete("lambda", "/2018-10-31/layers/otel/versions/1");
+    world.proxy.take();
+    is_settled(&world, "the version is deleted");
+    world.file(&BASE.replace("\"10s\"", &layer.replace("10s", "20s")));
+    world.run(&["up"]).ok();
+    assert_eq!(writes(&world), ["PUT functions/configuration"]);
+    is_settled(&world, "after an unrelated change");
+    world.down();
+}
+
+#[test]
+fn more_concurrency_than_the_account_has_is_refused_before_anything_is_made() {
+    let world = World::of(
+        &BASE.replace("\"10s\"", "\"10s\"\nreserved_concurrency = 100000"),
+        CODE,
+    );
+    let refused = world.run(&["up"]).code(2).stderr;
+    let words = " invocations at once are not reserved in eu-west-1, of which Lambda keeps at least 10";
+    assert!(refused.contains(words), "{refused}");
+    assert_eq!(world.writes(), Vec::<String>::new());
+    world.file(&BASE.replace("\"10s\"", "\"10s\"\nreserved_concurrency = 100"));
+    world.run(&["up"]).ok();
     world.down();
 }
 
@@ -886,6 +1054,7 @@ fn a_state_of_format_2_is_read_planned_brought_up_to_date_and_deleted() {
     fs_err::write(&file, &second).unwrap();
     world.file(&include_str!("support/format-2.toml").replace("payments", "sales"));
     world.run(&["up"]).ok();
+    world.proxy.take();
     assert_eq!(world.state().0["format"], provision::state::FORMAT);
     world.proxy.take();
     is_settled(&world, "brought up to date");

@@ -1,7 +1,9 @@
 //! What `provision.toml` can contain, and every message about an invalid one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt::Write;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use crate::support::Place;
@@ -48,9 +50,17 @@ architecture = "arm64"
 memory_mb = 256
 timeout = "29s"
 log_retention_days = 30
-environment = { TABLE = "orders", PASSWORD = "hunter2-hunter2" }
+environment = { TABLE = "orders", PASSWORD = "hunter2-hunter2", DB_URL = { from_env = "ORDERS_DB" } }
 policy = "orders.policy.json"
 managed_policies = ["arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"]
+description = "Takes orders"
+ephemeral_storage_mb = 1024
+tracing = true
+log_format = "json"
+layers = ["arn:aws:lambda:eu-west-1:123456789012:layer:otel:7", "arn:aws:lambda:eu-west-1:210987654321:layer:a-b_c:12"]
+kms_key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+reserved_concurrency = 20
+vpc = { subnets = ["subnet-0b", "subnet-0a1b2c3d4e5f60718"], security_groups = ["sg-0a1b"] }
 
 [functions.admin]
 source = "admin.zip"
@@ -200,7 +210,7 @@ fn every_key_is_read() {
         ),
         (256, 29, 30)
     );
-    let environment = &function.environment.0;
+    let environment = &function.environment.values;
     assert_eq!(environment["PASSWORD"].expose_secret(), SECRET);
     assert_eq!(environment["TABLE"].expose_secret(), "orders");
     let statements = function.policy.as_ref().unwrap()["Statement"].as_array().unwrap();
@@ -223,6 +233,29 @@ fn every_key_is_read() {
         Some("arn:aws:iam::123456789012:policy/limits/boundary")
     );
     assert_eq!(config.role_path, "/service/");
+    assert!(!environment.contains_key("DB_URL"), "it is not in the file");
+    let from_env = &function.environment.from_env[0];
+    assert_eq!((&*from_env.variable, &*from_env.name), ("DB_URL", "ORDERS_DB"));
+    assert_eq!(function.description, "Takes orders");
+    assert_eq!(
+        (function.ephemeral_storage_mb, function.reserved_concurrency),
+        (1024, Some(20))
+    );
+    assert_eq!((function.tracing, &*function.log_format), (true, "json"));
+    assert_eq!(
+        function.layers,
+        [
+            "arn:aws:lambda:eu-west-1:123456789012:layer:otel:7",
+            "arn:aws:lambda:eu-west-1:210987654321:layer:a-b_c:12"
+        ]
+    );
+    assert_eq!(
+        function.kms_key.as_deref(),
+        Some("arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab")
+    );
+    let vpc = function.vpc.as_ref().unwrap();
+    assert_eq!(vpc.subnets, set(&["subnet-0a1b2c3d4e5f60718", "subnet-0b"]));
+    assert_eq!(vpc.security_groups, set(&["sg-0a1b"]));
     assert_eq!(
         config.functions["admin"].source,
         Source::Zip(folder.path().join("admin.zip"))
@@ -269,6 +302,10 @@ fn a_missing_key_has_its_default() {
         (&None, &None, 0)
     );
     assert_eq!((&config.permissions_boundary, &*config.role_path), (&None, "/"));
+    assert_eq!((&*function.description, function.ephemeral_storage_mb), ("", 512));
+    assert_eq!((function.tracing, &*function.log_format), (false, "text"));
+    assert_eq!((&function.layers[..], &function.kms_key), (&[][..], &None));
+    assert_eq!((function.reserved_concurrency, &function.vpc), (None, &None));
     assert_eq!((&*config.api.name, &*config.api.stage), ("orders", "prod"));
     assert_eq!(
         (&*config.api.description, config.api.throttle),
@@ -317,6 +354,57 @@ fn a_policy_is_the_same_in_a_file_and_however_it_is_written_in_this_one() {
         let text = SMALL.replace("handler =", "policy = \"p.json\"\nhandler =");
         assert_eq!(Config::read(&text, folder.path()).unwrap_err().len(), 1);
     }
+}
+
+#[test]
+fn what_is_in_another_region_than_the_stack_is_named_with_its_place() {
+    let folder = folder();
+    let config = Config::read(FULL, folder.path()).unwrap();
+    assert_eq!(config.elsewhere("eu-west-1"), []);
+    let said: Vec<String> = config
+        .elsewhere("us-east-1")
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let words = "expected region us-east-1, where the stack is, got eu-west-1";
+    assert_eq!(
+        said,
+        [
+            format!("41:11: function \"orders\": layers: {words}"),
+            format!("41:65: function \"orders\": layers: {words}"),
+            format!("42:11: function \"orders\": kms_key: {words}"),
+        ]
+    );
+}
+
+#[test]
+fn a_value_from_the_environment_is_read_when_it_is_needed_and_its_lack_has_a_place() {
+    let folder = folder();
+    let config = || Config::read(FULL, folder.path()).unwrap();
+    let filled = config().with_environment(|name| (name == "ORDERS_DB").then(|| "postgres://x".into()));
+    let filled = filled.unwrap();
+    let values = &filled.functions["orders"].environment.values;
+    assert_eq!(values["DB_URL"].expose_secret(), "postgres://x");
+    assert!(!format!("{filled:?}").contains("postgres"));
+    let problem = |read: &dyn Fn(&str) -> Option<OsString>| {
+        let problems = config().with_environment(read).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        problems[0].to_string()
+    };
+    let place = "34:87: environment of function \"orders\": DB_URL: from_env: ";
+    assert_eq!(
+        problem(&|_| None),
+        format!("{place}ORDERS_DB is not set in the environment of this command")
+    );
+    assert_eq!(
+        problem(&|_| Some(OsString::from_vec(vec![0xff]))),
+        format!("{place}the value of ORDERS_DB in the environment is not UTF-8")
+    );
+    let large = problem(&|_| Some("x".repeat(4096).into()));
+    assert!(
+        large.starts_with(&format!("{place}expected at most 4096 bytes as JSON, got ")),
+        "{large}"
+    );
 }
 
 #[test]
@@ -375,6 +463,7 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
             format!("handler = \"index.handler\"\n{line}\n"),
         )
     };
+    let layer = |version: usize| format!("\"arn:aws:lambda:eu-west-1:123456789012:layer:otel:{version}\"");
     let stack = |line: &str| ("name = \"orders\"\n", format!("name = \"orders\"\n{line}\n"));
     let end = |text: &str| ("", text.to_owned());
     let cases: Vec<(&str, (&str, String))> = vec![
@@ -548,6 +637,53 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
             "environment too large",
             function(&format!("environment = {{ TABLE = \"{}\" }}", "x".repeat(4085))),
         ),
+        ("environment value from elsewhere", function("environment = { DB_URL = { from_file = \"db\" }, TZ = { from_env = 7 } }")),
+        (
+            "environment value in a table",
+            function(&format!("environment = {{ PASSWORD = {{ from_env = \"{SECRET}\", value = \"{SECRET}\" }} }}")),
+        ),
+        ("description too long", function(&format!("description = \"{}\"", "d".repeat(257)))),
+        ("too little storage", function("ephemeral_storage_mb = 511")),
+        ("too much storage", function("ephemeral_storage_mb = 10_241")),
+        ("tracing in words", function("tracing = \"Active\"")),
+        ("log format", function("log_format = \"JSON\"")),
+        ("layers as a string", function("layers = \"arn:aws:lambda:eu-west-1:123456789012:layer:otel:7\"")),
+        (
+            "layers that are none",
+            function(
+                "layers = [\"otel\", \"arn:aws:lambda:eu-west-1:123456789012:layer:otel\", \
+                 \"arn:aws:lambda:eu-west-1:123456789012:function:otel:7\", 7]",
+            ),
+        ),
+        (
+            "a layer twice, and two versions of one",
+            function(&format!("layers = [{}]", [7, 8, 8].map(layer).join(", "))),
+        ),
+        (
+            "too many layers",
+            function(&format!(
+                "layers = [{}]",
+                many(6, &|number| format!("{}, ", layer(number).replace("otel", &format!("l{number}"))))
+            )),
+        ),
+        ("key by its alias", function("kms_key = \"arn:aws:kms:eu-west-1:123456789012:alias/orders\"")),
+        ("key by its id", function("kms_key = \"1234abcd-12ab-34cd-56ef-1234567890ab\"")),
+        ("less than no concurrency", function("reserved_concurrency = -1")),
+        ("vpc as a string", function("vpc = \"vpc-0a1b\"")),
+        ("vpc of nothing", function("vpc = {}")),
+        ("vpc without ids", function("vpc = { subnets = [], security_groups = [] }")),
+        (
+            "vpc of other things",
+            function("vpc = { id = \"vpc-0a\", subnets = [\"sg-0a\", \"subnet-x\"], security_groups = [\"subnet-0a\"] }"),
+        ),
+        (
+            "too much of a vpc, and twice",
+            function(&format!(
+                "vpc = {{ subnets = [{}], security_groups = [\"sg-0a\", \"sg-0a\", {}] }}",
+                many(17, &|number| format!("\"subnet-{number:02x}\", ")),
+                many(4, &|number| format!("\"sg-{number}b\", "))
+            )),
+        ),
         // [api].
         ("api key", end("[api]\nstages = \"prod\"\n")),
         ("api name", end("[api]\nname = \"\"\n")),
@@ -631,6 +767,7 @@ fn allowed_keys() -> Vec<(&'static str, String)> {
         ("[resource_servers.", text("[resource_servers.x]\n", "")),
         ("[clients.<name>]", text("[clients.x]\n", "")),
         ("[functions.<name>]", text("[functions.x]\n", "")),
+        ("[functions.<name>]: vpc", text("[functions.x.vpc]\n", "")),
         ("[api]", text("[api]\n", "")),
         ("[api]: throttle", text("[api.throttle]\n", "")),
         ("[routes]", text("[routes.\"GET /x\"]\n", "")),
@@ -661,6 +798,10 @@ fn every_key_is_in_the_reference() {
     let is_missing = |section: &str, key: &str| match section {
         // The keys of its table are the scopes.
         "[resource_servers." => !rows(section).starts_with(&format!("<identifier>.{key}]`**")),
+        "[functions.<name>]: vpc" => {
+            !rows("[functions.<name>]").contains("| `vpc` | `{ subnets, security_groups }`")
+                || !["subnets", "security_groups"].contains(&key)
+        }
         "[api]: throttle" => {
             !rows("[api]").contains("| `throttle` | `{ rate, burst }`") || !["rate", "burst"].contains(&key)
         }
@@ -1034,8 +1175,8 @@ proptest! {
     fn no_slip_panics_or_tells_an_environment_value(slips in proptest::collection::vec(slip(), 1..6)) {
         // In both notations, each with the slips where they may.
         let table = FULL.replace(
-            "environment = { TABLE = \"orders\", PASSWORD = \"hunter2-hunter2\" }",
-            "[functions.orders.environment]\nTABLE = \"orders\"\nPASSWORD = \"hunter2-hunter2\"",
+            "environment = { TABLE = \"orders\", PASSWORD = \"hunter2-hunter2\", DB_URL",
+            "environment.TABLE = \"orders\"\nenvironment.PASSWORD = \"hunter2-hunter2\"\nmore = { DB_URL",
         );
         for mut text in [FULL.to_owned(), table] {
             for slip in &slips {

@@ -135,6 +135,44 @@ const EDITS: &[(&str, &str, Edit)] = &[
             &json!({"Environment": {"Variables": {"A": "b"}}}),
         );
     }),
+    ("function:user", "description", |emulator, recorded| {
+        configuration(emulator, recorded, &json!({"Description": "Theirs"}));
+    }),
+    ("function:user", "ephemeral_storage_mb", |emulator, recorded| {
+        configuration(emulator, recorded, &json!({"EphemeralStorage": {"Size": 600}}));
+    }),
+    ("function:user", "tracing", |emulator, recorded| {
+        configuration(emulator, recorded, &json!({"TracingConfig": {"Mode": "Active"}}));
+    }),
+    ("function:user", "log_format", |emulator, recorded| {
+        let group = recorded.desired("log-group:user", "name");
+        let logging = json!({"LogFormat": "JSON", "LogGroup": group});
+        configuration(emulator, recorded, &json!({"LoggingConfig": logging}));
+    }),
+    ("function:user", "layers", |emulator, recorded| {
+        let layer = emulator.layer("theirs");
+        configuration(emulator, recorded, &json!({"Layers": [layer]}));
+    }),
+    ("function:user", "kms_key", |emulator, recorded| {
+        let key = "arn:aws:kms:eu-west-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+        configuration(emulator, recorded, &json!({"KMSKeyArn": key}));
+    }),
+    ("function:user", "vpc", |emulator, recorded| {
+        let network = json!({"SubnetIds": ["subnet-0a1b2c3d"], "SecurityGroupIds": ["sg-0a1b2c3d"]});
+        configuration(emulator, recorded, &json!({"VpcConfig": network}));
+    }),
+    ("function:user", "reserved_concurrency", |emulator, recorded| {
+        let path = format!(
+            "/2017-10-31/functions/{}/concurrency",
+            recorded.desired("function:user", "name")
+        );
+        emulator.write(
+            "lambda",
+            "PUT",
+            &path,
+            &json!({"ReservedConcurrentExecutions": 7}),
+        );
+    }),
     ("function:user", "tags", |emulator, recorded| {
         let path = format!("/2017-03-31/tags/{}", recorded.output("function:user", "arn"));
         emulator.write(

@@ -12,6 +12,7 @@ mod drift;
 mod hand_over;
 mod hostile;
 mod layers;
+mod network;
 mod policy;
 mod protection;
 mod recover;

@@ -17,7 +17,14 @@ const COMMANDS: [&str; 6] = ["up", "status", "down", "token", "logs", "secret"];
 const QUOTAS: [&str; 2] = ["iam:GetAccountSummary", "lambda:GetAccountSettings"];
 
 /// Calls that a run makes only if others have put something in its way.
-const BEYOND_THE_STORY: [&str; 2] = ["iam:ListAttachedRolePolicies", "iam:ListRolePolicies"];
+const BEYOND_THE_STORY: [&str; 4] = [
+    "iam:ListAttachedRolePolicies",
+    "iam:ListRolePolicies",
+    // Only if network interfaces stay for minutes.
+    "lambda:ListFunctions",
+    // The emulator does not encrypt.
+    "kms:Decrypt",
+];
 
 const BEFORE: &str = r#"
 [stack]
@@ -48,12 +55,16 @@ runtime = "nodejs22.x"
 handler = "index.handler"
 policy = { Effect = "Allow", Action = "sqs:SendMessage", Resource = "*" }
 managed_policies = ["arn:aws:iam::aws:policy/AmazonSNSFullAccess"]
+reserved_concurrency = 5
 
 # Of two functions the quotas are looked at.
 [functions.old]
 source = "lambda"
 runtime = "nodejs22.x"
 handler = "index.handler"
+reserved_concurrency = 5
+kms_key = "arn:aws:kms:eu-west-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+vpc = { subnets = ["subnet-0a1b2c3d"], security_groups = ["sg-0a1b2c3d"] }
 
 [functions.foreign]
 source = "lambda"

@@ -123,13 +123,17 @@ pub(super) struct Declared {
 }
 
 impl Declared {
-    /// The stack as it is on record. If nothing is, its owner is `new_owner`; with `None` that is an error.
+    /// The stack as it is on record. If nothing is, its owner is `new_owner`. With `None` that is an error, and values of
+    /// environment variables that are not in the file are not needed.
     pub(super) async fn open(
         invocation: &Invocation,
         new_owner: Option<&str>,
         ui: &Ui,
     ) -> Result<Self, Failure> {
-        let config = configuration::read(invocation)?;
+        let config = match new_owner {
+            Some(_) => configuration::read_with_values(invocation)?,
+            None => configuration::read(invocation)?,
+        };
         let reached = store::reach(invocation, &config.stack, config.region.as_deref(), ui).await?;
         let state = reached.load().await?;
         if state.is_none() && new_owner.is_none() {
@@ -148,7 +152,7 @@ impl Declared {
         command: &str,
         ui: &Ui,
     ) -> Result<(Self, Box<dyn Store>), Failure> {
-        let config = configuration::read(invocation)?;
+        let config = configuration::read_with_values(invocation)?;
         let packages = configuration::packages(invocation, &config, ui)?;
         let mut reached = store::reach(invocation, &config.stack, config.region.as_deref(), ui).await?;
         // A state on this machine that cannot be used is refused without a lock and without a call. One in S3 is read when its
@@ -216,6 +220,7 @@ async fn session(
         Some(connection) => connection,
         None => Connection::open(invocation, config.region.as_deref(), ui).await?,
     };
+    configuration::check_region(invocation, config, &connection.identity.region)?;
     Ok(Session::new(connection, fence, ui))
 }
 

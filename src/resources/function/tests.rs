@@ -1,11 +1,14 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use aws_sdk_lambda::Client as Sdk;
 use aws_sdk_lambda::operation::update_function_code::UpdateFunctionCodeInput;
 use aws_sdk_lambda::operation::update_function_configuration::builders::UpdateFunctionConfigurationInputBuilder;
+use aws_sdk_lambda::types::{LogFormat, TracingConfig, TracingMode, VpcConfig};
 use aws_smithy_mocks::Rule;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
@@ -32,10 +35,68 @@ fn desired() -> Function {
         code_sha256: "aGFzaA==".to_owned(),
         code_size: 2,
         environment: Some(BTreeMap::new()),
+        description: String::new(),
+        ephemeral_storage_mb: STORAGE_MB,
+        tracing: false,
+        log_format: "text".to_owned(),
+        layers: Vec::new(),
+        kms_key: String::new(),
+        reserved_concurrency: None.into(),
+        vpc: Vpc::default(),
         tags: our_tags(),
         code: Code(Rc::new(b"PK".to_vec())),
         variables: Variables::default(),
     }
+}
+
+const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/k";
+
+fn layer(version: usize) -> String {
+    format!("arn:aws:lambda:eu-central-1:111122223333:layer:otel:{version}")
+}
+
+fn ids(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|&id| id.to_owned()).collect()
+}
+
+/// With every optional setting.
+fn with_settings() -> Function {
+    Function {
+        description: "Orders".to_owned(),
+        ephemeral_storage_mb: 1024,
+        tracing: true,
+        log_format: "json".to_owned(),
+        layers: vec![layer(2), layer(1)],
+        kms_key: KEY.to_owned(),
+        reserved_concurrency: Some(20).into(),
+        vpc: Vpc {
+            subnets: ids(&["subnet-0a", "subnet-0b"]),
+            security_groups: ids(&["sg-0a"]),
+        },
+        ..desired()
+    }
+}
+
+/// Lambda's answer about [`with_settings`].
+fn live_with_settings() -> Value {
+    let mut answer = live("Active", &our_tags());
+    let configuration = answer["Configuration"].as_object_mut().unwrap();
+    let settings = json!({
+        "Description": "Orders", "EphemeralStorage": {"Size": 1024}, "TracingConfig": {"Mode": "Active"}, "KMSKeyArn": KEY,
+        "LoggingConfig": {
+            "LogFormat": "JSON", "ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO",
+            "LogGroup": "/aws/lambda/user-api-1a2b3c4d-user",
+        },
+        "Layers": [{"Arn": layer(2), "CodeSize": 5}, {"Arn": layer(1), "CodeSize": 7}],
+        // In an order of Lambda's own.
+        "VpcConfig": {
+            "SubnetIds": ["subnet-0b", "subnet-0a"], "SecurityGroupIds": ["sg-0a"], "VpcId": "vpc-0a",
+            "Ipv6AllowedForDualStack": false,
+        },
+    });
+    configuration.extend(settings.as_object().unwrap().clone());
+    answer["Concurrency"] = json!({"ReservedConcurrentExecutions": 20});
+    answer
 }
 
 fn with_environment(variables: &[(&str, &str)]) -> Function {
@@ -575,6 +636,365 @@ fn no_value_of_the_environment_is_recorded_or_printed() {
         function.environment,
         with_environment(&[("DATABASE_URL", "another")]).environment
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_are_read_in_their_normal_form() {
+    let answer = live_with_settings();
+    let cx = lambda([on!(Sdk::get_function, ok(answer.clone()))]);
+    assert_eq!(
+        with_settings().read(&cx, &out()).await.unwrap(),
+        Some(with_settings())
+    );
+    // What Lambda answers for a function that has left its network and whose settings were put back.
+    let mut answer = live("Active", &our_tags());
+    answer["Configuration"]["VpcConfig"] =
+        json!({"SubnetIds": [], "SecurityGroupIds": [], "VpcId": "", "Ipv6AllowedForDualStack": false});
+    answer["Configuration"]["Layers"] = json!([]);
+    answer["Configuration"]["LoggingConfig"] =
+        json!({"LogFormat": "Text", "LogGroup": "/aws/lambda/user-api-1a2b3c4d-user"});
+    answer["Concurrency"] = json!({});
+    let cx = lambda([on!(Sdk::get_function, ok(answer.clone()))]);
+    assert_eq!(desired().read(&cx, &out()).await.unwrap(), Some(desired()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setting_that_somebody_made_or_took_away_is_drift_of_that_field_alone() {
+    let (with, without) = (live_with_settings(), live("Active", &our_tags()));
+    for (place, member, field) in [
+        ("/Configuration", "Description", "description"),
+        ("/Configuration", "EphemeralStorage", "ephemeral_storage_mb"),
+        ("/Configuration", "TracingConfig", "tracing"),
+        ("/Configuration", "LoggingConfig", "log_format"),
+        ("/Configuration", "Layers", "layers"),
+        ("/Configuration", "KMSKeyArn", "kms_key"),
+        ("/Configuration", "VpcConfig", "vpc"),
+        ("", "Concurrency", "reserved_concurrency"),
+    ] {
+        for (recorded, mut answer, others) in [
+            (desired(), without.clone(), &with),
+            (with_settings(), with.clone(), &without),
+        ] {
+            let there = answer.pointer_mut(place).unwrap().as_object_mut().unwrap();
+            match others.pointer(place).unwrap().get(member) {
+                Some(value) => drop(there.insert(member.to_owned(), value.clone())),
+                None => drop(there.remove(member)),
+            }
+            let cx = lambda([on!(Sdk::get_function, ok(answer.clone()))]);
+            let live = recorded.read(&cx, &out()).await.unwrap().unwrap();
+            assert_eq!(differing(&recorded, &live), [field]);
+            // None is null, which would not be compared.
+            assert_ne!(json!(live)[field], Value::Null, "{field}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_is_created_with_its_settings_and_reserves_once_it_is_active() {
+    let cx = lambda([
+        on!(
+            Sdk::create_function,
+            |i| {
+                let logging = i.logging_config().unwrap();
+                assert_eq!(i.description(), Some("Orders"));
+                assert_eq!(i.ephemeral_storage().unwrap().size(), 1024);
+                assert_eq!(i.tracing_config().unwrap().mode(), Some(&TracingMode::Active));
+                assert_eq!(
+                    (logging.log_format(), logging.log_group()),
+                    (Some(&LogFormat::Json), None)
+                );
+                assert_eq!(i.layers(), [layer(2), layer(1)]);
+                assert_eq!(i.kms_key_arn(), Some(KEY));
+                assert_eq!(i.vpc_config().unwrap().subnet_ids(), ["subnet-0a", "subnet-0b"]);
+                assert_eq!(i.vpc_config().unwrap().security_group_ids(), ["sg-0a"]);
+            },
+            ok(live("Pending", &our_tags())["Configuration"].clone())
+        ),
+        get("Pending"),
+        get("Active"),
+        reserves(20),
+    ]);
+    assert_eq!(with_settings().create(&cx).await.unwrap().arn, ARN);
+    // Without settings none is sent: a sample's request stays as it is.
+    let cx = lambda([on!(
+        Sdk::create_function,
+        |i| {
+            assert_eq!((i.description(), i.kms_key_arn()), (None, None));
+            assert_eq!((i.ephemeral_storage(), i.tracing_config()), (None, None));
+            assert_eq!((i.logging_config(), i.vpc_config()), (None, None));
+            assert!(i.layers().is_empty());
+        },
+        active()
+    )]);
+    desired().create(&cx).await.unwrap();
+}
+
+fn reserves(number: i32) -> Rule {
+    on!(
+        Sdk::put_function_concurrency,
+        |i| {
+            let expected = (Some("user-api-1a2b3c4d-user"), Some(number));
+            assert_eq!((i.function_name(), i.reserved_concurrent_executions()), expected);
+        },
+        ok(json!({"ReservedConcurrentExecutions": number}))
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn reserved_concurrency_changes_last_and_is_taken_back() {
+    let before = Function {
+        memory_mb: 256,
+        code_sha256: "b2xk".to_owned(),
+        reserved_concurrency: Some(20).into(),
+        ..desired()
+    };
+    let off = Function {
+        reserved_concurrency: Some(0).into(),
+        ..desired()
+    };
+    let cx = lambda([
+        configured(|b| b.memory_size(128)),
+        updated("Successful"),
+        uploaded("arm64"),
+        updated("Successful"),
+        reserves(0),
+    ]);
+    off.update(&cx, &before, out()).await.unwrap();
+    let cx = lambda([on!(
+        Sdk::delete_function_concurrency,
+        |i| { assert_eq!(i.function_name(), Some("user-api-1a2b3c4d-user")) },
+        ok(json!({}))
+    )]);
+    desired().update(&cx, &off, out()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_concurrency_than_lambda_lets_reserve_is_refused_in_its_words() {
+    let words = "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its \
+                 minimum value of [100].";
+    let refuse = || {
+        on!(
+            Sdk::put_function_concurrency,
+            refused(400, "InvalidParameterValueException", words)
+        )
+    };
+    let cx = lambda([refuse()]);
+    let function = Function {
+        // Its values keep nothing back of a call that has none.
+        reserved_concurrency: Some(950).into(),
+        ..with_environment(&[("A", "1")])
+    };
+    let before = with_environment(&[("A", "1")]);
+    let (class, text) = failed(function.update(&cx, &before, out()).await);
+    assert_eq!(class, Some(Class::Refused));
+    assert!(text.contains(words), "{text}");
+    assert!(cx.waits().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_the_role_got_a_moment_ago_are_waited_for_and_what_does_not_exist_is_not() {
+    for words in [
+        "The provided execution role does not have permissions to call CreateNetworkInterface on EC2",
+        "The provided execution role does not have permissions to call PutTraceSegments on XRAY",
+    ] {
+        for function in [with_settings(), with_environment(&[("A", "1")])] {
+            let cx = lambda([refuse_create(words), on!(Sdk::create_function, active())]);
+            let plain = Function {
+                reserved_concurrency: None.into(),
+                ..function
+            };
+            plain.create(&cx).await.unwrap();
+            assert!(cx.waits()[0].contains(words), "{:?}", cx.waits());
+        }
+    }
+    for (words, known) in [
+        (
+            "Error occurred while DescribeSubnets. EC2 Error Code: InvalidSubnetID.NotFound. EC2 Error Message: The subnet ID \
+             'subnet-0a' does not exist",
+            "EC2 Error Code: InvalidSubnetID.NotFound",
+        ),
+        (
+            "Error occurred while DescribeSecurityGroups. EC2 Error Code: InvalidGroup.NotFound. EC2 Error Message: The security \
+             group 'sg-0a' does not exist",
+            "EC2 Error Code: InvalidGroup.NotFound",
+        ),
+        (
+            "Layer version arn:aws:lambda:eu-central-1:111122223333:layer:otel:2 does not exist.",
+            "a layer version does not exist",
+        ),
+        (
+            "Cannot reference more than 5 layers.",
+            "Cannot reference more than 5 layers",
+        ),
+    ] {
+        let cx = lambda([refuse_create(words), refuse_create(words)]);
+        let (class, text) = failed(with_settings().create(&cx).await);
+        assert_eq!(class, Some(Class::Refused));
+        assert!(text.contains(words), "{text}");
+        // With an environment Lambda's message may have its values.
+        let (_, text) = failed(with_environment(&[("A", "subnet")]).create(&cx).await);
+        assert!(text.contains(known) && !text.contains("subnet"), "{text}");
+        assert!(cx.waits().is_empty());
+    }
+}
+
+/// Lambda's answer before the format of the log changes: with a group of someone else.
+fn logs_to(group: &'static str) -> Rule {
+    let mut answer = live("Active", &our_tags());
+    answer["Configuration"]["LoggingConfig"] = json!({"LogFormat": "Text", "LogGroup": group});
+    on!(Sdk::get_function, ok(answer.clone()))
+}
+
+fn logging(format: LogFormat) -> LoggingConfig {
+    LoggingConfig::builder()
+        .log_format(format)
+        .log_group("/theirs")
+        .build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_setting_is_made_alone_and_taken_back_alone() {
+    let (with, without) = (with_settings, desired);
+    for (set, cleared, make, clear) in [
+        (
+            Function {
+                description: with().description,
+                ..without()
+            },
+            without(),
+            configured(|b| b.description("Orders")),
+            configured(|b| b.description("")),
+        ),
+        (
+            Function {
+                ephemeral_storage_mb: 1024,
+                ..without()
+            },
+            without(),
+            configured(|b| b.ephemeral_storage(settings::storage(1024))),
+            configured(|b| b.ephemeral_storage(settings::storage(512))),
+        ),
+        (
+            Function {
+                tracing: true,
+                ..without()
+            },
+            without(),
+            configured(|b| b.tracing_config(TracingConfig::builder().mode(TracingMode::Active).build())),
+            configured(|b| b.tracing_config(TracingConfig::builder().mode(TracingMode::PassThrough).build())),
+        ),
+        (
+            Function {
+                layers: with().layers,
+                ..without()
+            },
+            without(),
+            configured(|b| b.set_layers(Some(vec![layer(2), layer(1)]))),
+            configured(|b| b.set_layers(Some(Vec::new()))),
+        ),
+        (
+            // The same layers in another order are another setting.
+            Function {
+                layers: vec![layer(1), layer(2)],
+                ..without()
+            },
+            Function {
+                layers: with().layers,
+                ..without()
+            },
+            configured(|b| b.set_layers(Some(vec![layer(1), layer(2)]))),
+            configured(|b| b.set_layers(Some(vec![layer(2), layer(1)]))),
+        ),
+        (
+            Function {
+                kms_key: KEY.to_owned(),
+                ..without()
+            },
+            without(),
+            configured(|b| b.kms_key_arn(KEY)),
+            configured(|b| b.kms_key_arn("")),
+        ),
+        (
+            Function {
+                vpc: with().vpc,
+                ..without()
+            },
+            without(),
+            configured(|b| {
+                b.vpc_config(
+                    VpcConfig::builder()
+                        .subnet_ids("subnet-0a")
+                        .subnet_ids("subnet-0b")
+                        .security_group_ids("sg-0a")
+                        .build(),
+                )
+            }),
+            // Not left out, or Lambda would keep the network.
+            configured(|b| {
+                b.vpc_config(
+                    VpcConfig::builder()
+                        .set_subnet_ids(Some(Vec::new()))
+                        .set_security_group_ids(Some(Vec::new()))
+                        .build(),
+                )
+            }),
+        ),
+    ] {
+        let cx = lambda([make, updated("Successful")]);
+        set.update(&cx, &cleared, out()).await.unwrap();
+        let cx = lambda([clear, updated("Successful")]);
+        cleared.update(&cx, &set, out()).await.unwrap();
+    }
+    let json = Function {
+        log_format: "json".to_owned(),
+        ..desired()
+    };
+    let cx = lambda([
+        logs_to("/theirs"),
+        configured(|b| b.logging_config(logging(LogFormat::Json))),
+        updated("Successful"),
+    ]);
+    json.update(&cx, &desired(), out()).await.unwrap();
+    let cx = lambda([
+        logs_to("/theirs"),
+        configured(|b| b.logging_config(logging(LogFormat::Text))),
+        updated("Successful"),
+    ]);
+    desired().update(&cx, &json, out()).await.unwrap();
+}
+
+fn variables() -> Environment {
+    let variables = HashMap::from([("A".to_owned(), "1".to_owned())]);
+    Environment::builder().set_variables(Some(variables)).build()
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_key_gets_the_environment_again_to_encrypt_it() {
+    let before = with_environment(&[("A", "1")]);
+    let with_key = Function {
+        kms_key: KEY.to_owned(),
+        ..before.clone()
+    };
+    let cx = lambda([
+        configured(|b| b.kms_key_arn(KEY).environment(variables())),
+        updated("Successful"),
+    ]);
+    with_key.update(&cx, &before, out()).await.unwrap();
+    let cx = lambda([
+        configured(|b| b.kms_key_arn("").environment(variables())),
+        updated("Successful"),
+    ]);
+    before.update(&cx, &with_key, out()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_that_stay_are_not_sent_again_as_their_versions_may_have_been_deleted() {
+    let before = Function {
+        memory_mb: 256,
+        ..with_settings()
+    };
+    let cx = lambda([configured(|b| b.memory_size(128)), updated("Successful")]);
+    with_settings().update(&cx, &before, out()).await.unwrap();
 }
 
 /// The whole request, so that a member too many is seen as well.

@@ -75,7 +75,7 @@ fn settled(hour: &Hour) -> Result<()> {
 type Edit = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// One change of every key; the sample takes each eighth.
-pub(super) const EDITS: [Edit; 28] = [
+pub(super) const EDITS: [Edit; 33] = [
     (
         "stack.tags",
         &[("payments", "sales"), (r#", stage = "test""#, "")],
@@ -159,6 +159,24 @@ pub(super) const EDITS: [Edit; 28] = [
     (
         "functions.environment, none",
         &[("environment = { TABLE = \"orders-table\" }", "")],
+    ),
+    (
+        "functions.description",
+        &[("\"10s\"", "\"10s\"\ndescription = \"Takes orders\"")],
+    ),
+    (
+        "functions.ephemeral_storage_mb",
+        &[("\"10s\"", "\"10s\"\nephemeral_storage_mb = 1024")],
+    ),
+    ("functions.tracing", &[("\"10s\"", "\"10s\"\ntracing = true")]),
+    (
+        "functions.log_format",
+        &[("\"10s\"", "\"10s\"\nlog_format = \"json\"")],
+    ),
+    // No more: a new account may not reserve anything.
+    (
+        "functions.reserved_concurrency",
+        &[("\"10s\"", "\"10s\"\nreserved_concurrency = 0")],
     ),
     (
         "api.name, api.description",

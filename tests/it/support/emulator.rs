@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::token;
@@ -170,6 +172,13 @@ impl Emulator {
                 "MemorySize",
                 "Timeout",
                 "CodeSha256",
+                "Description",
+                "EphemeralStorage",
+                "TracingConfig",
+                "LoggingConfig",
+                "Layers",
+                "KMSKeyArn",
+                "VpcConfig",
             ];
             let fields: Vec<&Value> = keys.iter().map(|key| &live[*key]).collect();
             let variables = &live["Environment"]["Variables"];
@@ -187,7 +196,11 @@ impl Emulator {
                 })
                 .map(|arn| arn.split_once('/').unwrap_or_default().1)
                 .collect();
-            add("function", json!([fields, variables, answer["Tags"], allowed]));
+            let reserved = &answer["Concurrency"]["ReservedConcurrentExecutions"];
+            add(
+                "function",
+                json!([fields, variables, reserved, answer["Tags"], allowed]),
+            );
         }
         let groups = self.json("Logs_20140328.DescribeLogGroups", &json!({}));
         for group in groups["logGroups"].as_array().unwrap() {
@@ -314,6 +327,15 @@ impl Emulator {
     pub(crate) fn iam(&self, query: &str) -> String {
         let url = format!("{}/?Version=2010-05-08&{query}", self.endpoint);
         self.send("iam", |http| http.get(url))
+    }
+
+    /// The ARN of a new version of this layer.
+    pub(crate) fn layer(&self, name: &str) -> String {
+        let package = provision::package::Package::from_files(&[("layer.txt", b"layer".as_slice())]).unwrap();
+        let content = json!({"Content": {"ZipFile": STANDARD.encode(package.zip)}});
+        let path = format!("/2018-10-31/layers/{name}/versions");
+        let made = self.write("lambda", "POST", &path, &content);
+        made["LayerVersionArn"].as_str().unwrap().to_owned()
     }
 
     /// How many resources of each kind there are.

@@ -53,7 +53,10 @@ impl Enforced {
             .env("SFTP_ENABLED", "0")
             .env("AWS_ACCESS_KEY_ID", KEY)
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
-            .env("SERVICES", "cognito-idp,apigateway,lambda,iam,logs,sts,dynamodb")
+            .env(
+                "SERVICES",
+                "cognito-idp,apigateway,lambda,iam,logs,sts,dynamodb,ec2",
+            )
             .env("LAMBDA_EXECUTOR", "local")
             .env("TMPDIR", &folder)
             .env("HOME", &folder)

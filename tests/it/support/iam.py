@@ -41,6 +41,8 @@ def resource(service, method, path, headers, body, params, region, account):
 
 
 def action_of_lambda(method, path):
+    if method == "DELETE" and path.endswith("/concurrency"):
+        return "DeleteFunctionConcurrency"
     return "GetAccountSettings" if path.endswith("/account-settings") else lambda_action(method, path)
 
 
@@ -78,6 +80,15 @@ def beside(action):
     sent, arn, path = request["sent"], request["arn"], request["path"]
     if action in ("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration") and sent.get("Role"):
         yield "iam:PassRole", "iam", sent["Role"], {"iam:PassedToService": "lambda.amazonaws.com"}
+    if action in ("lambda:CreateFunction", "lambda:UpdateFunctionConfiguration"):
+        for layer in sent.get("Layers") or []:
+            yield "lambda:GetLayerVersion", "lambda", layer, {}
+        if sent.get("KMSKeyArn"):
+            yield "kms:CreateGrant", "kms", sent["KMSKeyArn"], {}
+            yield "kms:Encrypt", "kms", sent["KMSKeyArn"], {}
+        if (sent.get("VpcConfig") or {}).get("SubnetIds"):
+            for name in ("DescribeSubnets", "DescribeSecurityGroups", "DescribeVpcs"):
+                yield f"ec2:{name}", "ec2", "*", {}
     tagging_actions = {
         "iam:CreateRole": "iam:TagRole",
         "logs:CreateLogGroup": "logs:TagResource",

@@ -53,7 +53,7 @@ impl Request {
             .any(|part| self.path.contains(part))
     }
 
-    /// The service: `cognito-idp`, `logs`, `secretsmanager`, `iam`, `sts`, `lambda` or `apigateway`.
+    /// The service: `cognito-idp`, `logs`, `secretsmanager`, `iam`, `sts`, `ec2`, `lambda` or `apigateway`.
     pub(crate) fn service(&self) -> &'static str {
         match self.header("x-amz-target") {
             Some(target) if target.starts_with("Logs") => return "logs",
@@ -66,6 +66,8 @@ impl Request {
             "iam"
         } else if body.contains("Version=2011-06-15") {
             "sts"
+        } else if body.contains("Version=2016-11-15") {
+            "ec2"
         } else if self.path.starts_with("/20") {
             "lambda"
         } else {
