@@ -284,6 +284,11 @@ fn somebody_elses_change_of_our_policies_is_told_and_mended_and_their_own_stay()
     attached.sort();
     assert_eq!(actions, ["dynamodb:GetItem", "dynamodb:Query"]);
     assert_eq!(attached, [SNS, SQS]);
+    let status = world.run(&["status", "--json"]).code(3).json();
+    let foreign: Vec<&Value> = (status["foreign"].as_array().unwrap().iter())
+        .map(|one| &one["id"])
+        .collect();
+    assert_eq!(foreign, ["theirs", SNS], "what is the stack's own is not foreign");
 
     let down = world.run(&["down", "--yes"]).code(1).stderr;
     let told = down
