@@ -216,7 +216,8 @@ pub(crate) struct Up {
 /// `verify`.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
-    /// Also call the GET routes with every token that they should admit; this runs the functions
+    /// Also call the GET routes with every token that they should admit, and the ANY routes of back ends with GET; this runs
+    /// what answers them
     #[arg(long)]
     pub call: bool,
     /// Read a client's secret from file:PATH, env:NAME or secretsmanager:NAME; repeatable [default: secret_from of the

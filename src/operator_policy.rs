@@ -54,6 +54,8 @@ pub struct Scope {
     pub keys: BTreeSet<String>,
     /// Whether a function is in a private network.
     pub has_network: bool,
+    /// The ARNs of the functions of back ends, in the configuration and on record, with their qualifiers.
+    pub backends: BTreeSet<String>,
     /// The bucket and the key of the state, if it is in S3.
     pub state: Option<(String, String)>,
     /// The ARN of the KMS key of that bucket; `None`: S3 encrypts with its own.
@@ -99,6 +101,10 @@ enum On {
     Function,
     /// The stack's functions, by name, and only to let API Gateway invoke them.
     FunctionForApi,
+    /// The functions of back ends, which others made, by ARN.
+    Backend,
+    /// The same, and only to let API Gateway invoke them.
+    BackendForApi,
     /// The stack's log groups, by name.
     LogGroup,
     /// A pool that has no ARN yet, by the tags in the request.
@@ -138,9 +144,9 @@ enum On {
 }
 
 use On::{
-    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, BoundedRole, ForeignRole, ForeignRoleForLambda, Function,
-    FunctionForApi, Key, Layer, LogGroup, NamedSecret, Network, NewApi, NewPool, NewRole, Pool, Role,
-    RoleForLambda, RoleWithPolicy, State, StateBucket, StateKey, UnboundedRole,
+    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Backend, BackendForApi, BoundedRole, ForeignRole,
+    ForeignRoleForLambda, Function, FunctionForApi, Key, Layer, LogGroup, NamedSecret, Network, NewApi,
+    NewPool, NewRole, Pool, Role, RoleForLambda, RoleWithPolicy, State, StateBucket, StateKey, UnboundedRole,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -309,6 +315,15 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("apigateway:DeleteStage", Api, UP),
 ];
 
+/// The operations that are called on the functions of back ends. Those that are called on the stack's functions as well are
+/// in the table above too.
+const ON_BACKENDS: &[(&str, On, &[Task])] = &[
+    ("lambda:GetFunctionConfiguration", Backend, READ),
+    ("lambda:GetPolicy", Backend, READ_BY_ALL),
+    ("lambda:AddPermission", BackendForApi, UP),
+    ("lambda:RemovePermission", Backend, DOWN),
+];
+
 /// The actions that an operation needs besides its own: the operation, the action, and what it is allowed on.
 const ALSO: &[(&str, &str, On)] = &[
     ("s3:GetObject", "s3:ListBucket", StateBucket),
@@ -401,17 +416,17 @@ fn action(operation: &str) -> String {
 
 /// Whether this `service:Operation` is in the table or in [`BESIDE`].
 pub fn knows(operation: &str) -> bool {
-    BESIDE.contains(&operation) || OPERATIONS.iter().any(|(known, ..)| *known == operation)
+    BESIDE.contains(&operation) || operations().any(|known| known == operation)
 }
 
 pub fn operations() -> impl Iterator<Item = &'static str> {
-    OPERATIONS.iter().map(|(operation, ..)| *operation)
+    (OPERATIONS.iter().chain(ON_BACKENDS)).map(|(operation, ..)| *operation)
 }
 
 /// The policy document for these tasks.
 pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
     let mut allowed: BTreeMap<On, BTreeSet<String>> = BTreeMap::new();
-    for (operation, on, by) in OPERATIONS {
+    for (operation, on, by) in OPERATIONS.iter().chain(ON_BACKENDS) {
         // What `up` reads before it makes anything is what a recovery looks for.
         let looks_for = tasks.contains(&Task::Recover) && by.contains(&Task::Up) && is_read(operation);
         if looks_for || by.iter().any(|task| tasks.contains(task)) {
@@ -544,6 +559,15 @@ impl Scope {
                 function,
                 Some(json!({"lambda:Principal": "apigateway.amazonaws.com"})),
             ),
+            Backend | BackendForApi => (!self.backends.is_empty())
+                .then(|| Reach {
+                    sid: format!("{on:?}"),
+                    resources: self.backends.iter().cloned().collect(),
+                    condition: (on == BackendForApi)
+                        .then(|| json!({"lambda:Principal": "apigateway.amazonaws.com"})),
+                })
+                .into_iter()
+                .collect(),
             LogGroup => one(group, None),
             NewPool => one("*".to_owned(), Some(self.tags("RequestTag"))),
             Network if !self.has_network => Vec::new(),

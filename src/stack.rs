@@ -2,6 +2,7 @@
 //!
 //! Must not do I/O or be async: it declares.
 
+mod integration;
 mod role;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,17 +13,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
+use self::integration::Integration;
 use self::role::FunctionRole;
+use crate::aws::ids::ApiId;
 use crate::aws::tags::{Tags, tags};
 use crate::aws::{Aws, Identity};
-use crate::config::{Config, parts};
+use crate::config::{self, Answerer, Backend, Config, ExistingFunction, parts};
 use crate::graph::{Handle, Stack};
 use crate::package::Package;
 use crate::resources::function::{Code, Variables, Vpc, fingerprint};
 use crate::resources::stage::Throttle;
 use crate::resources::{
-    Authorizer, Client, Deployment, Function, LogGroup, Path, Permission, PoolDomain, ResourceServer,
-    RestApi, Route, Stage, UserPool,
+    Authorizer, BackendPermission, Client, Deployment, Function, LogGroup, Path, Permission, PoolDomain,
+    ResourceServer, RestApi, Route, Stage, UserPool,
 };
 
 /// A character that the name of a stack cannot have, so that no name of one stack begins like the names of another.
@@ -36,6 +39,27 @@ pub fn unique(stack: &str, separator: char, owner: &str, name: &str) -> String {
 /// The step of a route, which is named as in the configuration: `GET /user`.
 pub fn route(name: &str) -> String {
     format!("route:{name}")
+}
+
+/// The step of the permission to invoke the function of a back end.
+pub fn backend_permission(name: &str) -> String {
+    format!("backend-permission:{name}")
+}
+
+/// The functions of the back ends that a route names and that are of this account, by the name of the back end. The
+/// policy of a function of another account is its owner's to change.
+pub fn backends_of_account<'a>(
+    config: &'a Config,
+    account: &str,
+) -> impl Iterator<Item = (&'a String, &'a ExistingFunction)> {
+    let used = |name: &String| {
+        let mut routes = config.routes.iter();
+        routes.any(|route| matches!(&route.answerer, Answerer::Backend(backend) if backend == name))
+    };
+    (config.backends.iter()).filter_map(move |(name, backend)| match backend {
+        Backend::Lambda(function) if function.account == account && used(name) => Some((name, function)),
+        Backend::Lambda(_) | Backend::Url(_) => None,
+    })
 }
 
 /// The log group that Lambda writes a function's output to.
@@ -78,6 +102,7 @@ pub fn stack(
     let authorizer = parts.authorizer(&api, pool);
     let routes = parts.routes(&api, &authorizer);
     parts.permissions(functions, &api);
+    parts.backend_permissions(&api);
     let deployment = parts.deployment(&api, authorizer, routes);
     parts.stage(api, deployment);
     parts.stack
@@ -299,25 +324,37 @@ impl Parts<'_> {
             let name = self::route(&format!("{} {}", route.verb, route.path));
             let needs = (api.clone(), path, authorizer.clone());
             let (verb, scopes) = (route.verb.clone(), route.scopes.clone());
-            let Identity {
-                partition, region, ..
-            } = self.identity;
-            let uri = format!(
-                "arn:{partition}:apigateway:{region}:lambda:path/2015-03-31/functions/{}/invocations",
-                self.function_arn(&route.function)
-            );
+            let integration = self.integration(route);
             let route = self.stack.add(name, needs, move |(api, path, authorizer)| Route {
                 api: api.id,
                 path: path.map_or(api.root, |path| path.id),
                 verb: verb.clone(),
                 authorizer: authorizer.id,
                 scopes: scopes.clone(),
-                uri: uri.clone(),
+                integration: integration.kind.to_owned(),
+                uri: integration.uri.clone(),
+                integration_verb: integration.verb.clone(),
+                request_parameters: integration.request_parameters.clone(),
+                mappings: integration.mappings.clone(),
+                timeout_millis: integration.timeout_millis,
+                vpc_link: integration.vpc_link.clone(),
+                target: integration.target.clone(),
+                insecure_tls: false,
                 api_key_required: false,
             });
             routes.push(route);
         }
         routes
+    }
+
+    fn integration(&self, route: &config::Route) -> Integration {
+        match &route.answerer {
+            Answerer::Function(name) => Integration::of_function(self.identity, &self.function_arn(name)),
+            Answerer::Backend(name) => match &self.config.backends[name] {
+                Backend::Lambda(function) => Integration::of_function(self.identity, &function.arn()),
+                Backend::Url(backend) => Integration::of_url(route, backend),
+            },
+        }
     }
 
     /// The last part of this path; `None` of `/`, which every API has.
@@ -351,24 +388,44 @@ impl Parts<'_> {
         for (name, function) in functions {
             let needs = (function, api.clone());
             let (function, statement) = (self.unique(&name), self.unique("api"));
-            let Identity {
-                account,
-                partition,
-                region,
-                ..
-            } = self.identity.clone();
-            let stage = self.config.api.stage.clone();
+            let (stage, source_account) = (self.stage_arn(), self.identity.account.clone());
             self.stack
                 .add(permission_step(&name), needs, move |(_, api)| Permission {
                     function: function.clone(),
                     statement: statement.clone(),
-                    source_arn: format!(
-                        "arn:{partition}:execute-api:{region}:{account}:{}/{stage}/*",
-                        api.id
-                    ),
-                    source_account: account.clone(),
+                    source_arn: stage(&api.id),
+                    source_account: source_account.clone(),
                 });
         }
+    }
+
+    /// One statement a function of a back end. It is deleted by a call of its own, because the function stays.
+    fn backend_permissions(&mut self, api: &Handle<RestApi>) {
+        for (name, function) in backends_of_account(self.config, &self.identity.account) {
+            let (statement, source_account) = (self.unique(name), self.identity.account.clone());
+            let (stage, function) = (self.stage_arn(), function.clone());
+            self.stack.add(backend_permission(name), api.clone(), move |api| {
+                BackendPermission {
+                    function: function.name.clone(),
+                    qualifier: function.qualifier.clone().unwrap_or_default(),
+                    statement: statement.clone(),
+                    source_arn: stage(&api.id),
+                    source_account: source_account.clone(),
+                }
+            });
+        }
+    }
+
+    /// From the id of the API to what names all methods of its stage.
+    fn stage_arn(&self) -> impl Fn(&ApiId) -> String + use<> {
+        let Identity {
+            account,
+            partition,
+            region,
+            ..
+        } = self.identity.clone();
+        let stage = self.config.api.stage.clone();
+        move |api| format!("arn:{partition}:execute-api:{region}:{account}:{api}/{stage}/*")
     }
 
     /// A change of the authorizer or of any route is another description, and so another deployment.
@@ -411,7 +468,10 @@ impl Parts<'_> {
         });
         let clients = self.config.clients.keys().map(|name| client_step(name));
         let permissions = self.config.functions.keys().map(|name| permission_step(name));
-        self.stack.follow(&stage, clients.chain(permissions));
+        let backends = backends_of_account(self.config, &self.identity.account);
+        let backends = backends.map(|(name, _)| backend_permission(name));
+        self.stack
+            .follow(&stage, clients.chain(permissions).chain(backends));
     }
 }
 

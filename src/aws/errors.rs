@@ -202,6 +202,8 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         | "OperationAbortedException"
         | "DeleteConflict"
         | "ScopeDoesNotExistException" => Class::NotReady,
+        // Someone else changed a function's policy since it was read.
+        "PreconditionFailedException" if operation.starts_with("lambda:") => Class::NotReady,
         "MalformedPolicyDocument" if message.contains("Invalid principal") => Class::NotReady,
         // CreateAuthorizer also returns this, for ever, on an API that is gone.
         "ConflictException" if message.contains("try again later") => Class::NotReady,

@@ -170,6 +170,17 @@ pub const ARN_OR_NONE: Shape = Shape {
     holds: |text| text.is_empty() || (ARN.holds)(text),
 };
 
+/// Of an integration: an ARN that names a function, or the URL of a back end.
+pub const INTEGRATION_URI: Shape = Shape {
+    what: "an ARN or a URL",
+    holds: |text| {
+        ["arn:", "https://", "http://"]
+            .iter()
+            .any(|start| text.starts_with(start))
+            && all(text, 2048, |c| c.is_ascii_graphic())
+    },
+};
+
 /// Of a resource server.
 pub const IDENTIFIER: Shape = Shape {
     what: "the identifier of a resource server",

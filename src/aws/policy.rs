@@ -1,10 +1,11 @@
-//! IAM policy documents in a normal form, because AWS returns them in another form than they were sent.
+//! Policy documents in a normal form, because AWS returns them in another form than they were sent, and what a statement
+//! of a function's policy grants.
 //!
 //! Must not judge what a policy allows.
 
 use anyhow::Context;
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::resource::Result;
 
@@ -95,9 +96,38 @@ pub fn widened(before: &Value, after: &Value) -> Value {
     normal(widened)
 }
 
+/// Whom a statement of a function's policy lets invoke the function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The stage of a REST API. Empty if the statement is not a grant to API Gateway alone.
+    pub source_arn: String,
+    /// The account of the API; empty in the same case.
+    pub source_account: String,
+}
+
+/// What the statement `sid` of a function's policy grants; `None` if there is no such statement.
+///
+/// # Errors
+/// The policy is not JSON.
+pub fn granted(policy: &str, sid: &str) -> Result<Option<Grant>> {
+    let policy: Value = serde_json::from_str(policy).context("the policy is not JSON")?;
+    let statements = policy["Statement"].as_array().map_or(&[][..], Vec::as_slice);
+    let Some(statement) = statements.iter().find(|statement| statement["Sid"] == sid) else {
+        return Ok(None);
+    };
+    let as_ours = statement["Effect"] == "Allow"
+        && statement["Action"] == "lambda:InvokeFunction"
+        && statement["Principal"] == json!({"Service": "apigateway.amazonaws.com"});
+    let text = |value: &Value| value.as_str().filter(|_| as_ours).unwrap_or_default().to_owned();
+    let condition = &statement["Condition"];
+    Ok(Some(Grant {
+        source_arn: text(&condition["ArnLike"]["AWS:SourceArn"]),
+        source_account: text(&condition["StringEquals"]["AWS:SourceAccount"]),
+    }))
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
 

@@ -48,6 +48,11 @@ pub(super) async fn run(
     let stack = configuration::stack_name(invocation)?;
     let loaded = Loaded::load(invocation, &stack, ui).await?;
     let groups = groups(&loaded.state)?;
+    if groups.is_empty() {
+        return Err(Failure::usage(format!(
+            "stack {stack} has no function, so it has no logs"
+        )));
+    }
     let names: Vec<&str> = groups.keys().map(String::as_str).collect();
     let group = &groups[&pick("function", &names, args.function.as_deref())?];
     let Recorded { session, .. } = loaded.open(ui).await?;

@@ -2,6 +2,7 @@
 //!
 //! Must not decide anything that the engine decides.
 
+mod backends;
 mod call;
 mod client;
 mod configuration;

@@ -243,6 +243,7 @@ mod tests {
                 verb: verb.to_owned(),
                 path: path.to_owned(),
                 scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+                is_backend: false,
             }
         };
         Api {

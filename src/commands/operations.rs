@@ -50,6 +50,7 @@ mod tests {
             verb: verb.to_owned(),
             path: path.to_owned(),
             scopes: [scope.to_owned()].into(),
+            is_backend: false,
         }
     }
 

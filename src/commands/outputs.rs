@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
+use super::backends;
 use super::configuration;
 use super::document::document;
 use super::invocation::Invocation;
@@ -49,6 +50,8 @@ struct Content<'a> {
     issuer: &'a str,
     user_pool_id: &'a PoolId,
     clients: &'a BTreeMap<String, ClientOutputs>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    to_be_run: &'a [String],
 }
 
 impl<'a> Content<'a> {
@@ -59,6 +62,7 @@ impl<'a> Content<'a> {
             issuer: &outputs.issuer,
             user_pool_id: &outputs.user_pool_id,
             clients: &outputs.clients,
+            to_be_run: &outputs.to_be_run,
         }
     }
 }
@@ -78,6 +82,10 @@ pub(super) struct Outputs {
     pub region: String,
     /// By the client's name.
     pub clients: BTreeMap<String, ClientOutputs>,
+    /// The commands with which the owners of back ends in other accounts let the API invoke their functions. Whether they
+    /// were run is not known here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub to_be_run: Vec<String>,
 }
 
 impl Outputs {
@@ -148,6 +156,7 @@ pub(super) fn outputs(state: &State) -> Result<Option<Outputs>> {
         user_pool_id: pool,
         region: region.clone(),
         clients,
+        to_be_run: backends::commands(&backends::grants(state)?),
     }))
 }
 

@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::backends;
 use super::document::document;
 use super::follow_up::quoted;
 use super::foreign::{self, Extent};
@@ -64,6 +65,7 @@ pub(super) async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result
         ..
     } = &declared;
     warn(&stack, config, ui);
+    backends::warn(config, &session.identity, ui);
     let mut wish = wish(&args.changes, &stack)?;
     let aws = session.aws_for_a_survey();
     let reading = async {
@@ -89,6 +91,7 @@ pub(super) async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result
     }
     refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
+    backends::refuse_absent(&aws, &declared.config, &plan).await?;
     if args.check && !plan.is_empty() {
         return Err(Failure::silent(Kind::Differs));
     }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::backends;
 use super::configuration;
 use super::invocation::Invocation;
 use super::open::{self, Loaded};
@@ -15,8 +16,8 @@ use crate::error::Failure;
 use crate::location::Location;
 use crate::operator_policy::{Roles, Scope, Task, document};
 use crate::resources::function::Vpc;
-use crate::resources::{Function, RestApi, Role, RoleAttachment, UserPool};
-use crate::stack::SEPARATOR;
+use crate::resources::{BackendPermission, Function, RestApi, Role, RoleAttachment, UserPool};
+use crate::stack::{SEPARATOR, backends_of_account};
 use crate::state::State;
 
 /// Runs it.
@@ -40,6 +41,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             layers: BTreeSet::new(),
             keys: BTreeSet::new(),
             has_network: false,
+            backends: BTreeSet::new(),
             state: None,
             state_key: None,
             roles: Roles::default(),
@@ -50,6 +52,11 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
         scope.layers.extend(function.layers.iter().cloned());
         scope.keys.extend(function.kms_key.clone());
         scope.has_network |= function.vpc.is_some();
+    }
+    if let Some(config) = &config {
+        let backends = backends_of_account(config, &scope.account);
+        let arns: Vec<String> = backends.map(|(_, function)| function.arn()).collect();
+        scope.backends.extend(arns);
     }
     let clients = config.iter().flat_map(|config| config.clients.values());
     scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
@@ -117,6 +124,9 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         has_network: functions
             .iter()
             .any(|function| function.desired.vpc != Vpc::default()),
+        backends: (state.all::<BackendPermission>()?.into_iter())
+            .map(|permission| backends::arn(state, &permission.desired))
+            .collect(),
         state: None,
         state_key: None,
         roles: roles(state)?,

@@ -31,7 +31,9 @@ pub(super) fn check(state: &State) -> Result<()> {
                 );
             }
         }
-        if let Some(arn) = arns(record).find(|arn| !is_here(state, arn)) {
+        // A route may call a function of another account.
+        let is_route = record.kind == resources::Route::NAME;
+        if let Some(arn) = arns(record).find(|arn| !is_here(state, arn, is_route)) {
             bail!(
                 "the record of step {} cannot be used: {arn:?} is not in account {}, region {}",
                 record.step,
@@ -121,8 +123,9 @@ fn arns(record: &Record) -> impl Iterator<Item = &str> {
         .filter(|text| text.starts_with("arn:"))
 }
 
-/// Whether all ARNs in this text, as one may be a part of another, are of the state's place.
-fn is_here(state: &State, text: &str) -> bool {
+/// Whether all ARNs in this text, as one may be a part of another, are of the state's place. Of a route the functions may be
+/// of any account.
+fn is_here(state: &State, text: &str, is_route: bool) -> bool {
     text.match_indices("arn:").all(|(at, _)| {
         let parts: Vec<&str> = text[at..].splitn(6, ':').collect();
         let [_, partition, _, region, account, _] = parts[..] else {
@@ -131,7 +134,7 @@ fn is_here(state: &State, text: &str) -> bool {
         // IAM has no region. What invokes a function for API Gateway has `lambda` for an account.
         partition == state.partition
             && ["", &state.region].contains(&region)
-            && [state.account.as_str(), "lambda"].contains(&account)
+            && ([state.account.as_str(), "lambda"].contains(&account) || is_route)
     })
 }
 

@@ -8,7 +8,7 @@ use crate::engine::live::{Live, Observed};
 use crate::engine::plan::{Plan, Planned};
 use crate::report::event::Operation;
 use crate::resource::Resource as _;
-use crate::resources::{Function, Permission, Role, RoleAttachment, RolePolicy};
+use crate::resources::{BackendPermission, Function, Permission, Role, RoleAttachment, RolePolicy};
 use crate::rights::{Rights, What};
 use crate::state::State;
 
@@ -33,7 +33,9 @@ pub(super) fn changed(plan: &Plan, state: &State, observed: &Observed) -> Rights
                 let field = "permissions_boundary";
                 rights.change_boundary(step, &text(&before, field), &text(&after, field));
             }
-            Permission::NAME => rights.change_document(step, &invocation(&before), &invocation(&after)),
+            Permission::NAME | BackendPermission::NAME => {
+                rights.change_document(step, &invocation(&before), &invocation(&after));
+            }
             Function::NAME => rights.change(step, foreign_role(&before), foreign_role(&after)),
             _ => {}
         }

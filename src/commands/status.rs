@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use super::backends;
 use super::document::document;
 use super::foreign::{self, Extent};
 use super::invocation::Invocation;
@@ -35,6 +36,7 @@ pub(super) async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure>
         )
     };
     let (mut lines, foreign) = ui.show_wait(READING, reading).await?;
+    backends::tell_absent(&aws, state, &lines, ui).await?;
     // A run that stopped early has not begun these.
     for step in declared
         .stack()

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::backends;
 use super::confirm;
 use super::engine_run;
 use super::foreign::{self, Extent};
@@ -70,6 +71,7 @@ async fn apply(
         preflight::check(&session, &config, &packages, state.serial == 0, ui).await?;
     }
     plan::warn(&stack, &config, ui);
+    backends::warn(&config, &session.identity, ui);
     let mut wish = plan::wish(&args.changes, &stack)?;
     let aws = session.aws_for_a_survey();
     let reading = async {
@@ -83,6 +85,7 @@ async fn apply(
     let plan = engine::plan::plan(&stack, &state, &lives, resources::KINDS, &wish).map_err(open::unusable)?;
     plan::refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
+    backends::refuse_absent(&aws, &config, &plan).await?;
     if !plan.is_empty() {
         let text = if ui.is_live() {
             plan::summary(&plan)
@@ -134,6 +137,11 @@ async fn apply(
     };
     if !ui.is_json() {
         ui.data(&outputs.lines());
+        for command in &outputs.to_be_run {
+            ui.hint(&format!(
+                "a back end is a function of another account, whose owner has to run `{command}`"
+            ));
+        }
     }
     if let Some(call) = try_call::suggestion(&config, invocation) {
         ui.progress(&format!("try: `{call}`"));

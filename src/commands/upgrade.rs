@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::resource::Resource as _;
 use crate::resources::function::{Reserved, STORAGE_MB, Vpc};
-use crate::resources::{Authorizer, Function, Role};
+use crate::resources::{Authorizer, Function, Role, Route};
 use crate::state::{FORMAT, Record, State};
 
 /// A field that the desired state of a kind got later.
@@ -33,6 +33,50 @@ const ADDED: &[Added] = &[
         kind: Function::NAME,
         field: "role_id",
         value: |state, record| json!(id_of_role(state, record)),
+    },
+    // Every route called a function of the stack, with nothing else set.
+    Added {
+        since: 3,
+        kind: Route::NAME,
+        field: "integration",
+        value: |_, _| json!("AWS_PROXY"),
+    },
+    Added {
+        since: 3,
+        kind: Route::NAME,
+        field: "integration_verb",
+        value: |_, _| json!("POST"),
+    },
+    Added {
+        since: 3,
+        kind: Route::NAME,
+        field: "request_parameters",
+        value: |_, _| json!({}),
+    },
+    Added {
+        since: 3,
+        kind: Route::NAME,
+        field: "mappings",
+        value: |_, _| json!({}),
+    },
+    Added {
+        since: 3,
+        kind: Route::NAME,
+        field: "timeout_millis",
+        // What API Gateway takes where none is sent.
+        value: |_, _| json!(29_000),
+    },
+    Added {
+        since: 3,
+        kind: Route::NAME,
+        field: "vpc_link",
+        value: |_, _| json!(""),
+    },
+    Added {
+        since: 3,
+        kind: Route::NAME,
+        field: "target",
+        value: |_, _| json!(""),
     },
     Added {
         since: 3,

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use futures_util::future::ready;
 use serde::Serialize;
 
+use super::backends;
 use super::document::document;
 use super::foreign::{self, Extent};
 use super::hints;
@@ -32,6 +33,7 @@ use crate::oauth;
 use crate::resource::{Cx, NoOutput, Resource};
 use crate::resources::client::Untold;
 use crate::resources::{self, Deployment, Path};
+use crate::stack;
 use crate::state::{Phase, State};
 use crate::verify::{
     AT_ONCE, Check, Client, DEADLINE, MOVED_DEADLINE, Patience, Probe, Route, Stage, Tokens, verify,
@@ -84,6 +86,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>
     let changed = stage_changed(&aws, &state).await?;
     let patience = patience(&state, changed, SystemTime::now());
     let mut proof = prove(&session, &outputs, &sources, &stage, args.call, patience, ui).await?;
+    (proof.hints).extend(not_granted(&state, &proof.probes)?);
     (proof.probes).extend(open_methods(&session, &state, &stage, ui).await?);
     let is_right =
         proof.probes.iter().all(|probe| probe.ok) && foreign.iter().all(|one| one.finding.is_none());
@@ -240,6 +243,21 @@ async fn prove(
     })
 }
 
+/// The commands that the owners of functions in other accounts have to run, of the routes that answer as if none was run:
+/// without the permission API Gateway answers 500.
+fn not_granted(state: &State, probes: &[Probe]) -> anyhow::Result<BTreeSet<String>> {
+    let grants = backends::grants(state)?;
+    let without =
+        (probes.iter()).filter(|probe| probe.check == Check::RightToken && probe.got.starts_with("500 "));
+    let steps = without.filter_map(|probe| Some(stack::route(probe.route.as_deref()?)));
+    let commands = steps.filter_map(|step| grants.get(&step));
+    Ok(commands
+        .map(|command| {
+            format!("a function of another account was not invoked: ask its owner to run `{command}`")
+        })
+        .collect())
+}
+
 /// A line for each client whose secret cannot be read.
 fn unproved(proof: &Proof) -> impl Iterator<Item = String> {
     (proof.not_proved.iter())
@@ -316,9 +334,11 @@ pub(super) fn routes(state: &State) -> anyhow::Result<Vec<Route>> {
         // Not for ever, should a record name itself as its parent.
         let mut parts: Vec<&str> = up.map(|(_, part)| part.as_str()).take(paths.len()).collect();
         parts.reverse();
+        let is_backend = backends::is_of_backend(state, &route);
         Route {
             verb: route.verb,
             path: format!("/{}", parts.join("/")),
+            is_backend,
             scopes: route.scopes,
         }
     });

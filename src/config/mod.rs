@@ -2,6 +2,7 @@
 //!
 //! Must not know AWS, the engine or the state.
 
+mod backends;
 mod environment;
 mod functions;
 mod policy;
@@ -21,7 +22,8 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-pub use self::routes::parts;
+pub use self::backends::{Backend, ExistingFunction, UrlBackend};
+pub use self::routes::{parts, variables};
 use crate::location::Location;
 
 /// Everything that one stack consists of.
@@ -45,6 +47,8 @@ pub struct Config {
     pub clients: BTreeMap<String, Client>,
     /// By name.
     pub functions: BTreeMap<String, Function>,
+    /// By name, which no function has.
+    pub backends: BTreeMap<String, Backend>,
     pub api: Api,
     /// Sorted by their keys in the file; no verb and path twice.
     pub routes: Vec<Route>,
@@ -225,10 +229,16 @@ pub struct Route {
     pub verb: String,
     /// Such as `/user`.
     pub path: String,
-    /// The name of the function that answers.
-    pub function: String,
+    pub answerer: Answerer,
     /// Full scopes; a token needs one of them.
     pub scopes: BTreeSet<String>,
+}
+
+/// What answers a route, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answerer {
+    Function(String),
+    Backend(String),
 }
 
 /// What is wrong at one place of the file.
@@ -411,6 +421,7 @@ mod tests {
                     regional: Vec::new(),
                 },
             )]),
+            backends: BTreeMap::new(),
             api: Api {
                 name: "UserAPI".to_owned(),
                 description: "This is the User API".to_owned(),
@@ -420,7 +431,7 @@ mod tests {
             routes: vec![Route {
                 verb: "GET".to_owned(),
                 path: "/user".to_owned(),
-                function: "user".to_owned(),
+                answerer: Answerer::Function("user".to_owned()),
                 scopes: BTreeSet::from([read]),
             }],
         };

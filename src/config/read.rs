@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeTable;
 
+use super::backends::backends;
 use super::functions::functions;
 use super::problems::{Problems, quoted};
 use super::routes::routes;
@@ -101,6 +102,7 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
             "resource_servers",
             "clients",
             "functions",
+            "backends",
             "api",
             "routes",
         ],
@@ -170,9 +172,10 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
         .collect();
     let clients = clients(file, &scopes, p);
     let functions = functions(file, sources, stack, p);
+    let backends = backends(file, &functions, p);
     let stack = stack.unwrap_or_default();
     let api = api(file, stack, p);
-    let routes = routes(file, &functions, &scopes, p);
+    let routes = routes(file, &functions, &backends, &scopes, p);
     Config {
         stack: stack.to_owned(),
         region,
@@ -184,6 +187,7 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
         resource_servers,
         clients,
         functions,
+        backends,
         api,
         routes,
     }

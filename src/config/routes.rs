@@ -8,7 +8,7 @@ use super::problems::{At, Problems, instead, meant, quoted};
 use super::rules::every;
 use super::scopes::{SCOPES, known_scopes};
 use super::tree::Table;
-use super::{Function, Route};
+use super::{Answerer, Backend, Function, Route};
 
 const VERBS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "HEAD", "ANY"];
 
@@ -27,6 +27,7 @@ pub fn parts(path: &str) -> impl Iterator<Item = &str> {
 pub(super) fn routes(
     file: &Table<'_>,
     functions: &BTreeMap<String, Function>,
+    backends: &BTreeMap<String, Backend>,
     known: &BTreeSet<String>,
     p: &mut Problems,
 ) -> Vec<Route> {
@@ -47,19 +48,10 @@ pub(super) fn routes(
             good.push(name);
         }
         let Some(route) = route else { continue };
-        route.only(&["function", "scopes"], p);
-        route.require("function", "the name of the function that answers", p);
-        let function = route.text("function", p);
-        if let Some(function) = function.filter(|function| !functions.contains_key(function.value)) {
-            let instead = instead(function.value, functions.keys());
-            p.add(
-                function.at,
-                format!(
-                    "{}: function {} not found{instead}",
-                    route.name,
-                    quoted(function.value)
-                ),
-            );
+        route.only(&["function", "backend", "scopes"], p);
+        let answerer = answerer(&route, functions, backends, p);
+        if let (Some((_, path)), Some(Answerer::Backend(backend))) = (place, &answerer) {
+            check_mapped(name, path, backends.get(backend), p);
         }
         let why = "at least one scope, such as [\"orders/read\"], because without a scope API Gateway accepts only \
                    ID tokens";
@@ -71,17 +63,96 @@ pub(super) fn routes(
             }
             scopes = known_scopes(&route, list.value, known, p);
         }
-        if let (Some((verb, path)), Some(function)) = (place, function) {
+        if let (Some((verb, path)), Some(answerer)) = (place, answerer) {
             routes.push(Route {
                 verb: verb.to_owned(),
                 path: path.to_owned(),
-                function: function.value.to_owned(),
+                answerer,
                 scopes,
             });
         }
     }
     check_variables(good, p);
     routes
+}
+
+/// The function or the back end that the route names; `None` unless it names exactly one.
+fn answerer(
+    route: &Table<'_>,
+    functions: &BTreeMap<String, Function>,
+    backends: &BTreeMap<String, Backend>,
+    p: &mut Problems,
+) -> Option<Answerer> {
+    let (function, backend) = (route.text("function", p), route.text("backend", p));
+    match (route.has("function"), route.has("backend")) {
+        (false, false) => {
+            route.require(
+                "function or backend",
+                "the name of the function or of the back end that answers",
+                p,
+            );
+            return None;
+        }
+        (true, true) => {
+            let at = backend.map_or(route.at, |backend| backend.at);
+            p.add(
+                at,
+                format!("{}: expected function or backend, not both", route.name),
+            );
+            return None;
+        }
+        (true, false) | (false, true) => {}
+    }
+    let mut missing = |found: At<&str>, what: &str, instead: &str| {
+        let name = quoted(found.value);
+        p.add(
+            found.at,
+            format!("{}: {what} {name} not found{instead}", route.name),
+        );
+    };
+    let is_other = |key: &str, name: &str| format!("; use {key} = {}", quoted(name));
+    if let Some(found) = function {
+        match (
+            functions.contains_key(found.value),
+            backends.contains_key(found.value),
+        ) {
+            (true, _) => {}
+            (false, true) => missing(found, "function", &is_other("backend", found.value)),
+            (false, false) => missing(found, "function", &instead(found.value, functions.keys())),
+        }
+        return Some(Answerer::Function(found.value.to_owned()));
+    }
+    let found = backend?;
+    match (
+        backends.contains_key(found.value),
+        functions.contains_key(found.value),
+    ) {
+        (true, _) => {}
+        (false, true) => missing(found, "back end", &is_other("function", found.value)),
+        (false, false) => missing(found, "back end", &instead(found.value, backends.keys())),
+    }
+    Some(Answerer::Backend(found.value.to_owned()))
+}
+
+/// Adds a problem for each variable that cannot be put into the path of a URL: API Gateway allows `:` in its name, but not
+/// where the variable is mapped.
+fn check_mapped(name: At<&str>, path: &str, backend: Option<&Backend>, p: &mut Problems) {
+    let Some(Backend::Url(_)) = backend else { return };
+    for variable in variables(path).filter(|variable| variable.contains(':')) {
+        p.add(
+            name.at,
+            format!(
+                "route {}: API Gateway cannot put the variable {} into a URL; use letters, digits and `_-.`",
+                quoted(name.value),
+                quoted(variable)
+            ),
+        );
+    }
+}
+
+/// The names of the variables in a path.
+pub fn variables(path: &str) -> impl Iterator<Item = &str> {
+    parts(path).filter_map(variable)
 }
 
 /// The verb and the path of `"GET /orders"`; `None` if one of them is invalid.

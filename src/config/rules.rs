@@ -177,6 +177,86 @@ pub(super) const FUNCTION: Rule = Rule {
     holds: |text| every(text, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'),
 };
 
+/// The last part of the id of the statement in a function's policy: Lambda allows 100 characters, and `<stack>_<owner>_`
+/// takes 40.
+pub(super) const BACKEND: Rule = Rule {
+    allowed: "1 to 60 letters, digits, `-` and `_`",
+    holds: |text| at_most(text, 60) && (FUNCTION.holds)(text),
+};
+
+/// What API Gateway allows in the name of a header that it sets.
+pub(super) const CLIENT_ID_HEADER: Rule = Rule {
+    allowed: "the name of a header, 1 to 64 letters, digits and `-`",
+    holds: |text| at_most(text, 64) && every(text, |c| c.is_ascii_alphanumeric() || c == '-'),
+};
+
+/// The headers that API Gateway sets or changes itself, or fails on if they are mapped, in lower case.
+pub(super) const GATEWAY_HEADERS: [&str; 32] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "age",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-md5",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "max-forwards",
+    "pragma",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "server",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "warn",
+    "warning",
+    "www-authenticate",
+];
+
+/// Of V1 and V2.
+pub(super) const VPC_LINK: Rule = Rule {
+    allowed: "the id of a VPC link, such as \"a1b2c3\"",
+    holds: |text| at_most(text, 64) && every(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit()),
+};
+
+/// What a VPC link V2 leads to.
+pub(super) const LOAD_BALANCER: Rule = Rule {
+    allowed: "the ARN of an Application or Network Load Balancer or of its listener, such as \
+              \"arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/NAME/0123456789abcdef\"",
+    holds: |text| {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let ["arn", partition, "elasticloadbalancing", region, account, name] = parts[..] else {
+            return false;
+        };
+        partition.starts_with("aws")
+            && (REGION.holds)(region)
+            && (ACCOUNT.holds)(account)
+            && [
+                "loadbalancer/app/",
+                "loadbalancer/net/",
+                "listener/app/",
+                "listener/net/",
+            ]
+            .into_iter()
+            .any(|start| name.strip_prefix(start).is_some_and(|rest| !rest.is_empty()))
+            && at_most(text, 512)
+            && every(name, |c| c.is_ascii_alphanumeric() || "/-".contains(c))
+    },
+};
+
 /// The family and the version; AWS adds versions.
 pub(super) const RUNTIME: Rule = Rule {
     allowed: "a Lambda runtime such as \"nodejs22.x\", \"python3.13\", \"java21\", \"dotnet8\", \"ruby3.3\" or \

@@ -17,6 +17,7 @@ fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
         layers: BTreeSet::new(),
         keys: BTreeSet::new(),
         has_network: false,
+        backends: BTreeSet::new(),
         state: None,
         state_key: None,
         roles: Roles::default(),
@@ -42,8 +43,11 @@ fn actions(document: &Value) -> BTreeSet<String> {
 
 #[test]
 fn every_operation_is_there_once_and_what_else_it_needs_belongs_to_one() {
+    for table in [OPERATIONS, ON_BACKENDS] {
+        let names: BTreeSet<&str> = table.iter().map(|(operation, ..)| *operation).collect();
+        assert_eq!(names.len(), table.len());
+    }
     let names: BTreeSet<&str> = operations().collect();
-    assert_eq!(names.len(), OPERATIONS.len());
     for (with, ..) in ALSO {
         assert!(names.contains(with), "{with}");
     }
@@ -176,6 +180,47 @@ fn the_secrets_that_the_configuration_names_can_be_read_and_no_others() {
     }
     for task in [Task::Status, Task::Down, Task::Logs, Task::Secret] {
         assert_eq!(statement(&document(&scope, &[task].into()), "NamedSecret"), None);
+    }
+}
+
+#[test]
+fn of_the_functions_of_back_ends_only_the_policy_is_changed_and_only_for_api_gateway() {
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:legacy:live";
+    let mut scope = scope(None, &[], &[]);
+    for sid in ["Backend", "BackendForApi"] {
+        assert_eq!(statement(&document(&scope, &[Task::Up].into()), sid), None);
+    }
+    scope.backends = [arn.to_owned()].into();
+    for (task, expected) in [
+        (
+            Task::Up,
+            &[
+                "lambda:GetFunctionConfiguration",
+                "lambda:GetPolicy",
+                "lambda:RemovePermission",
+            ][..],
+        ),
+        (
+            Task::Status,
+            &["lambda:GetFunctionConfiguration", "lambda:GetPolicy"],
+        ),
+        (Task::Down, &["lambda:GetPolicy", "lambda:RemovePermission"]),
+    ] {
+        let document = document(&scope, &[task].into());
+        let reads = statement(&document, "Backend").unwrap();
+        assert_eq!(
+            (&reads["Action"], &reads["Resource"]),
+            (&json!(expected), &json!([arn]))
+        );
+        let adds = statement(&document, "BackendForApi");
+        assert_eq!(adds.is_some(), task == Task::Up);
+        if let Some(adds) = adds {
+            assert_eq!(adds["Action"], json!(["lambda:AddPermission"]));
+            assert_eq!(
+                adds["Condition"]["StringEquals"],
+                json!({"lambda:Principal": "apigateway.amazonaws.com"})
+            );
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::aws::Aws;
 use crate::resource::{Kinds, Listed};
 
 pub mod authorizer;
+pub mod backend_permission;
 pub mod client;
 pub mod deployment;
 pub mod function;
@@ -24,10 +25,11 @@ pub mod stage;
 pub mod user_pool;
 
 pub use self::{
-    authorizer::Authorizer, client::Client, deployment::Deployment, function::Function, log_group::LogGroup,
-    network_interfaces::NetworkInterfaces, path::Path, permission::Permission, pool_domain::PoolDomain,
-    resource_server::ResourceServer, rest_api::RestApi, role::Role, role_attachment::RoleAttachment,
-    role_policy::RolePolicy, route::Route, stage::Stage, user_pool::UserPool,
+    authorizer::Authorizer, backend_permission::BackendPermission, client::Client, deployment::Deployment,
+    function::Function, log_group::LogGroup, network_interfaces::NetworkInterfaces, path::Path,
+    permission::Permission, pool_domain::PoolDomain, resource_server::ResourceServer, rest_api::RestApi,
+    role::Role, role_attachment::RoleAttachment, role_policy::RolePolicy, route::Route, stage::Stage,
+    user_pool::UserPool,
 };
 
 /// Every kind that a record can be of.
@@ -39,6 +41,7 @@ pub const KINDS: Kinds<Aws> = Kinds(&[
     Listed::new::<NetworkInterfaces>(),
     Listed::new::<Function>(),
     Listed::new::<Permission>(),
+    Listed::new::<BackendPermission>(),
     Listed::new::<UserPool>(),
     Listed::new::<PoolDomain>(),
     Listed::new::<ResourceServer>(),

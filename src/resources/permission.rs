@@ -4,10 +4,9 @@
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::aws::wait::unless_gone;
-use crate::aws::{Aws, ids};
+use crate::aws::{Aws, ids, policy};
 use crate::resource::{Cx, Kind, NoOutput, Resource, Result};
 
 /// One statement. `AddPermission` on an id that exists is refused even when nothing differs.
@@ -74,27 +73,14 @@ impl Resource for Permission {
         let Some(policy) = answer.as_ref() else {
             return Ok(None);
         };
-        let policy: Value = serde_json::from_str(policy)
-            .with_context(|| format!("the policy of function {} is not JSON", self.function))?;
-        let statements = policy["Statement"].as_array().map_or(&[][..], Vec::as_slice);
-        let Some(statement) = statements
-            .iter()
-            .find(|statement| statement["Sid"] == self.statement.as_str())
-        else {
-            return Ok(None);
-        };
+        let granted = policy::granted(policy, &self.statement)
+            .with_context(|| format!("the policy of function {} cannot be read", self.function))?;
         // If someone else changed the statement into another grant, its source is read as empty, which is drift.
-        let as_ours = statement["Effect"] == "Allow"
-            && statement["Action"] == "lambda:InvokeFunction"
-            && statement["Principal"] == json!({"Service": "apigateway.amazonaws.com"});
-        let source_arn = &statement["Condition"]["ArnLike"]["AWS:SourceArn"];
-        let source_account = &statement["Condition"]["StringEquals"]["AWS:SourceAccount"];
-        let text = |value: &Value| value.as_str().filter(|_| as_ours).unwrap_or_default().to_owned();
-        Ok(Some(Self {
+        Ok(granted.map(|grant| Self {
             function: self.function.clone(),
             statement: self.statement.clone(),
-            source_arn: text(source_arn),
-            source_account: text(source_account),
+            source_arn: grant.source_arn,
+            source_account: grant.source_account,
         }))
     }
 
@@ -117,6 +103,7 @@ mod tests {
     use aws_sdk_lambda::Client as Sdk;
     use aws_smithy_mocks::Rule;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::aws::test_support::{always, failed, lambda, ok, on, refused};

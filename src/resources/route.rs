@@ -1,12 +1,14 @@
-//! A method of a path, who may call it, and the function that answers it.
+//! A method of a path, who may call it, and the function or the URL that answers it.
 //!
 //! Must not create a method without scopes: API Gateway would then require an ID token, which no client has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
 use aws_sdk_apigateway::operation::get_method::GetMethodOutput;
-use aws_sdk_apigateway::types::{IntegrationType, Op, PatchOperation, Resource as Path};
+use aws_sdk_apigateway::types::{
+    ConnectionType, Integration, IntegrationType, Op, PatchOperation, Resource as Path, TlsConfig,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -14,13 +16,17 @@ use sha2::{Digest, Sha256};
 
 use crate::aws::Aws;
 use crate::aws::ids::{self, ApiId, AuthorizerId, PathId};
+use crate::aws::patches::{patch, replace};
 use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Kind, Published, Resource, Result, Updated};
 
 /// The type of a method that has a Cognito authorizer.
 const AUTHORIZATION: &str = "COGNITO_USER_POOLS";
 
-/// A method with a Cognito authorizer, and its AWS_PROXY integration. A verb is unique on its path.
+/// What API Gateway takes where no time is sent, in milliseconds.
+const DEFAULT_TIMEOUT: i32 = 29_000;
+
+/// A method with a Cognito authorizer, and its integration. A verb is unique on its path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
@@ -34,8 +40,26 @@ pub struct Route {
     pub authorizer: AuthorizerId,
     /// Full scopes. A token needs one of them.
     pub scopes: BTreeSet<String>,
-    /// The integration's URI, which names the function.
+    /// The type of the integration: `AWS_PROXY` for a function, `HTTP_PROXY` for a URL.
+    pub integration: String,
+    /// The integration's URI: it names the function, or it is the URL, in which `{name}` is a parameter of the integration.
     pub uri: String,
+    /// The verb that the function or the URL is called with; `ANY` is that of the caller.
+    pub integration_verb: String,
+    /// The parameters of the method that `mappings` may name, and whether they are required.
+    pub request_parameters: BTreeMap<String, bool>,
+    /// What the integration's request has, and where that comes from: `integration.request.path.id` and
+    /// `method.request.path.id`.
+    pub mappings: BTreeMap<String, String>,
+    /// How long API Gateway waits for the answer.
+    pub timeout_millis: i32,
+    /// The id of the VPC link that leads to the URL. Empty: API Gateway calls it over the internet.
+    pub vpc_link: String,
+    /// The ARN of what a VPC link V2 leads to. Empty: nothing, or that of a VPC link V1.
+    pub target: String,
+    /// Whether any certificate of the URL is accepted, which only someone else sets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_tls: bool,
     /// Whether callers also need an API key, which only someone else sets.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub api_key_required: bool,
@@ -91,6 +115,9 @@ impl Route {
 
     /// Puts the integration. That replaces an earlier one with all that others set on it.
     async fn put_integration(&self, cx: &Cx<Aws>) -> Result<()> {
+        let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let link = some(&self.vpc_link);
+        let mappings = (self.mappings.iter()).map(|(to, from)| (to.clone(), from.clone()));
         let put = || {
             cx.cloud()
                 .apigateway
@@ -98,10 +125,16 @@ impl Route {
                 .rest_api_id(&self.api)
                 .resource_id(&self.path)
                 .http_method(&self.verb)
-                .r#type(IntegrationType::AwsProxy)
-                // API Gateway always calls Lambda with POST.
-                .integration_http_method("POST")
+                .r#type(self.integration.as_str().into())
+                .integration_http_method(&self.integration_verb)
                 .uri(&self.uri)
+                .set_request_parameters((!self.mappings.is_empty()).then(|| mappings.clone().collect()))
+                .set_timeout_in_millis(
+                    (self.timeout_millis != DEFAULT_TIMEOUT).then_some(self.timeout_millis),
+                )
+                .set_connection_type(link.as_ref().map(|_| ConnectionType::VpcLink))
+                .set_connection_id(link.clone())
+                .set_integration_target(some(&self.target))
                 .send()
         };
         cx.call("apigateway:PutIntegration", put).await?;
@@ -116,11 +149,42 @@ impl Route {
                 .rest_api_id(&self.api)
                 .resource_id(&self.path)
                 .http_method(&self.verb)
-                .patch_operations(patch(Op::Replace, "/uri", &self.uri))
+                .patch_operations(replace("/uri", &self.uri))
                 .send()
         };
         cx.call("apigateway:UpdateIntegration", update).await?;
         Ok(())
+    }
+
+    async fn update_method(&self, cx: &Cx<Aws>, patches: Vec<PatchOperation>) -> Result<()> {
+        if patches.is_empty() {
+            return Ok(());
+        }
+        let update = || {
+            cx.cloud()
+                .apigateway
+                .update_method()
+                .rest_api_id(&self.api)
+                .resource_id(&self.path)
+                .http_method(&self.verb)
+                .set_patch_operations(Some(patches.clone()))
+                .send()
+        };
+        cx.call("apigateway:UpdateMethod", update).await?;
+        Ok(())
+    }
+
+    /// What the integration consists of beside its URI.
+    fn beside_uri(&self) -> impl PartialEq + '_ {
+        (
+            (
+                &self.integration,
+                &self.integration_verb,
+                &self.mappings,
+                self.timeout_millis,
+            ),
+            (&self.vpc_link, &self.target, self.insecure_tls),
+        )
     }
 }
 
@@ -132,20 +196,14 @@ fn method(path: Path, verb: &str) -> Option<GetMethodOutput> {
         .set_authorizer_id(live.authorizer_id)
         .set_authorization_scopes(live.authorization_scopes)
         .set_api_key_required(live.api_key_required)
+        .set_request_parameters(live.request_parameters)
         .set_method_integration(live.method_integration);
     Some(method.build())
 }
 
-/// `None` if there is no integration, or one of another type.
-fn uri(live: &GetMethodOutput) -> Option<&str> {
-    live.method_integration()
-        .filter(|integration| integration.r#type() == Some(&IntegrationType::AwsProxy))
-        .filter(|integration| integration.http_method() == Some("POST"))
-        .and_then(|integration| integration.uri())
-}
-
-fn patch(op: Op, path: &str, value: &str) -> PatchOperation {
-    PatchOperation::builder().op(op).path(path).value(value).build()
+/// The path of a declared parameter in a patch of the method.
+fn parameter(name: &str) -> String {
+    format!("/requestParameters/{name}")
 }
 
 impl Resource for Route {
@@ -157,7 +215,7 @@ impl Resource for Route {
             ("desired.path", ids::API),
             ("desired.verb", ids::VERB),
             ("desired.authorizer", ids::API),
-            ("desired.uri", ids::ARN),
+            ("desired.uri", ids::INTEGRATION_URI),
         ],
         fixed: &["api", "path", "verb"],
         holds: Some("authorizer"),
@@ -182,6 +240,7 @@ impl Resource for Route {
     }
 
     async fn create(&self, cx: &Cx<Aws>) -> Result<Output> {
+        let parameters = (self.request_parameters.iter()).map(|(name, required)| (name.clone(), *required));
         let put = || {
             cx.cloud()
                 .apigateway
@@ -192,6 +251,9 @@ impl Resource for Route {
                 .authorization_type(AUTHORIZATION)
                 .authorizer_id(&self.authorizer)
                 .set_authorization_scopes(Some(self.scopes.iter().cloned().collect()))
+                .set_request_parameters(
+                    (!self.request_parameters.is_empty()).then(|| parameters.clone().collect()),
+                )
                 .send()
         };
         cx.call("apigateway:PutMethod", put).await?;
@@ -209,6 +271,14 @@ impl Resource for Route {
         };
         // If someone opened the method to everyone, its authorizer is read as empty, which is drift.
         let guarded = live.authorization_type() == Some(AUTHORIZATION);
+        // An interrupted creation may have left a method without an integration.
+        let integration = live
+            .method_integration
+            .clone()
+            .unwrap_or_else(|| Integration::builder().build());
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        // An imported integration has no connection type, which means the internet.
+        let is_linked = integration.connection_type() == Some(&ConnectionType::VpcLink);
         Ok(Some(Self {
             api: self.api.clone(),
             path: self.path.clone(),
@@ -219,7 +289,22 @@ impl Resource for Route {
                 .unwrap_or_default()
                 .into(),
             scopes: live.authorization_scopes().iter().cloned().collect(),
-            uri: uri(&live).unwrap_or_default().to_owned(),
+            integration: text(integration.r#type().map(IntegrationType::as_str)),
+            uri: text(integration.uri()),
+            integration_verb: text(integration.http_method()),
+            request_parameters: (live.request_parameters().into_iter().flatten())
+                .map(|(name, required)| (name.clone(), *required))
+                .collect(),
+            mappings: (integration.request_parameters().into_iter().flatten())
+                .map(|(to, from)| (to.clone(), from.clone()))
+                .collect(),
+            timeout_millis: match integration.timeout_in_millis() {
+                0 => DEFAULT_TIMEOUT,
+                millis => millis,
+            },
+            vpc_link: text(integration.connection_id().filter(|_| is_linked)),
+            target: text(integration.integration_target()),
+            insecure_tls: (integration.tls_config()).is_some_and(TlsConfig::insecure_skip_verification),
             api_key_required: live.api_key_required().unwrap_or_default(),
         }))
     }
@@ -232,14 +317,15 @@ impl Resource for Route {
         Some(self.next_output(&out))
     }
 
-    /// Sets the authorizer before the integration, so that the function is never open.
+    /// Sets the authorizer before the integration, so that the function is never open. A mapping names declared parameters
+    /// only, so those are declared before the integration is put, and taken away after it.
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: Output) -> Result<Updated<Output>> {
         let mut patches = Vec::new();
         if before.authorizer.as_str().is_empty() {
-            patches.push(patch(Op::Replace, "/authorizationType", AUTHORIZATION));
+            patches.push(replace("/authorizationType", AUTHORIZATION));
         }
         if self.authorizer != before.authorizer {
-            patches.push(patch(Op::Replace, "/authorizerId", self.authorizer.as_str()));
+            patches.push(replace("/authorizerId", self.authorizer.as_str()));
         }
         // The list cannot be replaced; adding first keeps the method from ever being without a scope.
         patches.extend(
@@ -254,32 +340,32 @@ impl Resource for Route {
                 .map(|s| patch(Op::Remove, "/authorizationScopes", s)),
         );
         if self.api_key_required != before.api_key_required {
-            patches.push(patch(
-                Op::Replace,
-                "/apiKeyRequired",
-                &self.api_key_required.to_string(),
-            ));
+            patches.push(replace("/apiKeyRequired", &self.api_key_required.to_string()));
         }
-        if !patches.is_empty() {
-            let update = || {
-                cx.cloud()
-                    .apigateway
-                    .update_method()
-                    .rest_api_id(&self.api)
-                    .resource_id(&self.path)
-                    .http_method(&self.verb)
-                    .set_patch_operations(Some(patches.clone()))
-                    .send()
+        let declared = self.request_parameters.iter().filter_map(|(name, required)| {
+            let op = match before.request_parameters.get(name) {
+                Some(is) if is == required => return None,
+                Some(_) => Op::Replace,
+                None => Op::Add,
             };
-            cx.call("apigateway:UpdateMethod", update).await?;
+            Some(patch(op, &parameter(name), &required.to_string()))
+        });
+        patches.extend(declared);
+        self.update_method(cx, patches).await?;
+        if self.beside_uri() != before.beside_uri() || (self.uri != before.uri && before.uri.is_empty()) {
+            self.put_integration(cx).await?;
+        } else if self.uri != before.uri {
+            self.update_uri(cx).await?;
         }
-        if self.uri != before.uri {
-            if before.uri.is_empty() {
-                self.put_integration(cx).await?;
-            } else {
-                self.update_uri(cx).await?;
-            }
-        }
+        let undeclared = (before.request_parameters.keys())
+            .filter(|name| !self.request_parameters.contains_key(*name))
+            .map(|name| {
+                PatchOperation::builder()
+                    .op(Op::Remove)
+                    .path(parameter(name))
+                    .build()
+            });
+        self.update_method(cx, undeclared.collect()).await?;
         Ok(self.next_output(&out).into())
     }
 

@@ -33,10 +33,17 @@ def patch_lists(resource, patches):
         elif isinstance(place, list) and last.isdigit() and int(last) < len(place):
             place[int(last)] = value
         else:
-            # A patch has only texts; of this AWS makes a number, and answers one.
-            is_number = last == "authorizerResultTtlInSeconds" and str(value).isdigit()
-            patch_all(resource, [patch | {"value": int(value)}] if is_number else [patch])
+            patch_all(resource, [patch | {"value": typed(outer, last, value)}])
     return resource
+
+
+# A patch has only texts; of some AWS makes a number or a boolean, and answers that.
+def typed(outer, last, value):
+    if last in ("authorizerResultTtlInSeconds", "timeoutInMillis") and str(value).isdigit():
+        return int(value)
+    if (last == "apiKeyRequired" or outer == ["requestParameters"]) and value in ("true", "false"):
+        return value == "true"
+    return value
 
 
 # A stage serves the snapshot that its deployment took: the paths, methods, integrations and authorizers of that moment.
@@ -107,6 +114,38 @@ def untag_answered(arn, keys):
     if answer[0] == 204:
         for key in keys:
             tags_of(arn).pop(key, None)
+    return answer
+
+
+# A URL gets the headers that are mapped, each in place of the caller's: a constant, or a claim of the token that the
+# authorizer has checked. MiniStack maps parts of the path only, sends all of the caller's headers, and keeps the verb.
+claims = ContextVar("claims", default={})
+authorize, call_url, put_integration = rest._authorize_request_v1, rest._invoke_http_proxy_v1, rest._put_integration
+
+
+async def authorize_and_keep(*request):
+    refused, context = await authorize(*request)
+    claims.set((context or {}).get("claims") or {})
+    return refused, context
+
+
+async def call_url_mapped(integration, path, method, headers, *others):
+    mapped = {}
+    for to, source in integration.get("requestParameters", {}).items():
+        value = source[1:-1] if source.startswith("'") else claims.get().get(source.removeprefix("context.authorizer.claims."))
+        if to.startswith("integration.request.header.") and value is not None:
+            mapped[to.removeprefix("integration.request.header.").lower()] = value
+    kept = {name: value for name, value in headers.items() if name.lower() not in mapped}
+    verb = integration["httpMethod"]
+    return await call_url(integration, path, method if verb == "ANY" else verb, kept | mapped, *others)
+
+
+# MiniStack forgets how the URL is reached.
+def put_integration_whole(api, resource, verb, request):
+    answer = put_integration(api, resource, verb, request)
+    if answer[0] == 201:
+        put = rest._resources[api][resource]["resourceMethods"][verb]["methodIntegration"]
+        put.update({key: request[key] for key in ("connectionId", "integrationTarget", "tlsConfig") if key in request})
     return answer
 
 
@@ -192,6 +231,8 @@ rest._resources, rest._authorizers_v1 = deployable("resources"), deployable("aut
 rest._create_deployment, rest._execute_in_scope = deploy_snapshot, execute_snapshot
 rest._build_api_summary = summarize_authorization
 rest._take_token = take_token
+rest._authorize_request_v1, rest._invoke_http_proxy_v1 = authorize_and_keep, call_url_mapped
+rest._put_integration = put_integration_whole
 rest._tag_v1_resource = tag_answered
 rest._untag_v1_resource = untag_answered
 

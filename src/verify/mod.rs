@@ -60,6 +60,8 @@ pub struct Route {
     pub path: String,
     /// Full scopes; a token needs one of them.
     pub scopes: BTreeSet<String>,
+    /// Whether something answers it that the stack did not make.
+    pub is_backend: bool,
 }
 
 impl Route {
@@ -147,7 +149,8 @@ enum Answer {
 }
 
 /// Requests every route of `stage`: without a token, and with the token of every client that has none of the route's scopes.
-/// With `call`, also routes of verb GET with the token of every client that has one of the scopes. Also requests one path
+/// With `call`, also routes of verb GET, and those of a back end that take GET, with the token of every client that has one of
+/// the scopes. Also requests one path
 /// that is not a route. If a client is not in `tokens`, every route is also requested with a token that its issuer did not
 /// sign.
 ///
@@ -309,7 +312,7 @@ fn planned(stage: &Stage, call: bool) -> Vec<Planned<'_>> {
         for (name, client) in &stage.clients {
             if !route.accepts(client) {
                 planned.push(of_route(Check::ForeignToken, Some(name)));
-            } else if call && route.verb == "GET" {
+            } else if call && verb == "GET" && (route.verb == verb || route.is_backend) {
                 planned.push(of_route(Check::RightToken, Some(name)));
             }
         }
@@ -375,7 +378,7 @@ impl Planned<'_> {
             Check::Token => "a valid token",
             Check::NoRoute => "403 Missing Authentication Token",
             Check::NoToken | Check::WrongToken | Check::ForeignToken => "401 Unauthorized",
-            Check::RightToken => "an answer of the function, not 401 or 403",
+            Check::RightToken => "an answer of the function or back end, not 401 or 403",
             Check::OpenMethod => "no such method",
         }
     }
@@ -473,7 +476,7 @@ fn likely(got: &str) -> Option<&'static str> {
         ("500", _) => "the function, or the API's permission to invoke it, is gone",
         ("502", _) => "the function fails, or does not answer as API Gateway expects",
         ("503", _) => "API Gateway or Lambda is not available",
-        ("504", _) => "the function takes longer than API Gateway waits",
+        ("504", _) => "the function or back end takes longer than API Gateway waits, or cannot be reached",
         _ => return None,
     })
 }

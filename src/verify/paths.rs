@@ -72,6 +72,7 @@ mod tests {
                     verb: verb.to_owned(),
                     path: path.to_owned(),
                     scopes: ["a/b".to_owned()].into(),
+                    is_backend: false,
                 }
             })
             .collect()

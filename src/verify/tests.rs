@@ -322,6 +322,7 @@ async fn every_route_is_requested_by_all_who_must_not_get_in() {
         verb: verb.to_owned(),
         path: path.to_owned(),
         scopes: scopes(needs),
+        is_backend: false,
     };
     let client = |has: &[&str]| Client {
         client_id: "c".to_owned(),
@@ -412,6 +413,7 @@ async fn where_a_secret_cannot_be_read_a_token_that_nobody_signed_is_tried_inste
         verb: "GET".to_owned(),
         path: path.to_owned(),
         scopes: ["o/read".to_owned()].into(),
+        is_backend: false,
     };
     let client = || Client {
         client_id: "c".to_owned(),

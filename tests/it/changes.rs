@@ -68,7 +68,7 @@ fn base() -> World {
 }
 
 /// The shapes of the writing calls since the last time, sorted.
-fn writes(world: &World) -> Vec<String> {
+pub(crate) fn writes(world: &World) -> Vec<String> {
     let requests = world.proxy.take();
     let writes = requests.iter().filter(|request| request.is_write());
     let mut writes: Vec<String> = writes.map(shape).collect();
@@ -77,7 +77,7 @@ fn writes(world: &World) -> Vec<String> {
 }
 
 /// The steps that `plan` does not leave unchanged: `action step: fields`.
-fn plan(world: &World) -> Vec<String> {
+pub(crate) fn plan(world: &World) -> Vec<String> {
     let plan = world.run(&["plan", "--json"]).ok().json();
     let steps = plan["steps"].as_array().unwrap().iter();
     steps

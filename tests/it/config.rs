@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::support::Place;
 use proptest::prelude::*;
-use provision::config::{Config, Source};
+use provision::config::{Answerer, Backend, Config, Source};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -67,6 +67,17 @@ source = "admin.zip"
 runtime = "provided.al2023"
 role = "arn:aws:iam::123456789012:role/made-elsewhere"
 
+[backends.legacy]
+lambda = "arn:aws:lambda:eu-west-1:123456789012:function:legacy:live"
+
+[backends.shop]
+url = "https://shop.example.com/v2/"
+timeout = "1500ms"
+client_id_header = "X-Client-Id"
+forward_authorization = true
+vpc_link = "a1b2c3"
+target = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/shop/0123456789abcdef"
+
 [api]
 name = "Orders API"
 description = "Orders, and who pays for them"
@@ -79,6 +90,8 @@ throttle = { rate = 100, burst = 200 }
 "POST /orders/bulk" = { function = "orders", scopes = ["orders/write"] }
 "ANY /admin/{proxy+}" = { function = "admin", scopes = ["orders/write"] }
 "GET /" = { function = "orders", scopes = ["https://example.com/v1/a:b"] }
+"GET /shop/{id}" = { backend = "shop", scopes = ["orders/read"] }
+"ANY /legacy/{proxy+}" = { backend = "legacy", scopes = ["orders/read"] }
 "#;
 
 /// Only the required keys.
@@ -133,6 +146,13 @@ const POLICIES: [(&str, &str); 6] = [
     ("empty.json", r#"{"Statement": []}"#),
     ("bare.json", "{}"),
 ];
+/// An alias of a function of someone else.
+const ALIAS: &str = "arn:aws:lambda:eu-west-1:123456789012:function:legacy:live";
+/// What a VPC link leads to.
+const BALANCER: &str =
+    "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/shop/0123456789abcdef";
+/// A back end.
+const SHOP: &str = "[backends.shop]\nurl = \"https://shop.example.com\"\n";
 
 /// A folder with the code that the files here refer to.
 fn folder() -> TempDir {
@@ -261,6 +281,32 @@ fn every_key_is_read() {
         Source::Zip(folder.path().join("admin.zip"))
     );
     assert_eq!(config.functions["admin"].handler, "bootstrap");
+    let [Backend::Lambda(legacy), Backend::Url(shop)] = ["legacy", "shop"].map(|name| &config.backends[name])
+    else {
+        panic!("{:?}", config.backends);
+    };
+    assert_eq!(
+        (
+            &*legacy.region,
+            &*legacy.account,
+            &*legacy.name,
+            legacy.qualifier.as_deref()
+        ),
+        ("eu-west-1", "123456789012", "legacy", Some("live"))
+    );
+    assert_eq!(
+        (&*shop.url, shop.timeout_millis, shop.forward_authorization),
+        ("https://shop.example.com/v2", 1500, true)
+    );
+    assert_eq!(shop.client_id_header.as_deref(), Some("X-Client-Id"));
+    let link = shop.vpc_link.as_ref().unwrap();
+    assert_eq!(&*link.id, "a1b2c3");
+    assert!(
+        link.target
+            .as_ref()
+            .unwrap()
+            .ends_with("loadbalancer/app/shop/0123456789abcdef")
+    );
     assert_eq!((&*config.api.name, &*config.api.stage), ("Orders API", "live"));
     assert_eq!(config.api.description, "Orders, and who pays for them");
     let throttle = config.api.throttle.unwrap();
@@ -268,15 +314,20 @@ fn every_key_is_read() {
     let routes: Vec<_> = config
         .routes
         .iter()
-        .map(|route| (&*route.verb, &*route.path, &*route.function, route.scopes.len()))
+        .map(|route| {
+            let (Answerer::Function(name) | Answerer::Backend(name)) = &route.answerer;
+            (&*route.verb, &*route.path, &**name, route.scopes.len())
+        })
         .collect();
     assert_eq!(
         routes,
         [
             ("ANY", "/admin/{proxy+}", "admin", 1),
+            ("ANY", "/legacy/{proxy+}", "legacy", 1),
             ("GET", "/", "orders", 1),
             ("GET", "/orders", "orders", 1),
             ("GET", "/orders/{id}", "orders", 2),
+            ("GET", "/shop/{id}", "shop", 1),
             ("POST", "/orders/bulk", "orders", 1),
         ]
     );
@@ -311,6 +362,16 @@ fn a_missing_key_has_its_default() {
         (&*config.api.description, config.api.throttle),
         ("API of stack orders", None)
     );
+    let with_backend = format!("{SMALL}[backends.a]\nurl = \"https://a.example\"\n");
+    let config = Config::read(&with_backend, folder.path()).unwrap();
+    let Backend::Url(backend) = &config.backends["a"] else {
+        panic!("{:?}", config.backends);
+    };
+    assert_eq!(
+        (backend.timeout_millis, backend.forward_authorization),
+        (29_000, false)
+    );
+    assert_eq!((&backend.client_id_header, &backend.vpc_link), (&None, &None));
     let with_client = format!("{SMALL}[clients.a]\nscopes = [\"orders/read\"]\n");
     let config = Config::read(&with_client, folder.path()).unwrap();
     assert_eq!(config.clients["a"].access_token_seconds, 3600);
@@ -464,6 +525,10 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         )
     };
     let layer = |version: usize| format!("\"arn:aws:lambda:eu-west-1:123456789012:layer:otel:{version}\"");
+    let shop = |line: &str| ("", format!("{SHOP}{line}\n"));
+    let to = |key: &str, name: &str| {
+        format!("\"GET /x\" = {{ {key} = \"{name}\", scopes = [\"orders/read\"] }}\n")
+    };
     let stack = |line: &str| ("name = \"orders\"\n", format!("name = \"orders\"\n{line}\n"));
     let end = |text: &str| ("", text.to_owned());
     let cases: Vec<(&str, (&str, String))> = vec![
@@ -684,6 +749,57 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
                 many(4, &|number| format!("\"sg-{number}b\", "))
             )),
         ),
+        // [backends].
+        ("back end with nothing", end("[backends.shop]\n")),
+        ("back end is a string", end("[backends]\nshop = \"https://shop.example.com\"\n")),
+        ("back end name", end("[backends.\"a b\"]\nurl = \"https://shop.example.com\"\n")),
+        ("back end named as a function", end("[backends.orders]\nurl = \"https://shop.example.com\"\n")),
+        (
+            "back end of both",
+            end(&format!("[backends.shop]\nlambda = \"{ALIAS}\"\nurl = \"https://shop.example.com\"\n")),
+        ),
+        ("back end key", end("[backends.shop]\nurl = \"https://shop.example.com\"\nheader = \"X\"\n")),
+        ("function of a back end by name", end("[backends.shop]\nlambda = \"legacy\"\n")),
+        ("function of a back end without version", end(&format!("[backends.shop]\nlambda = \"{}\"\n", ALIAS.replace("live", "$LATEST")))),
+        (
+            "keys of a URL for a function",
+            end(&format!("[backends.shop]\nlambda = \"{ALIAS}\"\ntimeout = \"5s\"\nclient_id_header = \"X\"\n")),
+        ),
+        (
+            "two back ends of one function",
+            end(&format!("[backends.a]\nlambda = \"{ALIAS}\"\n[backends.b]\nlambda = \"{ALIAS}\"\n")),
+        ),
+        ("url without scheme", end("[backends.shop]\nurl = \"shop.example.com\"\n")),
+        ("url of another scheme", end("[backends.shop]\nurl = \"ftp://shop.example.com\"\n")),
+        ("url with a password", end(&format!("[backends.shop]\nurl = \"https://a:{SECRET}@shop.example.com\"\n"))),
+        ("url with a query", end(&format!("[backends.shop]\nurl = \"https://shop.example.com?key={SECRET}\"\n"))),
+        ("url with a fragment", end("[backends.shop]\nurl = \"https://shop.example.com/#a\"\n")),
+        ("url with another port", end("[backends.shop]\nurl = \"https://shop.example.com:22\"\n")),
+        ("url with a variable", end("[backends.shop]\nurl = \"https://shop.example.com/{id}\"\n")),
+        ("url without a host", end("[backends.shop]\nurl = \"https:///v2\"\n")),
+        ("back end too slow", shop("timeout = \"30s\"")),
+        ("back end too fast", shop("timeout = \"49ms\"")),
+        ("timeout of a back end as a number", shop("timeout = 5")),
+        ("header with a blank", shop("client_id_header = \"X Client\"")),
+        ("header of API Gateway", shop("client_id_header = \"Transfer-Encoding\"")),
+        ("header of AWS", shop("client_id_header = \"x-amzn-oidc-data\"")),
+        ("authorization as a header", shop("client_id_header = \"authorization\"")),
+        ("forward_authorization", shop("forward_authorization = \"no\"")),
+        ("vpc link", shop("vpc_link = \"A/B\"")),
+        ("target without a link", shop(&format!("target = \"{BALANCER}\""))),
+        ("target of another kind", shop("vpc_link = \"a1\"\ntarget = \"arn:aws:s3:::bucket\"")),
+        ("target that routes nothing", shop(&format!("vpc_link = \"a1\"\ntarget = \"{}\"", BALANCER.replace("app/", "gwy/")))),
+        (
+            "route of both",
+            end("\"GET /x\" = { function = \"orders\", backend = \"shop\", scopes = [\"orders/read\"] }\n"),
+        ),
+        ("route of no back end", end(&format!("{}{SHOP}", to("backend", "shpo")))),
+        ("route of a back end as a function", end(&format!("{}{SHOP}", to("function", "shop")))),
+        ("route of a function as a back end", end(&to("backend", "orders"))),
+        (
+            "route with a variable that no URL can have",
+            end(&format!("\"GET /x/{{a:b}}\" = {{ backend = \"shop\", scopes = [\"orders/read\"] }}\n{SHOP}")),
+        ),
         // [api].
         ("api key", end("[api]\nstages = \"prod\"\n")),
         ("api name", end("[api]\nname = \"\"\n")),
@@ -768,6 +884,7 @@ fn allowed_keys() -> Vec<(&'static str, String)> {
         ("[clients.<name>]", text("[clients.x]\n", "")),
         ("[functions.<name>]", text("[functions.x]\n", "")),
         ("[functions.<name>]: vpc", text("[functions.x.vpc]\n", "")),
+        ("[backends.<name>]", text("[backends.x]\n", "")),
         ("[api]", text("[api]\n", "")),
         ("[api]: throttle", text("[api.throttle]\n", "")),
         ("[routes]", text("[routes.\"GET /x\"]\n", "")),

@@ -66,6 +66,11 @@ fn iam(emulator: &Emulator, recorded: &Recorded, action: &str, more: &str) {
     emulator.iam(&format!("Action={action}&RoleName={role}&{more}"));
 }
 
+fn integration(emulator: &Emulator, recorded: &Recorded, patches: &[(&str, &str, &str)]) {
+    let path = format!("{}/integration", recorded.method("route:GET /user"));
+    emulator.patch(&path, patches);
+}
+
 type Edit = fn(&Emulator, &Recorded);
 
 /// The step, the field, and the edit.
@@ -359,6 +364,37 @@ const EDITS: &[(&str, &str, Edit)] = &[
             .desired("route:GET /user", "uri")
             .replace(":function:", ":function:other-");
         emulator.patch(&path, &[("replace", "/uri", &other)]);
+    }),
+    ("route:GET /user", "integration", |emulator, recorded| {
+        integration(emulator, recorded, &[("replace", "/type", "MOCK")]);
+    }),
+    ("route:GET /user", "integration_verb", |emulator, recorded| {
+        integration(emulator, recorded, &[("replace", "/httpMethod", "GET")]);
+    }),
+    ("route:GET /user", "request_parameters", |emulator, recorded| {
+        let parameter = "/requestParameters/method.request.header.X-Other";
+        emulator.patch(&recorded.method("route:GET /user"), &[("add", parameter, "true")]);
+    }),
+    ("route:GET /user", "mappings", |emulator, recorded| {
+        let mapping = "/requestParameters/integration.request.header.X-Other";
+        integration(emulator, recorded, &[("add", mapping, "'other'")]);
+    }),
+    ("route:GET /user", "timeout_millis", |emulator, recorded| {
+        integration(emulator, recorded, &[("replace", "/timeoutInMillis", "50")]);
+    }),
+    ("route:GET /user", "vpc_link", |emulator, recorded| {
+        let link = [
+            ("replace", "/connectionType", "VPC_LINK"),
+            ("replace", "/connectionId", "other"),
+        ];
+        integration(emulator, recorded, &link);
+    }),
+    ("route:GET /user", "target", |emulator, recorded| {
+        integration(
+            emulator,
+            recorded,
+            &[("replace", "/integrationTarget", "arn:aws:other")],
+        );
     }),
     ("deployment", "description", |emulator, recorded| {
         let path = format!(

@@ -6,6 +6,13 @@ fn every_code_of_the_behaviour_notes_lands_in_its_class() {
         ("iam:GetRole", "NoSuchEntity", "", 404, Class::Gone),
         ("iam:PutRolePolicy", "NoSuchEntity", "", 404, Class::NotReady),
         ("iam:CreateRole", "EntityAlreadyExists", "", 409, Class::Taken),
+        (
+            "lambda:AddPermission",
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id.",
+            412,
+            Class::NotReady,
+        ),
         ("iam:DeleteRole", "DeleteConflict", "", 409, Class::NotReady),
         (
             "iam:CreateRole",

@@ -329,6 +329,7 @@ mod tests {
                 verb: verb.to_owned(),
                 path: path.to_owned(),
                 scopes: [(*scope).to_owned()].into(),
+                is_backend: false,
             }
         };
         names.iter().map(route).collect()

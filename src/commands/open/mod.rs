@@ -12,6 +12,7 @@ use anyhow::anyhow;
 
 pub(super) use self::session::{Connection, Session};
 pub(super) use self::store::{Reached, holder, kept, state_failure, unusable};
+use super::backends;
 use super::configuration;
 use super::invocation::Invocation;
 use super::recorded;
@@ -221,7 +222,9 @@ async fn session(
         None => Connection::open(invocation, config.region.as_deref(), ui).await?,
     };
     configuration::check_region(invocation, config, &connection.identity.region)?;
-    Ok(Session::new(connection, fence, ui))
+    let session = Session::new(connection, fence, ui);
+    backends::check_place(config, &session.identity)?;
+    Ok(session)
 }
 
 /// Whose credentials these are, for a stack of which nothing is on record: there is nothing to compare them with.

@@ -96,6 +96,7 @@ mod tests {
             user_pool_id: "eu-west-1_abc".into(),
             region: "eu-west-1".to_owned(),
             clients: clients.iter().enumerate().map(client).collect(),
+            to_be_run: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::aws::test_support::{apigateway, failed, ok, on, refused};
+use crate::aws::test_support::{apigateway, differing, failed, ok, on, refused};
 use crate::resource::Class;
 
 const URI: &str = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:f/invocations";
@@ -18,8 +18,43 @@ fn with(scopes: &[&str]) -> Route {
         verb: "GET".to_owned(),
         authorizer: "z1".into(),
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        integration: "AWS_PROXY".to_owned(),
         uri: URI.to_owned(),
+        integration_verb: "POST".to_owned(),
+        request_parameters: BTreeMap::new(),
+        mappings: BTreeMap::new(),
+        timeout_millis: 29_000,
+        vpc_link: String::new(),
+        target: String::new(),
+        insecure_tls: false,
         api_key_required: false,
+    }
+}
+
+const URL: &str = "https://shop.example.com/v2/shop/{id}";
+const TARGET: &str = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:loadbalancer/app/shop/1";
+
+/// The same route, answered by a URL behind a load balancer.
+fn of_url() -> Route {
+    Route {
+        integration: "HTTP_PROXY".to_owned(),
+        uri: URL.to_owned(),
+        integration_verb: "GET".to_owned(),
+        request_parameters: [("method.request.path.id".to_owned(), true)].into(),
+        mappings: [
+            ("integration.request.header.Authorization", "'none'"),
+            (
+                "integration.request.header.X-Client-Id",
+                "context.authorizer.claims.client_id",
+            ),
+            ("integration.request.path.id", "method.request.path.id"),
+        ]
+        .map(|(to, from)| (to.to_owned(), from.to_owned()))
+        .into(),
+        timeout_millis: 5_000,
+        vpc_link: "l1".to_owned(),
+        target: TARGET.to_owned(),
+        ..desired()
     }
 }
 
@@ -44,6 +79,40 @@ fn live() -> Value {
     })
 }
 
+/// What AWS answers of [`of_url`].
+fn live_of_url() -> Value {
+    let mut live = live();
+    live["requestParameters"] = json!({"method.request.path.id": true});
+    live["methodIntegration"] = json!({
+        "type": "HTTP_PROXY", "httpMethod": "GET", "uri": URL, "connectionType": "VPC_LINK", "connectionId": "l1",
+        "integrationTarget": TARGET, "requestParameters": of_url().mappings, "passthroughBehavior": "WHEN_NO_MATCH",
+        "timeoutInMillis": 5000, "cacheNamespace": "r1", "cacheKeyParameters": [],
+    });
+    live
+}
+
+fn put_url() -> Rule {
+    on!(
+        Sdk::put_integration,
+        |i| {
+            assert_eq!(i.r#type(), Some(&IntegrationType::HttpProxy));
+            assert_eq!((i.integration_http_method(), i.uri()), (Some("GET"), Some(URL)));
+            let mappings = i.request_parameters().unwrap();
+            assert_eq!(
+                mappings.clone().into_iter().collect::<BTreeMap<_, _>>(),
+                of_url().mappings
+            );
+            assert_eq!(i.timeout_in_millis(), Some(5_000));
+            assert_eq!(i.connection_type(), Some(&ConnectionType::VpcLink));
+            assert_eq!(
+                (i.connection_id(), i.integration_target()),
+                (Some("l1"), Some(TARGET))
+            );
+        },
+        ok(json!({}))
+    )
+}
+
 fn put_integration() -> Rule {
     on!(
         Sdk::put_integration,
@@ -52,6 +121,8 @@ fn put_integration() -> Rule {
             assert_eq!(i.r#type(), Some(&IntegrationType::AwsProxy));
             assert_eq!(i.integration_http_method(), Some("POST"));
             assert_eq!(i.uri(), Some(URI));
+            assert_eq!(i.request_parameters(), None);
+            assert_eq!((i.connection_type(), i.connection_id()), (None, None));
         },
         ok(json!({}))
     )
@@ -69,7 +140,7 @@ fn patched(expected: &'static [(&'static str, &'static str, &'static str)]) -> R
                     (
                         patch.op().unwrap().as_str(),
                         patch.path().unwrap(),
-                        patch.value().unwrap(),
+                        patch.value().unwrap_or_default(),
                     )
                 })
                 .collect();
@@ -86,6 +157,11 @@ fn gone() -> HttpResponse {
 async fn read(live: Value) -> Route {
     let cx = apigateway([on!(Sdk::get_method, ok(live.clone()))]);
     desired().read(&cx, &out()).await.unwrap().unwrap()
+}
+
+/// Names the fields in which what is read differs from this route.
+async fn drift(of: &Route, live: Value) -> Vec<String> {
+    differing(of, &read(live).await)
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,15 +302,152 @@ async fn a_method_that_was_opened_or_bent_is_drift_of_that_field_alone() {
                 ..desired()
             },
         ),
-        ("/methodIntegration/type", json!("MOCK"), bent_to("")),
-        ("/methodIntegration/httpMethod", json!("GET"), bent_to("")),
         ("/methodIntegration/uri", json!("arn:other"), bent_to("arn:other")),
-        ("/methodIntegration", json!(null), bent_to("")),
     ] {
         let mut bent = live();
         *bent.pointer_mut(pointer).unwrap() = other;
         assert_eq!(read(bent).await, expected, "{pointer}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_field_of_an_integration_that_was_bent_is_drift_of_that_field_alone() {
+    assert_eq!(drift(&of_url(), live_of_url()).await, [""; 0]);
+    let header = "/methodIntegration/requestParameters/integration.request.header.X-Client-Id";
+    for (pointer, other, field) in [
+        ("/methodIntegration/type", json!("HTTP"), "integration"),
+        ("/methodIntegration/httpMethod", json!("POST"), "integration_verb"),
+        ("/methodIntegration/uri", json!("https://evil.example"), "uri"),
+        (header, json!("'admin'"), "mappings"),
+        ("/methodIntegration/timeoutInMillis", json!(50), "timeout_millis"),
+        ("/methodIntegration/connectionId", json!("l2"), "vpc_link"),
+        ("/methodIntegration/connectionType", json!("INTERNET"), "vpc_link"),
+        ("/methodIntegration/integrationTarget", json!("arn:x"), "target"),
+        ("/requestParameters", json!({}), "request_parameters"),
+    ] {
+        let mut bent = live_of_url();
+        *bent.pointer_mut(pointer).unwrap() = other;
+        assert_eq!(drift(&of_url(), bent).await, [field], "{pointer}");
+    }
+    let mut bent = live_of_url();
+    bent["methodIntegration"]["tlsConfig"] = json!({"insecureSkipVerification": true});
+    assert!(read(bent).await.insecure_tls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_import_leaves_out_is_the_default() {
+    let mut imported = live();
+    let integration = imported["methodIntegration"].as_object_mut().unwrap();
+    integration.remove("timeoutInMillis");
+    assert_eq!(read(imported).await, desired());
+    let mut whole = live();
+    whole["methodIntegration"]["connectionType"] = json!("INTERNET");
+    assert_eq!(read(whole).await, desired());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_without_an_integration_is_not_as_wanted() {
+    let mut bare = live();
+    bare["methodIntegration"] = json!(null);
+    assert_eq!(
+        drift(&desired(), bare).await,
+        ["integration", "uri", "integration_verb"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_mapped_is_declared_before_it_is_mapped_and_taken_away_after() {
+    let to_url = apigateway([
+        patched(&[("add", "/requestParameters/method.request.path.id", "true")]),
+        put_url(),
+    ]);
+    of_url().update(&to_url, &desired(), out()).await.unwrap();
+    let to_function = apigateway([
+        put_integration(),
+        patched(&[("remove", "/requestParameters/method.request.path.id", "")]),
+    ]);
+    desired().update(&to_function, &of_url(), out()).await.unwrap();
+    let optional = Route {
+        request_parameters: [("method.request.path.id".to_owned(), false)].into(),
+        ..of_url()
+    };
+    let required = apigateway([patched(&[(
+        "replace",
+        "/requestParameters/method.request.path.id",
+        "true",
+    )])]);
+    of_url().update(&required, &optional, out()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_any_field_of_an_integration_puts_it_whole() {
+    for before in [
+        Route {
+            mappings: BTreeMap::new(),
+            ..of_url()
+        },
+        Route {
+            timeout_millis: 29_000,
+            ..of_url()
+        },
+        Route {
+            vpc_link: String::new(),
+            ..of_url()
+        },
+        Route {
+            target: String::new(),
+            ..of_url()
+        },
+        Route {
+            insecure_tls: true,
+            ..of_url()
+        },
+        Route {
+            integration_verb: "ANY".to_owned(),
+            ..of_url()
+        },
+    ] {
+        of_url()
+            .update(&apigateway([put_url()]), &before, out())
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_of_an_integration_are_told_in_api_gateways_words() {
+    for message in [
+        "Invalid mapping expression specified: Validation Result: warnings : [], errors : [Invalid mapping expression          parameter specified: method.request.path.id]",
+        "IntegrationTarget is required for VpcLinkV2 l1",
+    ] {
+        let cx = apigateway([on!(
+            Sdk::put_integration,
+            refused(400, "BadRequestException", message)
+        )]);
+        let before = Route {
+            timeout_millis: 50,
+            ..of_url()
+        };
+        let (class, text) = failed(of_url().update(&cx, &before, out()).await);
+        assert_eq!(class, Some(Class::Refused));
+        assert!(text.contains(message), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_to_a_url_is_created_with_its_variables_declared() {
+    let cx = apigateway([
+        on!(
+            Sdk::put_method,
+            |i| {
+                assert_eq!(i.authorizer_id(), Some("z1"));
+                assert!(i.request_parameters().unwrap()["method.request.path.id"]);
+            },
+            ok(live())
+        ),
+        put_url(),
+    ]);
+    of_url().create(&cx).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -325,7 +538,7 @@ async fn another_function_changes_nothing_else_of_the_integration() {
         Sdk::update_integration,
         |i| {
             assert_eq!((i.resource_id(), i.http_method()), (Some("r1"), Some("GET")));
-            assert_eq!(i.patch_operations(), [patch(Op::Replace, "/uri", URI)]);
+            assert_eq!(i.patch_operations(), [replace("/uri", URI)]);
         },
         ok(json!({}))
     )]);
@@ -334,14 +547,21 @@ async fn another_function_changes_nothing_else_of_the_integration() {
 
 #[tokio::test(start_paused = true)]
 async fn an_integration_that_is_missing_or_of_another_type_is_put() {
-    let before = Route {
-        uri: String::new(),
-        ..desired()
-    };
-    desired()
-        .update(&apigateway([put_integration()]), &before, out())
-        .await
-        .unwrap();
+    for before in [
+        Route {
+            uri: String::new(),
+            ..desired()
+        },
+        Route {
+            integration: "MOCK".to_owned(),
+            ..desired()
+        },
+    ] {
+        desired()
+            .update(&apigateway([put_integration()]), &before, out())
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

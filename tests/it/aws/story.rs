@@ -75,7 +75,7 @@ fn settled(hour: &Hour) -> Result<()> {
 type Edit = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// One change of every key; the sample takes each eighth.
-pub(super) const EDITS: [Edit; 33] = [
+pub(super) const EDITS: [Edit; 35] = [
     (
         "stack.tags",
         &[("payments", "sales"), (r#", stage = "test""#, "")],
@@ -177,6 +177,32 @@ pub(super) const EDITS: [Edit; 33] = [
     (
         "functions.reserved_concurrency",
         &[("\"10s\"", "\"10s\"\nreserved_concurrency = 0")],
+    ),
+    (
+        "backends.url, backends.timeout, backends.client_id_header",
+        &[
+            (
+                "[functions.orders]",
+                "[backends.shop]\nurl = \"https://shop.example.com/v2\"\ntimeout = \"5s\"\nclient_id_header = \"X-Client-Id\"\n[functions.orders]",
+            ),
+            (
+                "\"GET /orders\" = { function = \"orders\"",
+                "\"GET /orders/{id}\" = { backend = \"shop\"",
+            ),
+        ],
+    ),
+    (
+        "backends.forward_authorization",
+        &[
+            (
+                "[functions.orders]",
+                "[backends.shop]\nurl = \"https://shop.example.com\"\nforward_authorization = true\n[functions.orders]",
+            ),
+            (
+                "\"GET /orders\" = { function = \"orders\"",
+                "\"ANY /orders/{proxy+}\" = { backend = \"shop\"",
+            ),
+        ],
     ),
     (
         "api.name, api.description",

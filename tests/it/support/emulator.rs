@@ -288,10 +288,27 @@ impl Emulator {
                 for (verb, method) in path["resourceMethods"].as_object().into_iter().flatten() {
                     let mut scopes = method["authorizationScopes"].as_array().unwrap().clone();
                     scopes.sort_by_key(Value::to_string);
-                    let uri = &method["methodIntegration"]["uri"];
+                    let integration = &method["methodIntegration"];
+                    let keys = [
+                        "type",
+                        "httpMethod",
+                        "uri",
+                        "requestParameters",
+                        "timeoutInMillis",
+                        "connectionId",
+                        "integrationTarget",
+                    ];
+                    let integration: Vec<&Value> = keys.iter().map(|key| &integration[*key]).collect();
                     add(
                         "method",
-                        json!([verb, path["path"], method["authorizationType"], scopes, uri]),
+                        json!([
+                            verb,
+                            path["path"],
+                            method["authorizationType"],
+                            scopes,
+                            method["requestParameters"],
+                            integration
+                        ]),
                     );
                 }
             }

@@ -7,6 +7,7 @@ pub(crate) mod emulator;
 pub(crate) mod enforced;
 pub(crate) mod moto;
 pub(crate) mod proxy;
+pub(crate) mod service;
 pub(crate) mod world;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 pub(crate) use emulator::Emulator;
+pub(crate) use service::Service;
 pub(crate) use world::{Recorded, World};
 
 /// A folder to run the binary in. Its emulator is stopped at the end, however the test ends.
