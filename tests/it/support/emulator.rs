@@ -175,12 +175,13 @@ impl Emulator {
                 "Description",
                 "EphemeralStorage",
                 "TracingConfig",
-                "LoggingConfig",
                 "Layers",
                 "KMSKeyArn",
                 "VpcConfig",
             ];
-            let fields: Vec<&Value> = keys.iter().map(|key| &live[*key]).collect();
+            let mut fields: Vec<&Value> = keys.iter().map(|key| &live[*key]).collect();
+            // Without the log group, which AWS fills in where none is sent, and the emulator does not.
+            fields.push(&live["LoggingConfig"]["LogFormat"]);
             let variables = &live["Environment"]["Variables"];
             let variables = if variables.is_null() {
                 json!({})
@@ -226,7 +227,9 @@ impl Emulator {
                 "UserPoolTags",
                 "AdminCreateUserConfig",
             ];
-            let fields: Vec<&Value> = keys.iter().map(|key| &live[*key]).collect();
+            let mut fields: Vec<&Value> = keys.iter().map(|key| &live[*key]).collect();
+            // Without the log group, which AWS fills in where none is sent, and the emulator does not.
+            fields.push(&live["LoggingConfig"]["LogFormat"]);
             add("pool", json!(fields));
             let servers = self.cognito("ListResourceServers", &id);
             for server in servers["ResourceServers"].as_array().unwrap() {
