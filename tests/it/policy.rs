@@ -7,7 +7,9 @@ use crate::support::enforced::{self, Enforced};
 use crate::support::proxy::{Act, Moment, Proxy};
 use crate::support::{Place, Run};
 use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_lambda::types::FunctionCode;
 use provision::operator_policy;
+use provision::package::Package;
 use serde_json::{Value, json};
 
 /// The commands of the story.
@@ -72,12 +74,16 @@ runtime = "nodejs22.x"
 handler = "index.handler"
 role = "arn:aws:iam::000000000000:role/made-elsewhere"
 
+[backends.legacy]
+lambda = "arn:aws:lambda:eu-west-1:000000000000:function:legacy:live"
+
 [api]
 description = "Orders"
 
 [routes]
 "GET /orders" = { function = "orders", scopes = ["orders/read"] }
 "GET /old" = { function = "old", scopes = ["old/read"] }
+"GET /legacy" = { backend = "legacy", scopes = ["orders/read"] }
 "#;
 
 const AFTER: &str = r#"
@@ -104,6 +110,9 @@ handler = "index.handler"
 memory_mb = 256
 log_retention_days = 30
 
+[backends.legacy]
+lambda = "arn:aws:lambda:eu-west-1:000000000000:function:legacy:live"
+
 [api]
 description = "All orders"
 stage = "live"
@@ -111,6 +120,7 @@ stage = "live"
 [routes]
 "GET /orders" = { function = "orders", scopes = ["orders/read", "orders/write"] }
 "POST /orders" = { function = "orders", scopes = ["orders/write"] }
+"GET /legacy" = { backend = "legacy", scopes = ["orders/read"] }
 "#;
 
 /// An emulator that enforces IAM, with a folder to run the binary in.
@@ -175,6 +185,40 @@ impl Account {
                 .unwrap();
             let key = key.access_key().unwrap().clone();
             (key.access_key_id, key.secret_access_key)
+        });
+        self.make_legacy();
+    }
+
+    /// The function of a back end, which someone else made.
+    fn make_legacy(&self) {
+        let package = Package::from_files(&[(
+            "index.mjs",
+            b"export const handler = async () => ({});".as_slice(),
+        )]);
+        let code = FunctionCode::builder()
+            .zip_file(package.unwrap().zip.into())
+            .build();
+        wait(async {
+            let administrator = Credentials::new(enforced::KEY, enforced::SECRET, None, None, "test");
+            let config = aws_sdk_lambda::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .credentials_provider(administrator)
+                .region(Region::new("eu-west-1"))
+                .endpoint_url(&self.emulator.endpoint)
+                .build();
+            let lambda = aws_sdk_lambda::Client::from_conf(config);
+            let function = lambda.create_function().function_name("legacy").code(code);
+            let function = function.runtime("nodejs22.x".into()).handler("index.handler");
+            let role = "arn:aws:iam::000000000000:role/made-elsewhere";
+            function.role(role).send().await.unwrap();
+            lambda
+                .publish_version()
+                .function_name("legacy")
+                .send()
+                .await
+                .unwrap();
+            let alias = lambda.create_alias().function_name("legacy").name("live");
+            alias.function_version("1").send().await.unwrap();
         });
     }
 

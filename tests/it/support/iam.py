@@ -34,6 +34,10 @@ def resource(service, method, path, headers, body, params, region, account):
         path = params.get("Path") or iam._roles.get(name, {}).get("Path") or "/"
         path = path[0] if isinstance(path, list) else path
         arn = f"{arn.split(':role/')[0]}:role{path}{name}"
+    elif service == "lambda" and params.get("Qualifier"):
+        # Of a version or an alias.
+        (qualifier,) = params["Qualifier"] if isinstance(params["Qualifier"], list) else [params["Qualifier"]]
+        arn = f"{arn}:{qualifier}"
     elif target == "DescribeLogGroups":
         arn = f"arn:aws:logs:{region}:{account}:log-group::log-stream:"
     request.update(service=service, method=method, path=path, sent=sent, arn=arn, region=region, account=account)
