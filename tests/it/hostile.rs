@@ -446,7 +446,7 @@ const EDITS: &[(Edit, &str)] = &[
     (
         |s| {
             s["steps"][12]["desired"]["uri"] = json!(
-                "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:999999999999:function:a/invocations"
+                "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:000000000000:function:a/invocations"
             );
         },
         "route:GET /orders/{id} cannot be used",

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -193,6 +194,8 @@ pub(crate) fn dump(requests: &[Request]) -> Value {
 
 /// One request of one connection: to the emulator, and its answer back.
 fn serve(mut client: TcpStream, shared: &Shared) -> Option<()> {
+    // A process that was stopped may have connected without a word; whoever waits for what is under way must not wait for that.
+    client.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
     let (head, body) = message(&mut client)?;
     let mut lines = head.split("\r\n");
     let mut words = lines.next()?.split(' ');
