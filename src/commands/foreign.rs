@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::recorded::{ByKind, Entry};
 use super::ui::Ui;
-use crate::aws::{Aws, policy};
+use crate::aws::Aws;
 use crate::engine::plan::Plan;
 use crate::error::Failure;
 use crate::foreign::{Foreign, Item, Kind, Ours, foreign};
@@ -33,18 +33,9 @@ const AT_ONCE: usize = 32;
 pub(super) enum Extent {
     /// All of it.
     All,
-    /// What a deletion of the stack takes along and somebody would miss: users, clients, methods, paths and stages. And what keeps
-    /// IAM from it, if the stack gives its roles policies of their own.
+    /// What a deletion of the stack takes along and somebody would miss: users, clients, methods, paths and stages. And the
+    /// policies of roles, which keep IAM from it.
     GoesAlong,
-    /// The same with the policies of roles.
-    GoesAlongAndPolicies,
-}
-
-/// Whether a function may do more than write its log.
-fn has_own_policies(state: &State) -> Result<bool> {
-    let inline = state.all::<RolePolicy>()?;
-    let has_inline = inline.iter().any(|policy| policy.desired.name != policy::LOGS);
-    Ok(has_inline || !state.all::<RoleAttachment>()?.is_empty())
 }
 
 /// Whether AWS keeps what this is in from being deleted.
@@ -58,10 +49,6 @@ pub(super) fn blocks(one: &Foreign) -> bool {
 /// A record cannot be understood, or a read failed; the step is named.
 pub(super) async fn look(aws: &Rc<Aws>, state: &State, extent: Extent) -> Result<Vec<Foreign>> {
     let ours = &on_record(state)?;
-    let extent = match extent {
-        Extent::GoesAlong if has_own_policies(state)? => Extent::GoesAlongAndPolicies,
-        extent => extent,
-    };
     let looks = state.steps.iter().map(|record| async move {
         let cx = Cx::new(aws.clone(), Rc::new(|_| ()));
         let found = look_into(&cx, ours, record, extent).await;
@@ -79,9 +66,8 @@ async fn look_into(
 ) -> Result<Vec<Foreign>> {
     let all = extent == Extent::All;
     let is_container = match record.kind.as_str() {
-        RestApi::NAME | UserPool::NAME => true,
+        RestApi::NAME | UserPool::NAME | Role::NAME => true,
         Function::NAME => all,
-        Role::NAME => all || extent == Extent::GoesAlongAndPolicies,
         _ => false,
     };
     let Some(output) = record.output.as_ref().filter(|_| is_container) else {

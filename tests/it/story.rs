@@ -225,7 +225,7 @@ fn the_same_through_aws_endpoint_url_with_few_and_valid_calls() {
     assert!(deletes.len() <= 7, "{deletes:?}");
     // Whose each is that has tags is read before the first of them goes, and what of others goes along: clients, methods,
     // stages.
-    assert!(aws_calls(&down) <= 21, "{} calls", aws_calls(&down));
+    assert!(aws_calls(&down) <= 22, "{} calls", aws_calls(&down));
     all.extend(down.clone());
     emulator.assert_nothing("after down");
 
