@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -68,6 +70,12 @@ fn legacy(emulator: &Emulator) {
         "SourceArn": "arn:aws:events:eu-west-1:000000000000:rule/theirs",
     });
     emulator.write("lambda", "POST", &format!("{POLICY}?Qualifier=live"), &theirs);
+    // The emulator makes a new function active a moment later: what is compared must stand still.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while emulator.get("lambda", "/2015-03-31/functions/legacy")["Configuration"]["State"] != "Active" {
+        assert!(Instant::now() < deadline, "the function does not become active");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 const POLICY: &str = "/2015-03-31/functions/legacy/policy";
