@@ -12,11 +12,7 @@ use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sts::config::SharedCredentialsProvider;
 use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
-use aws_smithy_runtime_api::client::retries::classifiers::{
-    ClassifyRetry, RetryAction, RetryClassifierPriority, RetryReason,
-};
-use aws_smithy_types::retry::{ErrorKind, RetryConfig};
+use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -25,7 +21,7 @@ use super::call_log::CallLog;
 use super::ec2::Ec2;
 use super::errors::call_error;
 use super::fenced::{ATTEMPT_TIMEOUT, Attempts, fenced};
-use super::http::{self, READ_DEADLINE, ReadsGiveUp};
+use super::http::{self, READ_DEADLINE, ReadsGiveUp, ThrottlesArePaced};
 use super::ids::ClientId;
 use super::pace::{Paces, Rights};
 use super::shared::Survey;
@@ -272,7 +268,7 @@ impl Aws {
             account: identity.account.clone(),
             apigateway: client!(aws_sdk_apigateway),
             cognito: client!(aws_sdk_cognitoidentityprovider),
-            ec2: Ec2::new(config, http.clone(), log, ThrottlesArePaced),
+            ec2: Ec2::new(config, http.clone(), log),
             iam: client!(aws_sdk_iam),
             lambda: client!(aws_sdk_lambda),
             logs: client!(aws_sdk_cloudwatchlogs),
@@ -284,36 +280,6 @@ impl Aws {
             survey: None,
             waits: Rc::new(|_| ()),
         }
-    }
-}
-
-/// Keeps the SDK from repeating a throttled call: if 32 calls repeat independently, a limit of 5 a second refuses 79
-/// calls for each that it accepts. `Cx::call` repeats them, at one pace for each operation.
-#[derive(Debug)]
-pub(crate) struct ThrottlesArePaced;
-
-impl ClassifyRetry for ThrottlesArePaced {
-    fn classify_retry(&self, _: &InterceptorContext) -> RetryAction {
-        RetryAction::NoActionIndicated
-    }
-
-    fn classify_retry_v2(&self, _: &InterceptorContext, previous: &RetryAction) -> RetryAction {
-        match previous {
-            RetryAction::RetryIndicated(RetryReason::RetryableError {
-                kind: ErrorKind::ThrottlingError,
-                ..
-            }) => RetryAction::RetryForbidden,
-            _ => RetryAction::NoActionIndicated,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        "ThrottlesArePaced"
-    }
-
-    fn priority(&self) -> RetryClassifierPriority {
-        // The last of the SDK's own.
-        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
     }
 }
 

@@ -1,5 +1,4 @@
-//! The one call of EC2 that is made, put together from the SDK's own parts: EC2's crate would be as large as the other eight
-//! together.
+//! The one call of EC2 that is made: EC2's crate would be as large as the other eight together.
 //!
 //! Must not know what the network interfaces are read for.
 
@@ -7,38 +6,24 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use aws_config::SdkConfig;
-use aws_runtime::auth::SigV4OperationSigningConfig;
-use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
-use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
-use aws_smithy_runtime::client::identity::IdentityCache;
-use aws_smithy_runtime::client::orchestrator::operation::Operation;
-use aws_smithy_runtime::client::retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier};
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::auth::AuthSchemeOptionResolverParams;
-use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_runtime_api::client::retries::classifiers::ClassifyRetry;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
-use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
-use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::Layer;
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
 use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_xml::decode::{Document, ScopedDecoder, XmlDecodeError, try_data};
-use aws_types::SigningName;
-use aws_types::region::SigningRegion;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::call_log::CallLog;
-use super::fenced::Attempts;
-use super::http::ReadsGiveUp;
+use super::signed::{Answer, Decoded, Service, Signed};
+
+const EC2: Service = Service {
+    name: "EC2",
+    signing: "ec2",
+    target: "",
+};
 
 /// EC2, as far as it is called.
 #[derive(Clone)]
-pub struct Ec2 {
-    describe: Operation<String, Page, ErrorMetadata>,
-}
+pub struct Ec2(Signed);
 
 /// One page of network interfaces.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,61 +46,16 @@ pub struct Interface {
 }
 
 impl Ec2 {
-    /// With the settings of all clients, except that calls go through `http`. `paced` keeps throttled calls from being
-    /// repeated at once.
-    pub(super) fn new(
-        config: &SdkConfig,
-        http: Option<SharedHttpClient>,
-        log: Option<&CallLog>,
-        paced: impl ClassifyRetry + 'static,
-    ) -> Self {
-        let region = config.region().map(ToString::to_string).unwrap_or_default();
-        let host = if config.use_fips() == Some(true) {
-            "ec2-fips"
-        } else {
-            "ec2"
-        };
-        let regional = format!("https://{host}.{region}.amazonaws.com");
-        let mut operation = Operation::builder()
-            .service_name("EC2")
-            .operation_name("DescribeNetworkInterfaces")
-            .endpoint_url(config.endpoint_url().unwrap_or(&regional))
-            .retry_classifier(TransientErrorClassifier::<ErrorMetadata>::new())
-            .retry_classifier(HttpStatusCodeClassifier::default())
-            .retry_classifier(AwsErrorCodeClassifier::<ErrorMetadata>::new())
-            .retry_classifier(paced)
-            .interceptor(ReadsGiveUp)
-            .interceptor(Attempts)
-            .runtime_plugin(signed(config, &region));
-        if let Some(version) = config.behavior_version() {
-            operation = operation.behavior_version(version);
-        }
-        if let Some(retries) = config.retry_config() {
-            operation = operation.standard_retry(retries);
-        }
-        if let Some(timeouts) = config.timeout_config() {
-            operation = operation.timeout_config(timeouts.clone());
-        }
-        if let Some(http) = http {
-            operation = operation.http_client(http);
-        }
-        if let Some(log) = log {
-            operation = operation.interceptor(log.clone());
-        }
-        Self {
-            describe: operation.serializer(request).deserializer(answer).build(),
-        }
+    /// As [`Signed::new`].
+    pub(super) fn new(config: &SdkConfig, http: Option<SharedHttpClient>, log: Option<&CallLog>) -> Self {
+        Self(Signed::new(EC2, config, http, log))
     }
 
     /// The network interfaces whose description begins so.
     ///
     /// # Errors
     /// The call failed.
-    pub async fn describe_network_interfaces(
-        &self,
-        description: &str,
-        page: Option<String>,
-    ) -> Result<Page, SdkError<ErrorMetadata, HttpResponse>> {
+    pub async fn describe_network_interfaces(&self, description: &str, page: Option<String>) -> Answer<Page> {
         let mut form =
             "Action=DescribeNetworkInterfaces&Version=2016-11-15&MaxResults=1000&Filter.1.Name=description"
                 .to_owned();
@@ -127,48 +67,11 @@ impl Ec2 {
         if let Some(token) = page {
             add("NextToken", &token);
         }
-        self.describe.invoke(form).await
+        self.0.query("DescribeNetworkInterfaces", form, answer).await
     }
 }
 
-/// What signs each request as a call of EC2.
-fn signed(config: &SdkConfig, region: &str) -> StaticRuntimePlugin {
-    let mut settings = Layer::new("signed");
-    settings.store_put(AuthSchemeOptionResolverParams::new(()));
-    settings.store_put(SigV4OperationSigningConfig {
-        region: Some(SigningRegion::from(aws_types::region::Region::new(
-            region.to_owned(),
-        ))),
-        name: Some(SigningName::from_static("ec2")),
-        ..SigV4OperationSigningConfig::default()
-    });
-    let mut components = RuntimeComponentsBuilder::new("signed")
-        .with_auth_scheme(SigV4AuthScheme::new())
-        .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![SCHEME_ID])))
-        .with_identity_cache(Some(
-            config
-                .identity_cache()
-                .unwrap_or_else(|| IdentityCache::lazy().build()),
-        ));
-    if let Some(credentials) = config.credentials_provider() {
-        components.set_identity_resolver(SCHEME_ID, credentials);
-    }
-    StaticRuntimePlugin::new()
-        .with_config(settings.freeze())
-        .with_runtime_components(components)
-}
-
-fn request(form: String) -> Result<HttpRequest, BoxError> {
-    let mut request = HttpRequest::new(SdkBody::from(form));
-    request.set_method("POST")?;
-    request.set_uri("/")?;
-    request
-        .headers_mut()
-        .insert("content-type", "application/x-www-form-urlencoded");
-    Ok(request)
-}
-
-fn answer(answer: &HttpResponse) -> Result<Page, OrchestratorError<ErrorMetadata>> {
+fn answer(answer: &HttpResponse) -> Decoded<Page> {
     let body = answer.body().bytes().unwrap_or_default();
     let text = std::str::from_utf8(body).map_err(OrchestratorError::other)?;
     if answer.status().is_success() {

@@ -1,4 +1,4 @@
-//! The SDK's HTTP client, with a limit on every answer; and when a read gives up.
+//! The SDK's HTTP client, with a limit on every answer; when a read gives up, and what the SDK does not repeat.
 //!
 //! Must not look into requests or answers.
 
@@ -14,14 +14,19 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeSerializationInterceptorContextRef, InterceptorContext,
+};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, Metadata};
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::retries::classifiers::{
+    ClassifyRetry, RetryAction, RetryClassifierPriority, RetryReason,
+};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::config_bag::ConfigBag;
-use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::retry::{ErrorKind, RetryConfig};
 use aws_smithy_types::timeout::TimeoutConfig;
 use tokio::sync::Semaphore;
 
@@ -139,6 +144,36 @@ impl Intercept for ReadsGiveUp {
             }
         }
         Ok(())
+    }
+}
+
+/// Keeps the SDK from repeating a throttled call: if 32 calls repeat independently, a limit of 5 a second refuses 79
+/// calls for each that it accepts. `Cx::call` repeats them, at one pace for each operation.
+#[derive(Debug)]
+pub(super) struct ThrottlesArePaced;
+
+impl ClassifyRetry for ThrottlesArePaced {
+    fn classify_retry(&self, _: &InterceptorContext) -> RetryAction {
+        RetryAction::NoActionIndicated
+    }
+
+    fn classify_retry_v2(&self, _: &InterceptorContext, previous: &RetryAction) -> RetryAction {
+        match previous {
+            RetryAction::RetryIndicated(RetryReason::RetryableError {
+                kind: ErrorKind::ThrottlingError,
+                ..
+            }) => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "ThrottlesArePaced"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        // The last of the SDK's own.
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
     }
 }
 

@@ -20,6 +20,7 @@ pub mod policy;
 pub mod quotas;
 pub mod secrets_manager;
 mod shared;
+pub mod signed;
 pub mod survey;
 pub mod tags;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use aws_sdk_iam::config::retry::RetryPartition;
 use aws_sdk_lambda::config::{AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, Sleep};
 use aws_smithy_mocks::{Rule, RuleMode, mock_client};
 use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -22,9 +22,9 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
-use super::clients::{Aws, ThrottlesArePaced, retries, timeouts};
+use super::clients::{Aws, retries, timeouts};
 use super::ec2::Ec2;
-use super::http::ReadsGiveUp;
+use super::http::{ReadsGiveUp, ThrottlesArePaced};
 use super::tags::{self, Tags};
 use crate::resource::{Class, Cx, Resource, class};
 
@@ -101,7 +101,7 @@ fn no_calls() -> Aws {
         account: "111122223333".to_owned(),
         apigateway: mocked!(aws_sdk_apigateway, none),
         cognito: mocked!(aws_sdk_cognitoidentityprovider, none),
-        ec2: Ec2Wire::new([]).client(),
+        ec2: SignedWire::new([]).ec2(),
         iam: mocked!(aws_sdk_iam, none),
         lambda: mocked!(aws_sdk_lambda, none),
         logs: mocked!(aws_sdk_cloudwatchlogs, none),
@@ -305,23 +305,26 @@ pub fn cognito_wire(answers: impl IntoIterator<Item = HttpResponse>) -> (World, 
     (World::new(aws, Vec::new()), wire)
 }
 
-/// A request of EC2, as it went over the wire.
+/// A request of a service that is called without its crate, as it went over the wire.
 #[derive(Clone, Debug)]
-pub struct Ec2Request {
+pub struct SignedRequest {
     pub url: String,
     pub authorization: String,
+    pub content_type: String,
+    /// `X-Amz-Target`; empty in the query protocol.
+    pub target: String,
     pub body: String,
 }
 
-/// EC2's answers in turn, and what was sent.
+/// The answers in turn of a service that is called without its crate, and what was sent.
 #[derive(Clone, Debug)]
-pub struct Ec2Wire {
+pub struct SignedWire {
     answers: Arc<Mutex<VecDeque<HttpResponse>>>,
-    sent: Arc<Mutex<Vec<Ec2Request>>>,
+    sent: Arc<Mutex<Vec<SignedRequest>>>,
 }
 
-impl Ec2Wire {
-    fn new(answers: impl IntoIterator<Item = HttpResponse>) -> Self {
+impl SignedWire {
+    pub fn new(answers: impl IntoIterator<Item = HttpResponse>) -> Self {
         Self {
             answers: Arc::new(Mutex::new(answers.into_iter().collect())),
             sent: Arc::default(),
@@ -329,7 +332,7 @@ impl Ec2Wire {
     }
 
     /// All requests; every answer must have been given.
-    pub fn sent(&self) -> Vec<Ec2Request> {
+    pub fn sent(&self) -> Vec<SignedRequest> {
         assert!(
             self.answers.lock().unwrap().is_empty(),
             "an expected call never came"
@@ -337,7 +340,8 @@ impl Ec2Wire {
         self.sent.lock().unwrap().clone()
     }
 
-    fn client(&self) -> Ec2 {
+    /// The settings of a client that is answered so.
+    pub fn settings(&self) -> (aws_config::SdkConfig, SharedHttpClient) {
         let connector = SharedHttpConnector::new(self.clone());
         let config = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::v2026_01_12())
@@ -345,17 +349,23 @@ impl Ec2Wire {
             .credentials_provider(SharedCredentialsProvider::new(Credentials::for_tests()))
             .retry_config(retries())
             .build();
-        let http = http_client_fn(move |_, _| connector.clone());
-        Ec2::new(&config, Some(http), None, ThrottlesArePaced)
+        (config, http_client_fn(move |_, _| connector.clone()))
+    }
+
+    fn ec2(&self) -> Ec2 {
+        let (config, http) = self.settings();
+        Ec2::new(&config, Some(http), None)
     }
 }
 
-impl HttpConnector for Ec2Wire {
+impl HttpConnector for SignedWire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let header = |name| request.headers().get(name).unwrap_or_default().to_owned();
-        self.sent.lock().unwrap().push(Ec2Request {
+        self.sent.lock().unwrap().push(SignedRequest {
             url: request.uri().to_owned(),
             authorization: header("authorization"),
+            content_type: header("content-type"),
+            target: header("x-amz-target"),
             body: String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap(),
         });
         let answer = self.answers.lock().unwrap().pop_front();
@@ -367,11 +377,11 @@ impl HttpConnector for Ec2Wire {
 pub fn ec2_and_lambda(
     answers: impl IntoIterator<Item = HttpResponse>,
     rules: impl IntoIterator<Item = Rule>,
-) -> (World, Ec2Wire) {
+) -> (World, SignedWire) {
     let rules: Vec<Rule> = rules.into_iter().collect();
-    let wire = Ec2Wire::new(answers);
+    let wire = SignedWire::new(answers);
     let aws = Aws {
-        ec2: wire.client(),
+        ec2: wire.ec2(),
         lambda: mocked!(aws_sdk_lambda, &rules),
         ..no_calls()
     };
@@ -379,7 +389,7 @@ pub fn ec2_and_lambda(
 }
 
 /// An EC2 that gives these answers in turn.
-pub fn ec2(answers: impl IntoIterator<Item = HttpResponse>) -> (World, Ec2Wire) {
+pub fn ec2(answers: impl IntoIterator<Item = HttpResponse>) -> (World, SignedWire) {
     ec2_and_lambda(answers, [])
 }
 
@@ -461,7 +471,8 @@ macro_rules! always {
 }
 pub(crate) use always;
 
-fn response(status: u16, body: String) -> HttpResponse {
+/// An answer without headers.
+pub fn response(status: u16, body: String) -> HttpResponse {
     HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body))
 }
 
