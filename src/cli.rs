@@ -35,6 +35,15 @@ pub(crate) struct Global {
     /// The stack's name [default: the configuration's]
     #[arg(long, global = true, value_name = "NAME")]
     pub stack: Option<String>,
+    /// The environment: what [env.NAME] of the configuration changes [default: none]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "PROVISION_ENV",
+        hide_env_values = true
+    )]
+    pub env: Option<String>,
     /// Where the states are: a folder, or s3://BUCKET/PREFIX [default: state of the configuration, else the folder `state`]
     #[arg(
         long,

@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use super::invocation::{Invocation, Target};
 use super::ui::Ui;
-use crate::config::{Config, Problem, Source, StateSettings};
+use crate::config::{Chosen, Config, Problem, Source, StateSettings};
 use crate::error::{Failure, Hint, Kind};
 use crate::files::{self, Links};
 use crate::location::Location;
@@ -26,10 +26,11 @@ pub(super) fn read(invocation: &Invocation) -> Result<Config, Failure> {
     let config = match text(invocation)? {
         Some(text) => {
             let folder = path.parent().unwrap_or(Path::new(""));
-            let config = match stack {
-                Some(stack) => Config::read_as(&text, folder, stack),
-                None => Config::read(&text, folder),
+            let chosen = Chosen {
+                stack,
+                env: invocation.env.as_deref(),
             };
+            let config = Config::read_as(&text, folder, chosen);
             config.map_err(|problems| invalid(path, &problems))?
         }
         None => Config::sample(),
@@ -61,12 +62,13 @@ pub(super) fn check_region(invocation: &Invocation, config: &Config, region: &st
     Err(invalid(invocation.config_path(), &problems))
 }
 
-/// The stack's name, for commands that need nothing else of the configuration: with `--stack` no file is read.
+/// The stack's name, for commands that need nothing else of the configuration: with `--stack` no file is read, unless for the
+/// account of an environment.
 pub(super) fn stack_name(invocation: &Invocation) -> Result<String, Failure> {
-    match &invocation.stack {
-        Some(stack) => Ok(stack.clone()),
-        None => Ok(read(invocation)
-            .hint("name the stack with --stack: this command then needs no configuration")?
+    match (&invocation.stack, &invocation.env) {
+        (Some(stack), None) => Ok(stack.clone()),
+        _ => Ok(read(invocation)
+            .hint("name the stack with --stack, without --env: this command then needs no configuration")?
             .stack),
     }
 }
@@ -75,10 +77,10 @@ pub(super) fn stack_name(invocation: &Invocation) -> Result<String, Failure> {
 /// another in this folder may be another stack's.
 pub(super) fn stack_and_config(invocation: &Invocation) -> Result<(String, Option<Config>), Failure> {
     match &invocation.stack {
-        Some(stack) if !invocation.names_config() => Ok((stack.clone(), None)),
+        Some(stack) if !invocation.wants_config() => Ok((stack.clone(), None)),
         _ => {
             let config = read(invocation).hint(
-                "name the stack with --stack: without --config this command then needs no configuration",
+                "name the stack with --stack: without --config and --env this command then needs no configuration",
             )?;
             Ok((config.stack.clone(), Some(config)))
         }
@@ -133,17 +135,38 @@ pub(super) fn place_at(invocation: &Invocation, location: &Location) -> Result<P
 }
 
 fn settings(invocation: &Invocation) -> Result<StateSettings, Failure> {
+    Ok(places(invocation)?.0)
+}
+
+/// The account that the environment belongs to; `None` if it may be any.
+pub(super) fn account(invocation: &Invocation) -> Result<Option<String>, Failure> {
+    match invocation.env {
+        Some(_) => Ok(places(invocation)?.1),
+        None => Ok(None),
+    }
+}
+
+fn places(invocation: &Invocation) -> Result<(StateSettings, Option<String>), Failure> {
     let Some(text) = text(invocation)? else {
-        return Ok(StateSettings::default());
+        return Ok(<_>::default());
     };
-    Config::state_of(&text).map_err(|problems| invalid(invocation.config_path(), &problems))
+    let places = Config::places_of(&text, invocation.env.as_deref());
+    places.map_err(|problems| invalid(invocation.config_path(), &problems))
 }
 
 /// The text of the configuration file; `None` where the sample is meant.
 fn text(invocation: &Invocation) -> Result<Option<String>, Failure> {
     match files::open(invocation.config_path(), Links::Followed).and_then(io::read_to_string) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !invocation.names_config() => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !invocation.names_config() => {
+            match &invocation.env {
+                Some(env) => Err(Failure::usage(format!(
+                    "environment {env:?} not found: there is no {} in this folder",
+                    invocation.config_path().display()
+                ))),
+                None => Ok(None),
+            }
+        }
         Err(error) => Err(Failure::new(
             Kind::Usage,
             anyhow::Error::new(error).context("the configuration cannot be read"),

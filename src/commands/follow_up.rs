@@ -32,6 +32,7 @@ impl FollowUp {
                 "--config",
                 typed.config.as_ref().map(|path| quoted(path.as_os_str())),
             ),
+            ("--env", text(&typed.env)),
             ("--state", state),
             ("--region", text(&typed.region)),
             ("--profile", text(&typed.profile)),

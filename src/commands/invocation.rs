@@ -35,6 +35,8 @@ pub(super) struct Invocation {
     pub profile: Option<String>,
     /// The name of `--stack`, checked: it becomes a part of file names.
     pub stack: Option<String>,
+    /// The environment that was chosen; a problem of its name is told with those of the file.
+    pub env: Option<String>,
     /// Where the states are, if it was typed or is in the environment.
     pub location: Option<Location>,
     config: Option<PathBuf>,
@@ -56,6 +58,7 @@ impl Invocation {
             region: typed.region.clone(),
             profile: typed.profile.clone(),
             stack: typed.stack.clone(),
+            env: typed.env.clone(),
             location: typed.state.clone(),
             config: typed.config.clone(),
         };
@@ -90,6 +93,11 @@ impl Invocation {
     /// Whether the configuration file was named.
     pub(super) fn names_config(&self) -> bool {
         self.config.is_some()
+    }
+
+    /// Whether a configuration is needed wherever one can be used: its file or its environment was named.
+    pub(super) fn wants_config(&self) -> bool {
+        self.names_config() || self.env.is_some()
     }
 
     /// The configuration file, which is there if it was named.

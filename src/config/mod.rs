@@ -5,6 +5,7 @@
 mod backends;
 mod environment;
 mod functions;
+mod overlay;
 mod policy;
 mod problems;
 mod read;
@@ -258,6 +259,15 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Which of the configurations in a file is meant.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chosen<'a> {
+    /// In place of the name in the file; lengths and defaults depend on it.
+    pub stack: Option<&'a str>,
+    /// The environment; `None`: the file without what its environments change.
+    pub env: Option<&'a str>,
+}
+
 /// What `source` refers to.
 enum Sources<'a> {
     /// A path from this folder.
@@ -272,12 +282,12 @@ impl Config {
     /// # Errors
     /// Everything that AWS would refuse, or that could never work, in the order of the file.
     pub fn read(text: &str, folder: &Path) -> Result<Self, Vec<Problem>> {
-        read::read(text, &Sources::From(folder), None)
+        Self::read_as(text, folder, Chosen::default())
     }
 
-    /// The same with `stack` in place of the name in the file; lengths and defaults depend on it.
-    pub fn read_as(text: &str, folder: &Path, stack: &str) -> Result<Self, Vec<Problem>> {
-        read::read(text, &Sources::From(folder), Some(stack))
+    /// The same for what was chosen.
+    pub fn read_as(text: &str, folder: &Path, chosen: Chosen<'_>) -> Result<Self, Vec<Problem>> {
+        read::read(text, &Sources::From(folder), chosen)
     }
 
     /// The same with the values of environment variables that are not in the file: `read` returns what a variable of this
@@ -315,19 +325,23 @@ impl Config {
         problems
     }
 
-    /// Where the states are according to `text`, of which nothing else is looked at: for commands that need
-    /// nothing else of a configuration.
+    /// Where the states are according to `text`, and the account that the environment belongs to. Nothing else is looked at,
+    /// for commands that need nothing else of a configuration.
     ///
     /// # Errors
     /// What is wrong with these keys.
-    pub fn state_of(text: &str) -> Result<StateSettings, Vec<Problem>> {
-        read::state_of(text)
+    pub fn places_of(text: &str, env: Option<&str>) -> Result<(StateSettings, Option<String>), Vec<Problem>> {
+        read::places_of(text, env)
     }
 
     /// The stack of `provision up` in a folder without a `provision.toml`: the one at the root of this repository.
     pub fn sample() -> Self {
-        read::read(include_str!("../../provision.toml"), &Sources::Sample, None)
-            .expect("the tests read the sample, which is part of this program")
+        read::read(
+            include_str!("../../provision.toml"),
+            &Sources::Sample,
+            Chosen::default(),
+        )
+        .expect("the tests read the sample, which is part of this program")
     }
 
     /// The same with another name, which [`check_stack`] has accepted.

@@ -11,6 +11,7 @@ use toml::de::DeTable;
 
 use super::backends::backends;
 use super::functions::functions;
+use super::overlay::{self, SECTIONS};
 use super::problems::{Problems, quoted};
 use super::routes::routes;
 use super::rules::{
@@ -19,18 +20,19 @@ use super::rules::{
 };
 use super::scopes::{clients, resource_servers};
 use super::tree::Table;
-use super::{Api, Config, Problem, Sources, StateSettings, Throttle, UserPool};
+use super::{Api, Chosen, Config, Problem, Sources, StateSettings, Throttle, UserPool};
 
-/// The configuration in `text`; `stack` is used in place of the name in the file.
-pub(super) fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Result<Config, Vec<Problem>> {
+/// The configuration that is chosen of those in `text`.
+pub(super) fn read(text: &str, sources: &Sources<'_>, chosen: Chosen<'_>) -> Result<Config, Vec<Problem>> {
     // Some editors begin a file with a byte order mark, which does not count as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut problems = Problems::of(text);
-    let (tree, errors) = DeTable::parse_recoverable(text);
+    let (mut tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(syntax_problems(text, errors));
     }
-    let config = file(&Table::root(tree.get_ref()), sources, stack, &mut problems);
+    overlay::apply(tree.get_mut(), chosen.env, &mut problems);
+    let config = file(&Table::root(tree.get_ref()), sources, chosen.stack, &mut problems);
     if problems.is_empty() {
         Ok(config)
     } else {
@@ -38,17 +40,25 @@ pub(super) fn read(text: &str, sources: &Sources<'_>, stack: Option<&str>) -> Re
     }
 }
 
-/// Where the states are according to `text`, of which nothing else is looked at.
-pub(super) fn state_of(text: &str) -> Result<StateSettings, Vec<Problem>> {
+/// Where the states are according to `text`, and the account of the environment; nothing else is looked at.
+pub(super) fn places_of(
+    text: &str,
+    env: Option<&str>,
+) -> Result<(StateSettings, Option<String>), Vec<Problem>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut problems = Problems::of(text);
-    let (tree, _) = DeTable::parse_recoverable(text);
+    let (mut tree, errors) = DeTable::parse_recoverable(text);
+    // Otherwise the environment may be missing for that reason alone.
+    if env.is_some() && !errors.is_empty() {
+        return Err(syntax_problems(text, errors));
+    }
+    let account = overlay::apply(tree.get_mut(), env, &mut problems);
     let found = match Table::root(tree.get_ref()).table("stack", "[stack]", &mut problems) {
         Some(stack) => state(&stack, &mut problems),
         None => StateSettings::default(),
     };
     if problems.is_empty() {
-        Ok(found)
+        Ok((found, account))
     } else {
         Err(problems.placed())
     }
@@ -95,19 +105,7 @@ pub(super) fn domain_word(stack: &str) -> Option<String> {
 
 fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: &mut Problems) -> Config {
     let p = problems;
-    file.only(
-        &[
-            "stack",
-            "user_pool",
-            "resource_servers",
-            "clients",
-            "functions",
-            "backends",
-            "api",
-            "routes",
-        ],
-        p,
-    );
+    file.only(&[&SECTIONS[..], &["env"]].concat(), p);
     if !file.has("stack") {
         p.add(0, "[stack] is required, with at least the stack's name");
     }

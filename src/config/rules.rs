@@ -20,6 +20,20 @@ pub(super) const STACK: Rule = Rule {
     },
 };
 
+/// Of an environment; it ends the stack's name.
+pub(super) const ENVIRONMENT: Rule = Rule {
+    allowed: "1 to 28 lower-case letters, digits and `-`",
+    holds: |text| {
+        at_most(text, 28) && every(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    },
+};
+
+/// As the file names environments: one, or all that match.
+pub(super) const ENVIRONMENT_PATTERN: Rule = Rule {
+    allowed: "1 to 28 lower-case letters, digits and `-`, and `*` for any text",
+    holds: |text| (ENVIRONMENT.holds)(&text.replace('*', "-")),
+};
+
 /// Of an AWS account.
 pub(super) const ACCOUNT: Rule = Rule {
     allowed: "an account's 12 digits",

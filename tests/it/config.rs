@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::support::Place;
 use proptest::prelude::*;
-use provision::config::{Answerer, Backend, Config, Source};
+use provision::config::{Answerer, Backend, Chosen, Config, Source};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -468,10 +468,18 @@ fn a_value_from_the_environment_is_read_when_it_is_needed_and_its_lack_has_a_pla
     );
 }
 
+/// Another name for the stack.
+fn named(stack: &str) -> Chosen<'_> {
+    Chosen {
+        stack: Some(stack),
+        env: None,
+    }
+}
+
 #[test]
 fn another_name_brings_its_defaults_and_its_limits() {
     let folder = folder();
-    let config = Config::read_as(SMALL, folder.path(), "orders-2").unwrap();
+    let config = Config::read_as(SMALL, folder.path(), named("orders-2")).unwrap();
     assert_eq!((&*config.stack, &*config.api.name), ("orders-2", "orders-2"));
     let long = SMALL.replace("functions.orders", &format!("functions.{}", "f".repeat(40)));
     let long = long.replace(
@@ -479,7 +487,7 @@ fn another_name_brings_its_defaults_and_its_limits() {
         &format!("function = \"{}\"", "f".repeat(40)),
     );
     assert!(Config::read(&long, folder.path()).is_ok());
-    let problems = Config::read_as(&long, folder.path(), &"s".repeat(30)).unwrap_err();
+    let problems = Config::read_as(&long, folder.path(), named(&"s".repeat(30))).unwrap_err();
     assert!(
         problems[0]
             .message
@@ -836,6 +844,15 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("route with no scope", end("\"GET /x\" = { function = \"orders\", scopes = [] }\n")),
         ("route of no scope", end("\"GET /x\" = { function = \"orders\", scopes = [\"orders/write\"] }\n")),
         ("route with a method", end("\"GET /x\" = { lambda = \"orders\", scopes = [\"orders/read\"] }\n")),
+        // [env].
+        ("environments are no table", ("[stack]\n", "env = \"production\"\n[stack]\n".into())),
+        ("environment is no table", end("[env]\nproduction = \"x\"\n")),
+        ("environment in capitals", end("[env.Production]\n")),
+        ("environment without a name", end("[env.\"\"]\n")),
+        ("environment with the name of an account", end("[env.production]\naccount = \"prod\"\n")),
+        ("environment key misspelt", end("[env.production]\nacount = \"123456789012\"\n")),
+        ("environment table misspelt", end("[env.production.fonctions.orders]\nmemory_mb = 256\n")),
+        ("pattern with a name", end("[env.\"pr-*\".stack]\nregion = \"eu-west-1\"\nname = \"orders-pr\"\n")),
         // Several at once, and where they are.
         (
             "many",
@@ -888,6 +905,7 @@ fn allowed_keys() -> Vec<(&'static str, String)> {
         ("[api]", text("[api]\n", "")),
         ("[api]: throttle", text("[api.throttle]\n", "")),
         ("[routes]", text("[routes.\"GET /x\"]\n", "")),
+        ("[env.<name>]", text("[env.x]\n", "")),
     ];
     let mut keys = Vec::new();
     for (section, text) in sections {
@@ -922,6 +940,7 @@ fn every_key_is_in_the_reference() {
         "[api]: throttle" => {
             !rows("[api]").contains("| `throttle` | `{ rate, burst }`") || !["rate", "burst"].contains(&key)
         }
+        "[env.<name>]" => key != "account" && !table.contains(&format!("| **`[{key}")),
         "[routes]" => !rows(section).contains(&format!("\n| `….{key}` |")),
         _ => !rows(section).contains(&format!("\n| `{key}` |")),
     };

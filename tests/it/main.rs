@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod crash;
 mod drift;
+mod environments;
 mod hand_over;
 mod hostile;
 mod layers;

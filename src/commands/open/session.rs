@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use aws_config::{Region, SdkConfig};
 
+use super::super::configuration;
 use super::super::invocation::{Invocation, Target};
 use super::super::ui::Ui;
 use crate::aws::clients::{Access, identify, load};
@@ -40,8 +41,12 @@ impl Connection {
             endpoint: None,
             sandbox: None,
         };
+        let mut account = None;
         match &invocation.target {
-            Target::Aws { endpoint_url } => access.endpoint.clone_from(endpoint_url),
+            Target::Aws { endpoint_url } => {
+                access.endpoint.clone_from(endpoint_url);
+                account = configuration::account(invocation)?;
+            }
             Target::Sandbox { folder } => {
                 let settings = sandbox::Settings {
                     folder: folder.clone(),
@@ -58,6 +63,17 @@ impl Connection {
         let identified = identify(&config, log.as_ref());
         let identified = told_if_slow(identified, || waits("the answer to sts:GetCallerIdentity"));
         let identity = ui.show_wait("signing in to AWS", Box::pin(identified)).await?;
+        if let (Some(env), Some(account)) = (&invocation.env, account)
+            && account != identity.account
+        {
+            return Err(Failure::usage(format!(
+                "environment {env:?} belongs to account {account}, and these credentials are of account {}",
+                identity.account
+            ))
+            .hinted(format!(
+                "use credentials of account {account}, such as with --profile"
+            )));
+        }
         Ok(Self { config, identity })
     }
 

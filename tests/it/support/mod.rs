@@ -91,6 +91,7 @@ impl Place {
             .env("AWS_SHARED_CREDENTIALS_FILE", self.path().join("no-credentials"))
             // A test says itself where its state is and whether it is in CI.
             .env_remove("PROVISION_STATE")
+            .env_remove("PROVISION_ENV")
             .env_remove("CI")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
