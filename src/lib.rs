@@ -11,6 +11,7 @@
 //!   local AWS.
 //! - [`operator_policy`] is the IAM policy for the operator, from one table of all AWS operations.
 //! - [`pause`] waits between attempts; [`files`] opens, replaces and locks regular files; [`foreign`] finds what others have put into the stack.
+//! - [`mark`] is in the names of what stands in a shared user pool.
 //! - [`location`] is where states are kept; [`lease`] says who may write one that a team shares, and until when.
 //! - [`untrusted`] makes a server's text safe for a terminal; [`error`] is the failure that a command ends with.
 //!
@@ -28,6 +29,7 @@ mod foreign;
 mod graph;
 mod lease;
 mod location;
+mod mark;
 pub mod oauth;
 pub mod operator_policy;
 pub mod package;

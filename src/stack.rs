@@ -15,21 +15,25 @@ use sha2::{Digest, Sha256};
 
 use self::integration::Integration;
 use self::role::FunctionRole;
-use crate::aws::ids::ApiId;
+use crate::aws::ids::{ApiId, PoolId};
 use crate::aws::tags::{Tags, tags};
 use crate::aws::{Aws, Identity};
 use crate::config::{self, Answerer, Backend, Config, ExistingFunction, parts};
 use crate::graph::{Handle, Stack};
+use crate::mark::mark;
 use crate::package::Package;
 use crate::resources::function::{Code, Variables, Vpc, fingerprint};
 use crate::resources::stage::Throttle;
 use crate::resources::{
     Authorizer, BackendPermission, Client, Deployment, Function, LogGroup, Path, Permission, PoolDomain,
-    ResourceServer, RestApi, Route, Stage, UserPool,
+    ResourceServer, RestApi, Route, SharedPool, Stage, UserPool, shared_pool, user_pool,
 };
 
 /// A character that the name of a stack cannot have, so that no name of one stack begins like the names of another.
 pub const SEPARATOR: char = '_';
+
+/// The longest name of a resource server that Cognito takes.
+const SERVER_NAME: usize = 256;
 
 /// A name that only this stack has; or, of a pattern for the owner or for `name`, the pattern of such names.
 pub fn unique(stack: &str, separator: char, owner: &str, name: &str) -> String {
@@ -75,6 +79,8 @@ pub fn log_group(function: &str) -> String {
 ///
 /// An edge exists only where AWS demands one: an integration names its function by an ARN that follows from the
 /// function's name, so the whole API is created while IAM still spreads the role.
+///
+/// `shared_pool` is the pool of others that the configuration names, if it names one.
 pub fn stack(
     config: &Config,
     identity: &Identity,
@@ -82,6 +88,7 @@ pub fn stack(
     separator: char,
     packages: &BTreeMap<String, Package>,
     roles: &BTreeMap<String, String>,
+    shared_pool: Option<&SharedPool>,
 ) -> Stack<Aws> {
     let mut tags = tags(&config.stack, owner);
     tags.extend(config.tags.clone());
@@ -95,9 +102,15 @@ pub fn stack(
         tags,
     };
     let functions = parts.functions(packages);
-    let pool = parts.user_pool();
+    let pool = match shared_pool {
+        Some(pool) => parts.shared_pool(pool),
+        None => parts.user_pool(),
+    };
     let servers = parts.resource_servers(&pool);
     parts.clients(&pool, &servers);
+    if config.routes.is_empty() {
+        return parts.stack;
+    }
     let api = parts.api();
     let authorizer = parts.authorizer(&api, pool);
     let routes = parts.routes(&api, &authorizer);
@@ -106,6 +119,21 @@ pub fn stack(
     let deployment = parts.deployment(&api, authorizer, routes);
     parts.stage(api, deployment);
     parts.stack
+}
+
+/// The pool that the clients and resource servers are in: the stack's own, or one of others.
+#[derive(Clone)]
+struct Pool {
+    step: (Option<Handle<UserPool>>, Option<Handle<SharedPool>>),
+    /// What tells the stack's clients and resource servers in it from those of others.
+    mark: String,
+}
+
+/// Whichever of them the stack has.
+fn the_pool((own, shared): (Option<user_pool::Output>, Option<shared_pool::Output>)) -> (PoolId, String) {
+    let own = own.map(|pool| (pool.id, pool.arn));
+    let shared = shared.map(|pool| (pool.id, pool.arn));
+    own.or(shared).expect("a stack has one of them")
 }
 
 /// The stack as far as it is declared, and what all of its parts are made of.
@@ -228,7 +256,7 @@ impl Parts<'_> {
     }
 
     /// The pool and its domain, which has the token endpoint.
-    fn user_pool(&mut self) -> Handle<UserPool> {
+    fn user_pool(&mut self) -> Pool {
         let settings = &self.config.user_pool;
         let pool = self.stack.add("user-pool", (), {
             let (name, tags) = (self.config.stack.clone(), self.tags.clone());
@@ -251,35 +279,60 @@ impl Parts<'_> {
                 prefix: prefix.clone(),
             }
         });
-        pool
+        Pool {
+            step: (Some(pool), None),
+            mark: String::new(),
+        }
     }
 
-    fn resource_servers(&mut self, pool: &Handle<UserPool>) -> Vec<Handle<ResourceServer>> {
+    fn shared_pool(&mut self, pool: &SharedPool) -> Pool {
+        let pool = pool.clone();
+        let step = self.stack.add("shared-user-pool", (), move |()| pool.clone());
+        Pool {
+            step: (None, Some(step)),
+            mark: mark(&self.config.stack, self.owner),
+        }
+    }
+
+    fn resource_servers(&mut self, pool: &Pool) -> Vec<Handle<ResourceServer>> {
         let servers = &self.config.resource_servers;
         (servers.iter())
             .map(|(identifier, server)| {
                 let name = format!("resource-server:{identifier}");
                 let (identifier, scopes) = (identifier.clone(), server.scopes.clone());
-                self.stack.add(name, pool.clone(), move |pool| ResourceServer {
-                    pool: pool.id,
-                    identifier: identifier.clone(),
-                    // A name may not have all the characters that an identifier may.
-                    name: identifier.replace(|c: char| !c.is_alphanumeric() && !"_+=,.@-".contains(c), "-"),
-                    scopes: scopes.clone(),
-                })
+                let mark = pool.mark.clone();
+                self.stack
+                    .add(name, pool.step.clone(), move |pool| ResourceServer {
+                        pool: the_pool(pool).0,
+                        identifier: identifier.clone(),
+                        // A name may not have all the characters that an identifier may.
+                        name: (identifier.chars())
+                            .map(|c| {
+                                if c.is_alphanumeric() || "_+=,.@-".contains(c) {
+                                    c
+                                } else {
+                                    '-'
+                                }
+                            })
+                            .take(SERVER_NAME - mark.len())
+                            .collect(),
+                        mark: mark.clone(),
+                        scopes: scopes.clone(),
+                    })
             })
             .collect()
     }
 
     /// Cognito refuses a client that names a scope which does not exist yet.
-    fn clients(&mut self, pool: &Handle<UserPool>, servers: &[Handle<ResourceServer>]) {
+    fn clients(&mut self, pool: &Pool, servers: &[Handle<ResourceServer>]) {
         for (name, client) in &self.config.clients {
-            let needs = (pool.clone(), servers.to_vec());
+            let needs = (pool.step.clone(), servers.to_vec());
             self.stack.add(client_step(name), needs, {
-                let (name, client) = (name.clone(), client.clone());
+                let (name, mark, client) = (name.clone(), pool.mark.clone(), client.clone());
                 move |(pool, _)| Client {
-                    pool: pool.id,
+                    pool: the_pool(pool).0,
                     name: name.clone(),
+                    mark: mark.clone(),
                     scopes: client.scopes.clone(),
                     flows: ["client_credentials".to_owned()].into(),
                     explicit_auth_flows: ["ALLOW_REFRESH_TOKEN_AUTH".to_owned()].into(),
@@ -302,12 +355,12 @@ impl Parts<'_> {
         })
     }
 
-    fn authorizer(&mut self, api: &Handle<RestApi>, pool: Handle<UserPool>) -> Handle<Authorizer> {
+    fn authorizer(&mut self, api: &Handle<RestApi>, pool: Pool) -> Handle<Authorizer> {
         self.stack
-            .add("authorizer", (api.clone(), pool), |(api, pool)| Authorizer {
+            .add("authorizer", (api.clone(), pool.step), |(api, pool)| Authorizer {
                 api: api.id,
                 name: "cognito".to_owned(),
-                pool_arns: [pool.arn].into(),
+                pool_arns: [the_pool(pool).1].into(),
                 identity_source: "method.request.header.Authorization".to_owned(),
                 result_ttl_seconds: 0,
                 other_type: None,

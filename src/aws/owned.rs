@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::clients::Aws;
 use super::pages::Pages;
 use super::tags::{self, OWNER, STACK};
+use crate::mark;
 use crate::resource::{Cx, Result};
 
 /// Something that a stack of the given name has made.
@@ -160,6 +161,26 @@ pub async fn roles(cx: &Cx<Aws>, stack: &str) -> Result<Vec<Owned>> {
             return Ok(found);
         }
     }
+}
+
+/// The clients and the resource servers of a user pool whose names have the mark of a stack.
+pub async fn in_pool(cx: &Cx<Aws>, stack: &str, pool: &str) -> Result<Vec<Owned>> {
+    let (clients, servers) = tokio::try_join!(cx.clients_in(pool), cx.resource_servers(pool))?;
+    let marked = |kind, id: &str, name: &str| {
+        let (_, owner) = mark::read(name).filter(|(of, _)| *of == stack)?;
+        Some(Owned {
+            owner: owner.to_owned(),
+            kind,
+            id: id.to_owned(),
+            created: None,
+        })
+    };
+    let clients = clients
+        .iter()
+        .filter_map(|client| marked("client", &client.id, &client.name));
+    let servers =
+        (servers.iter()).filter_map(|server| marked("resource-server", server.identifier()?, server.name()?));
+    Ok(clients.chain(servers).collect())
 }
 
 fn owner_in(tags: &BTreeMap<&str, &str>, stack: &str) -> Option<String> {

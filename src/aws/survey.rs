@@ -128,7 +128,7 @@ impl Cx<Aws> {
         identifier: &str,
     ) -> Option<Result<Option<ResourceServerType>, CallError>> {
         self.cloud().survey.as_ref()?;
-        let read = self.servers(pool.as_str()).await;
+        let read = self.resource_servers(pool.as_str()).await;
         Some(read.map(|all| (all.iter().find(|server| server.identifier() == Some(identifier))).cloned()))
     }
 
@@ -183,7 +183,11 @@ impl Cx<Aws> {
             .await
     }
 
-    async fn servers(&self, pool: &str) -> Result<Rc<Vec<ResourceServerType>>, CallError> {
+    /// The resource servers of a user pool; none if there is no such pool. In a survey they are read once.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn resource_servers(&self, pool: &str) -> Result<Rc<Vec<ResourceServerType>>, CallError> {
         self.shared(|survey| &survey.servers, pool, read_servers(self, pool))
             .await
     }
@@ -305,7 +309,7 @@ impl Cx<Aws> {
 
     /// The resource servers of a user pool.
     pub async fn servers_in(&self, pool: &str) -> Result<Vec<Item>, CallError> {
-        let all = self.servers(pool).await?;
+        let all = self.resource_servers(pool).await?;
         let names = all.iter().filter_map(ResourceServerType::identifier);
         Ok(names
             .map(|name| Item::new(Kind::ResourceServer, name, name))

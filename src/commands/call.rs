@@ -20,6 +20,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Call, ui: &Rc<Ui>) 
     let (stack, sources) = Sources::read(invocation)?;
     let loaded = Loaded::load(invocation, &stack, ui).await?;
     let outputs = stack_outputs(&loaded.state)?;
+    let api = outputs.api(&stack)?;
     let name = choose(&outputs, args.client.as_deref())?;
     let source = args.secret_from.as_ref().or_else(|| sources.of(&name));
     let body = match args.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
@@ -31,11 +32,11 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Call, ui: &Rc<Ui>) 
         Some((text, None)) => Some(text.as_bytes().to_vec()),
     };
     let Recorded { session, .. } = loaded.open(ui).await?;
-    let http = oauth::http_client(&outputs.api_url)?;
+    let http = oauth::http_client(api)?;
     let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, ui).await?;
     let request = Request {
         method: args.method.clone(),
-        url: &format!("{}{}", outputs.api_url, args.path),
+        url: &format!("{api}{}", args.path),
         token: Some(&token.access_token),
         headers: &args.headers,
         body,

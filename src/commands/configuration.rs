@@ -2,7 +2,7 @@
 //!
 //! Must not ask AWS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +60,30 @@ pub(super) fn check_region(invocation: &Invocation, config: &Config, region: &st
         return Ok(());
     }
     Err(invalid(invocation.config_path(), &problems))
+}
+
+/// Refuses scopes that no resource server of others has; `live` are all that they have.
+pub(super) fn check_scopes(
+    invocation: &Invocation,
+    config: &Config,
+    live: &BTreeSet<String>,
+) -> Result<(), Failure> {
+    let problems = config.unknown_scopes(live);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(invalid(invocation.config_path(), &problems))
+}
+
+/// `location` of the file; a relative folder starts where the file is, as every path of it.
+pub(super) fn from_file(invocation: &Invocation, location: &Location) -> Location {
+    match location {
+        Location::Folder(path) => {
+            let parent = invocation.config_path().parent().unwrap_or(Path::new(""));
+            Location::Folder(parent.join(path))
+        }
+        Location::S3(_) => location.clone(),
+    }
 }
 
 /// The stack's name, for commands that need nothing else of the configuration: with `--stack` no file is read, unless for the

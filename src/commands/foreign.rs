@@ -209,6 +209,9 @@ pub(super) async fn judge_clients(aws: &Rc<Aws>, state: &State, found: &mut [For
     let Some(pool) = state.one::<UserPool>()?.and_then(|pool| pool.output) else {
         return Ok(());
     };
+    if scopes.is_empty() {
+        return Ok(());
+    }
     let pool = &pool.id;
     let judging = found
         .iter_mut()

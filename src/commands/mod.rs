@@ -31,6 +31,7 @@ mod rotation;
 mod sandbox;
 mod secret;
 mod secret_source;
+mod shared_pool;
 mod state;
 mod status;
 mod stop;

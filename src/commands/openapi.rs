@@ -32,7 +32,12 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Openapi, ui: &Ui) -
         Some(name) => Some(choose(&outputs, Some(name))?),
         None => None,
     };
-    let api = Api::recorded(&state, &outputs.api_url, &outputs.token_url, client.as_deref())?;
+    let api = Api::recorded(
+        &state,
+        outputs.api(&stack)?,
+        &outputs.token_url,
+        client.as_deref(),
+    )?;
     ui.json_data(&serde_json::to_string_pretty(&api.document())?);
     Ok(())
 }

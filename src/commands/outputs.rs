@@ -20,7 +20,7 @@ use crate::aws::hosts;
 use crate::aws::ids::{ClientId, PoolId};
 use crate::cli::{self, OutputsFormat};
 use crate::error::Failure;
-use crate::resources::{Client, PoolDomain, RestApi, Stage, UserPool};
+use crate::resources::{Client, PoolDomain, RestApi, SharedPool, Stage, UserPool};
 use crate::state::{Phase, State};
 
 /// Runs it.
@@ -45,7 +45,8 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Outputs, ui: &Ui) -
 /// The outputs beside what every document begins with, which has the region.
 #[derive(Serialize)]
 struct Content<'a> {
-    api_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_url: Option<&'a str>,
     token_url: &'a str,
     issuer: &'a str,
     user_pool_id: &'a PoolId,
@@ -57,7 +58,7 @@ struct Content<'a> {
 impl<'a> Content<'a> {
     fn of(outputs: &'a Outputs) -> Self {
         Self {
-            api_url: &outputs.api_url,
+            api_url: outputs.api_url.as_deref(),
             token_url: &outputs.token_url,
             issuer: &outputs.issuer,
             user_pool_id: &outputs.user_pool_id,
@@ -70,8 +71,9 @@ impl<'a> Content<'a> {
 /// The outputs of a stack that is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Outputs {
-    /// The stage's invoke URL: `api_url` + `/user` is the route `/user`.
-    pub api_url: String,
+    /// The stage's invoke URL: `api_url` + `/user` is the route `/user`. `None`: the stack has no API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_url: Option<String>,
     /// The OAuth token endpoint.
     pub token_url: String,
     /// The `iss` of the tokens.
@@ -80,6 +82,9 @@ pub(super) struct Outputs {
     pub user_pool_id: PoolId,
     /// The AWS region.
     pub region: String,
+    /// The pool's own domain name, if the token endpoint is under it.
+    #[serde(skip)]
+    pub own_domain: Option<String>,
     /// By the client's name.
     pub clients: BTreeMap<String, ClientOutputs>,
     /// The commands with which the owners of back ends in other accounts let the API invoke their functions. Whether they
@@ -90,14 +95,27 @@ pub(super) struct Outputs {
 
 impl Outputs {
     /// Those that are a text, by name.
-    fn texts(&self) -> [(&'static str, &str); 5] {
-        [
-            ("api_url", self.api_url.as_str()),
-            ("token_url", &self.token_url),
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let api = self.api_url.iter().map(|url| ("api_url", url.as_str()));
+        api.chain([
+            ("token_url", self.token_url.as_str()),
             ("issuer", &self.issuer),
             ("user_pool_id", self.user_pool_id.as_str()),
             ("region", &self.region),
-        ]
+        ])
+    }
+
+    /// The URL of the API.
+    ///
+    /// # Errors
+    /// The stack has none.
+    pub(super) fn api(&self, stack: &str) -> Result<&str, Failure> {
+        let api = self.api_url.as_deref();
+        api.ok_or_else(|| {
+            Failure::usage(format!(
+                "stack {stack} has no API, as its configuration has no routes"
+            ))
+        })
     }
 
     /// For people: a line for each.
@@ -105,7 +123,7 @@ impl Outputs {
         let texts = self.texts().map(|(name, value)| format!("{name}: {value}"));
         let clients = self.clients.iter();
         let clients = clients.map(|(name, client)| format!("clients.{name}.client_id: {}", client.client_id));
-        texts.into_iter().chain(clients).collect::<Vec<_>>().join("\n")
+        texts.chain(clients).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -121,14 +139,29 @@ pub(super) struct ClientOutputs {
 /// # Errors
 /// A record is of another shape.
 pub(super) fn outputs(state: &State) -> Result<Option<Outputs>> {
-    let pool = state.one::<UserPool>()?.and_then(|pool| pool.output);
-    let api = state.one::<RestApi>()?.and_then(|api| api.output);
-    let domain = state
-        .one::<PoolDomain>()?
-        .filter(|domain| domain.output.is_some());
-    let stage = state.one::<Stage>()?.filter(|stage| stage.output.is_some());
-    let (Some(pool), Some(api), Some(domain), Some(stage)) = (pool, api, domain, stage) else {
+    let region = &state.region;
+    let Some(Issuing {
+        pool,
+        host,
+        own_domain,
+    }) = issuing(state)?
+    else {
         return Ok(None);
+    };
+    let api = state.one::<RestApi>()?;
+    let api_url = match &api {
+        None => None,
+        Some(api) => {
+            let stage = state.one::<Stage>()?.filter(|stage| stage.output.is_some());
+            let (Some(api), Some(stage)) = (&api.output, stage) else {
+                return Ok(None);
+            };
+            let (api, stage) = (&api.id, stage.desired.name);
+            Some(match &state.endpoint {
+                None => hosts::api_url(api.as_str(), region, &stage),
+                Some(endpoint) => format!("{endpoint}/restapis/{api}/{stage}/_user_request_"),
+            })
+        }
     };
     let mut clients = BTreeMap::new();
     for Entry { desired, output, .. } in state.all::<Client>()? {
@@ -136,41 +169,69 @@ pub(super) fn outputs(state: &State) -> Result<Option<Outputs>> {
         let client_id = output.client_id;
         clients.insert(desired.name, ClientOutputs { client_id });
     }
-    let (pool, api, prefix, stage) = (pool.id, api.id, domain.desired.prefix, stage.desired.name);
-    let region = &state.region;
-    let (api_url, token_url) = match &state.endpoint {
-        None => (
-            hosts::api_url(api.as_str(), region, &stage),
-            hosts::token_url(&prefix, region),
-        ),
-        // The emulator's paths (DESIGN.md): it serves every host at its one address.
-        Some(endpoint) => (
-            format!("{endpoint}/restapis/{api}/{stage}/_user_request_"),
-            format!("{endpoint}/oauth2/token"),
-        ),
-    };
     Ok(Some(Outputs {
         api_url,
-        token_url,
+        token_url: match &state.endpoint {
+            None => format!("https://{host}/oauth2/token"),
+            // The emulator's paths (DESIGN.md): it serves every host at its one address.
+            Some(endpoint) => format!("{endpoint}/oauth2/token"),
+        },
         issuer: hosts::issuer(pool.as_str(), region),
         user_pool_id: pool,
         region: region.clone(),
+        own_domain: own_domain.filter(|_| state.endpoint.is_none()),
         clients,
         to_be_run: backends::commands(&backends::grants(state)?),
     }))
+}
+
+/// The pool that issues the tokens.
+struct Issuing {
+    pool: PoolId,
+    /// The host of its token endpoint.
+    host: String,
+    /// The host as well, if it is a domain name of the pool's owner.
+    own_domain: Option<String>,
+}
+
+/// As it is on record; `None` while it is not.
+fn issuing(state: &State) -> Result<Option<Issuing>> {
+    let of_aws = |pool, prefix: &str| Issuing {
+        pool,
+        host: format!("{prefix}.{}", hosts::token_domain(&state.region)),
+        own_domain: None,
+    };
+    if let Some(pool) = state.one::<SharedPool>()? {
+        let SharedPool { prefix, domain, .. } = pool.desired;
+        // A name of AWS's cannot come to be somebody else's.
+        return Ok(pool.output.map(|pool| match prefix.as_str() {
+            "" => Issuing {
+                pool: pool.id,
+                host: domain.clone(),
+                own_domain: Some(domain),
+            },
+            prefix => of_aws(pool.id, prefix),
+        }));
+    }
+    let pool = state.one::<UserPool>()?.and_then(|pool| pool.output);
+    let domain = state.one::<PoolDomain>()?;
+    let domain = domain.filter(|domain| domain.output.is_some());
+    let both = pool.zip(domain);
+    Ok(both.map(|(pool, domain)| of_aws(pool.id, &domain.desired.prefix)))
 }
 
 /// The outputs, or why there are none yet. Secrets and tokens go to their URLs, so both are at the expected hosts.
 pub(super) fn complete(state: &State) -> Result<Outputs> {
     let outputs = outputs(state)?.with_context(|| format!("stack {} is not complete yet", state.stack))?;
     let region = &state.region;
-    for (url, domain) in [
-        (&outputs.api_url, format!("execute-api.{region}.amazonaws.com")),
-        (&outputs.token_url, hosts::token_domain(region)),
-    ] {
-        let is_expected = match &state.endpoint {
-            None => hosts::is_below(url, &domain),
-            Some(endpoint) => hosts::is_same(url, endpoint),
+    let api = outputs.api_url.iter();
+    let api = api.map(|url| (url, format!("execute-api.{region}.amazonaws.com")));
+    for (url, domain) in api.chain([(&outputs.token_url, hosts::token_domain(region))]) {
+        let is_expected = match (&state.endpoint, &outputs.own_domain) {
+            (Some(endpoint), _) => hosts::is_same(url, endpoint),
+            // Whether it is the pool's, Cognito is asked before a secret goes there.
+            (None, Some(own)) if *url == outputs.token_url => hosts::is_same(url, &format!("https://{own}")),
+            (None, _) => hosts::is_below(url, &domain),
         };
         ensure!(
             is_expected,
@@ -226,7 +287,7 @@ mod tests {
     fn on_aws_the_urls_are_awss() {
         let outputs = outputs(&state(None)).unwrap().unwrap();
         assert_eq!(
-            outputs.api_url,
+            outputs.api_url.unwrap(),
             "https://a1.execute-api.eu-west-1.amazonaws.com/prod"
         );
         assert_eq!(
@@ -250,7 +311,7 @@ mod tests {
             "https://user-api-1a2b3c4d.auth-fips.us-gov-west-1.amazoncognito.com/oauth2/token"
         );
         assert_eq!(
-            outputs.api_url,
+            outputs.api_url.unwrap(),
             "https://a1.execute-api.us-gov-west-1.amazonaws.com/prod"
         );
     }
@@ -259,7 +320,7 @@ mod tests {
     fn elsewhere_they_are_the_endpoints() {
         let outputs = outputs(&state(Some("http://127.0.0.1:4566"))).unwrap().unwrap();
         assert_eq!(
-            outputs.api_url,
+            outputs.api_url.unwrap(),
             "http://127.0.0.1:4566/restapis/a1/prod/_user_request_"
         );
         assert_eq!(outputs.token_url, "http://127.0.0.1:4566/oauth2/token");
@@ -268,7 +329,7 @@ mod tests {
     #[test]
     fn without_a_stage_there_are_none() {
         let mut state = state(None);
-        state.steps.pop();
+        state.steps.retain(|record| record.kind != "stage");
         assert_eq!(outputs(&state).unwrap(), None);
         state.steps.truncate(2);
         assert_eq!(outputs(&state).unwrap(), None);

@@ -56,7 +56,7 @@ struct Content<'a> {
 /// Runs it.
 pub(super) async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result<(), Failure> {
     let declared = Declared::open(invocation, Some(OWNER), ui).await?;
-    declared.roles.refuse()?;
+    declared.refuse(invocation)?;
     let stack = declared.stack();
     let Declared {
         config,

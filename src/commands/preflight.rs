@@ -14,14 +14,14 @@ use anyhow::anyhow;
 use super::open::Session;
 use super::ui::Ui;
 use crate::aws::Aws;
-use crate::aws::owned;
+use crate::aws::owned::{self, Owned};
 use crate::aws::quotas::{self, Quota};
 use crate::config::Config;
 use crate::error::{Failure, on_one_line};
 use crate::package::Package;
 use crate::resource::{Cx, Result};
 use crate::resources::pool_domain::Prefix;
-use crate::resources::{function, pool_domain};
+use crate::resources::{SharedPool, function, pool_domain};
 use crate::untrusted::printable;
 
 /// What Lambda keeps unreserved at least, in any account.
@@ -35,6 +35,7 @@ pub(super) async fn check(
     session: &Session,
     config: &Config,
     packages: &BTreeMap<String, Package>,
+    shared_pool: Option<&SharedPool>,
     is_new: bool,
     ui: &Rc<Ui>,
 ) -> Result<(), Failure> {
@@ -55,7 +56,7 @@ pub(super) async fn check(
         async {
             // A stack with a state looks for what it may have made itself.
             if is_new {
-                owned::apis(&cx, &config.stack).await
+                made(config, shared_pool, &cx).await
             } else {
                 Ok(Vec::new())
             }
@@ -63,15 +64,18 @@ pub(super) async fn check(
     );
     let mut problems = Vec::new();
     let mut hints = Vec::new();
-    for api in made? {
-        let since = api
-            .created
-            .map_or(String::new(), |since| format!(", made {since}"));
+    for one in made? {
+        let what = match one.kind {
+            "rest-api" => "REST API",
+            "client" => "client",
+            _ => "resource server",
+        };
+        let since = (one.created).map_or(String::new(), |since| format!(", made {since}"));
         problems.push(format!(
-            "a stack {} without a state here has REST API {} (owner {}{since})",
+            "a stack {} without a state here has {what} {} (owner {}{since})",
             config.stack,
-            printable(&api.id),
-            api.owner
+            printable(&one.id),
+            one.owner
         ));
     }
     if !problems.is_empty() {
@@ -94,6 +98,25 @@ pub(super) async fn check(
     }
     let failure = Failure::usage(format!("{}; nothing was created", problems.join("\n")));
     Err(hints.into_iter().fold(failure, Failure::hinted))
+}
+
+/// What a stack of this name has made whose state is elsewhere, or lost: of what there is one of, or what only names tell.
+async fn made(config: &Config, shared_pool: Option<&SharedPool>, cx: &Cx<Aws>) -> Result<Vec<Owned>> {
+    let (apis, shared) = tokio::try_join!(
+        async {
+            if config.routes.is_empty() {
+                return Ok(Vec::new());
+            }
+            owned::apis(cx, &config.stack).await
+        },
+        async {
+            match shared_pool {
+                Some(pool) => owned::in_pool(cx, &config.stack, pool.pool.as_str()).await,
+                None => Ok(Vec::new()),
+            }
+        }
+    )?;
+    Ok([apis, shared].concat())
 }
 
 /// Who has the configured prefix, if anybody.

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::document::document;
 use super::invocation::Invocation;
 use super::open::{self, Declared};
+use super::recorded::ByKind;
 use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::owned::{self, Owned};
@@ -17,7 +18,7 @@ use crate::cli;
 use crate::engine::recover::{Recovered, recover};
 use crate::error::Failure;
 use crate::resource::{Cx, Result};
-use crate::resources;
+use crate::resources::{self, SharedPool};
 use crate::state::{State, Store};
 use crate::untrusted::printable;
 
@@ -45,7 +46,8 @@ async fn put_on_record(
         );
     }
     let cx = declared.session.cx(ui);
-    let all = all(&cx, &stack_name)
+    let pool = declared.shared_pool.pool.as_ref();
+    let all = Box::pin(all(&cx, &stack_name, pool))
         .await
         .context("cannot look for what the stack has made")?;
     declared.state.owner = owner(&all, args.owner.as_deref(), &stack_name)?;
@@ -77,7 +79,8 @@ async fn put_on_record(
 /// Warns of what carries the stack's owner and is not on record: after a run that took over the lease of another one, whose last
 /// requests may have had an effect that nobody looked for.
 pub(super) async fn warn_of_unrecorded(cx: &Cx<Aws>, state: &State, ui: &Ui) -> Result<(), Failure> {
-    let all = match all(cx, &state.stack).await {
+    let pool = state.one::<SharedPool>()?.map(|pool| pool.desired);
+    let all = match Box::pin(all(cx, &state.stack, pool.as_ref())).await {
         Ok(all) => all,
         Err(error) => {
             ui.warn(&format!(
@@ -97,15 +100,21 @@ pub(super) async fn warn_of_unrecorded(cx: &Cx<Aws>, state: &State, ui: &Ui) -> 
 }
 
 /// All that stacks of this name have made, whoever their owners are.
-async fn all(cx: &Cx<Aws>, stack: &str) -> Result<Vec<Owned>> {
-    let (apis, pools, functions, groups, roles) = tokio::try_join!(
+async fn all(cx: &Cx<Aws>, stack: &str, shared_pool: Option<&SharedPool>) -> Result<Vec<Owned>> {
+    let (apis, pools, functions, groups, roles, shared) = tokio::try_join!(
         owned::apis(cx, stack),
         owned::pools(cx, stack, stack),
         owned::functions(cx, stack),
         owned::log_groups(cx, stack),
         owned::roles(cx, stack),
+        async {
+            match shared_pool {
+                Some(pool) => owned::in_pool(cx, stack, pool.pool.as_str()).await,
+                None => Ok(Vec::new()),
+            }
+        },
     )?;
-    let mut all = [apis, pools, functions, groups, roles].concat();
+    let mut all = [apis, pools, functions, groups, roles, shared].concat();
     all.sort();
     Ok(all)
 }

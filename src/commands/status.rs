@@ -68,6 +68,10 @@ pub(super) async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure>
         ui.warn(problem);
         failure = failure.hinted("have the role mended by whoever made it: the function cannot run as it");
     }
+    for problem in &declared.shared_pool.problems {
+        ui.warn(problem);
+        failure = failure.hinted("run `provision plan` to see what to do about the shared user pool");
+    }
     if lines.iter().any(|line| line.state != StepState::Ok) {
         failure = failure.hinted("run `provision plan` to see what `provision up` would change back");
     }

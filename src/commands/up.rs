@@ -58,17 +58,19 @@ async fn apply(
     store: &dyn Store,
     ui: &Rc<Ui>,
 ) -> Result<(), Failure> {
-    declared.roles.refuse()?;
+    declared.refuse(invocation)?;
     let stack = declared.stack();
     let Declared {
         config,
         packages,
         mut state,
         session,
+        shared_pool,
         ..
     } = declared;
     if state.steps.is_empty() {
-        preflight::check(&session, &config, &packages, state.serial == 0, ui).await?;
+        let pool = shared_pool.pool.as_ref();
+        preflight::check(&session, &config, &packages, pool, state.serial == 0, ui).await?;
     }
     plan::warn(&stack, &config, ui);
     backends::warn(&config, &session.identity, ui);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::resource::Resource as _;
 use crate::resources::function::{Reserved, STORAGE_MB, Vpc};
-use crate::resources::{Authorizer, Function, Role, Route};
+use crate::resources::{Authorizer, Client, Function, ResourceServer, Role, Route};
 use crate::state::{FORMAT, Record, State};
 
 /// A field that the desired state of a kind got later.
@@ -76,6 +76,19 @@ const ADDED: &[Added] = &[
         since: 3,
         kind: Route::NAME,
         field: "target",
+        value: |_, _| json!(""),
+    },
+    // Every stack had a pool of its own.
+    Added {
+        since: 3,
+        kind: Client::NAME,
+        field: "mark",
+        value: |_, _| json!(""),
+    },
+    Added {
+        since: 3,
+        kind: ResourceServer::NAME,
+        field: "mark",
         value: |_, _| json!(""),
     },
     Added {

@@ -113,15 +113,16 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>
 
 /// When the stack's stage was last changed after it was made, in seconds since 1970; with `aws` for a survey, from its reads.
 async fn stage_changed(aws: &Rc<Aws>, state: &State) -> anyhow::Result<Option<i64>> {
-    let stage = served(state)?;
+    let Some(stage) = served(state)? else {
+        return Ok(None);
+    };
     let cx = Cx::new(aws.clone(), Rc::new(|_| ()));
     Ok(cx.stage_changed(stage.api.as_str(), &stage.name).await?)
 }
 
-/// The stack's stage as it is on record.
-fn served(state: &State) -> anyhow::Result<resources::Stage> {
-    let stage = state.one::<resources::Stage>()?;
-    Ok(stage.context("there is no stage on record")?.desired)
+/// The stack's stage as it is on record; `None` if the stack has no API.
+fn served(state: &State) -> anyhow::Result<Option<resources::Stage>> {
+    Ok(state.one::<resources::Stage>()?.map(|stage| stage.desired))
 }
 
 /// For `verify`, where the stage was last changed then, if it was. An open door, or a refusal, may be the earlier deployment's
@@ -177,6 +178,10 @@ pub(super) async fn after_up(
             return Err(Failure::new(Kind::Interrupted, error).hinted("run `provision verify`"));
         }
     };
+    if proof.probes.is_empty() && proof.not_proved.is_empty() {
+        // A stack without an API and without clients.
+        return Ok(());
+    }
     if proof.probes.iter().all(|probe| probe.ok) {
         ui.progress(&format!("verified  {} of {0} probes", proof.probes.len()));
         for line in unproved(&proof) {
@@ -203,7 +208,7 @@ async fn prove(
     patience: Patience,
     ui: &Rc<Ui>,
 ) -> Result<Proof, Failure> {
-    let http = &oauth::http_client(&outputs.api_url)?;
+    let http = &oauth::http_client(&outputs.token_url)?;
     let fetching = stage.clients.keys().map(|name| async move {
         // No scope is asked for: the token then has all that the client can have, which no other may exceed.
         let token = fetch(session, http, outputs, name, sources.of(name), &[], ui).await;
@@ -272,7 +277,9 @@ async fn open_methods(
     stage: &Stage,
     ui: &Rc<Ui>,
 ) -> Result<Vec<Probe>, Failure> {
-    let served = served(state)?;
+    let Some(served) = served(state)? else {
+        return Ok(Vec::new());
+    };
     let cx = session.cx(ui);
     let read = async {
         let Some(live) = served.read(&cx, &NoOutput {}).await? else {
@@ -310,7 +317,7 @@ async fn open_methods(
 /// What is to be proved of the stage, as it is on record.
 fn stage(state: &State, outputs: &Outputs) -> anyhow::Result<Stage> {
     Ok(Stage {
-        api_url: outputs.api_url.clone(),
+        api_url: outputs.api_url.clone().unwrap_or_default(),
         issuer: outputs.issuer.clone(),
         jwks_url: match &state.endpoint {
             None => hosts::jwks_url(&outputs.issuer),

@@ -42,6 +42,8 @@ pub struct Config {
     /// The path of every role of the stack: `/`, or `/…/`.
     pub role_path: String,
     pub user_pool: UserPool,
+    /// The scopes that are not of this file, and so of others in a shared pool.
+    pub foreign_scopes: Vec<ForeignScope>,
     /// By identifier.
     pub resource_servers: BTreeMap<String, ResourceServer>,
     /// By name.
@@ -51,7 +53,7 @@ pub struct Config {
     /// By name, which no function has.
     pub backends: BTreeMap<String, Backend>,
     pub api: Api,
-    /// Sorted by their keys in the file; no verb and path twice.
+    /// Sorted by their keys in the file; no verb and path twice. A stack without routes has no API.
     pub routes: Vec<Route>,
 }
 
@@ -74,6 +76,30 @@ pub struct UserPool {
     pub deletion_protection: bool,
     /// `LITE`, `ESSENTIALS` or `PLUS`.
     pub tier: String,
+    /// The pool that is used in place of one of the stack's own; then nothing else of this is set.
+    pub shared: Option<SharedPool>,
+}
+
+/// A user pool that this stack did not make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SharedPool {
+    /// Its id, which begins with its region.
+    Id { id: String, regional: Regional },
+    /// The one that is on record of another stack.
+    Stack {
+        name: String,
+        /// Where that stack's state is; `None`: where this one's is.
+        state: Option<Location>,
+    },
+}
+
+/// A scope that somebody else's resource server has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignScope {
+    /// `<identifier>/<scope>`.
+    pub scope: String,
+    /// Its place in the file; the message names whose it is.
+    pub problem: Problem,
 }
 
 /// A resource server: the scopes under one identifier.
@@ -310,7 +336,12 @@ impl Config {
 
     /// What has to be in `region`, where the stack is, and is in another one.
     pub fn elsewhere(&self, region: &str) -> Vec<Problem> {
+        let pool = match &self.user_pool.shared {
+            Some(SharedPool::Id { regional, .. }) => Some(regional),
+            Some(SharedPool::Stack { .. }) | None => None,
+        };
         let regional = self.functions.values().flat_map(|function| &function.regional);
+        let regional = regional.chain(pool);
         let mut problems: Vec<Problem> = regional
             .filter(|regional| regional.region != region)
             .map(|regional| Problem {
@@ -323,6 +354,12 @@ impl Config {
             .collect();
         problems.sort_by_key(|problem| (problem.line, problem.column));
         problems
+    }
+
+    /// The scopes of others that are not among `live`, all that they have.
+    pub fn unknown_scopes(&self, live: &BTreeSet<String>) -> Vec<Problem> {
+        let unknown = (self.foreign_scopes.iter()).filter(|named| !live.contains(&named.scope));
+        unknown.map(|named| scopes::unknown(named, live)).collect()
     }
 
     /// Where the states are according to `text`, and the account that the environment belongs to. Nothing else is looked at,
@@ -351,7 +388,9 @@ impl Config {
     pub fn renamed(mut self, stack: &str) -> Result<Self, String> {
         stack.clone_into(&mut self.stack);
         match read::domain_word(stack) {
-            Some(problem) if self.user_pool.domain_prefix.is_none() => Err(problem),
+            Some(problem) if self.user_pool.domain_prefix.is_none() && self.user_pool.shared.is_none() => {
+                Err(problem)
+            }
             _ => Ok(self),
         }
     }
@@ -391,7 +430,9 @@ mod tests {
                 domain_prefix: None,
                 deletion_protection: false,
                 tier: "ESSENTIALS".to_owned(),
+                shared: None,
             },
+            foreign_scopes: Vec::new(),
             resource_servers: BTreeMap::from([(
                 "OauthResourceServer".to_owned(),
                 ResourceServer {

@@ -34,9 +34,9 @@ pub(super) fn meant<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) ->
 }
 
 /// The name of `known` that is most like `name`, or else all of them if they fit in a line.
-pub(super) fn instead<'k>(name: &str, known: impl ExactSizeIterator<Item = &'k String> + Clone) -> String {
+pub(super) fn instead<'k>(name: &str, known: impl Iterator<Item = &'k String> + Clone) -> String {
     let meant = meant(name, known.clone().map(String::as_str));
-    match known.len() {
+    match known.clone().count() {
         _ if !meant.is_empty() => meant,
         0 => " (none is defined)".to_owned(),
         1..=6 => format!(

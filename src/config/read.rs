@@ -5,7 +5,7 @@
 //! Every section is read to its end, whatever is wrong in it. A value that stands in for an invalid one is never
 //! returned, because there is no `Config` if there is a problem.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use toml::de::DeTable;
 
@@ -15,12 +15,13 @@ use super::overlay::{self, SECTIONS};
 use super::problems::{Problems, quoted};
 use super::routes::routes;
 use super::rules::{
-    ACCOUNT, DOMAIN_PREFIX, DOMAIN_WORDS, KMS_KEY, POLICY_ARN, REGION, ROLE_PATH, STACK, STAGE, TAG_KEY,
-    TAG_VALUE, TEXT, TIER,
+    ACCOUNT, DOMAIN_PREFIX, DOMAIN_WORDS, KMS_KEY, POLICY_ARN, POOL_ID, REGION, ROLE_PATH, STACK, STAGE,
+    TAG_KEY, TAG_VALUE, TEXT, TIER,
 };
-use super::scopes::{clients, resource_servers};
+use super::scopes::{Scopes, clients, resource_servers};
 use super::tree::Table;
-use super::{Api, Chosen, Config, Problem, Sources, StateSettings, Throttle, UserPool};
+use super::{Api, Chosen, Config, Problem, Regional, SharedPool, Sources, StateSettings, Throttle, UserPool};
+use crate::location::Location;
 
 /// The configuration that is chosen of those in `text`.
 pub(super) fn read(text: &str, sources: &Sources<'_>, chosen: Chosen<'_>) -> Result<Config, Vec<Problem>> {
@@ -110,11 +111,7 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
         p.add(0, "[stack] is required, with at least the stack's name");
     }
     if !file.has("routes") {
-        let example = "\"GET /orders\" = { function = \"orders\", scopes = [\"orders/read\"] }";
-        p.add(
-            0,
-            format!("[routes] is required, with at least one route, such as {example}"),
-        );
+        without_routes(file, p);
     }
 
     let (mut name, mut region, mut tags) = (None, None, BTreeMap::new());
@@ -153,27 +150,19 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
     let stack = given.or(name.map(|name| name.value));
 
     let user_pool = user_pool(file, p);
-    if let (None, None, Some(name)) = (given, &user_pool.domain_prefix, name)
+    if let (None, None, None, Some(name)) = (given, &user_pool.domain_prefix, &user_pool.shared, name)
         && let Some(problem) = domain_word(name.value)
     {
         p.add(name.at, problem);
     }
     let resource_servers = resource_servers(file, p);
-    let scopes: BTreeSet<String> = resource_servers
-        .iter()
-        .flat_map(|(identifier, server)| {
-            server
-                .scopes
-                .keys()
-                .map(move |scope| format!("{identifier}/{scope}"))
-        })
-        .collect();
-    let clients = clients(file, &scopes, p);
+    let mut scopes = Scopes::of(&resource_servers, user_pool.shared.is_some());
+    let clients = clients(file, stack.unwrap_or_default(), &mut scopes, p);
     let functions = functions(file, sources, stack, p);
     let backends = backends(file, &functions, p);
     let stack = stack.unwrap_or_default();
     let api = api(file, stack, p);
-    let routes = routes(file, &functions, &backends, &scopes, p);
+    let routes = routes(file, &functions, &backends, &mut scopes, p);
     Config {
         stack: stack.to_owned(),
         region,
@@ -182,6 +171,7 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
         permissions_boundary,
         role_path: role_path.to_owned(),
         user_pool,
+        foreign_scopes: scopes.foreign,
         resource_servers,
         clients,
         functions,
@@ -191,14 +181,39 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
     }
 }
 
-fn state(table: &Table<'_>, p: &mut Problems) -> StateSettings {
-    let mut location = None;
-    if let Some(found) = table.text("state", p) {
-        match found.value.parse() {
-            Ok(parsed) => location = Some(parsed),
-            Err(problem) => p.add(found.at, format!("{}: {problem}", table.key("state"))),
+/// A stack may have only a part of what there can be, but what answers routes is of no use without one.
+fn without_routes(file: &Table<'_>, p: &mut Problems) {
+    let example = "\"GET /orders\" = { function = \"orders\", scopes = [\"orders/read\"] }";
+    let needed = format!("[routes] is required, with at least one route, such as {example}");
+    let answering = ["functions", "backends", "api"]
+        .into_iter()
+        .find(|key| file.has(key));
+    match answering {
+        Some(key) => {
+            let at = file.any(key).map_or(0, |found| found.at);
+            p.add(at, format!("[{key}] is for routes: {needed}"));
+        }
+        None if file.has("user_pool") => {}
+        None => p.add(
+            0,
+            format!("{needed}; a stack without an API needs [user_pool], its own or a shared one"),
+        ),
+    }
+}
+
+fn location(table: &Table<'_>, p: &mut Problems) -> Option<Location> {
+    let found = table.text("state", p)?;
+    match found.value.parse() {
+        Ok(parsed) => Some(parsed),
+        Err(problem) => {
+            p.add(found.at, format!("{}: {problem}", table.key("state")));
+            None
         }
     }
+}
+
+fn state(table: &Table<'_>, p: &mut Problems) -> StateSettings {
+    let location = location(table, p);
     let mut text = |key, rule| table.ruled(key, rule, p).map(|found| found.value.to_owned());
     StateSettings {
         location,
@@ -253,11 +268,23 @@ fn user_pool(file: &Table<'_>, p: &mut Problems) -> UserPool {
         domain_prefix: None,
         deletion_protection: false,
         tier: "ESSENTIALS".to_owned(),
+        shared: None,
     };
     let Some(table) = file.table("user_pool", "[user_pool]", p) else {
         return pool;
     };
-    table.only(&["domain_prefix", "deletion_protection", "tier"], p);
+    table.only(
+        &[
+            "id",
+            "stack",
+            "state",
+            "domain_prefix",
+            "deletion_protection",
+            "tier",
+        ],
+        p,
+    );
+    pool.shared = shared_pool(&table, p);
     // Also if it is invalid: then there is no second problem because of the stack's name.
     pool.domain_prefix = table.has("domain_prefix").then(String::new);
     if let Some(prefix) = table.ruled("domain_prefix", &DOMAIN_PREFIX, p) {
@@ -280,6 +307,49 @@ fn user_pool(file: &Table<'_>, p: &mut Problems) -> UserPool {
         tier.value.clone_into(&mut pool.tier);
     }
     pool
+}
+
+/// The pool that somebody else made. Also if what is said of it is invalid: then scopes of others are no second problem.
+fn shared_pool(table: &Table<'_>, p: &mut Problems) -> Option<SharedPool> {
+    let id = table.ruled("id", &POOL_ID, p);
+    let stack = table.ruled("stack", &STACK, p);
+    let state = location(table, p);
+    let is_shared = table.has("id") || table.has("stack");
+    if let (true, Some(second)) = (table.has("id"), table.any("stack")) {
+        p.add(
+            second.at,
+            format!("{}: expected id or stack, not both", table.name),
+        );
+    }
+    if let (false, Some(found)) = (table.has("stack"), table.any("state")) {
+        let key = table.key("state");
+        p.add(
+            found.at,
+            format!("{key} says where the state of `stack` is, which is not there"),
+        );
+    }
+    for key in ["domain_prefix", "deletion_protection", "tier"] {
+        if let (true, Some(found)) = (is_shared, table.any(key)) {
+            let key = table.key(key);
+            p.add(
+                found.at,
+                format!("{key} is for a pool of this stack's own: whoever made the shared one sets it"),
+            );
+        }
+    }
+    match (id, stack) {
+        (Some(id), _) => Some(SharedPool::Id {
+            id: id.value.to_owned(),
+            regional: Regional {
+                region: id.value.split('_').next().unwrap_or_default().to_owned(),
+                problem: p.later(id.at, table.key("id")),
+            },
+        }),
+        (None, stack) => is_shared.then(|| SharedPool::Stack {
+            name: stack.map_or_else(String::new, |stack| stack.value.to_owned()),
+            state,
+        }),
+    }
 }
 
 fn api(file: &Table<'_>, stack: &str, p: &mut Problems) -> Api {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{At, Problems, instead, meant, quoted};
 use super::rules::every;
-use super::scopes::{SCOPES, known_scopes};
+use super::scopes::{SCOPES, Scopes};
 use super::tree::Table;
 use super::{Answerer, Backend, Function, Route};
 
@@ -28,7 +28,7 @@ pub(super) fn routes(
     file: &Table<'_>,
     functions: &BTreeMap<String, Function>,
     backends: &BTreeMap<String, Backend>,
-    known: &BTreeSet<String>,
+    known: &mut Scopes,
     p: &mut Problems,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
@@ -61,7 +61,7 @@ pub(super) fn routes(
             if list.value.is_empty() {
                 p.add(list.at, format!("{}: expected {why}", route.key("scopes")));
             }
-            scopes = known_scopes(&route, list.value, known, p);
+            scopes = known.named(&route, list.value, p);
         }
         if let (Some((verb, path)), Some(answerer)) = (place, answerer) {
             routes.push(Route {

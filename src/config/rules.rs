@@ -143,6 +143,17 @@ pub(super) const DOMAIN_PREFIX: Rule = Rule {
 /// The words that Cognito refuses anywhere in a domain prefix.
 pub(super) const DOMAIN_WORDS: [&str; 3] = ["aws", "amazon", "cognito"];
 
+/// Of a user pool.
+pub(super) const POOL_ID: Rule = Rule {
+    allowed: "the id of a user pool such as \"eu-west-1_a1B2c3D4e\"",
+    holds: |text| {
+        let is_id = |(region, id): (&str, &str)| {
+            (REGION.holds)(region) && at_most(id, 40) && every(id, |c| c.is_ascii_alphanumeric())
+        };
+        text.split_once('_').is_some_and(is_id)
+    },
+};
+
 /// Cognito's tiers.
 pub(super) const TIER: Rule = Rule {
     allowed: "\"LITE\", \"ESSENTIALS\" or \"PLUS\"",

@@ -7,7 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::problems::{At, Problems, instead, quoted};
 use super::rules::{CLIENT, IDENTIFIER, SCOPE, SCOPE_DESCRIPTION, SECRET_FROM, SECRETS_MANAGER};
 use super::tree::Table;
-use super::{Client, ResourceServer};
+use super::{Client, ForeignScope, Problem, ResourceServer};
+use crate::mark::mark;
+
+/// The longest name of a client that Cognito takes.
+const CLIENT_NAME: usize = 128;
+/// The length of a stack's owner.
+const OWNER: usize = 8;
 
 /// What the value of `scopes` must be.
 pub(super) const SCOPES: &str = "an array of scopes such as [\"orders/read\"]";
@@ -77,7 +83,8 @@ fn read_scopes(table: &Table<'_>, identifier: &str, p: &mut Problems) -> BTreeMa
 /// The clients in the file.
 pub(super) fn clients(
     file: &Table<'_>,
-    known: &BTreeSet<String>,
+    stack: &str,
+    scopes: &mut Scopes,
     p: &mut Problems,
 ) -> BTreeMap<String, Client> {
     let mut clients = BTreeMap::new();
@@ -86,24 +93,36 @@ pub(super) fn clients(
     };
     table.at_most(10_000, "clients", p);
     for (name, client) in table.tables(|name| format!("client {}", quoted(name)), p) {
-        p.check(&CLIENT, "the name of a client", name);
+        if p.check(&CLIENT, "the name of a client", name) && scopes.shared {
+            let most = CLIENT_NAME - mark(stack, "").len() - OWNER;
+            let length = name.value.chars().count();
+            if length > most {
+                p.add(
+                    name.at,
+                    format!(
+                        "the name of a client in a shared pool: expected at most {most} characters, because the stack and \
+                         its owner stand behind it, got {length}"
+                    ),
+                );
+            }
+        }
         let Some(client) = client else { continue };
         client.only(&["scopes", "access_token", "secret_from"], p);
         let needed = "at least one scope, such as [\"orders/read\"]";
         client.require("scopes", needed, p);
-        let mut scopes = BTreeSet::new();
+        let mut named = BTreeSet::new();
         if let Some(list) = client.list("scopes", SCOPES, p) {
             if list.value.is_empty() {
                 p.add(list.at, format!("{}: expected {needed}", client.key("scopes")));
             }
-            scopes = known_scopes(&client, list.value, known, p);
-            if scopes.len() > 50 {
+            named = scopes.named(&client, list.value, p);
+            if named.len() > 50 {
                 p.add(
                     list.at,
                     format!(
                         "{}: expected at most 50, got {}",
                         client.key("scopes"),
-                        scopes.len()
+                        named.len()
                     ),
                 );
             }
@@ -113,7 +132,7 @@ pub(super) fn clients(
         let secret_from = client.ruled("secret_from", &SECRET_FROM, p);
         let secret_from = secret_from.and_then(|found| found.value.strip_prefix(SECRETS_MANAGER));
         let client = Client {
-            scopes,
+            scopes: named,
             access_token_seconds: lifetime.unwrap_or(60 * 60),
             // The grant gives no refresh token, but Cognito requires a lifetime.
             refresh_token_days: 1,
@@ -124,16 +143,61 @@ pub(super) fn clients(
     clients
 }
 
-/// The full scopes in a list; adds a problem for each scope that no resource server has.
-pub(super) fn known_scopes(
-    table: &Table<'_>,
-    list: Vec<At<&str>>,
-    known: &BTreeSet<String>,
-    p: &mut Problems,
-) -> BTreeSet<String> {
-    for scope in &list {
-        if !known.contains(scope.value) {
-            let instead = instead(scope.value, known.iter());
+/// What a list of scopes can name.
+pub(super) struct Scopes {
+    /// The full scopes of the file's resource servers.
+    known: BTreeSet<String>,
+    /// The identifiers of these.
+    identifiers: BTreeSet<String>,
+    /// Whether the pool may have resource servers of others.
+    shared: bool,
+    /// Those that were named and are of others.
+    pub foreign: Vec<ForeignScope>,
+}
+
+impl Scopes {
+    pub(super) fn of(servers: &BTreeMap<String, ResourceServer>, shared: bool) -> Self {
+        let full = servers.iter().flat_map(|(identifier, server)| {
+            let scopes = server.scopes.keys();
+            scopes.map(move |scope| format!("{identifier}/{scope}"))
+        });
+        Self {
+            known: full.collect(),
+            identifiers: servers.keys().cloned().collect(),
+            shared,
+            foreign: Vec::new(),
+        }
+    }
+
+    /// Whether this may be a scope of a resource server of others.
+    fn may_be_foreign(&self, scope: &str) -> bool {
+        self.shared
+            && scope.rsplit_once('/').is_some_and(|(identifier, name)| {
+                !self.identifiers.contains(identifier)
+                    && (IDENTIFIER.holds)(identifier)
+                    && (SCOPE.holds)(name)
+            })
+    }
+
+    /// The full scopes in a list. Adds a problem for each that no resource server can have.
+    pub(super) fn named(
+        &mut self,
+        table: &Table<'_>,
+        list: Vec<At<&str>>,
+        p: &mut Problems,
+    ) -> BTreeSet<String> {
+        for scope in &list {
+            if self.known.contains(scope.value) {
+                continue;
+            }
+            if self.may_be_foreign(scope.value) {
+                self.foreign.push(ForeignScope {
+                    scope: scope.value.to_owned(),
+                    problem: p.later(scope.at, table.name.clone()),
+                });
+                continue;
+            }
+            let instead = instead(scope.value, self.known.iter());
             p.add(
                 scope.at,
                 format!(
@@ -143,6 +207,34 @@ pub(super) fn known_scopes(
                 ),
             );
         }
+        list.into_iter().map(|scope| scope.value.to_owned()).collect()
     }
-    list.into_iter().map(|scope| scope.value.to_owned()).collect()
+}
+
+/// What is wrong with a scope that no resource server of the pool has; `live` are all scopes of others.
+pub(super) fn unknown(named: &ForeignScope, live: &BTreeSet<String>) -> Problem {
+    let scope = &named.scope;
+    let identifier = scope.rsplit_once('/').map_or("", |(identifier, _)| identifier);
+    let of_server: BTreeSet<&String> = (live.iter())
+        .filter(|other| other.rsplit_once('/').is_some_and(|(of, _)| of == identifier))
+        .collect();
+    let why = if of_server.is_empty() {
+        format!("the pool has no resource server {} of others", quoted(identifier))
+    } else {
+        format!(
+            "resource server {} has no scope {}",
+            quoted(identifier),
+            quoted(scope)
+        )
+    };
+    let known: BTreeSet<&String> = if of_server.is_empty() {
+        live.iter().collect()
+    } else {
+        of_server
+    };
+    let instead = instead(scope, known.iter().copied());
+    Problem {
+        message: format!("{}: {why}{instead}", named.problem.message),
+        ..named.problem.clone()
+    }
 }

@@ -20,19 +20,21 @@ use crate::aws::ids::{self, ClientId, PoolId};
 use crate::aws::pages::Pages;
 use crate::aws::wait::{once, unless_gone};
 use crate::aws::{Aws, secrets_manager};
-use crate::resource::{Class, Cx, Kind, Published, Resource, Result, Updated, class};
+use crate::resource::{Class, Cx, Kind, Published, Resource, Result, Stranger, Updated, class};
 
 /// AWS's limit of scopes of a client.
 const MOST_SCOPES: usize = 50;
 
-/// An app client. Its name is not unique in the pool; the pool being ours makes it ours.
+/// An app client. Its name is not unique in the pool. The pool being ours makes it ours; in a shared pool its mark does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
     /// The pool's id.
     pub pool: PoolId,
-    /// 1 to 128 characters.
+    /// 1 to 128 characters, with the mark.
     pub name: String,
+    /// What the name in Cognito ends with, in a pool of others: the stack and its owner. Empty in the stack's own pool.
+    pub mark: String,
     /// Full scopes, `<identifier>/<scope>`; at most 50.
     pub scopes: BTreeSet<String>,
     /// The only grants: `client_credentials`.
@@ -141,6 +143,19 @@ fn seconds(value: Option<i32>, unit: Option<&TimeUnitsType>, default: &TimeUnits
 }
 
 impl Client {
+    /// The name in Cognito.
+    fn full_name(&self) -> String {
+        format!("{}{}", self.name, self.mark)
+    }
+
+    /// The name without the mark.
+    fn own_name<'a>(&self, client_id: &ClientId, live: &'a UserPoolClientType) -> Result<&'a str, Stranger> {
+        let name = live.client_name().unwrap_or_default();
+        name.strip_suffix(&self.mark).ok_or_else(|| Stranger {
+            what: format!("client {client_id} of user pool {}, called {name:?},", self.pool),
+        })
+    }
+
     fn sdk_flows(&self) -> Vec<OAuthFlowType> {
         self.flows
             .iter()
@@ -170,6 +185,7 @@ impl Client {
             let live = describe(cx, &self.pool, &out.client_id).await?;
             let mut live = live.with_context(|| not_there(&self.pool, &out.client_id))?;
             drop(live.client_secret.take());
+            self.own_name(&out.client_id, &live)?;
             edit(&mut live);
             let update = cx.cloud().cognito.update_user_pool_client();
             let update = all_of(live, update.user_pool_id(&self.pool).client_id(&out.client_id));
@@ -201,7 +217,7 @@ impl Client {
             live.refresh_token_validity = self.refresh_token_days;
         }
         if self.name != before.name {
-            live.client_name = Some(self.name.clone());
+            live.client_name = Some(self.full_name());
         }
         if self.scopes != before.scopes {
             live.allowed_o_auth_scopes = Some(self.scopes.iter().cloned().collect());
@@ -268,6 +284,7 @@ impl Client {
     /// The clients of our name in our pool, at most so many.
     async fn of_our_name(&self, cx: &Cx<Aws>, most: usize) -> Result<Vec<Output>> {
         let mut found = Vec::new();
+        let name = self.full_name();
         let mut pages = Pages::of("cognito-idp:ListUserPoolClients");
         loop {
             let list = || {
@@ -283,7 +300,7 @@ impl Client {
                 return Ok(found);
             };
             let ours = (page.user_pool_clients().iter())
-                .filter(|client| client.client_name() == Some(&self.name))
+                .filter(|client| client.client_name() == Some(&name))
                 .filter_map(|client| client.client_id());
             found.extend(ours.map(|id| Output { client_id: id.into() }));
             found.truncate(most);
@@ -334,7 +351,7 @@ impl Resource for Client {
                 .cognito
                 .create_user_pool_client()
                 .user_pool_id(&self.pool)
-                .client_name(&self.name)
+                .client_name(self.full_name())
                 .generate_secret(true)
                 .allowed_o_auth_flows_user_pool_client(true)
                 .set_allowed_o_auth_flows(Some(self.sdk_flows()))
@@ -381,7 +398,8 @@ impl Resource for Client {
             .map(|flow| flow.as_str().to_owned());
         Ok(Some(Self {
             pool: self.pool.clone(),
-            name: client.client_name().unwrap_or_default().to_owned(),
+            name: self.own_name(&out.client_id, &client)?.to_owned(),
+            mark: self.mark.clone(),
             scopes: client.allowed_o_auth_scopes().iter().cloned().collect(),
             // Flows that are listed but switched off do nothing.
             flows: flows
@@ -432,6 +450,16 @@ impl Resource for Client {
         let scopes: Vec<String> = self.scopes.iter().cloned().collect();
         self.edit(cx, out, |live| live.allowed_o_auth_scopes = Some(scopes.clone()))
             .await
+    }
+
+    async fn check_owner(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {
+        if self.mark.is_empty() {
+            return Ok(());
+        }
+        let live = describe(cx, &self.pool, &out.client_id).await?;
+        live.map_or(Ok(()), |live| {
+            Ok(self.own_name(&out.client_id, &live).map(drop)?)
+        })
     }
 
     async fn delete(&self, cx: &Cx<Aws>, out: &Output) -> Result<()> {

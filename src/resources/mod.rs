@@ -21,6 +21,7 @@ pub mod role;
 pub mod role_attachment;
 pub mod role_policy;
 pub mod route;
+pub mod shared_pool;
 pub mod stage;
 pub mod user_pool;
 
@@ -28,8 +29,8 @@ pub use self::{
     authorizer::Authorizer, backend_permission::BackendPermission, client::Client, deployment::Deployment,
     function::Function, log_group::LogGroup, network_interfaces::NetworkInterfaces, path::Path,
     permission::Permission, pool_domain::PoolDomain, resource_server::ResourceServer, rest_api::RestApi,
-    role::Role, role_attachment::RoleAttachment, role_policy::RolePolicy, route::Route, stage::Stage,
-    user_pool::UserPool,
+    role::Role, role_attachment::RoleAttachment, role_policy::RolePolicy, route::Route,
+    shared_pool::SharedPool, stage::Stage, user_pool::UserPool,
 };
 
 /// Every kind that a record can be of.
@@ -44,6 +45,7 @@ pub const KINDS: Kinds<Aws> = Kinds(&[
     Listed::new::<BackendPermission>(),
     Listed::new::<UserPool>(),
     Listed::new::<PoolDomain>(),
+    Listed::new::<SharedPool>(),
     Listed::new::<ResourceServer>(),
     Listed::new::<Client>(),
     Listed::new::<RestApi>(),
@@ -81,7 +83,7 @@ mod tests {
             "deletion_protection": false, "tags": our_tags(),
         });
         let client = json!({
-            "pool": "p", "name": "n", "scopes": [], "flows": ["client_credentials"],
+            "pool": "p", "name": "n", "mark": "", "scopes": [], "flows": ["client_credentials"],
             "explicit_auth_flows": ["ALLOW_REFRESH_TOKEN_AUTH"], "access_token_seconds": 3600,
             "refresh_token_days": 30, "token_revocation": true, "prevent_user_existence_errors": "ENABLED",
         });

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::aws::Aws;
 use crate::aws::ids::{self, PoolId};
 use crate::aws::wait::unless_gone;
-use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Updated};
+use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Stranger, Updated};
 
 /// AWS's limit of scopes of a resource server.
 const MOST_SCOPES: usize = 100;
 
-/// A resource server. Identifiers are unique in the pool.
+/// A resource server. Identifiers are unique in the pool. The pool being ours makes it ours; in a shared pool its mark does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResourceServer {
@@ -24,8 +24,10 @@ pub struct ResourceServer {
     pub pool: PoolId,
     /// The first half of a full scope: `<identifier>/<scope>`.
     pub identifier: String,
-    /// For people.
+    /// For people; with the mark at most 256 characters.
     pub name: String,
+    /// What the name in Cognito ends with, in a pool of others: the stack and its owner. Empty in the stack's own pool.
+    pub mark: String,
     /// Scope name to description; at most 100.
     pub scopes: BTreeMap<String, String>,
 }
@@ -41,6 +43,22 @@ fn sdk_scopes(scopes: &BTreeMap<String, String>) -> Result<Vec<ResourceServerSco
 }
 
 impl ResourceServer {
+    /// The name in Cognito.
+    fn full_name(&self) -> String {
+        format!("{}{}", self.name, self.mark)
+    }
+
+    /// The name without the mark.
+    fn own_name<'a>(&self, live: &'a ResourceServerType) -> Result<&'a str, Stranger> {
+        let name = live.name().unwrap_or_default();
+        name.strip_suffix(&self.mark).ok_or_else(|| Stranger {
+            what: format!(
+                "resource server {} of user pool {}, called {name:?},",
+                self.identifier, self.pool
+            ),
+        })
+    }
+
     async fn describe(&self, cx: &Cx<Aws>) -> Result<Option<ResourceServerType>> {
         let describe = || {
             cx.cloud()
@@ -69,7 +87,7 @@ impl ResourceServer {
                 .update_resource_server()
                 .user_pool_id(&self.pool)
                 .identifier(&self.identifier)
-                .name(&self.name)
+                .name(self.full_name())
                 .set_scopes(Some(scopes.clone()))
                 .send()
         };
@@ -107,7 +125,7 @@ impl Resource for ResourceServer {
                 .create_resource_server()
                 .user_pool_id(&self.pool)
                 .identifier(&self.identifier)
-                .name(&self.name)
+                .name(self.full_name())
                 .set_scopes(Some(scopes.clone()))
                 .send()
         };
@@ -116,7 +134,12 @@ impl Resource for ResourceServer {
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<Option<Self>> {
-        let live = match cx.surveyed_server(&self.pool, &self.identifier).await {
+        // A shared pool may have hundreds of others.
+        let surveyed = match self.mark.as_str() {
+            "" => cx.surveyed_server(&self.pool, &self.identifier).await,
+            _ => None,
+        };
+        let live = match surveyed {
             Some(surveyed) => surveyed?,
             None => self.describe(cx).await?,
         };
@@ -126,7 +149,8 @@ impl Resource for ResourceServer {
         Ok(Some(Self {
             pool: self.pool.clone(),
             identifier: self.identifier.clone(),
-            name: server.name().unwrap_or_default().to_owned(),
+            name: self.own_name(&server)?.to_owned(),
+            mark: self.mark.clone(),
             scopes: server
                 .scopes()
                 .iter()
@@ -167,6 +191,14 @@ impl Resource for ResourceServer {
         self.replace(cx, &self.scopes).await
     }
 
+    async fn check_owner(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
+        if self.mark.is_empty() {
+            return Ok(());
+        }
+        let live = self.describe(cx).await?;
+        live.map_or(Ok(()), |live| Ok(self.own_name(&live).map(drop)?))
+    }
+
     async fn delete(&self, cx: &Cx<Aws>, _: &NoOutput) -> Result<()> {
         let delete = || {
             cx.cloud()
@@ -196,6 +228,7 @@ mod tests {
             pool: "eu-central-1_ours".into(),
             identifier: "user-api".to_owned(),
             name: "User API".to_owned(),
+            mark: String::new(),
             scopes: BTreeMap::from([
                 ("read".to_owned(), "Read users".to_owned()),
                 ("write".to_owned(), "Write users".to_owned()),

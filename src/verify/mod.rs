@@ -41,7 +41,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(10);
 /// The live stage, as it should be.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// `api_url` + `/user` is the route `/user`.
+    /// `api_url` + `/user` is the route `/user`. Empty if there are no routes: then only tokens are checked.
     pub api_url: String,
     /// The claim `iss` of the tokens.
     pub issuer: String,
@@ -99,7 +99,7 @@ pub enum Check {
     /// A route without a token.
     NoToken,
     /// A route with a token that its issuer did not sign. It stands in for the token of a client whose secret cannot be
-    /// read.
+    /// read, and for those of the clients of others.
     WrongToken,
     /// A route with the token of a client that has none of its scopes.
     ForeignToken,
@@ -151,8 +151,8 @@ enum Answer {
 /// Requests every route of `stage`: without a token, and with the token of every client that has none of the route's scopes.
 /// With `call`, also routes of verb GET, and those of a back end that take GET, with the token of every client that has one of
 /// the scopes. Also requests one path
-/// that is not a route. If a client is not in `tokens`, every route is also requested with a token that its issuer did not
-/// sign.
+/// that is not a route. If a client is not in `tokens`, or there is none, every route is also requested with a token that its
+/// issuer did not sign.
 ///
 /// Probes that need no token run while the `tokens` are fetched. The deadlines of `patience` begin at the start for them, and
 /// for all others when the tokens are there. `tell` gets one line for each kind of wrong answer that is asked for again.
@@ -194,7 +194,8 @@ pub async fn verify(
         run(without, &none),
         async {
             let tokens = tokens.await;
-            let unread = stage.clients.keys().any(|client| !tokens.contains_key(client));
+            let unread =
+                stage.clients.is_empty() || stage.clients.keys().any(|client| !tokens.contains_key(client));
             let asked = with_token.into_iter().filter(|(_, probe)| match probe.client {
                 Some(client) => tokens.contains_key(client),
                 None => unread,
@@ -317,7 +318,7 @@ fn planned(stage: &Stage, call: bool) -> Vec<Planned<'_>> {
             }
         }
     }
-    if let Some((verb, path)) = paths::nowhere(&stage.routes) {
+    if let Some((verb, path)) = paths::nowhere(&stage.routes).filter(|_| !stage.routes.is_empty()) {
         planned.push(Planned {
             check: Check::NoRoute,
             route: format!("{verb} {path}"),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::support::Place;
 use proptest::prelude::*;
-use provision::config::{Answerer, Backend, Chosen, Config, Source};
+use provision::config::{Answerer, Backend, Chosen, Config, Problem, Regional, SharedPool, Source};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -595,6 +595,19 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("domain prefix with a word", end("[user_pool]\ndomain_prefix = \"my-aws\"\n")),
         ("protection", end("[user_pool]\ndeletion_protection = \"yes\"\n")),
         ("tier", end("[user_pool]\ntier = \"Plus\"\n")),
+        ("pool id", end("[user_pool]\nid = \"orders\"\n")),
+        ("pool of a stack", end("[user_pool]\nstack = \"The orders\"\n")),
+        ("pool by id and stack", end("[user_pool]\nid = \"eu-west-1_a\"\nstack = \"other\"\n")),
+        ("state without a stack", end("[user_pool]\nstate = \"../other/state\"\n")),
+        ("state of a scheme", end("[user_pool]\nstack = \"other\"\nstate = \"gs://a\"\n")),
+        ("settings of a shared pool", end("[user_pool]\nid = \"eu-west-1_a\"\ntier = \"PLUS\"\ndomain_prefix = \"a\"\ndeletion_protection = true\n")),
+        ("scope of ours in a shared pool", (r#"scopes = ["orders/read"] }"#, r#"scopes = ["orders/raed"] }
+[user_pool]
+id = "eu-west-1_a""#.to_owned())),
+        ("no full scope in a shared pool", (r#"scopes = ["orders/read"] }"#, r#"scopes = ["openid"] }
+[user_pool]
+id = "eu-west-1_a""#.to_owned())),
+        ("client name in a shared pool", end(&format!("[user_pool]\nid = \"eu-west-1_a\"\n[clients.{}]\nscopes = [\"orders/read\"]\n", "c".repeat(101)))),
         // [resource_servers].
         ("resource server identifier", end("[resource_servers.\"a b\".scopes]\nx = \"X\"\n")),
         ("resource server without scopes", end("[resource_servers.empty]\n")),
@@ -1329,4 +1342,61 @@ proptest! {
             }
         }
     }
+}
+
+/// A stack may have a part of what there can be.
+#[test]
+fn a_stack_may_have_only_a_pool_or_only_clients() {
+    let folder = folder();
+    let read = |text: &str| Config::read(text, folder.path());
+    let identity = read("[stack]\nname = \"identity\"\n[user_pool]\n").unwrap();
+    assert!(identity.routes.is_empty() && identity.user_pool.shared.is_none());
+    let consumer = "[stack]\nname = \"billing\"\n[user_pool]\nid = \"eu-west-1_a\"\n\
+                    [clients.app]\nscopes = [\"orders/read\", \"https://example.com/v1/a:b\", \"shop/pay\"]\n";
+    let consumer = read(consumer).unwrap();
+    assert_eq!(
+        consumer.user_pool.shared,
+        Some(SharedPool::Id {
+            id: "eu-west-1_a".to_owned(),
+            regional: Regional {
+                region: "eu-west-1".to_owned(),
+                problem: Problem {
+                    line: 4,
+                    column: 6,
+                    message: "[user_pool]: id".to_owned()
+                },
+            },
+        })
+    );
+    // Another region than the pool's.
+    assert_eq!(consumer.elsewhere("eu-west-1"), []);
+    assert_eq!(
+        consumer.elsewhere("us-east-1")[0].to_string(),
+        "4:6: [user_pool]: id: expected region us-east-1, where the stack is, got eu-west-1"
+    );
+    // What is known of others only once they are asked.
+    let live = ["orders/read", "orders/write", "shops/pay"]
+        .map(str::to_owned)
+        .into();
+    let unknown = |live| -> Vec<String> {
+        let problems = consumer.unknown_scopes(live).into_iter();
+        problems.map(|problem| problem.to_string()).collect()
+    };
+    assert_eq!(
+        unknown(&live),
+        [
+            "6:26: client \"app\": the pool has no resource server \"https://example.com/v1\" of others (available: \
+             \"orders/read\", \"orders/write\", \"shops/pay\")",
+            "6:56: client \"app\": the pool has no resource server \"shop\" of others; did you mean \"shops/pay\"?",
+        ]
+    );
+    let live = ["orders/reads", "https://example.com/v1/a:b", "shop/pay"]
+        .map(str::to_owned)
+        .into();
+    assert_eq!(
+        unknown(&live),
+        [
+            "6:11: client \"app\": resource server \"orders\" has no scope \"orders/read\"; did you mean \"orders/reads\"?"
+        ]
+    );
 }

@@ -240,8 +240,17 @@ fn use_state(mut state: State, seen: usize) {
         endpoint: None,
     };
     let stack = DESIRED.with(|config| {
-        PACKAGES
-            .with(|packages| stack::stack(config, &identity, &state.owner, '-', packages, &BTreeMap::new()))
+        PACKAGES.with(|packages| {
+            stack::stack(
+                config,
+                &identity,
+                &state.owner,
+                '-',
+                packages,
+                &BTreeMap::new(),
+                None,
+            )
+        })
     });
     for record in &state.steps {
         if let Ok(resource) = KINDS.revive(&record.kind, &record.desired) {

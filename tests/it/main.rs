@@ -21,6 +21,7 @@ mod recover;
 mod rights;
 mod sandbox;
 mod secret;
+mod shared_pool;
 mod story;
 mod suggestions;
 mod support;

@@ -69,7 +69,9 @@ struct Sheet {
     client: String,
     client_id: ClientId,
     token_url: String,
-    api_url: String,
+    /// `None`: the stack has no API, and the scopes are of others'.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_url: Option<String>,
     scopes: Vec<String>,
     access_token_seconds: i32,
     /// Those that accept a token of the client.
@@ -100,7 +102,7 @@ impl Sheet {
         state: &State,
         client: String,
         client_id: ClientId,
-        (token_url, api_url): (String, String),
+        (token_url, api_url): (String, Option<String>),
     ) -> anyhow::Result<Self> {
         let api = state.one::<RestApi>()?.map(|api| api.desired.name);
         let about = state.all::<Client>()?.into_iter().map(|client| client.desired);
@@ -127,12 +129,15 @@ impl Sheet {
 
     fn blocks(&self, place: &Place<'_>, routes: &[Route]) -> Vec<Block> {
         let mut blocks = vec![
-            Block::Title(vec![
-                words("How to call "),
-                code(&self.api),
-                words(" as client "),
-                code(&self.client),
-            ]),
+            Block::Title(match self.api_url {
+                Some(_) => vec![
+                    words("How to call "),
+                    code(&self.api),
+                    words(" as client "),
+                    code(&self.client),
+                ],
+                None => vec![words("How to get tokens as client "), code(&self.client)],
+            }),
             self.facts(),
             Block::Heading("Routes"),
         ];
@@ -146,7 +151,7 @@ impl Sheet {
         let target = Target {
             token_url: &self.token_url,
             client_id: self.client_id.as_str(),
-            base_url: &self.api_url,
+            base_url: self.api_url.as_deref().unwrap_or("URL of the API"),
             call: example(routes, &self.routes),
         };
         for snippet in snippets(&target) {
@@ -159,23 +164,26 @@ impl Sheet {
 
     fn facts(&self) -> Block {
         let row = |name: &str, value| [vec![words(name)], value];
-        Block::Table(
-            ["What", "Value"],
-            vec![
-                row("Token URL", vec![code(&self.token_url)]),
-                row("Client id", vec![code(self.client_id.as_str())]),
-                row("Client secret", vec![words("not in this sheet, see below")]),
-                row("Scopes", codes(&self.scopes)),
-                row("Base URL", vec![code(&self.api_url)]),
-                row(
-                    "Token lifetime",
-                    vec![words(format!("{} seconds", self.access_token_seconds))],
-                ),
-            ],
-        )
+        let mut rows = vec![
+            row("Token URL", vec![code(&self.token_url)]),
+            row("Client id", vec![code(self.client_id.as_str())]),
+            row("Client secret", vec![words("not in this sheet, see below")]),
+            row("Scopes", codes(&self.scopes)),
+        ];
+        rows.extend(self.api_url.iter().map(|url| row("Base URL", vec![code(url)])));
+        rows.push(row(
+            "Token lifetime",
+            vec![words(format!("{} seconds", self.access_token_seconds))],
+        ));
+        Block::Table(["What", "Value"], rows)
     }
 
     fn routes(&self, routes: &[Route]) -> Vec<Block> {
+        if self.api_url.is_none() {
+            return vec![Block::Paragraph(vec![words(
+                "The scopes are of the APIs of other stacks: who runs these says where they are and which routes accept which scope.",
+            )])];
+        }
         if self.routes.is_empty() {
             return vec![Block::Paragraph(vec![words(
                 "No route of this API accepts a scope of the client.",
@@ -347,7 +355,7 @@ mod tests {
             client: "the app".to_owned(),
             client_id: "c1".into(),
             token_url: "https://orders.auth.eu-west-1.amazoncognito.com/oauth2/token".to_owned(),
-            api_url: "https://a1.execute-api.eu-west-1.amazonaws.com/prod".to_owned(),
+            api_url: Some("https://a1.execute-api.eu-west-1.amazonaws.com/prod".to_owned()),
             scopes: vec![scope.to_owned()],
             access_token_seconds: 3600,
             routes: open.collect(),

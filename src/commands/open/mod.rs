@@ -17,6 +17,7 @@ use super::configuration;
 use super::invocation::Invocation;
 use super::recorded;
 use super::roles::Roles;
+use super::shared_pool::Found;
 use super::ui::Ui;
 use crate::aws::{Aws, Identity};
 use crate::config::Config;
@@ -117,6 +118,8 @@ pub(super) struct Declared {
     pub packages: BTreeMap<String, Package>,
     /// What IAM knows of the roles that the configuration names.
     pub roles: Roles,
+    /// What Cognito knows of the pool that the configuration names.
+    pub shared_pool: Found,
     /// What is on record; without a step if nothing is.
     pub state: State,
     /// Of the state's account, region and endpoint.
@@ -142,9 +145,9 @@ impl Declared {
         }
         let packages = configuration::packages(invocation, &config, ui)?;
         let session = session(invocation, &config, reached.connection, &Fence::open(), ui).await?;
-        let roles = Roles::read(&session.aws, &config, &session.identity).await?;
+        let named = Box::pin(named(invocation, &config, &session, ui)).await?;
         let owner = new_owner.unwrap_or_default().to_owned();
-        Self::of(config, packages, roles, session, state, owner)
+        Self::of(config, packages, named, session, state, owner)
     }
 
     /// The same and the right to change it. A stack of which nothing is on record gets an owner that is drawn at random.
@@ -164,9 +167,9 @@ impl Declared {
         let fence = Fence::open();
         // Where there are no credentials, not even a lock is left behind.
         let session = session(invocation, &config, reached.connection.take(), &fence, ui).await?;
-        let roles = Roles::read(&session.aws, &config, &session.identity).await?;
+        let named = Box::pin(named(invocation, &config, &session, ui)).await?;
         let (store, state) = reached.lock(command, &fence, ui).await?;
-        match owner().and_then(|owner| Self::of(config, packages, roles, session, state, owner)) {
+        match owner().and_then(|owner| Self::of(config, packages, named, session, state, owner)) {
             Ok(declared) => Ok((declared, store)),
             Err(failure) => kept(&*store, ui, async { Err(failure) }).await,
         }
@@ -175,7 +178,7 @@ impl Declared {
     fn of(
         config: Config,
         packages: BTreeMap<String, Package>,
-        roles: Roles,
+        (roles, shared_pool): (Roles, Found),
         session: Session,
         state: Option<State>,
         new_owner: String,
@@ -191,9 +194,17 @@ impl Declared {
             config,
             packages,
             roles,
+            shared_pool,
             state,
             session,
         })
+    }
+
+    /// Refuses a configuration that names what others made and what is not as it is needed.
+    pub(super) fn refuse(&self, invocation: &Invocation) -> Result<(), Failure> {
+        self.roles.refuse()?;
+        self.shared_pool
+            .refuse(invocation, &self.config, &self.state.owner)
     }
 
     /// The steps that the configuration declares.
@@ -205,8 +216,22 @@ impl Declared {
             recorded::separator(&self.state),
             &self.packages,
             &self.roles.ids,
+            self.shared_pool.pool.as_ref(),
         )
     }
+}
+
+/// What others made and the configuration names.
+async fn named(
+    invocation: &Invocation,
+    config: &Config,
+    session: &Session,
+    ui: &Ui,
+) -> Result<(Roles, Found), Failure> {
+    tokio::try_join!(
+        Roles::read(&session.aws, config, &session.identity),
+        Found::read(invocation, config, session, ui)
+    )
 }
 
 /// `connection` if there is one, and a session on it.

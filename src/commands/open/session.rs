@@ -142,7 +142,7 @@ impl Session {
     }
 
     /// Refuses a state of another account, region or endpoint.
-    pub(super) fn check(&self, state: &State) -> Result<(), Failure> {
+    pub(crate) fn check(&self, state: &State) -> Result<(), Failure> {
         let place = |endpoint: &Option<String>| endpoint.clone().unwrap_or_else(|| "AWS".to_owned());
         let here = &self.identity;
         for (what, recorded, now) in [

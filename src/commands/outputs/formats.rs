@@ -27,7 +27,7 @@ pub(super) fn env(outputs: &Outputs) -> Result<String, Failure> {
     }
     let texts = outputs.texts().map(|(name, value)| (name.to_uppercase(), value));
     let clients = of_clients.into_iter().map(|(name, (_, id))| (name, id.as_str()));
-    let lines = texts.into_iter().chain(clients);
+    let lines = texts.chain(clients);
     let lines = lines.map(|(name, value)| format!("{name}={}", quoted(value.as_ref())));
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
@@ -90,11 +90,12 @@ mod tests {
             ((*name).to_owned(), ClientOutputs { client_id })
         };
         Outputs {
-            api_url: "https://a1.execute-api.eu-west-1.amazonaws.com/prod".to_owned(),
+            api_url: Some("https://a1.execute-api.eu-west-1.amazonaws.com/prod".to_owned()),
             token_url: "https://orders.auth.eu-west-1.amazoncognito.com/oauth2/token".to_owned(),
             issuer: "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc".to_owned(),
             user_pool_id: "eu-west-1_abc".into(),
             region: "eu-west-1".to_owned(),
+            own_domain: None,
             clients: clients.iter().enumerate().map(client).collect(),
             to_be_run: Vec::new(),
         }
@@ -103,7 +104,7 @@ mod tests {
     #[test]
     fn a_shell_reads_every_variable() {
         let mut outputs = outputs(&["app", "the app.2"]);
-        outputs.api_url = "http://127.0.0.1:1/it's $HOME".to_owned();
+        outputs.api_url = Some("http://127.0.0.1:1/it's $HOME".to_owned());
         insta::assert_snapshot!(env(&outputs).unwrap(), @r"
         API_URL='http://127.0.0.1:1/it'\''s $HOME'
         TOKEN_URL=https://orders.auth.eu-west-1.amazoncognito.com/oauth2/token

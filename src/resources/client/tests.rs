@@ -21,6 +21,7 @@ fn desired() -> Client {
     Client {
         pool: "eu-central-1_ours".into(),
         name: "user-api-reader".to_owned(),
+        mark: String::new(),
         scopes: set(&["user-api/read", "user-api/write"]),
         flows: set(&["client_credentials"]),
         explicit_auth_flows: set(&["ALLOW_REFRESH_TOKEN_AUTH"]),
