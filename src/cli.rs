@@ -105,7 +105,7 @@ pub(crate) enum Command {
     Token(Token),
     /// Call the API with a fresh access token
     Call(Call),
-    /// Print a function's log events
+    /// Print a function's log events, or the requests to the API
     Logs(Logs),
     /// Print the URLs and ids of the stack, as they are on record
     Outputs(Outputs),
@@ -123,6 +123,8 @@ pub(crate) enum Command {
     State(State),
     /// Put a stack on record again whose state is lost
     Recover(Recover),
+    /// Show or set what all stacks of an account share
+    Account(Account),
     /// Control the local AWS that `--sandbox` uses
     Sandbox(Sandbox),
 }
@@ -290,6 +292,48 @@ pub(crate) struct Logs {
     /// Keep printing new events until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
+    /// The requests to the API, by client and route, instead of what a function wrote
+    #[arg(long, conflicts_with = "function")]
+    pub access: bool,
+    /// Only the requests of this client
+    #[arg(long, value_name = "CLIENT", requires = "access")]
+    pub client: Option<String>,
+    /// Only the requests with this status, such as 403 or 4xx
+    #[arg(long, value_name = "STATUS", requires = "access", value_parser = arguments::STATUS)]
+    pub status: Option<(u16, u16)>,
+    /// Requests, errors and latencies in total, by client and route
+    #[arg(long, requires = "access", conflicts_with = "follow")]
+    pub stats: bool,
+}
+
+/// `account`.
+#[derive(Args, Debug)]
+pub(crate) struct Account {
+    /// Of what.
+    #[command(subcommand)]
+    pub setting: AccountSetting,
+}
+
+/// What `account` shows or sets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountSetting {
+    /// Show whether APIs can write access logs; exit 3 if they cannot
+    Logs {
+        /// What to do instead of showing it.
+        #[command(subcommand)]
+        action: Option<AccountLogsAction>,
+    },
+}
+
+/// What `account logs` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountLogsAction {
+    /// Let all APIs of the region write access logs, unless they can already; it stays when stacks are deleted
+    Enable {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// `outputs`.
@@ -571,7 +615,7 @@ pub(crate) enum PolicyTask {
     Token,
     /// Call the API, which needs a token
     Call,
-    /// Read the functions' log events
+    /// Read the functions' log events, and the requests
     Logs,
     /// Show and replace the clients' secrets
     Secret,
@@ -579,6 +623,8 @@ pub(crate) enum PolicyTask {
     Client,
     /// Put a stack on record again whose state is lost
     Recover,
+    /// Let the APIs of the region write access logs
+    AccountLogs,
 }
 
 /// `sandbox`.

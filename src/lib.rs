@@ -12,11 +12,13 @@
 //! - [`operator_policy`] is the IAM policy for the operator, from one table of all AWS operations.
 //! - [`pause`] waits between attempts; [`files`] opens, replaces and locks regular files; [`foreign`] finds what others have put into the stack.
 //! - [`mark`] is in the names of what stands in a shared user pool.
+//! - [`access_log`] is the line that the stage writes for every request.
 //! - [`location`] is where states are kept; [`lease`] says who may write one that a team shares, and until when.
 //! - [`untrusted`] makes a server's text safe for a terminal; [`error`] is the failure that a command ends with.
 //!
 //! What is `pub` here is for the binary, the integration tests and the benchmark.
 
+mod access_log;
 pub mod api;
 pub mod aws;
 mod cli;

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::aws::account_logs;
 use crate::aws::tags::{OWNER, STACK};
-use crate::stack::unique;
+use crate::stack::{access_log_group, unique};
 
 /// What the operator can do with the policy. `plan` reads what `status` reads, and `call` fetches a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +29,8 @@ pub enum Task {
     Client,
     /// `recover`.
     Recover,
+    /// `account logs`.
+    AccountLogs,
 }
 
 /// The stack that the policy is for.
@@ -54,6 +57,8 @@ pub struct Scope {
     pub keys: BTreeSet<String>,
     /// Whether a function is in a private network.
     pub has_network: bool,
+    /// Whether the stage logs requests, or is to.
+    pub has_access_logs: bool,
     /// The ARNs of the functions of back ends, in the configuration and on record, with their qualifiers.
     pub backends: BTreeSet<String>,
     /// The bucket and the key of the state, if it is in S3.
@@ -107,6 +112,16 @@ enum On {
     BackendForApi,
     /// The stack's log groups, by name.
     LogGroup,
+    /// API Gateway's settings of the account, if the stage logs requests.
+    Settings,
+    /// API Gateway's settings of the account.
+    SharedSettings,
+    /// The role that API Gateway writes access logs with.
+    LogRole,
+    /// The same, and only for the policy that lets it write.
+    LogRoleWithPolicy,
+    /// The same, and only to pass it to API Gateway.
+    LogRoleForApi,
     /// A pool that has no ARN yet, by the tags in the request.
     NewPool,
     /// `*`, for calls that do not take an ARN (`ListUserPools`; for `DescribeUserPoolDomain` this is not verified).
@@ -145,8 +160,9 @@ enum On {
 
 use On::{
     AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Backend, BackendForApi, BoundedRole, ForeignRole,
-    ForeignRoleForLambda, Function, FunctionForApi, Key, Layer, LogGroup, NamedSecret, Network, NewApi,
-    NewPool, NewRole, Pool, Role, RoleForLambda, RoleWithPolicy, State, StateBucket, StateKey, UnboundedRole,
+    ForeignRoleForLambda, Function, FunctionForApi, Key, Layer, LogGroup, LogRole, LogRoleForApi,
+    LogRoleWithPolicy, NamedSecret, Network, NewApi, NewPool, NewRole, Pool, Role, RoleForLambda,
+    RoleWithPolicy, Settings, SharedSettings, State, StateBucket, StateKey, UnboundedRole,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -154,6 +170,7 @@ const DOWN: &[Task] = &[Task::Up, Task::Down];
 const READ: &[Task] = &[Task::Up, Task::Status];
 const SECRET: &[Task] = &[Task::Secret];
 const RECOVER: &[Task] = &[Task::Recover];
+const ACCOUNT_LOGS: &[Task] = &[Task::AccountLogs];
 const ALL: &[Task] = &[
     Task::Up,
     Task::Status,
@@ -281,6 +298,7 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
         NamedSecret,
         &[Task::Up, Task::Token],
     ),
+    ("apigateway:GetAccount", Settings, UP),
     ("apigateway:GetRestApis", Apis, DOWN),
     ("apigateway:CreateRestApi", NewApi, UP),
     ("apigateway:GetRestApi", AnyApi, READ_BY_ALL),
@@ -322,6 +340,21 @@ const ON_BACKENDS: &[(&str, On, &[Task])] = &[
     ("lambda:GetPolicy", Backend, READ_BY_ALL),
     ("lambda:AddPermission", BackendForApi, UP),
     ("lambda:RemovePermission", Backend, DOWN),
+];
+
+/// The operations that let the APIs of an account write access logs.
+const ON_ACCOUNT: &[(&str, On, &[Task])] = &[
+    ("apigateway:GetAccount", SharedSettings, ACCOUNT_LOGS),
+    ("apigateway:UpdateAccount", SharedSettings, ACCOUNT_LOGS),
+    ("iam:GetRole", LogRole, ACCOUNT_LOGS),
+    ("iam:CreateRole", LogRole, ACCOUNT_LOGS),
+    ("iam:AttachRolePolicy", LogRoleWithPolicy, ACCOUNT_LOGS),
+];
+
+/// As [`ALSO`], for [`ON_ACCOUNT`].
+const ALSO_ON_ACCOUNT: &[(&str, &str, On)] = &[
+    ("iam:CreateRole", "iam:TagRole", LogRole),
+    ("apigateway:UpdateAccount", "iam:PassRole", LogRoleForApi),
 ];
 
 /// The actions that an operation needs besides its own: the operation, the action, and what it is allowed on.
@@ -420,13 +453,15 @@ pub fn knows(operation: &str) -> bool {
 }
 
 pub fn operations() -> impl Iterator<Item = &'static str> {
-    (OPERATIONS.iter().chain(ON_BACKENDS)).map(|(operation, ..)| *operation)
+    (OPERATIONS.iter().chain(ON_BACKENDS).chain(ON_ACCOUNT)).map(|(operation, ..)| *operation)
 }
 
 /// The policy document for these tasks.
 pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
     let mut allowed: BTreeMap<On, BTreeSet<String>> = BTreeMap::new();
-    for (operation, on, by) in OPERATIONS.iter().chain(ON_BACKENDS) {
+    let of_stack = OPERATIONS.iter().chain(ON_BACKENDS).map(|row| (row, ALSO));
+    let of_account = ON_ACCOUNT.iter().map(|row| (row, ALSO_ON_ACCOUNT));
+    for ((operation, on, by), also) in of_stack.chain(of_account) {
         // What `up` reads before it makes anything is what a recovery looks for.
         let looks_for = tasks.contains(&Task::Recover) && by.contains(&Task::Up) && is_read(operation);
         if looks_for || by.iter().any(|task| tasks.contains(task)) {
@@ -434,7 +469,7 @@ pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
                 .entry(scope.narrowed(*on))
                 .or_default()
                 .insert(action(operation));
-            for (_, action, on) in ALSO.iter().filter(|(with, ..)| with == operation) {
+            for (_, action, on) in also.iter().filter(|(with, ..)| with == operation) {
                 allowed.entry(*on).or_default().insert((*action).to_owned());
             }
         }
@@ -500,7 +535,11 @@ impl Scope {
             .map(|path| arn("iam", "", account, &format!("role{path}{names}")))
             .collect();
         let function = arn("lambda", region, account, &format!("function:{names}"));
-        let group = arn("logs", region, account, &format!("log-group:/aws/lambda/{names}"));
+        let group = |name: &str| arn("logs", region, account, &format!("log-group:{name}"));
+        let access = access_log_group(&unique(&self.stack, self.separator, owner, "access"));
+        let mut groups = vec![group(&format!("/aws/lambda/{names}"))];
+        groups.extend(self.has_access_logs.then(|| group(&access)));
+        let log_role = [arn("iam", "", account, &format!("role/{}", account_logs::ROLE))];
         let pool = |id: &str| arn("cognito-idp", region, account, &format!("userpool/{id}"));
         // These ARNs have no account.
         let api = |path: &str| arn("apigateway", region, "", &format!("/restapis{path}"));
@@ -526,6 +565,7 @@ impl Scope {
             reach.into_iter().collect::<Vec<_>>()
         };
         let to_lambda = ["lambda.amazonaws.com".to_owned()];
+        let to_api = ["apigateway.amazonaws.com".to_owned()];
         let foreign: Vec<String> = self.roles.foreign.iter().cloned().collect();
         let policies: Vec<String> = self.roles.policies.iter().cloned().collect();
         let boundary: Vec<String> = self.roles.boundary.iter().cloned().collect();
@@ -568,7 +608,12 @@ impl Scope {
                 })
                 .into_iter()
                 .collect(),
-            LogGroup => one(group, None),
+            LogGroup => some(&groups, "", &[]),
+            Settings if !self.has_access_logs => Vec::new(),
+            Settings | SharedSettings => one(arn("apigateway", region, "", "/account"), None),
+            LogRole => some(&log_role, "", &[]),
+            LogRoleWithPolicy => some(&log_role, "iam:PolicyARN", &[account_logs::policy(partition)]),
+            LogRoleForApi => some(&log_role, "iam:PassedToService", &to_api),
             NewPool => one("*".to_owned(), Some(self.tags("RequestTag"))),
             Network if !self.has_network => Vec::new(),
             Anything | Network => one("*".to_owned(), None),

@@ -81,6 +81,8 @@ pub struct Kind {
     pub shares_names: bool,
     /// Whether AWS takes two names that differ only in case for the same.
     pub ignores_case: bool,
+    /// Whether it is deleted after what AWS deletes with another resource and needs it, because that uses it until then.
+    pub outlives_users: bool,
     /// Whether AWS's answer to the deletion proves that it is gone, so that the engine need not read it again.
     pub gone_at_once: bool,
     /// Whether its deletion only waits and changes nothing in AWS. If the step is wanted again after an interrupted deletion, it
@@ -105,6 +107,7 @@ impl Kind {
             protection: None,
             shares_names: false,
             ignores_case: false,
+            outlives_users: false,
             gone_at_once: false,
             only_waits: false,
         }

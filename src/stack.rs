@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use self::integration::Integration;
 use self::role::FunctionRole;
+use crate::access_log;
 use crate::aws::ids::{ApiId, PoolId};
 use crate::aws::tags::{Tags, tags};
 use crate::aws::{Aws, Identity};
@@ -69,6 +70,14 @@ pub fn backends_of_account<'a>(
 /// The log group that Lambda writes a function's output to.
 pub fn log_group(function: &str) -> String {
     format!("/aws/lambda/{function}")
+}
+
+/// The step of the log group that gets a line for every request.
+pub const ACCESS_LOG_GROUP: &str = "access-log-group";
+
+/// The name of that log group; `unique` is a name that only this stack has.
+pub fn access_log_group(unique: &str) -> String {
+    format!("/aws/apigateway/{unique}")
 }
 
 /// Every step of `config` in this account and region.
@@ -172,7 +181,8 @@ impl Parts<'_> {
                 let full = self.unique(name);
                 let group_name = log_group(&full);
                 let role = self.role_of(name, &full, &group_name);
-                let group = self.log_group(name, group_name, function.log_retention_days);
+                let step = format!("log-group:{name}");
+                let group = self.log_group(step, group_name, function.log_retention_days);
                 (
                     name.clone(),
                     self.function(name, full, role, group, &packages[name]),
@@ -181,14 +191,13 @@ impl Parts<'_> {
             .collect()
     }
 
-    fn log_group(&mut self, name: &str, group_name: String, retention_days: i32) -> Handle<LogGroup> {
+    fn log_group(&mut self, step: String, name: String, retention_days: i32) -> Handle<LogGroup> {
         let tags = Some(self.tags.clone());
-        self.stack
-            .add(format!("log-group:{name}"), (), move |()| LogGroup {
-                name: group_name.clone(),
-                retention_days: Some(retention_days),
-                tags: tags.clone(),
-            })
+        self.stack.add(step, (), move |()| LogGroup {
+            name: name.clone(),
+            retention_days: Some(retention_days),
+            tags: tags.clone(),
+        })
     }
 
     /// The group is created before the first invocation and outlives the last.
@@ -503,6 +512,20 @@ impl Parts<'_> {
         })
     }
 
+    /// The log group that gets a line for every request, and its ARN.
+    fn access_logs(&mut self) -> Option<(Handle<LogGroup>, String)> {
+        let days = self.config.api.access_log_days?;
+        let Identity {
+            account,
+            partition,
+            region,
+            ..
+        } = self.identity;
+        let name = access_log_group(&self.unique("access"));
+        let arn = format!("arn:{partition}:logs:{region}:{account}:log-group:{name}");
+        Some((self.log_group(ACCESS_LOG_GROUP.to_owned(), name, days), arn))
+    }
+
     /// Changed routes go live only once clients and permissions are changed, or callers would be locked out meanwhile.
     fn stage(&mut self, api: Handle<RestApi>, deployment: Handle<Deployment>) {
         let limit = self.config.api.throttle;
@@ -511,12 +534,22 @@ impl Parts<'_> {
             burst: Some(limit.burst),
         });
         let (name, tags) = (self.config.api.stage.clone(), self.tags.clone());
-        let needs = (api, deployment);
-        let stage = self.stack.add("stage", needs, move |(api, deployment)| Stage {
+        let (metrics, tracing) = (self.config.api.metrics, self.config.api.tracing);
+        let logs = self.access_logs();
+        // As it follows from the name, so that a plan knows whether it changes.
+        let (group, destination) = logs.unzip();
+        let destination = destination.unwrap_or_default();
+        let format = group.as_ref().map_or("", |_| access_log::FORMAT);
+        let needs = (api, deployment, group);
+        let stage = self.stack.add("stage", needs, move |(api, deployment, _)| Stage {
             api: api.id,
             name: name.clone(),
             deployment: deployment.id,
             throttle,
+            access_log_destination: destination.clone(),
+            access_log_format: format.to_owned(),
+            metrics,
+            tracing,
             tags: tags.clone(),
         });
         let clients = self.config.clients.keys().map(|name| client_step(name));

@@ -216,6 +216,7 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
             Class::NotReady
         }
         "InvalidParameterValueException" if is_role_propagation(message) => Class::NotReady,
+        "BadRequestException" if is_log_role_propagation(message) => Class::NotReady,
 
         "EntityAlreadyExists"
         | "ResourceAlreadyExistsException"
@@ -244,6 +245,12 @@ fn is_role_propagation(message: &str) -> bool {
     message.contains("cannot be assumed by Lambda")
         || message.contains("The provided execution role does not have permissions")
         || message.contains("KMS key is invalid for CreateGrant")
+}
+
+/// API Gateway's refusals of a role for logs that IAM has not spread yet (Terraform retries the same texts).
+fn is_log_role_propagation(message: &str) -> bool {
+    message.contains("The role ARN does not have required permissions")
+        || message.contains("could not successfully write to CloudWatch Logs using the ARN specified")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Must not know which resources there are, nor the engine.
 
 mod access;
+pub mod account_logs;
 pub mod call_log;
 pub mod client_secrets;
 pub mod clients;

@@ -114,12 +114,17 @@ pub async fn functions(cx: &Cx<Aws>, stack: &str) -> Result<Vec<Owned>> {
     }
 }
 
-/// The log groups of functions whose names carry an owner.
+/// The log groups of functions and APIs whose names carry an owner.
 pub async fn log_groups(cx: &Cx<Aws>, stack: &str) -> Result<Vec<Owned>> {
-    const FOLDER: &str = "/aws/lambda/";
+    let functions = log_groups_in(cx, "/aws/lambda/", stack).await?;
+    let apis = log_groups_in(cx, "/aws/apigateway/", stack).await?;
+    Ok([functions, apis].concat())
+}
+
+async fn log_groups_in(cx: &Cx<Aws>, folder: &str, stack: &str) -> Result<Vec<Owned>> {
     let mut found = Vec::new();
     let mut pages = Pages::of("logs:DescribeLogGroups");
-    let prefix = format!("{FOLDER}{stack}_");
+    let prefix = format!("{folder}{stack}_");
     loop {
         let list = || {
             let list = cx
@@ -134,7 +139,7 @@ pub async fn log_groups(cx: &Cx<Aws>, stack: &str) -> Result<Vec<Owned>> {
             .log_groups()
             .iter()
             .filter_map(|group| group.log_group_name());
-        found.extend(names.filter_map(|name| named("log-group", name, name.strip_prefix(FOLDER)?, stack)));
+        found.extend(names.filter_map(|name| named("log-group", name, name.strip_prefix(folder)?, stack)));
         if !pages.turn(page.next_token)? {
             return Ok(found);
         }

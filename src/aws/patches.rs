@@ -9,6 +9,11 @@ pub fn patch(op: Op, path: &str, value: &str) -> PatchOperation {
     PatchOperation::builder().op(op).path(path).value(value).build()
 }
 
+/// Removes what is at `path`.
+pub fn remove(path: &str) -> PatchOperation {
+    PatchOperation::builder().op(Op::Remove).path(path).build()
+}
+
 /// Replaces what is at `path`.
 pub fn replace(path: &str, value: &str) -> PatchOperation {
     patch(Op::Replace, path, value)

@@ -115,6 +115,8 @@ impl Cx<Aws> {
                 .set_deployment_id(one.deployment_id)
                 .set_canary_settings(one.canary_settings)
                 .set_method_settings(one.method_settings)
+                .set_access_log_settings(one.access_log_settings)
+                .set_tracing_enabled(Some(one.tracing_enabled))
                 .set_variables(one.variables)
                 .set_tags(one.tags);
             Some(got.build())

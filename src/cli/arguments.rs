@@ -113,6 +113,26 @@ fn duration(text: &str) -> Option<Duration> {
         .then_some(duration)
 }
 
+/// A status of HTTP, or a hundred of them: from the first to the last.
+pub(super) const STATUS: Argument<(u16, u16)> = Argument {
+    parse: |text| status(text).ok_or_else(|| "expected a status such as 403, or 4xx".to_owned()),
+    is_quoted: true,
+};
+
+fn status(text: &str) -> Option<(u16, u16)> {
+    if text.len() != 3 || text.starts_with('+') {
+        return None;
+    }
+    let (first, last) = match text.strip_suffix("xx") {
+        Some(hundred) => {
+            let hundred: u16 = hundred.parse().ok()?;
+            (hundred * 100, hundred * 100 + 99)
+        }
+        None => (text.parse().ok()?, text.parse().ok()?),
+    };
+    (100..=599).contains(&first).then_some((first, last))
+}
+
 /// A header, `Name: value`. The headers that belong to the call itself are refused.
 pub(super) const HEADER: Argument<(HeaderName, HeaderValue)> = Argument {
     parse: header,
@@ -210,6 +230,28 @@ mod tests {
                 refused(&["logs", &format!("--since={text}")]),
                 format!(
                     "error: invalid value '{text}' for '--since <TIME>': expected a duration such as 30s, 10m, 2h or 1d"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_status_is_one_or_a_hundred() {
+        for (text, range) in [
+            ("403", (403, 403)),
+            ("4xx", (400, 499)),
+            ("100", (100, 100)),
+            ("5xx", (500, 599)),
+        ] {
+            assert_eq!((STATUS.parse)(text).unwrap(), range, "{text}");
+        }
+        for text in [
+            "", "x", "xx", "4x", "40", "099", "600", "6xx", "0xx", "4XX", "+40", "4030", "99999xx", "é",
+        ] {
+            assert_eq!(
+                refused(&["logs", "--access", &format!("--status={text}")]),
+                format!(
+                    "error: invalid value '{text}' for '--status <STATUS>': expected a status such as 403, or 4xx"
                 )
             );
         }

@@ -33,6 +33,11 @@ fn for_call(call: &CallError) -> Vec<&'static str> {
             "the credentials need secretsmanager:DescribeSecret and secretsmanager:PutSecretValue on that secret; \
              `provision policy` does not print these",
         ],
+        (Class::Refused, "apigateway:UpdateStage")
+            if call.message.contains("CloudWatch Logs role ARN must be set") =>
+        {
+            vec![ENABLE_LOGS]
+        }
         (Class::Denied, _) => vec![
             "the credentials lack the permission that AWS names above: `provision policy` prints all that an operator needs",
             "if a policy was attached in the last minutes, run the same command again: AWS needs time to apply it",
@@ -61,6 +66,9 @@ fn for_credentials(code: Option<&str>, is_first: bool) -> Vec<&'static str> {
         ],
     }
 }
+
+/// What to do where no API of the region can write access logs.
+pub(super) const ENABLE_LOGS: &str = "run `provision account logs enable`, once for the account and region";
 
 const SIGN_IN: &str = "sign in (`aws sso login`), or set AWS_PROFILE or --profile";
 const SANDBOX: &str = "or try it without AWS: `provision up --sandbox`";

@@ -2,6 +2,7 @@
 //!
 //! Must not decide anything that the engine decides.
 
+mod account;
 mod backends;
 mod call;
 mod client;
@@ -139,6 +140,7 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
         Command::Policy(args) => policy::run(invocation, args, ui).await,
         Command::State(args) => state::run(invocation, &args.action, ui).await,
         Command::Recover(args) => recover::run(invocation, args, ui).await,
+        Command::Account(args) => account::run(invocation, &args.setting, ui).await,
         Command::Sandbox(args) => sandbox::run(invocation, &args.action, ui).await,
     }
 }

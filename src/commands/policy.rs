@@ -17,7 +17,7 @@ use crate::location::Location;
 use crate::operator_policy::{Roles, Scope, Task, document};
 use crate::resources::function::Vpc;
 use crate::resources::{BackendPermission, Function, RestApi, Role, RoleAttachment, UserPool};
-use crate::stack::{SEPARATOR, backends_of_account};
+use crate::stack::{ACCESS_LOG_GROUP, SEPARATOR, backends_of_account};
 use crate::state::State;
 
 /// Runs it.
@@ -41,6 +41,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             layers: BTreeSet::new(),
             keys: BTreeSet::new(),
             has_network: false,
+            has_access_logs: false,
             backends: BTreeSet::new(),
             state: None,
             state_key: None,
@@ -54,6 +55,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
         scope.has_network |= function.vpc.is_some();
     }
     if let Some(config) = &config {
+        scope.has_access_logs |= config.api.access_log_days.is_some();
         let backends = backends_of_account(config, &scope.account);
         let arns: Vec<String> = backends.map(|(_, function)| function.arn()).collect();
         scope.backends.extend(arns);
@@ -90,6 +92,7 @@ fn tasks(commands: &[PolicyTask]) -> BTreeSet<Task> {
         PolicyTask::Secret => Task::Secret,
         PolicyTask::Client => Task::Client,
         PolicyTask::Recover => Task::Recover,
+        PolicyTask::AccountLogs => Task::AccountLogs,
     };
     commands.iter().map(task).collect()
 }
@@ -124,6 +127,7 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         has_network: functions
             .iter()
             .any(|function| function.desired.vpc != Vpc::default()),
+        has_access_logs: state.record(ACCESS_LOG_GROUP).is_some(),
         backends: (state.all::<BackendPermission>()?.into_iter())
             .map(|permission| backends::arn(state, &permission.desired))
             .collect(),

@@ -11,12 +11,15 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
+use super::hints::ENABLE_LOGS;
 use super::open::Session;
 use super::ui::Ui;
 use crate::aws::Aws;
+use crate::aws::account_logs;
 use crate::aws::owned::{self, Owned};
 use crate::aws::quotas::{self, Quota};
 use crate::config::Config;
+use crate::engine::live::{Live, Observed};
 use crate::error::{Failure, on_one_line};
 use crate::package::Package;
 use crate::resource::{Cx, Result};
@@ -49,8 +52,9 @@ pub(super) async fn check(
         }
     }
     let cx = session.cx(ui);
-    let (taken, full, unreserved, made) = tokio::join!(
+    let (taken, logs, full, unreserved, made) = tokio::join!(
         taken_prefix(session, config, &cx, ui),
+        no_log_role(session, config, &cx),
         full_quotas(session, config, packages, &cx, ui),
         too_little_unreserved(session, config, &cx, ui),
         async {
@@ -88,6 +92,10 @@ pub(super) async fn check(
             "choose another `domain_prefix` in [user_pool], or remove it to get one with random characters",
         );
     }
+    if let Some(logs) = logs? {
+        problems.push(logs);
+        hints.push(ENABLE_LOGS);
+    }
     let full: Vec<String> = full.into_iter().chain(unreserved).collect();
     if !full.is_empty() {
         problems.extend(full);
@@ -117,6 +125,34 @@ async fn made(config: &Config, shared_pool: Option<&SharedPool>, cx: &Cx<Aws>) -
         }
     )?;
     Ok([apis, shared].concat())
+}
+
+/// Refuses access logs of a stage that does not log yet, where API Gateway has no role to write them with.
+pub(super) async fn check_log_role(
+    session: &Session,
+    config: &Config,
+    lives: &Observed,
+    ui: &Rc<Ui>,
+) -> Result<(), Failure> {
+    let logs = |live: &Live| matches!(live, Live::Present(live) if live["access_log_destination"] != "");
+    if lives.get("stage").is_some_and(logs) {
+        return Ok(());
+    }
+    match no_log_role(session, config, &session.cx(ui)).await? {
+        Some(problem) => Err(Failure::usage(format!("{problem}; nothing was changed")).hinted(ENABLE_LOGS)),
+        None => Ok(()),
+    }
+}
+
+/// Why the stage cannot log requests, if it is to.
+async fn no_log_role(session: &Session, config: &Config, cx: &Cx<Aws>) -> Result<Option<String>> {
+    if config.api.access_log_days.is_none() || account_logs::current(cx).await?.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "[api] has access_logs, and API Gateway has no role to write logs with in account {}, region {}",
+        session.identity.account, session.identity.region
+    )))
 }
 
 /// Who has the configured prefix, if anybody.

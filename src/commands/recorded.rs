@@ -12,7 +12,14 @@ use crate::state::{Record, State};
 use crate::{engine, resources, stack};
 
 /// The fields that name something by an ARN.
-const ARNS: [&str; 5] = ["arn", "role", "pool_arns", "source_arn", "uri"];
+const ARNS: [&str; 6] = [
+    "arn",
+    "role",
+    "pool_arns",
+    "source_arn",
+    "uri",
+    "access_log_destination",
+];
 
 /// Refuses a state with a record that somebody edited, or that is of another stack: what it names is deleted, changed, and
 /// given secrets and code.
@@ -98,7 +105,9 @@ pub(super) fn separator(state: &State) -> char {
     let earlier = stack::unique(&state.stack, '-', &state.owner, "");
     let is_earlier = |record: &Record| {
         let name = record.desired["name"].as_str().unwrap_or_default();
-        let name = name.strip_prefix("/aws/lambda/").unwrap_or(name);
+        let folders = ["/aws/lambda/", "/aws/apigateway/"];
+        let in_folder = folders.iter().find_map(|folder| name.strip_prefix(folder));
+        let name = in_folder.unwrap_or(name);
         name.starts_with(&earlier)
     };
     if state.steps.iter().any(is_earlier) {

@@ -88,6 +88,9 @@ async fn apply(
     plan::refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
     backends::refuse_absent(&aws, &config, &plan).await?;
+    if !state.steps.is_empty() {
+        preflight::check_log_role(&session, &config, &lives, ui).await?;
+    }
     if !plan.is_empty() {
         let text = if ui.is_live() {
             plan::summary(&plan)

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::resource::Resource as _;
 use crate::resources::function::{Reserved, STORAGE_MB, Vpc};
-use crate::resources::{Authorizer, Client, Function, ResourceServer, Role, Route};
+use crate::resources::{Authorizer, Client, Function, ResourceServer, Role, Route, Stage};
 use crate::state::{FORMAT, Record, State};
 
 /// A field that the desired state of a kind got later.
@@ -157,6 +157,30 @@ const ADDED: &[Added] = &[
         kind: Function::NAME,
         field: "vpc",
         value: |_, _| json!(Vpc::default()),
+    },
+    Added {
+        since: 3,
+        kind: Stage::NAME,
+        field: "access_log_destination",
+        value: |_, _| json!(""),
+    },
+    Added {
+        since: 3,
+        kind: Stage::NAME,
+        field: "access_log_format",
+        value: |_, _| json!(""),
+    },
+    Added {
+        since: 3,
+        kind: Stage::NAME,
+        field: "metrics",
+        value: |_, _| json!(false),
+    },
+    Added {
+        since: 3,
+        kind: Stage::NAME,
+        field: "tracing",
+        value: |_, _| json!(false),
     },
 ];
 

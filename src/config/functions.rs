@@ -142,19 +142,8 @@ fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> 
     if let Some(timeout) = table.duration("timeout", &(1..=900), "\"1s\" to \"15m\"", p) {
         function.timeout_seconds = timeout;
     }
-    if let Some(days) = table.integer("log_retention_days", &(1..=3653), " days", p) {
-        if !RETENTION_DAYS.contains(&days.value) {
-            p.add(
-                days.at,
-                format!(
-                    "{}: expected one of {}, got {}",
-                    table.key("log_retention_days"),
-                    RETENTION_DAYS.map(|days| days.to_string()).join(", "),
-                    days.value
-                ),
-            );
-        }
-        function.log_retention_days = days.value;
+    if let Some(days) = table.one_of("log_retention_days", &RETENTION_DAYS, " days", p) {
+        function.log_retention_days = days;
     }
     if let Some(table) = table.table("environment", format!("environment of {}", table.name), p) {
         function.environment = environment(&table, p);

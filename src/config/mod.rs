@@ -13,6 +13,7 @@ mod routes;
 mod rules;
 mod scopes;
 mod settings;
+mod stage;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -239,6 +240,12 @@ pub struct Api {
     pub stage: String,
     /// `None`: the account's limits.
     pub throttle: Option<Throttle>,
+    /// How many days a line for every request is kept; `None`: requests are not logged.
+    pub access_log_days: Option<i32>,
+    /// Whether X-Ray traces requests.
+    pub tracing: bool,
+    /// Whether CloudWatch has the metrics of each route.
+    pub metrics: bool,
 }
 
 /// The most requests that the stage accepts.
@@ -482,6 +489,9 @@ mod tests {
                 description: "This is the User API".to_owned(),
                 stage: "prod".to_owned(),
                 throttle: None,
+                access_log_days: None,
+                tracing: false,
+                metrics: false,
             },
             routes: vec![Route {
                 verb: "GET".to_owned(),

@@ -19,6 +19,7 @@ use super::rules::{
     TAG_KEY, TAG_VALUE, TEXT, TIER,
 };
 use super::scopes::{Scopes, clients, resource_servers};
+use super::stage::{self, stage};
 use super::tree::Table;
 use super::{Api, Chosen, Config, Problem, Regional, SharedPool, Sources, StateSettings, Throttle, UserPool};
 use crate::location::Location;
@@ -358,11 +359,16 @@ fn api(file: &Table<'_>, stack: &str, p: &mut Problems) -> Api {
         description: format!("API of stack {stack}"),
         stage: "prod".to_owned(),
         throttle: None,
+        access_log_days: None,
+        tracing: false,
+        metrics: false,
     };
     let Some(table) = file.table("api", "[api]", p) else {
         return api;
     };
-    table.only(&["name", "description", "stage", "throttle"], p);
+    let keys = ["name", "description", "stage", "throttle"];
+    table.only(&[&keys[..], &stage::KEYS].concat(), p);
+    stage(&table, &mut api, p);
     if let Some(name) = table.ruled("name", &TEXT, p) {
         name.value.clone_into(&mut api.name);
     }

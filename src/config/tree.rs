@@ -118,6 +118,32 @@ impl<'t> Table<'t> {
         value.map(|value| At { at: found.at, value })
     }
 
+    /// The integer of this key if it is one of `allowed`.
+    pub(super) fn one_of(
+        &self,
+        key: &str,
+        allowed: &[i32],
+        unit: &str,
+        problems: &mut Problems,
+    ) -> Option<i32> {
+        let (first, last) = (*allowed.first()?, *allowed.last()?);
+        let found = self.integer(key, &(first..=last), unit, problems)?;
+        if allowed.contains(&found.value) {
+            return Some(found.value);
+        }
+        let all: Vec<String> = allowed.iter().map(i32::to_string).collect();
+        problems.add(
+            found.at,
+            format!(
+                "{}: expected one of {}, got {}",
+                self.key(key),
+                all.join(", "),
+                found.value
+            ),
+        );
+        None
+    }
+
     /// The number of this key, with or without a fraction.
     pub(super) fn number(&self, key: &str, problems: &mut Problems) -> Option<At<f64>> {
         self.value(key, "a number", problems, |value| match value {

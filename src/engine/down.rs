@@ -169,12 +169,18 @@ async fn remove_but<C: 'static>(
             });
         }
     }
-    // What depends on a step, or on something that AWS deletes with the step, is deleted before the step.
+    // What depends on a step, or on something that AWS deletes with the step, is deleted before the step. What AWS deletes
+    // with another step delays only what has to outlive it.
     for record in &going {
-        let Some(place) = places.get(record.step.as_str()) else {
+        let own_call = children.get(&record.step).unwrap_or(&record.step);
+        let Some(place) = places.get(own_call.as_str()) else {
             continue;
         };
+        let is_child = children.contains_key(&record.step);
         for need in &record.needs {
+            if is_child && !run.engine.outlives_users(need) {
+                continue;
+            }
             let own_call = children.get(need).unwrap_or(need);
             if let Some(need) = places.get(own_call.as_str())
                 && need != place

@@ -161,6 +161,12 @@ impl<C: 'static> Engine<'_, C> {
         kind(self.kinds, record)
     }
 
+    /// Whether this recorded step is of a kind with [`Kind::outlives_users`].
+    fn outlives_users(&self, step: &str) -> bool {
+        let record = self.ledger.state.record(step);
+        record.is_some_and(|record| self.kind(record).is_ok_and(|kind| kind.outlives_users))
+    }
+
     /// Removes the records of a deleted step and of all that AWS deleted with it. Returns the step's id, and the names
     /// of the others.
     fn take_off_record(&mut self, step: &str) -> Result<(Option<String>, Vec<String>)> {

@@ -17,6 +17,7 @@ fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
         layers: BTreeSet::new(),
         keys: BTreeSet::new(),
         has_network: false,
+        has_access_logs: false,
         backends: BTreeSet::new(),
         state: None,
         state_key: None,
@@ -43,12 +44,12 @@ fn actions(document: &Value) -> BTreeSet<String> {
 
 #[test]
 fn every_operation_is_there_once_and_what_else_it_needs_belongs_to_one() {
-    for table in [OPERATIONS, ON_BACKENDS] {
+    for table in [OPERATIONS, ON_BACKENDS, ON_ACCOUNT] {
         let names: BTreeSet<&str> = table.iter().map(|(operation, ..)| *operation).collect();
         assert_eq!(names.len(), table.len());
     }
     let names: BTreeSet<&str> = operations().collect();
-    for (with, ..) in ALSO {
+    for (with, ..) in ALSO.iter().chain(ALSO_ON_ACCOUNT) {
         assert!(names.contains(with), "{with}");
     }
 }
@@ -161,6 +162,79 @@ fn what_a_role_may_get_is_only_what_the_configuration_gives_it() {
         json!(["iam:DeleteRolePermissionsBoundary"])
     );
     assert!(!actions(&up).contains("iam:PutRolePermissionsBoundary"));
+}
+
+#[test]
+fn who_lets_apis_log_may_make_one_role_and_who_runs_a_stack_may_not() {
+    let mut scope = scope(Some("1a2b3c4d"), &[], &["a1"]);
+    let plain = document(&scope, &[Task::Up].into());
+    assert_eq!(statement(&plain, "Settings"), None);
+    let lambda = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/orders_1a2b3c4d_*";
+    assert_eq!(
+        statement(&plain, "LogGroup").unwrap()["Resource"],
+        json!([lambda])
+    );
+
+    scope.has_access_logs = true;
+    let account = "arn:aws:apigateway:eu-west-1::/account";
+    let up = document(&scope, &[Task::Up].into());
+    assert_eq!(
+        statement(&up, "Settings").unwrap(),
+        &json!({"Sid": "Settings", "Effect": "Allow", "Action": ["apigateway:GET"], "Resource": [account]})
+    );
+    let access = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/apigateway/orders_1a2b3c4d_access";
+    for task in [Task::Up, Task::Down, Task::Logs] {
+        let groups = document(&scope, &[task].into());
+        assert_eq!(
+            statement(&groups, "LogGroup").unwrap()["Resource"],
+            json!([lambda, access])
+        );
+    }
+
+    let role = "arn:aws:iam::123456789012:role/provision-api-gateway-logs";
+    let enable = document(&scope, &[Task::AccountLogs].into());
+    let allowed = |sid: &str| {
+        let statement = statement(&enable, sid).unwrap();
+        (
+            statement["Action"].clone(),
+            statement["Resource"].clone(),
+            statement["Condition"].clone(),
+        )
+    };
+    assert_eq!(enable["Statement"].as_array().unwrap().len(), 4);
+    assert_eq!(
+        allowed("SharedSettings"),
+        (
+            json!(["apigateway:GET", "apigateway:PATCH"]),
+            json!([account]),
+            Value::Null
+        )
+    );
+    assert_eq!(
+        allowed("LogRole"),
+        (
+            json!(["iam:CreateRole", "iam:GetRole", "iam:TagRole"]),
+            json!([role]),
+            Value::Null
+        )
+    );
+    let policy = "arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs";
+    assert_eq!(
+        allowed("LogRoleWithPolicy"),
+        (
+            json!(["iam:AttachRolePolicy"]),
+            json!([role]),
+            json!({"StringEquals": {"iam:PolicyARN": policy}})
+        )
+    );
+    assert_eq!(
+        allowed("LogRoleForApi"),
+        (
+            json!(["iam:PassRole"]),
+            json!([role]),
+            json!({"StringEquals": {"iam:PassedToService": "apigateway.amazonaws.com"}})
+        )
+    );
 }
 
 #[test]

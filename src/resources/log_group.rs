@@ -1,4 +1,4 @@
-//! The CloudWatch log group of a function. We create it, so that `down` can delete it.
+//! The CloudWatch log group of a function or a stage. We create it, so that `down` can delete it.
 //!
 //! Must not read or write log events.
 
@@ -16,7 +16,7 @@ use crate::resource::{CallError, Cx, Kind, NoOutput, Resource, Result, Updated};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogGroup {
-    /// `/aws/lambda/<function>`.
+    /// `/aws/lambda/<function>`, or `/aws/apigateway/…`.
     pub name: String,
     /// One of the numbers of days that AWS allows. The live value is `None` if a policy of the whole account overrides
     /// it.
@@ -138,6 +138,8 @@ impl Resource for LogGroup {
     const KIND: &'static Kind = &Kind {
         shapes: &[("desired.name", ids::LOG_GROUP)],
         fixed: &["name"],
+        // What has not ended yet would make it again, or write in vain.
+        outlives_users: true,
         gone_at_once: true,
         ..Kind::new("log-group")
     };

@@ -3,12 +3,12 @@
 //! Must not decide when a new deployment is due.
 
 use aws_sdk_apigateway::operation::get_stage::GetStageOutput;
-use aws_sdk_apigateway::types::{MethodSetting, PatchOperation};
+use aws_sdk_apigateway::types::{AccessLogSettings, MethodSetting, PatchOperation};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
 use crate::aws::ids::{self, ApiId, DeploymentId};
-use crate::aws::patches::replace;
+use crate::aws::patches::{remove, replace};
 use crate::aws::tags::{self, Tags};
 use crate::aws::wait::unless_gone;
 use crate::resource::{Cx, Kind, NoOutput, Resource, Result, Stranger, Updated};
@@ -25,6 +25,14 @@ pub struct Stage {
     pub deployment: DeploymentId,
     /// The limits of all its methods together.
     pub throttle: Throttle,
+    /// The ARN of the log group that gets a line for every request, without the `:*` of some answers; empty: none does.
+    pub access_log_destination: String,
+    /// The line, with API Gateway's variables; empty without a destination.
+    pub access_log_format: String,
+    /// Whether CloudWatch has the metrics of each method.
+    pub metrics: bool,
+    /// Whether X-Ray traces requests.
+    pub tracing: bool,
     /// The stack's tags, including the owner.
     pub tags: Tags,
 }
@@ -86,6 +94,47 @@ impl Throttle {
 }
 
 impl Stage {
+    /// What gets this stage from `before` to `self`, but for its tags. One call makes all of it.
+    fn patches(&self, before: &Self) -> Vec<PatchOperation> {
+        let mut patches = self.throttle.patches(before.throttle);
+        let logs = |stage: &Self| {
+            (
+                !stage.access_log_destination.is_empty(),
+                !stage.access_log_format.is_empty(),
+            )
+        };
+        if logs(self) == (false, false) && logs(before) != (false, false) {
+            // AWS takes neither an empty destination nor an empty format.
+            patches.push(remove("/accessLogSettings"));
+        }
+        for (path, ours, theirs) in [
+            (
+                "/accessLogSettings/destinationArn",
+                &self.access_log_destination,
+                &before.access_log_destination,
+            ),
+            (
+                "/accessLogSettings/format",
+                &self.access_log_format,
+                &before.access_log_format,
+            ),
+        ] {
+            if ours != theirs && !ours.is_empty() {
+                patches.push(replace(path, ours));
+            }
+        }
+        if self.metrics != before.metrics {
+            patches.push(replace("/*/*/metrics/enabled", &self.metrics.to_string()));
+        }
+        if self.tracing != before.tracing {
+            patches.push(replace("/tracingEnabled", &self.tracing.to_string()));
+        }
+        if self.deployment != before.deployment {
+            patches.push(replace("/deploymentId", self.deployment.as_str()));
+        }
+        patches
+    }
+
     async fn get(&self, cx: &Cx<Aws>) -> Result<Option<GetStageOutput>> {
         let get = || {
             cx.cloud()
@@ -124,6 +173,7 @@ impl Resource for Stage {
             ("desired.api", ids::API),
             ("desired.name", ids::NAME),
             ("desired.deployment", ids::API),
+            ("desired.access_log_destination", ids::ARN_OR_NONE),
         ],
         fixed: &["api", "name"],
         holds: Some("deployment"),
@@ -160,12 +210,20 @@ impl Resource for Stage {
                 .rest_api_id(&self.api)
                 .stage_name(&self.name)
                 .deployment_id(&self.deployment)
+                .tracing_enabled(self.tracing)
                 .set_tags(Some(tags::map(&self.tags)))
                 .send()
         };
         cx.call("apigateway:CreateStage", create).await?;
-        // CreateStage has no parameter for limits.
-        self.patch(cx, self.throttle.patches(Throttle::default())).await?;
+        // CreateStage has no parameters for limits, access logs and metrics.
+        let bare = Self {
+            throttle: Throttle::default(),
+            access_log_destination: String::new(),
+            access_log_format: String::new(),
+            metrics: false,
+            ..self.clone()
+        };
+        self.patch(cx, self.patches(&bare)).await?;
         Ok(NoOutput {})
     }
 
@@ -180,23 +238,27 @@ impl Resource for Stage {
         tags::check(&self.tags, tags::pairs(live.tags()), || {
             format!("stage {} of REST API {}", self.name, self.api)
         })?;
+        let settings = live.method_settings().and_then(|all| all.get("*/*"));
+        let logs = live.access_log_settings();
+        let destination = logs
+            .and_then(AccessLogSettings::destination_arn)
+            .unwrap_or_default();
+        let format = logs.and_then(AccessLogSettings::format).unwrap_or_default();
         Ok(Some(Self {
             api: self.api.clone(),
             name: self.name.clone(),
             deployment: live.deployment_id().unwrap_or_default().into(),
-            throttle: self
-                .throttle
-                .live(live.method_settings().and_then(|all| all.get("*/*"))),
+            throttle: self.throttle.live(settings),
+            access_log_destination: destination.trim_end_matches(":*").to_owned(),
+            access_log_format: format.to_owned(),
+            metrics: settings.is_some_and(MethodSetting::metrics_enabled),
+            tracing: live.tracing_enabled(),
             tags: tags::managed(&self.tags, tags::pairs(live.tags())),
         }))
     }
 
     async fn update(&self, cx: &Cx<Aws>, before: &Self, out: NoOutput) -> Result<Updated<NoOutput>> {
-        let mut patches = self.throttle.patches(before.throttle);
-        if self.deployment != before.deployment {
-            patches.push(replace("/deploymentId", self.deployment.as_str()));
-        }
-        self.patch(cx, patches).await?;
+        self.patch(cx, self.patches(before)).await?;
         let path = format!("/restapis/{}/stages/{}", self.api, self.name);
         tags::change_in_apigateway(cx, &path, &before.tags, &self.tags).await?;
         Ok(out.into())

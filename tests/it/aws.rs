@@ -308,6 +308,8 @@ fn every_key_of_the_configuration_is_changed() {
                     "functions.layers",
                     "functions.kms_key",
                     "functions.vpc",
+                    // A role for the whole account and region, which stays.
+                    "api.access_logs",
                     // A function, a VPC link and a load balancer that someone else made.
                     "backends.lambda",
                     "backends.vpc_link",

@@ -62,6 +62,8 @@ struct Case {
 /// The stack of [`BASE`], up.
 fn base() -> World {
     let world = World::of(BASE, CODE);
+    // Without it nothing can log requests.
+    world.emulator.let_apis_log();
     world.run(&["up"]).ok();
     world.proxy.take();
     world
@@ -771,6 +773,53 @@ fn the_api_and_its_routes() {
             plan: &["update stage: throttle"],
             writes: &["PATCH restapis/stages"],
             seen: nothing,
+        },
+        Case {
+            name: "api.access_logs",
+            edits: &[(
+                "stage = \"prod\"",
+                "stage = \"prod\"\naccess_logs = { retention_days = 90 }",
+            )],
+            plan: &[
+                "create access-log-group",
+                "update stage: access_log_destination, access_log_format",
+            ],
+            writes: &["CreateLogGroup", "PATCH restapis/stages", "PutRetentionPolicy"],
+            seen: |world| {
+                let state = world.state();
+                let group = state.desired("access-log-group", "name").to_owned();
+                assert_eq!(group, format!("/aws/apigateway/orders_{}_access", state.owner()));
+                let stage = world
+                    .emulator
+                    .get("apigateway", &format!("{}/stages/prod", state.api()));
+                assert_eq!(
+                    stage["accessLogSettings"]["destinationArn"],
+                    format!("arn:aws:logs:eu-west-1:000000000000:log-group:{group}")
+                );
+                // In place, and only the group.
+                let text = BASE.replace(
+                    "stage = \"prod\"",
+                    "stage = \"prod\"\naccess_logs = { retention_days = 30 }",
+                );
+                world.file(&text);
+                assert_eq!(plan(world), ["update access-log-group: retention_days"]);
+                world.run(&["up"]).ok();
+            },
+        },
+        Case {
+            name: "api.tracing, api.metrics",
+            edits: &[(
+                "stage = \"prod\"",
+                "stage = \"prod\"\ntracing = true\nmetrics = true",
+            )],
+            plan: &["update stage: metrics, tracing"],
+            writes: &["PATCH restapis/stages"],
+            seen: |world| {
+                let stage = format!("{}/stages/prod", world.state().api());
+                let stage = world.emulator.get("apigateway", &stage);
+                assert_eq!(stage["tracingEnabled"], true);
+                assert_eq!(stage["methodSettings"]["*/*"]["metricsEnabled"], true);
+            },
         },
         Case {
             name: "a route more",

@@ -83,6 +83,9 @@ name = "Orders API"
 description = "Orders, and who pays for them"
 stage = "live"
 throttle = { rate = 100, burst = 200 }
+access_logs = { retention_days = 365 }
+tracing = true
+metrics = true
 
 [routes]
 "GET /orders" = { function = "orders", scopes = ["orders/read"] }
@@ -309,6 +312,10 @@ fn every_key_is_read() {
     );
     assert_eq!((&*config.api.name, &*config.api.stage), ("Orders API", "live"));
     assert_eq!(config.api.description, "Orders, and who pays for them");
+    assert_eq!(
+        (config.api.access_log_days, config.api.tracing, config.api.metrics),
+        (Some(365), true, true)
+    );
     let throttle = config.api.throttle.unwrap();
     assert!((throttle.rate - 100.0).abs() < f64::EPSILON && throttle.burst == 200);
     let routes: Vec<_> = config
@@ -831,6 +838,20 @@ id = "eu-west-1_a""#.to_owned())),
         ("throttle of zero", end("[api]\nthrottle = { rate = 0, burst = -1 }\n")),
         ("throttle without end", end("[api]\nthrottle = { rate = inf, burst = 1 }\n")),
         ("throttle of no number", end("[api]\nthrottle = { rate = nan, burst = 1.5 }\n")),
+        ("access logs are a table", end("[api]\naccess_logs = true\n")),
+        ("access logs key", end("[api.access_logs]\nretention = 30\n")),
+        (
+            "access logs retention",
+            end("[api]\naccess_logs = { retention_days = 10 }\n"),
+        ),
+        (
+            "access logs retention of too many days",
+            end("[api]\naccess_logs = { retention_days = 4000 }\n"),
+        ),
+        (
+            "tracing and metrics",
+            end("[api]\ntracing = \"on\"\nmetrics = 1\n"),
+        ),
         // [routes].
         ("no routes", (&SMALL[SMALL.find("[routes]").unwrap()..], String::new())),
         ("no route", (&SMALL[SMALL.find("\"GET").unwrap()..], String::new())),
@@ -917,6 +938,7 @@ fn allowed_keys() -> Vec<(&'static str, String)> {
         ("[backends.<name>]", text("[backends.x]\n", "")),
         ("[api]", text("[api]\n", "")),
         ("[api]: throttle", text("[api.throttle]\n", "")),
+        ("[api]: access_logs", text("[api.access_logs]\n", "")),
         ("[routes]", text("[routes.\"GET /x\"]\n", "")),
         ("[env.<name>]", text("[env.x]\n", "")),
     ];
@@ -954,6 +976,9 @@ fn every_key_is_in_the_reference() {
             !rows("[api]").contains("| `throttle` | `{ rate, burst }`") || !["rate", "burst"].contains(&key)
         }
         "[env.<name>]" => key != "account" && !table.contains(&format!("| **`[{key}")),
+        "[api]: access_logs" => {
+            !rows("[api]").contains("| `access_logs` | `{ retention_days }`") || key != "retention_days"
+        }
         "[routes]" => !rows(section).contains(&format!("\n| `….{key}` |")),
         _ => !rows(section).contains(&format!("\n| `{key}` |")),
     };
@@ -1298,7 +1323,7 @@ fn slipped(text: &str, slip: &Slip) -> String {
 }
 
 /// Fails unless every problem is at a line and column that the text has.
-fn places_are_real(text: &str, problems: &[provision::config::Problem]) -> Result<(), TestCaseError> {
+fn places_are_real(text: &str, problems: &[Problem]) -> Result<(), TestCaseError> {
     let lines: Vec<&str> = text.split('\n').collect();
     for problem in problems {
         prop_assert!(problem.line >= 1 && problem.line <= lines.len(), "{problem}");

@@ -417,6 +417,27 @@ const EDITS: &[(&str, &str, Edit)] = &[
         let stage = format!("{}/stages/prod", recorded.api());
         emulator.patch(&stage, &[("replace", "/*/*/throttling/rateLimit", "7")]);
     }),
+    ("stage", "access_log_destination", |emulator, recorded| {
+        let stage = format!("{}/stages/prod", recorded.api());
+        let theirs = "arn:aws:logs:eu-west-1:000000000000:log-group:theirs";
+        emulator.patch(
+            &stage,
+            &[("replace", "/accessLogSettings/destinationArn", theirs)],
+        );
+    }),
+    ("stage", "access_log_format", |emulator, recorded| {
+        let stage = format!("{}/stages/prod", recorded.api());
+        let theirs = "$context.requestId";
+        emulator.patch(&stage, &[("replace", "/accessLogSettings/format", theirs)]);
+    }),
+    ("stage", "metrics", |emulator, recorded| {
+        let stage = format!("{}/stages/prod", recorded.api());
+        emulator.patch(&stage, &[("replace", "/*/*/metrics/enabled", "true")]);
+    }),
+    ("stage", "tracing", |emulator, recorded| {
+        let stage = format!("{}/stages/prod", recorded.api());
+        emulator.patch(&stage, &[("replace", "/tracingEnabled", "true")]);
+    }),
     ("stage", "tags", |emulator, recorded| {
         let path = format!(
             "/tags/arn:aws:apigateway:eu-west-1::{}/stages/prod",

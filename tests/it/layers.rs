@@ -63,6 +63,12 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "access_log",
+        &[
+            "std::fs", "fs_err", "tokio", "async fn", ".await", "aws_sdk_", "crate::",
+        ],
+    ),
+    (
         "rights",
         &[
             "std::fs",

@@ -261,6 +261,16 @@ pub(super) async fn identity(
     Ok(Connection::open(invocation, region, ui).await?.identity)
 }
 
+/// AWS without a stack, for what all stacks of an account share.
+pub(super) async fn account(
+    invocation: &Invocation,
+    region: Option<&str>,
+    ui: &Ui,
+) -> Result<Session, Failure> {
+    let connection = Connection::open(invocation, region, ui).await?;
+    Ok(Session::new(connection, &Fence::open(), ui))
+}
+
 /// Where the state of this stack is.
 pub(super) async fn reach(invocation: &Invocation, stack: &str, ui: &Ui) -> Result<Reached, Failure> {
     store::reach(invocation, stack, None, ui).await

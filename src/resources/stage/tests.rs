@@ -15,6 +15,10 @@ fn with(deployment: &str) -> Stage {
         name: "dev".to_owned(),
         deployment: deployment.into(),
         throttle: Throttle::default(),
+        access_log_destination: String::new(),
+        access_log_format: String::new(),
+        metrics: false,
+        tracing: false,
         tags: our_tags(),
     }
 }
@@ -211,6 +215,154 @@ async fn each_field_changes_alone() {
             .await
             .unwrap();
     }
+}
+
+const GROUP: &str =
+    "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/apigateway/user-api_1a2b3c4d_access";
+
+fn logging() -> Stage {
+    Stage {
+        access_log_destination: GROUP.to_owned(),
+        access_log_format: "$context.extendedRequestId".to_owned(),
+        ..with("d1")
+    }
+}
+
+fn watched(metrics: bool, tracing: bool) -> Stage {
+    Stage {
+        metrics,
+        tracing,
+        ..with("d1")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_metrics_and_traces_change_alone_and_logs_are_removed_whole() {
+    let other_form = || Stage {
+        access_log_format: "theirs".to_owned(),
+        ..logging()
+    };
+    for (before, desired, expected) in [
+        (
+            with("d1"),
+            logging(),
+            patched(&[
+                ("/accessLogSettings/destinationArn", GROUP),
+                ("/accessLogSettings/format", "$context.extendedRequestId"),
+            ]),
+        ),
+        (
+            other_form(),
+            logging(),
+            patched(&[("/accessLogSettings/format", "$context.extendedRequestId")]),
+        ),
+        (
+            watched(false, true),
+            watched(true, false),
+            patched(&[("/*/*/metrics/enabled", "true"), ("/tracingEnabled", "false")]),
+        ),
+        (
+            watched(true, false),
+            watched(false, true),
+            patched(&[("/*/*/metrics/enabled", "false"), ("/tracingEnabled", "true")]),
+        ),
+    ] {
+        desired
+            .update(&apigateway([expected]), &before, NoOutput {})
+            .await
+            .unwrap();
+    }
+    for before in [logging(), other_form()] {
+        let cx = apigateway([on!(
+            Sdk::update_stage,
+            |i| { assert_eq!(i.patch_operations(), [remove("/accessLogSettings")]) },
+            live("d1")
+        )]);
+        with("d1").update(&cx, &before, NoOutput {}).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_a_create_cannot_set_is_set_by_one_call_after_it() {
+    let desired = Stage {
+        metrics: true,
+        tracing: true,
+        ..logging()
+    };
+    let cx = apigateway([
+        on!(
+            Sdk::create_stage,
+            |i| { assert_eq!(i.tracing_enabled(), Some(true)) },
+            live("d1")
+        ),
+        patched(&[
+            ("/accessLogSettings/destinationArn", GROUP),
+            ("/accessLogSettings/format", "$context.extendedRequestId"),
+            ("/*/*/metrics/enabled", "true"),
+        ]),
+    ]);
+    desired.create(&cx).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_logs_measures_or_traces_is_drift() {
+    let mut theirs = answer("d1");
+    theirs["accessLogSettings"] = json!({"destinationArn": format!("{GROUP}:*"), "format": "theirs"});
+    theirs["methodSettings"]["*/*"] = json!({
+        "metricsEnabled": true, "throttlingBurstLimit": 5000, "throttlingRateLimit": 10000.0,
+    });
+    theirs["tracingEnabled"] = json!(true);
+    let get = |stage: Value| apigateway([on!(Sdk::get_stage, ok(stage.clone()))]);
+    let read = with("d1")
+        .read(&get(theirs.clone()), &NoOutput {})
+        .await
+        .unwrap()
+        .unwrap();
+    let expected = Stage {
+        access_log_format: "theirs".to_owned(),
+        metrics: true,
+        tracing: true,
+        ..logging()
+    };
+    assert_eq!(read, expected, "AWS may answer the group's ARN with a `:*`");
+    theirs["accessLogSettings"] = json!({});
+    theirs["tracingEnabled"] = json!(false);
+    theirs["methodSettings"] = json!({});
+    let read = with("d1").read(&get(theirs), &NoOutput {}).await.unwrap();
+    assert_eq!(read, Some(with("d1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_without_a_role_of_the_account_are_refused_in_awss_words() {
+    let cx = apigateway([on!(
+        Sdk::update_stage,
+        refused(
+            400,
+            "BadRequestException",
+            "CloudWatch Logs role ARN must be set in account settings to enable logging"
+        )
+    )]);
+    let (class, text) = failed(logging().update(&cx, &with("d1"), NoOutput {}).await);
+    assert_eq!(class, Some(Class::Refused));
+    assert!(text.contains("CloudWatch Logs role ARN must be set"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_of_the_account_that_was_made_a_moment_ago_is_waited_for() {
+    let spreading = || {
+        refused(
+            400,
+            "BadRequestException",
+            "API Gateway could not successfully write to CloudWatch Logs using the ARN specified",
+        )
+    };
+    let cx = apigateway([
+        on!(Sdk::update_stage, spreading()),
+        on!(Sdk::update_stage, spreading()),
+        on!(Sdk::update_stage, live("d1")),
+    ]);
+    logging().update(&cx, &with("d1"), NoOutput {}).await.unwrap();
+    assert_eq!(cx.waits().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,7 +75,7 @@ fn settled(hour: &Hour) -> Result<()> {
 type Edit = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// One change of every key; the sample takes each eighth.
-pub(super) const EDITS: [Edit; 35] = [
+pub(super) const EDITS: [Edit; 36] = [
     (
         "stack.tags",
         &[("payments", "sales"), (r#", stage = "test""#, "")],
@@ -217,6 +217,13 @@ pub(super) const EDITS: [Edit; 35] = [
         &[(
             "stage = \"prod\"",
             "stage = \"prod\"\nthrottle = { rate = 100, burst = 200 }",
+        )],
+    ),
+    (
+        "api.tracing, api.metrics",
+        &[(
+            "stage = \"prod\"",
+            "stage = \"prod\"\ntracing = true\nmetrics = true",
         )],
     ),
     (

@@ -102,6 +102,12 @@ impl Emulator {
         )
     }
 
+    /// Sets the role that access logs are written with, as an administrator would have.
+    pub(crate) fn let_apis_log(&self) {
+        let role = "arn:aws:iam::000000000000:role/made-elsewhere";
+        self.patch("/account", &[("replace", "/cloudwatchRoleArn", role)]);
+    }
+
     /// Everything that a stack is made of, without ids, dates and what AWS adds by itself, sorted: two stacks of one
     /// configuration have the same portrait.
     pub(crate) fn portrait(&self, owner: &str) -> Value {
@@ -324,10 +330,10 @@ impl Emulator {
                 .as_array()
                 .unwrap()
             {
-                let limits = &stage["methodSettings"]["*/*"];
+                let limits_of = &stage["methodSettings"]["*/*"];
                 // Below zero there is none, and the account's are what AWS puts beside the other one.
                 let limit = |name: &str, account: f64| {
-                    limits[name]
+                    limits_of[name]
                         .as_f64()
                         .filter(|limit| (0.0..account).contains(limit))
                 };
@@ -335,7 +341,16 @@ impl Emulator {
                     limit("throttlingRateLimit", 10000.0),
                     limit("throttlingBurstLimit", 5000.0)
                 ]);
-                add("stage", json!([stage["stageName"], stage["tags"], limits]));
+                let watched = json!([
+                    stage["accessLogSettings"]["destinationArn"],
+                    stage["accessLogSettings"]["format"],
+                    limits_of["metricsEnabled"].as_bool().unwrap_or_default(),
+                    stage["tracingEnabled"],
+                ]);
+                add(
+                    "stage",
+                    json!([stage["stageName"], stage["tags"], limits, watched]),
+                );
             }
         }
         parts.sort_by_key(Value::to_string);

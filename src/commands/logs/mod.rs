@@ -1,6 +1,8 @@
-//! `logs`: a function's log events, in order.
+//! `logs`: a function's log events, or the lines for requests, in order.
 //!
 //! Must not miss an event that arrives late, nor print one twice.
+
+mod access;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,6 +14,7 @@ use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use self::access::Access;
 use super::configuration;
 use super::invocation::Invocation;
 use super::open::{Loaded, Recorded};
@@ -47,6 +50,14 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let stack = configuration::stack_name(invocation)?;
     let loaded = Loaded::load(invocation, &stack, ui).await?;
+    if args.access {
+        let group = access_group(&loaded.state)?;
+        let Recorded { session, state } = loaded.open(ui).await?;
+        let access = Access::new(&state, args, ui)?;
+        let each = |event: &FilteredLogEvent| access.take(event.message().unwrap_or_default());
+        read(&session.cx(ui), &group, args, ui, each).await?;
+        return access.end();
+    }
     let groups = groups(&loaded.state)?;
     if groups.is_empty() {
         return Err(Failure::usage(format!(
@@ -56,7 +67,18 @@ pub(super) async fn run(
     let names: Vec<&str> = groups.keys().map(String::as_str).collect();
     let group = &groups[&pick("function", &names, args.function.as_deref())?];
     let Recorded { session, .. } = loaded.open(ui).await?;
-    let cx = session.cx(ui);
+    read(&session.cx(ui), group, args, ui, |event| print(event, ui)).await
+}
+
+/// Calls `each` with the events of a log group since the time that was asked for, and with `--follow` with those that come,
+/// each once.
+async fn read(
+    cx: &Cx<Aws>,
+    group: &str,
+    args: &cli::Logs,
+    ui: &Ui,
+    each: impl Fn(&FilteredLogEvent),
+) -> Result<(), Failure> {
     let mut from = Timestamp::now()
         .checked_sub(SignedDuration::try_from(args.since)?)
         .context("that is too long ago")?;
@@ -66,12 +88,12 @@ pub(super) async fn run(
         let now = Timestamp::now();
         let mut pages = Pages::up_to(PAGES, "logs:FilterLogEvents");
         loop {
-            let page = page(&cx, group, from, pages.token()).await?;
+            let page = page(cx, group, from, pages.token()).await?;
             let mut events = page.events.unwrap_or_default();
             events.sort_by_key(FilteredLogEvent::timestamp);
             for event in events {
                 if !args.follow || seen.insert(&event) {
-                    print(&event, ui);
+                    each(&event);
                 }
             }
             if ui.stdout_result().is_err() {
@@ -94,6 +116,17 @@ pub(super) async fn run(
             _ = stop.changed() => return Ok(()),
         }
     }
+}
+
+/// The log group that the stage writes a line for every request to.
+fn access_group(state: &State) -> Result<String, Failure> {
+    let group = state.all::<LogGroup>()?.into_iter();
+    let mut group = group.filter(|group| group.step == stack::ACCESS_LOG_GROUP);
+    let none = || {
+        Failure::usage(format!("stack {} does not log requests", state.stack))
+            .hinted("set `access_logs` in [api] of the configuration, then run `provision up`")
+    };
+    group.next().map(|group| group.desired.name).ok_or_else(none)
 }
 
 /// The log groups on record, by the name of the function.
@@ -154,13 +187,15 @@ impl Seen {
     }
 }
 
+fn shown(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
 fn print(event: &FilteredLogEvent, ui: &Ui) {
     let time = event
         .timestamp()
         .and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    let time = time
-        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
-        .unwrap_or_default();
+    let time = time.map(shown).unwrap_or_default();
     let message = event.message().unwrap_or_default().trim_end();
     if ui.is_json() {
         ui.data(&json!({"timestamp": time, "message": message}).to_string());

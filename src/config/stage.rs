@@ -1,0 +1,29 @@
+//! What the stage logs, traces and measures.
+//!
+//! Must not know how AWS is told.
+
+use super::Api;
+use super::problems::Problems;
+use super::rules::RETENTION_DAYS;
+use super::tree::Table;
+
+/// Their keys in `[api]`.
+pub(super) const KEYS: [&str; 3] = ["access_logs", "tracing", "metrics"];
+
+/// How many days the lines are kept if the file does not say it.
+const ACCESS_LOG_DAYS: i32 = 90;
+
+/// Reads them into `api`; `table` is `[api]`.
+pub(super) fn stage(table: &Table<'_>, api: &mut Api, p: &mut Problems) {
+    if let Some(tracing) = table.flag("tracing", p) {
+        api.tracing = tracing;
+    }
+    if let Some(metrics) = table.flag("metrics", p) {
+        api.metrics = metrics;
+    }
+    if let Some(logs) = table.table("access_logs", "[api]: access_logs", p) {
+        logs.only(&["retention_days"], p);
+        let days = logs.one_of("retention_days", &RETENTION_DAYS, " days", p);
+        api.access_log_days = Some(days.unwrap_or(ACCESS_LOG_DAYS));
+    }
+}
