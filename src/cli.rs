@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::location::Location;
+use crate::secret_place::SecretPlace;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -231,7 +232,7 @@ pub(crate) struct Verify {
     /// what answers them
     #[arg(long)]
     pub call: bool,
-    /// Read a client's secret from file:PATH, env:NAME or secretsmanager:NAME; repeatable [default: secret_from of the
+    /// Read a client's secret from file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH; repeatable [default: secret_from of the
     /// configuration, else Cognito]
     #[arg(long, value_name = "[CLIENT=]SOURCE")]
     pub secret_from: Vec<ClientSource>,
@@ -245,7 +246,7 @@ pub(crate) struct Token {
     /// A full scope, such as OauthResourceServer/user.read; repeatable [default: all of the client's]
     #[arg(long = "scope", value_name = "SCOPE", value_parser = arguments::SCOPE)]
     pub scopes: Vec<String>,
-    /// Read the client's secret from file:PATH, env:NAME or secretsmanager:NAME [default: secret_from of the
+    /// Read the client's secret from file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH [default: secret_from of the
     /// configuration, else Cognito]
     #[arg(long, value_name = "SOURCE")]
     pub secret_from: Option<SecretSource>,
@@ -275,7 +276,7 @@ pub(crate) struct Call {
     /// Print the status line and the headers before the body
     #[arg(short = 'i', long)]
     pub include: bool,
-    /// Read the client's secret from file:PATH, env:NAME or secretsmanager:NAME [default: secret_from of the
+    /// Read the client's secret from file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH [default: secret_from of the
     /// configuration, else Cognito]
     #[arg(long, value_name = "SOURCE")]
     pub secret_from: Option<SecretSource>,
@@ -442,7 +443,7 @@ pub(crate) enum SecretAction {
     Adopt {
         /// The client [default: the only one]
         client: Option<String>,
-        /// Read the secret from stdin, file:PATH, env:NAME or secretsmanager:NAME
+        /// Read the secret from stdin, file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH
         #[arg(long, value_name = "SOURCE")]
         from: GivenSecret,
     },
@@ -465,7 +466,7 @@ impl FromStr for GivenSecret {
             return Ok(Self::Stdin);
         }
         let source = text.parse().map(Self::In);
-        source.map_err(|_| "expected stdin, file:PATH, env:NAME or secretsmanager:NAME")
+        source.map_err(|_| "expected stdin, file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH")
     }
 }
 
@@ -501,9 +502,13 @@ pub(crate) enum RotateAction {
 /// Where a secret goes.
 #[derive(Args, Debug)]
 pub(crate) struct To {
-    /// file:PATH creates a file that only its owner can read, secretsmanager:NAME fills an existing secret
+    /// file:PATH creates a file that only its owner can read, secretsmanager:NAME fills an existing secret, ssm:/PATH creates
+    /// or changes an encrypted parameter of this stack
     #[arg(long = "to", value_name = "DEST")]
     pub destination: Option<Destination>,
+    /// Write to secretsmanager:NAME or ssm:/PATH as this IAM role, which may be of another account
+    #[arg(long = "to-role", value_name = "ARN", requires = "destination", value_parser = arguments::ROLE)]
+    pub role: Option<String>,
 }
 
 /// Where a secret goes instead of to stdout.
@@ -511,8 +516,8 @@ pub(crate) struct To {
 pub(crate) enum Destination {
     /// A file that is not there yet.
     File(PathBuf),
-    /// The name or ARN of a secret of Secrets Manager that is there.
-    SecretsManager(String),
+    /// A secret of Secrets Manager that is there, or a parameter of Systems Manager.
+    Place(SecretPlace),
 }
 
 impl FromStr for Destination {
@@ -521,8 +526,8 @@ impl FromStr for Destination {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match place(text) {
             Some(("file", path)) => Ok(Self::File(path.into())),
-            Some(("secretsmanager", name)) => Ok(Self::SecretsManager(name.to_owned())),
-            _ => Err("expected file:PATH or secretsmanager:NAME"),
+            _ => (text.parse().map(Self::Place))
+                .map_err(|()| "expected file:PATH, secretsmanager:NAME or ssm:/PATH"),
         }
     }
 }
@@ -539,8 +544,8 @@ pub(crate) enum SecretSource {
     File(PathBuf),
     /// An environment variable.
     Env(String),
-    /// The name or ARN of a secret of Secrets Manager.
-    SecretsManager(String),
+    /// A secret of Secrets Manager, or a parameter of Systems Manager.
+    Place(SecretPlace),
 }
 
 impl FromStr for SecretSource {
@@ -550,8 +555,8 @@ impl FromStr for SecretSource {
         match place(text) {
             Some(("file", path)) => Ok(Self::File(path.into())),
             Some(("env", name)) => Ok(Self::Env(name.to_owned())),
-            Some(("secretsmanager", name)) => Ok(Self::SecretsManager(name.to_owned())),
-            _ => Err("expected file:PATH, env:NAME or secretsmanager:NAME"),
+            _ => (text.parse().map(Self::Place))
+                .map_err(|()| "expected file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH"),
         }
     }
 }
@@ -561,7 +566,7 @@ impl fmt::Display for SecretSource {
         match self {
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Env(name) => write!(f, "env:{name}"),
-            Self::SecretsManager(name) => write!(f, "secretsmanager:{name}"),
+            Self::Place(place) => place.fmt(f),
         }
     }
 }
@@ -598,6 +603,9 @@ pub(crate) struct Policy {
     /// The commands that the operator runs [default: up status down]
     #[arg(value_enum)]
     pub commands: Vec<PolicyTask>,
+    /// Where the operator's `secret` writes secrets to
+    #[command(flatten)]
+    pub to: To,
 }
 
 /// A command that an operator may be allowed.
@@ -668,9 +676,14 @@ mod tests {
             (
                 "secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:app-AbCdEf",
                 None,
-                SecretSource::SecretsManager(
+                SecretSource::Place(SecretPlace::SecretsManager(
                     "arn:aws:secretsmanager:eu-west-1:111122223333:secret:app-AbCdEf".to_owned(),
-                ),
+                )),
+            ),
+            (
+                "app=ssm:/orders/app",
+                Some("app"),
+                SecretSource::Place(SecretPlace::Parameter("/orders/app".to_owned())),
             ),
         ] {
             let client = client.map(str::to_owned);

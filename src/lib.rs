@@ -41,6 +41,7 @@ pub mod resource;
 pub mod resources;
 mod rights;
 mod sandbox;
+pub mod secret_place;
 pub mod stack;
 pub mod state;
 mod untrusted;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::aws::account_logs;
 use crate::aws::tags::{OWNER, STACK};
+use crate::secret_place::SecretPlace;
 use crate::stack::{access_log_group, unique};
 
 /// What the operator can do with the policy. `plan` reads what `status` reads, and `call` fetches a token.
@@ -49,8 +50,12 @@ pub struct Scope {
     pub pools: BTreeSet<String>,
     /// The ids of the REST APIs on record.
     pub apis: BTreeSet<String>,
-    /// The names and ARNs of the Secrets Manager secrets in the configuration's `secret_from`.
-    pub secrets: BTreeSet<String>,
+    /// The places in the configuration's `secret_from`.
+    pub secrets: BTreeSet<SecretPlace>,
+    /// Where `secret` writes to.
+    pub hand_out: Option<SecretPlace>,
+    /// The ARN of the role that writes there; `None`: the operator does.
+    pub hand_out_role: Option<String>,
     /// The ARNs of the layer versions of the functions.
     pub layers: BTreeSet<String>,
     /// The ARNs of the keys that encrypt the functions' environments.
@@ -143,6 +148,14 @@ enum On {
     ApiTags,
     /// The secrets of Secrets Manager that the configuration names, if it names any.
     NamedSecret,
+    /// The same of parameters of Systems Manager.
+    NamedParameter,
+    /// The secret of Secrets Manager that the operator writes to, if there is one.
+    HandOutSecret,
+    /// The same of a parameter of Systems Manager.
+    HandOutParameter,
+    /// The role that writes in place of the operator, if there is one.
+    HandOutRole,
     /// The layer versions of the functions, if they have any.
     Layer,
     /// The keys of the functions' environments, if the stack names any.
@@ -160,9 +173,10 @@ enum On {
 
 use On::{
     AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Backend, BackendForApi, BoundedRole, ForeignRole,
-    ForeignRoleForLambda, Function, FunctionForApi, Key, Layer, LogGroup, LogRole, LogRoleForApi,
-    LogRoleWithPolicy, NamedSecret, Network, NewApi, NewPool, NewRole, Pool, Role, RoleForLambda,
-    RoleWithPolicy, Settings, SharedSettings, State, StateBucket, StateKey, UnboundedRole,
+    ForeignRoleForLambda, Function, FunctionForApi, HandOutParameter, HandOutRole, HandOutSecret, Key, Layer,
+    LogGroup, LogRole, LogRoleForApi, LogRoleWithPolicy, NamedParameter, NamedSecret, Network, NewApi,
+    NewPool, NewRole, Pool, Role, RoleForLambda, RoleWithPolicy, Settings, SharedSettings, State,
+    StateBucket, StateKey, UnboundedRole,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -185,13 +199,10 @@ const ALL: &[Task] = &[
 const LOCK: &[Task] = &[Task::Up, Task::Down, Task::Secret, Task::Recover];
 const READ_BY_ALL: &[Task] = &[Task::Up, Task::Status, Task::Down];
 
-/// Operations that are called and not in the table. `sts:GetCallerIdentity` needs no permission. `--to secretsmanager:NAME`
-/// names a secret that is not in the configuration: its owner grants the other two. `state init`
-/// makes a bucket before there is a stack.
+/// Operations that are called and not in the table. `sts:GetCallerIdentity` needs no permission. `state init` makes a bucket
+/// before there is a stack.
 const BESIDE: &[&str] = &[
     "sts:GetCallerIdentity",
-    "secretsmanager:DescribeSecret",
-    "secretsmanager:PutSecretValue",
     "s3:HeadBucket",
     "s3:CreateBucket",
     "s3:GetBucketVersioning",
@@ -299,6 +310,7 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
         &[Task::Up, Task::Token],
     ),
     ("apigateway:GetAccount", Settings, UP),
+    ("ssm:GetParameter", NamedParameter, &[Task::Up, Task::Token]),
     ("apigateway:GetRestApis", Apis, DOWN),
     ("apigateway:CreateRestApi", NewApi, UP),
     ("apigateway:GetRestApi", AnyApi, READ_BY_ALL),
@@ -333,13 +345,19 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("apigateway:DeleteStage", Api, UP),
 ];
 
-/// The operations that are called on the functions of back ends. Those that are called on the stack's functions as well are
-/// in the table above too.
-const ON_BACKENDS: &[(&str, On, &[Task])] = &[
+/// The operations that are called on what is not the stack's: the functions of back ends, and the places that secrets are
+/// written to. Those that are called on the stack's resources as well are in the table above too.
+const ON_OTHERS: &[(&str, On, &[Task])] = &[
     ("lambda:GetFunctionConfiguration", Backend, READ),
     ("lambda:GetPolicy", Backend, READ_BY_ALL),
     ("lambda:AddPermission", BackendForApi, UP),
     ("lambda:RemovePermission", Backend, DOWN),
+    ("secretsmanager:DescribeSecret", HandOutSecret, SECRET),
+    ("secretsmanager:PutSecretValue", HandOutSecret, SECRET),
+    ("ssm:GetParameter", HandOutParameter, SECRET),
+    ("ssm:ListTagsForResource", HandOutParameter, SECRET),
+    ("ssm:PutParameter", HandOutParameter, SECRET),
+    ("sts:AssumeRole", HandOutRole, SECRET),
 ];
 
 /// The operations that let the APIs of an account write access logs.
@@ -363,6 +381,7 @@ const ALSO: &[(&str, &str, On)] = &[
     ("s3:GetObject", "kms:Decrypt", StateKey),
     ("s3:PutObject", "kms:GenerateDataKey", StateKey),
     ("iam:CreateRole", "iam:TagRole", Role),
+    ("ssm:PutParameter", "ssm:AddTagsToResource", HandOutParameter),
     ("logs:CreateLogGroup", "logs:TagResource", LogGroup),
     // Without it Lambda leaves out the tags, which name the function's owner.
     ("lambda:GetFunction", "lambda:ListTags", Function),
@@ -453,13 +472,13 @@ pub fn knows(operation: &str) -> bool {
 }
 
 pub fn operations() -> impl Iterator<Item = &'static str> {
-    (OPERATIONS.iter().chain(ON_BACKENDS).chain(ON_ACCOUNT)).map(|(operation, ..)| *operation)
+    (OPERATIONS.iter().chain(ON_OTHERS).chain(ON_ACCOUNT)).map(|(operation, ..)| *operation)
 }
 
 /// The policy document for these tasks.
 pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
     let mut allowed: BTreeMap<On, BTreeSet<String>> = BTreeMap::new();
-    let of_stack = OPERATIONS.iter().chain(ON_BACKENDS).map(|row| (row, ALSO));
+    let of_stack = OPERATIONS.iter().chain(ON_OTHERS).map(|row| (row, ALSO));
     let of_account = ON_ACCOUNT.iter().map(|row| (row, ALSO_ON_ACCOUNT));
     for ((operation, on, by), also) in of_stack.chain(of_account) {
         // What `up` reads before it makes anything is what a recovery looks for.
@@ -564,6 +583,34 @@ impl Scope {
             });
             reach.into_iter().collect::<Vec<_>>()
         };
+        // The ARNs of secrets, and those of parameters.
+        let places = |places: &BTreeSet<SecretPlace>| {
+            let (mut secrets, mut parameters) = (Vec::new(), Vec::new());
+            for place in places {
+                match place {
+                    SecretPlace::SecretsManager(name) if name.starts_with("arn:") => {
+                        secrets.push(name.clone());
+                    }
+                    SecretPlace::SecretsManager(name) => {
+                        // AWS adds a `-` and six characters to the name.
+                        let secret = format!("secret:{name}-??????");
+                        secrets.push(arn("secretsmanager", region, account, &secret));
+                    }
+                    SecretPlace::Parameter(name) => {
+                        parameters.push(arn("ssm", region, account, &format!("parameter{name}")));
+                    }
+                }
+            }
+            (secrets, parameters)
+        };
+        let role: Vec<String> = self.hand_out_role.iter().cloned().collect();
+        // What a role writes to, the role needs the rights for.
+        let own = self
+            .hand_out
+            .iter()
+            .filter(|_| role.is_empty())
+            .cloned()
+            .collect();
         let to_lambda = ["lambda.amazonaws.com".to_owned()];
         let to_api = ["apigateway.amazonaws.com".to_owned()];
         let foreign: Vec<String> = self.roles.foreign.iter().cloned().collect();
@@ -626,25 +673,11 @@ impl Scope {
                 "*" => vec![api("/*")],
                 id => vec![api(&format!("/{id}")), api(&format!("/{id}/*"))],
             }),
-            NamedSecret if self.secrets.is_empty() => Vec::new(),
-            NamedSecret => vec![Reach {
-                sid: format!("{on:?}"),
-                resources: (self.secrets.iter())
-                    .map(|name| {
-                        if name.starts_with("arn:") {
-                            return name.clone();
-                        }
-                        // AWS adds a `-` and six characters to the name.
-                        arn(
-                            "secretsmanager",
-                            region,
-                            account,
-                            &format!("secret:{name}-??????"),
-                        )
-                    })
-                    .collect(),
-                condition: None,
-            }],
+            NamedSecret => some(&places(&self.secrets).0, "", &[]),
+            NamedParameter => some(&places(&self.secrets).1, "", &[]),
+            HandOutSecret => some(&places(&own).0, "", &[]),
+            HandOutParameter => some(&places(&own).1, "", &[]),
+            HandOutRole => some(&role, "", &[]),
             Layer | Key => {
                 let arns = if on == Layer { &self.layers } else { &self.keys };
                 (!arns.is_empty())

@@ -21,7 +21,7 @@ use super::{hosts, ids};
 use crate::error::{Failure, Kind};
 
 /// The services that are called, by the names that their own endpoints are set under.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "STS",
     "API Gateway",
     "Cognito Identity Provider",
@@ -30,6 +30,7 @@ const SERVICES: [&str; 8] = [
     "Lambda",
     "CloudWatch Logs",
     "Secrets Manager",
+    "SSM",
 ];
 
 /// The hint if the host names are not known.

@@ -25,6 +25,7 @@ use super::http::{self, READ_DEADLINE, ReadsGiveUp, ThrottlesArePaced};
 use super::ids::ClientId;
 use super::pace::{Paces, Rights};
 use super::shared::Survey;
+use super::signed::{SSM, Signed};
 use crate::error::Failure;
 use crate::lease::Fence;
 use crate::oauth::is_loopback;
@@ -93,6 +94,10 @@ pub struct Aws {
     pub logs: aws_sdk_cloudwatchlogs::Client,
     /// Secrets Manager, for a client's secret that is kept there.
     pub secretsmanager: aws_sdk_secretsmanager::Client,
+    /// Systems Manager, for a client's secret that is kept in a parameter.
+    pub ssm: Signed,
+    /// STS, for a role that a secret is handed out with.
+    pub sts: aws_sdk_sts::Client,
     /// The pace of the operations that AWS has refused for their rate.
     pub paces: Rc<Paces>,
     /// The secrets of the clients that this run has created, by client id, so that they need not be read.
@@ -273,6 +278,8 @@ impl Aws {
             lambda: client!(aws_sdk_lambda),
             logs: client!(aws_sdk_cloudwatchlogs),
             secretsmanager: client!(aws_sdk_secretsmanager),
+            ssm: Signed::new(SSM, config, http.clone(), log),
+            sts: client!(aws_sdk_sts),
             paces: Rc::new(Paces::new(Rights::new(identity.endpoint.is_none()))),
             new_secrets: Rc::default(),
             detached: Rc::default(),

@@ -195,12 +195,15 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         "NoSuchEntity" if message.contains("is not attachable") => Class::Refused,
         // What a new resource needs was created a moment ago, and may not be visible everywhere yet.
         "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" if makes => Class::NotReady,
-        "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" => Class::Gone,
+        "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" | "ParameterNotFound" => {
+            Class::Gone
+        }
 
         "ConcurrentModificationException"
         | "ConcurrentModification"
         | "OperationAbortedException"
         | "DeleteConflict"
+        | "TooManyUpdates"
         | "ScopeDoesNotExistException" => Class::NotReady,
         // Someone else changed a function's policy since it was read.
         "PreconditionFailedException" if operation.starts_with("lambda:") => Class::NotReady,
@@ -221,6 +224,7 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         "EntityAlreadyExists"
         | "ResourceAlreadyExistsException"
         | "ResourceConflictException"
+        | "ParameterAlreadyExists"
         | "ConflictException" => Class::Taken,
         // The domain that the pool has may be about to be deleted.
         "InvalidParameterException"

@@ -4,6 +4,7 @@
 
 mod access;
 pub mod account_logs;
+pub mod assumed;
 pub mod call_log;
 pub mod client_secrets;
 pub mod clients;
@@ -22,6 +23,7 @@ pub mod quotas;
 pub mod secrets_manager;
 mod shared;
 pub mod signed;
+pub mod ssm;
 pub mod survey;
 pub mod tags;
 #[cfg(test)]

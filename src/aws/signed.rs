@@ -48,6 +48,13 @@ pub(super) struct Service {
     pub target: &'static str,
 }
 
+/// Systems Manager.
+pub(super) const SSM: Service = Service {
+    name: "SSM",
+    signing: "ssm",
+    target: "AmazonSSM",
+};
+
 /// The way to one service. A call is signed, repeated, fenced and logged as those of the SDK's clients.
 #[derive(Clone)]
 pub struct Signed {
@@ -241,17 +248,11 @@ mod tests {
     use crate::aws::wait::once;
     use crate::resource::{CallError, Class};
 
-    const JSON: Service = Service {
-        name: "SSM",
-        signing: "ssm",
-        target: "AmazonSSM",
-    };
-
     /// What a call with these answers comes to, and what was sent.
     async fn call(answers: impl IntoIterator<Item = HttpResponse>) -> (Result<Value, CallError>, SignedWire) {
         let wire = SignedWire::new(answers);
         let (config, http) = wire.settings();
-        let service = Signed::new(JSON, &config, Some(http), None);
+        let service = Signed::new(SSM, &config, Some(http), None);
         let body = json!({"Name": "/a", "Value": "hidden"});
         let answer = once("ssm:PutParameter", service.json("PutParameter", &body)).await;
         (answer, wire)
@@ -312,7 +313,7 @@ mod tests {
     #[test]
     fn the_host_is_the_services_in_its_region_and_of_fips_if_that_is_wanted() {
         let (config, _) = SignedWire::new([]).settings();
-        let at = |config: &SdkConfig| Signed::new(JSON, config, None, None).regional();
+        let at = |config: &SdkConfig| Signed::new(SSM, config, None, None).regional();
         assert_eq!(at(&config), "https://ssm.eu-central-1.amazonaws.com");
         let config = config.into_builder().use_fips(true).build();
         assert_eq!(at(&config), "https://ssm-fips.eu-central-1.amazonaws.com");

@@ -37,6 +37,8 @@ impl Aws {
             lambda: self.lambda.clone(),
             logs: self.logs.clone(),
             secretsmanager: self.secretsmanager.clone(),
+            ssm: self.ssm.clone(),
+            sts: self.sts.clone(),
             paces: self.paces.clone(),
             new_secrets: self.new_secrets.clone(),
             detached: self.detached.clone(),

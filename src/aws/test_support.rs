@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use super::clients::{Aws, retries, timeouts};
 use super::ec2::Ec2;
 use super::http::{ReadsGiveUp, ThrottlesArePaced};
+use super::signed::{SSM, Signed};
 use super::tags::{self, Tags};
 use crate::resource::{Class, Cx, Resource, class};
 
@@ -106,6 +107,8 @@ fn no_calls() -> Aws {
         lambda: mocked!(aws_sdk_lambda, none),
         logs: mocked!(aws_sdk_cloudwatchlogs, none),
         secretsmanager: mocked!(aws_sdk_secretsmanager, none),
+        ssm: SignedWire::new([]).ssm(),
+        sts: SignedWire::new([]).sts(),
         paces: Rc::default(),
         new_secrets: Rc::default(),
         detached: Rc::default(),
@@ -187,6 +190,8 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         lambda: client!(aws_sdk_lambda),
         logs: client!(aws_sdk_cloudwatchlogs),
         secretsmanager: client!(aws_sdk_secretsmanager),
+        ssm: no_calls().ssm,
+        sts: no_calls().sts,
         paces: Rc::default(),
         new_secrets: Rc::default(),
         detached: Rc::default(),
@@ -305,7 +310,7 @@ pub fn cognito_wire(answers: impl IntoIterator<Item = HttpResponse>) -> (World, 
     (World::new(aws, Vec::new()), wire)
 }
 
-/// A request of a service that is called without its crate, as it went over the wire.
+/// A request, as it went over the wire.
 #[derive(Clone, Debug)]
 pub struct SignedRequest {
     pub url: String,
@@ -316,7 +321,7 @@ pub struct SignedRequest {
     pub body: String,
 }
 
-/// The answers in turn of a service that is called without its crate, and what was sent.
+/// The answers of a service in turn, and what was sent.
 #[derive(Clone, Debug)]
 pub struct SignedWire {
     answers: Arc<Mutex<VecDeque<HttpResponse>>>,
@@ -356,6 +361,19 @@ impl SignedWire {
         let (config, http) = self.settings();
         Ec2::new(&config, Some(http), None)
     }
+
+    fn ssm(&self) -> Signed {
+        let (config, http) = self.settings();
+        Signed::new(SSM, &config, Some(http), None)
+    }
+
+    fn sts(&self) -> aws_sdk_sts::Client {
+        let (config, http) = self.settings();
+        let config = aws_sdk_sts::config::Builder::from(&config)
+            .retry_classifier(ThrottlesArePaced)
+            .http_client(http);
+        aws_sdk_sts::Client::from_conf(config.build())
+    }
 }
 
 impl HttpConnector for SignedWire {
@@ -371,6 +389,26 @@ impl HttpConnector for SignedWire {
         let answer = self.answers.lock().unwrap().pop_front();
         HttpConnectorFuture::ready(Ok(answer.expect("a call more than there are answers")))
     }
+}
+
+/// A Systems Manager that gives these answers in turn.
+pub fn ssm(answers: impl IntoIterator<Item = HttpResponse>) -> (World, SignedWire) {
+    let wire = SignedWire::new(answers);
+    let aws = Aws {
+        ssm: wire.ssm(),
+        ..no_calls()
+    };
+    (World::new(aws, Vec::new()), wire)
+}
+
+/// An STS that gives these answers in turn.
+pub fn sts(answers: impl IntoIterator<Item = HttpResponse>) -> (World, SignedWire) {
+    let wire = SignedWire::new(answers);
+    let aws = Aws {
+        sts: wire.sts(),
+        ..no_calls()
+    };
+    (World::new(aws, Vec::new()), wire)
 }
 
 /// An EC2 that gives these answers in turn, and a Lambda that is called so.

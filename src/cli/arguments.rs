@@ -11,6 +11,7 @@ use clap::{Arg, Command, Error};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
+use crate::config::ROLE_ARN;
 use crate::untrusted::printable;
 
 /// The methods that an API Gateway REST API takes; `ANY` is a route's word for all of them.
@@ -55,6 +56,15 @@ pub(super) const PICK: Argument<(String, String)> = Argument {
     parse: |text| match text.split_once('=') {
         Some((step, id)) if !step.is_empty() && !id.is_empty() => Ok((step.to_owned(), id.to_owned())),
         _ => Err("expected STEP=ID, such as client-app=1a2b3c".to_owned()),
+    },
+    is_quoted: true,
+};
+
+/// An IAM role.
+pub(super) const ROLE: Argument<String> = Argument {
+    parse: |text| {
+        let role = Some(text.to_owned()).filter(|text| (ROLE_ARN.holds)(text));
+        role.ok_or_else(|| format!("expected {}", ROLE_ARN.allowed))
     },
     is_quoted: true,
 };
@@ -198,6 +208,23 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn a_role_is_named_by_its_arn() {
+        let role = "arn:aws:iam::444455556666:role/secrets/orders";
+        assert_eq!((ROLE.parse)(role).unwrap(), role);
+        for text in ["", "secrets", "arn:aws:iam::444455556666:user/u"] {
+            assert_eq!(
+                refused(&["secret", "show", "--to=ssm:/a", &format!("--to-role={text}")]),
+                format!(
+                    "error: invalid value '{text}' for '--to-role <ARN>': expected the ARN of an IAM role such as \
+                     \"arn:aws:iam::123456789012:role/name\""
+                )
+            );
+        }
+        let alone = refused(&["secret", "show", "--to-role", role]);
+        assert!(alone.contains("--to <DEST>"), "{alone}");
     }
 
     #[test]

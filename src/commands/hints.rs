@@ -30,8 +30,20 @@ fn for_call(call: &CallError) -> Vec<&'static str> {
              your own; `provision policy` prints the former for what secret_from names",
         ],
         (Class::Denied, "secretsmanager:DescribeSecret" | "secretsmanager:PutSecretValue") => vec![
-            "the credentials need secretsmanager:DescribeSecret and secretsmanager:PutSecretValue on that secret; \
-             `provision policy` does not print these",
+            "the credentials (with --to-role: the role) need secretsmanager:DescribeSecret and secretsmanager:PutSecretValue on \
+             that secret; `provision policy secret` with the same --to prints them",
+        ],
+        (Class::Denied, "ssm:ListTagsForResource" | "ssm:PutParameter") => vec![
+            "the credentials (with --to-role: the role) need ssm:GetParameter, ssm:ListTagsForResource, ssm:PutParameter and \
+             ssm:AddTagsToResource on that parameter; `provision policy secret` with the same --to prints them",
+        ],
+        (Class::Denied, "ssm:GetParameter") => vec![
+            "the credentials (with --to-role: the role) need ssm:GetParameter on that parameter; `provision policy` prints it for \
+             what secret_from names, and `provision policy secret` with --to for what is written",
+        ],
+        (Class::Denied, "sts:AssumeRole") => vec![
+            "the role must be there and its trust policy must name these credentials, which need sts:AssumeRole on it; \
+             `provision policy secret` with the same --to-role prints that",
         ],
         (Class::Refused, "apigateway:UpdateStage")
             if call.message.contains("CloudWatch Logs role ARN must be set") =>

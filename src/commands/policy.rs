@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 
 use super::backends;
 use super::configuration;
+use super::hand_out;
 use super::invocation::Invocation;
 use super::open::{self, Loaded};
 use super::recorded::{self, ByKind};
 use super::ui::Ui;
-use crate::cli::{self, PolicyTask};
+use crate::cli::{self, Destination, PolicyTask};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::location::Location;
@@ -22,6 +23,14 @@ use crate::state::State;
 
 /// Runs it.
 pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) -> Result<(), Failure> {
+    hand_out::check(&args.to)?;
+    let writes = args.commands.contains(&PolicyTask::Secret);
+    if args.to.destination.is_some() && !writes {
+        return Err(
+            Failure::usage("--to is for `secret`, which is not among these commands")
+                .hinted("name the command: `provision policy secret` with --to"),
+        );
+    }
     let (stack, config) = configuration::stack_and_config(invocation)?;
     let mut scope = if let Some(Loaded { state, .. }) = Loaded::find(invocation, &stack, ui).await? {
         scope(&state, invocation.region.as_deref())?
@@ -38,6 +47,8 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             pools: BTreeSet::new(),
             apis: BTreeSet::new(),
             secrets: BTreeSet::new(),
+            hand_out: None,
+            hand_out_role: None,
             layers: BTreeSet::new(),
             keys: BTreeSet::new(),
             has_network: false,
@@ -59,6 +70,10 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
         let backends = backends_of_account(config, &scope.account);
         let arns: Vec<String> = backends.map(|(_, function)| function.arn()).collect();
         scope.backends.extend(arns);
+    }
+    if let Some(Destination::Place(place)) = &args.to.destination {
+        scope.hand_out = Some(place.clone());
+        scope.hand_out_role.clone_from(&args.to.role);
     }
     let clients = config.iter().flat_map(|config| config.clients.values());
     scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
@@ -122,6 +137,8 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
             .collect(),
         apis: apis.filter_map(|api| Some(api.output?.id.to_string())).collect(),
         secrets: BTreeSet::new(),
+        hand_out: None,
+        hand_out_role: None,
         layers: BTreeSet::new(),
         keys: keys.filter(|key| !key.is_empty()).cloned().collect(),
         has_network: functions

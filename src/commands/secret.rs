@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::configuration;
 use super::confirm;
 use super::follow_up::quoted;
-use super::hand_out::HandOut;
+use super::hand_out::{self, HandOut};
 use super::invocation::Invocation;
 use super::open::{self, Loaded, Recorded, Session};
 use super::rotation::{Secrets, since};
@@ -23,8 +23,9 @@ use super::ui::Ui;
 use crate::aws::Aws;
 use crate::aws::client_secrets::{self, Kept, Listed};
 use crate::aws::ids::{ClientId, PoolId};
+use crate::aws::tags::{Tags, tags};
 use crate::aws::wait::told_if_slow;
-use crate::cli::{Destination, RotateAction, SecretAction};
+use crate::cli::{RotateAction, SecretAction, To};
 use crate::error::Failure;
 use crate::oauth::{self, Patience, Token, TokenError, TokenRequest};
 use crate::resource::{Class, Cx, class};
@@ -38,17 +39,18 @@ const FORMAT: u32 = 1;
 pub(super) async fn run(invocation: &Invocation, action: &SecretAction, ui: &Rc<Ui>) -> Result<(), Failure> {
     match action {
         SecretAction::Show { client, yes, to } => {
-            let to = to.destination.as_ref();
-            if to.is_none() && !yes {
+            hand_out::check(to)?;
+            if to.destination.is_none() && !yes {
                 confirm_show(ui)?;
             }
             let client = Client::open(invocation, client.as_deref(), None, ui).await?;
             show(&client, to, ui).await
         }
         SecretAction::Rotate(RotateAction::Begin { client, again, to }) => {
+            hand_out::check(to)?;
             let command = Some("secret rotate begin");
             let client = Client::open(invocation, client.as_deref(), command, ui).await?;
-            let work = begin(&client, *again, to.destination.as_ref(), ui);
+            let work = begin(&client, *again, to, ui);
             client.kept(ui, work).await
         }
         SecretAction::Rotate(RotateAction::Finish { client, yes }) => {
@@ -79,6 +81,8 @@ struct Client {
     token_url: String,
     /// The name as a word of a command.
     named: String,
+    /// The tags of the stack.
+    tags: Tags,
     /// The right to change its secrets; `None` for a command that changes none.
     store: Option<Box<dyn Store>>,
 }
@@ -101,9 +105,10 @@ impl Client {
         }
         let outputs = stack_outputs(&loaded.state)?;
         let name = choose(&outputs, client)?;
-        let Recorded { session, .. } = loaded.open(ui).await?;
+        let Recorded { session, state } = loaded.open(ui).await?;
         Ok(Self {
             session,
+            tags: tags(&state.stack, &state.owner),
             id: outputs.clients[&name].client_id.clone(),
             pool: outputs.user_pool_id,
             token_url: outputs.token_url,
@@ -189,6 +194,14 @@ impl Client {
         Ok(deleted.with_context(|| format!("cannot delete secret {} of client {}", secret.id, self.name))?)
     }
 
+    fn whose(&self) -> hand_out::Of<'_> {
+        hand_out::Of {
+            session: &self.session,
+            tags: &self.tags,
+            client: &self.name,
+        }
+    }
+
     fn document(&self, secret: Option<&str>) -> Value {
         json!({"client": self.name, "client_id": self.id, "secret_id": secret})
     }
@@ -228,7 +241,7 @@ fn confirm_show(ui: &Ui) -> Result<(), Failure> {
 const DEAD: &str = "after a rotation Cognito may not show the valid secret: use the one that `secret rotate begin` handed out; \
                     if it is lost, `secret rotate begin` creates another";
 
-async fn show(client: &Client, to: Option<&Destination>, ui: &Rc<Ui>) -> Result<(), Failure> {
+async fn show(client: &Client, to: &To, ui: &Rc<Ui>) -> Result<(), Failure> {
     let cx = client.cx(ui);
     let secrets = client.secrets(&cx).await?;
     let secret = match &secrets {
@@ -241,7 +254,7 @@ async fn show(client: &Client, to: Option<&Destination>, ui: &Rc<Ui>) -> Result<
             None
         }
     };
-    let out = HandOut::open(to, &cx).await?;
+    let out = HandOut::open(to, &client.whose(), ui).await?;
     let value = client::secret(&cx, &client.pool, &client.id)
         .await
         .map_err(|error| {
@@ -265,13 +278,13 @@ async fn show(client: &Client, to: Option<&Destination>, ui: &Rc<Ui>) -> Result<
             )
             .hinted(DEAD));
     }
-    out.hand(&cx, ui, &value, client.document(secret)).await
+    out.hand(ui, &value, client.document(secret)).await
 }
 
 /// What the proof costs that a secret works.
 const BILLED: &str = " (proved with one token, which Cognito bills)";
 
-async fn begin(client: &Client, again: bool, to: Option<&Destination>, ui: &Rc<Ui>) -> Result<(), Failure> {
+async fn begin(client: &Client, again: bool, to: &To, ui: &Rc<Ui>) -> Result<(), Failure> {
     let cx = client.cx(ui);
     let secrets = client.secrets(&cx).await?;
     client.check_unpublished(&cx).await?;
@@ -293,7 +306,7 @@ async fn begin(client: &Client, again: bool, to: Option<&Destination>, ui: &Rc<U
         Secrets::Unclear(secrets) => return Err(client.unclear(&secrets)),
     };
     // Nothing is deleted or made before there is a place for what is made.
-    let out = HandOut::open(to, &cx).await?;
+    let out = HandOut::open(to, &client.whose(), ui).await?;
     if let Some(lost) = lost {
         client.delete(&cx, &lost).await?;
         ui.progress(&format!("deleted secret {} of {}", lost.id, since(&lost)));
@@ -314,7 +327,7 @@ async fn begin(client: &Client, again: bool, to: Option<&Destination>, ui: &Rc<U
                 ),
             Some(_) => error.into(),
         })?;
-    out.hand(&cx, ui, &added.value, client.document(Some(&added.id)))
+    out.hand(ui, &added.value, client.document(Some(&added.id)))
         .await
         .map_err(|mut failure| {
             let what = format!(

@@ -11,12 +11,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::configuration;
 use super::invocation::Invocation;
-use crate::aws::{Aws, client_secrets, secrets_manager};
+use crate::aws::{Aws, client_secrets, secrets_manager, ssm};
 use crate::cli::SecretSource;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::files::{self, Links};
 use crate::resource::{Cx, Result};
+use crate::secret_place::SecretPlace;
 
 /// As much of a file as is read, in bytes: what is longer is not a client's secret.
 const LIMIT: u64 = 16 * 1024;
@@ -35,8 +36,8 @@ impl Sources {
     /// What the configuration names.
     pub(super) fn configured(config: &Config) -> Self {
         let named = config.clients.iter().filter_map(|(client, about)| {
-            let name = about.secret_from.clone()?;
-            Some((client.clone(), SecretSource::SecretsManager(name)))
+            let place = about.secret_from.clone()?;
+            Some((client.clone(), SecretSource::Place(place)))
         });
         Self(named.collect())
     }
@@ -58,7 +59,10 @@ impl Sources {
 /// The place cannot be read, or has no client's secret in it.
 pub(super) async fn read(cx: &Cx<Aws>, source: &SecretSource) -> Result<SecretString> {
     let text = match source {
-        SecretSource::SecretsManager(name) => return secrets_manager::get(cx, name).await,
+        SecretSource::Place(SecretPlace::SecretsManager(name)) => {
+            return secrets_manager::get(cx, name).await;
+        }
+        SecretSource::Place(SecretPlace::Parameter(name)) => return ssm::get(cx, name).await,
         SecretSource::File(path) => text(files::open(path, Links::Followed)?)?,
         // The error would repeat a value that is not Unicode.
         SecretSource::Env(name) => SecretString::from(

@@ -178,8 +178,8 @@ pub(super) fn unreadable(error: anyhow::Error, name: &str, source: Option<&Secre
     let failure = Failure::from(error.context(format!("cannot read the secret of client {name}")));
     match source {
         None if untold => failure.hinted(other_source(name)),
-        Some(SecretSource::SecretsManager(place)) if !is_denied => {
-            let to = quoted(format!("secretsmanager:{place}").as_ref());
+        Some(SecretSource::Place(place)) if !is_denied => {
+            let to = quoted(place.to_string().as_ref());
             let client = quoted(name.as_ref());
             failure.hinted(format!(
                 "to put it there, run `provision secret show {client} --to {to}`"
@@ -191,7 +191,7 @@ pub(super) fn unreadable(error: anyhow::Error, name: &str, source: Option<&Secre
 
 fn other_source(name: &str) -> String {
     format!(
-        "name where the valid one is, with --secret-from file:PATH, env:NAME or secretsmanager:NAME, or with \
+        "name where the valid one is, with --secret-from file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH, or with \
          secret_from = \"secretsmanager:NAME\" in [clients.{name}]"
     )
 }
@@ -232,7 +232,7 @@ mod tests {
             hints,
             [
                 "after a rotation AWS may answer a secret that is no longer valid; name where the valid one is, with \
-                 --secret-from file:PATH, env:NAME or secretsmanager:NAME, or with secret_from = \"secretsmanager:NAME\" in \
+                 --secret-from file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH, or with secret_from = \"secretsmanager:NAME\" in \
                  [clients.app]"
             ]
         );

@@ -5,6 +5,7 @@
 use super::follow_up::quoted;
 use super::invocation::Invocation;
 use crate::config::{Client, Config, Route, parts};
+use crate::secret_place::SecretPlace;
 
 /// A call of a route that GET reaches, by a client that it lets in; `None` if there is none. Other methods may change
 /// something, and mostly need a body.
@@ -24,16 +25,15 @@ pub(super) fn suggestion(config: &Config, invocation: &Invocation) -> Option<Str
         call = format!("{call} --client {}", quoted(name.as_ref()));
     }
     if let Some(place) = place_to_name(client, invocation) {
-        let source = format!("secretsmanager:{place}");
-        call = format!("{call} --secret-from {}", quoted(source.as_ref()));
+        call = format!("{call} --secret-from {}", quoted(place.to_string().as_ref()));
     }
     Some(call)
 }
 
 /// Where the client's secret is, if `call` would not know: with `--stack` and no `--config` it reads no configuration.
-fn place_to_name<'a>(client: &'a Client, invocation: &Invocation) -> Option<&'a str> {
+fn place_to_name<'a>(client: &'a Client, invocation: &Invocation) -> Option<&'a SecretPlace> {
     let reads_none = invocation.stack.is_some() && !invocation.names_config();
-    client.secret_from.as_deref().filter(|_| reads_none)
+    client.secret_from.as_ref().filter(|_| reads_none)
 }
 
 /// Whether GET on the route's path is answered by this route.

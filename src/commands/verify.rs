@@ -189,7 +189,7 @@ pub(super) async fn after_up(
         }
         if !proof.not_proved.is_empty() {
             ui.hint(
-                "to prove the rest, run `provision verify` with --secret-from [CLIENT=]file:PATH, env:NAME or secretsmanager:NAME",
+                "to prove the rest, run `provision verify` with --secret-from [CLIENT=]file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH",
             );
         }
         return Ok(());

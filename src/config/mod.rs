@@ -26,7 +26,9 @@ use serde_json::Value;
 
 pub use self::backends::{Backend, ExistingFunction, UrlBackend};
 pub use self::routes::{parts, variables};
+pub(crate) use self::rules::ROLE_ARN;
 use crate::location::Location;
+use crate::secret_place::SecretPlace;
 
 /// Everything that one stack consists of.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,8 +121,8 @@ pub struct Client {
     pub access_token_seconds: i32,
     /// How long a refresh token is valid, in days.
     pub refresh_token_days: i32,
-    /// The name or ARN of the Secrets Manager secret that commands read its secret from; `None`: from Cognito.
-    pub secret_from: Option<String>,
+    /// Where commands read its secret from; `None`: from Cognito.
+    pub secret_from: Option<SecretPlace>,
 }
 
 /// A function that answers routes.

@@ -2,8 +2,10 @@
 //!
 //! Must not know the file, and must not relate one value to another.
 
+use crate::secret_place::SecretPlace;
+
 /// A rule for a text.
-pub(super) struct Rule {
+pub(crate) struct Rule {
     /// What a message says after "expected".
     pub allowed: &'static str,
     /// Whether a text keeps to the rule.
@@ -68,7 +70,7 @@ pub(super) const POLICY_ARN: Rule = Rule {
 };
 
 /// The ARN of a role of IAM.
-pub(super) const ROLE_ARN: Rule = Rule {
+pub(crate) const ROLE_ARN: Rule = Rule {
     allowed: "the ARN of an IAM role such as \"arn:aws:iam::123456789012:role/name\"",
     holds: |text| is_of_iam(text, "role/", ACCOUNT.holds),
 };
@@ -183,17 +185,11 @@ pub(super) const CLIENT: Rule = Rule {
     },
 };
 
-/// The prefix of a [`SECRET_FROM`].
-pub(super) const SECRETS_MANAGER: &str = "secretsmanager:";
-
-/// The characters of a name and of an ARN of Secrets Manager; the length is the ARN's.
+/// Where a client's secret is kept.
 pub(super) const SECRET_FROM: Rule = Rule {
-    allowed: "\"secretsmanager:NAME\" with the name or the ARN of a secret of Secrets Manager",
-    holds: |text| {
-        text.strip_prefix(SECRETS_MANAGER).is_some_and(|name| {
-            at_most(name, 2048) && every(name, |c| c.is_ascii_alphanumeric() || "/_+=.@,:!-".contains(c))
-        })
-    },
+    allowed: "\"secretsmanager:NAME\" with the name or the ARN of a secret of Secrets Manager, or \"ssm:/PATH\" with the name \
+              of a parameter of Systems Manager",
+    holds: |text| text.parse::<SecretPlace>().is_ok(),
 };
 
 /// The last part of the names of the function and its role.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{At, Problems, instead, quoted};
-use super::rules::{CLIENT, IDENTIFIER, SCOPE, SCOPE_DESCRIPTION, SECRET_FROM, SECRETS_MANAGER};
+use super::rules::{CLIENT, IDENTIFIER, SCOPE, SCOPE_DESCRIPTION, SECRET_FROM};
 use super::tree::Table;
 use super::{Client, ForeignScope, Problem, ResourceServer};
 use crate::mark::mark;
@@ -130,13 +130,12 @@ pub(super) fn clients(
         let (shortest, longest) = (5 * 60, 24 * 60 * 60);
         let lifetime = client.duration("access_token", &(shortest..=longest), "\"5m\" to \"24h\"", p);
         let secret_from = client.ruled("secret_from", &SECRET_FROM, p);
-        let secret_from = secret_from.and_then(|found| found.value.strip_prefix(SECRETS_MANAGER));
         let client = Client {
             scopes: named,
             access_token_seconds: lifetime.unwrap_or(60 * 60),
             // The grant gives no refresh token, but Cognito requires a lifetime.
             refresh_token_days: 1,
-            secret_from: secret_from.map(str::to_owned),
+            secret_from: secret_from.and_then(|place| place.value.parse().ok()),
         };
         clients.insert(name.value.to_owned(), client);
     }

@@ -14,6 +14,8 @@ fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
         pools: pools.iter().map(|&id| id.to_owned()).collect(),
         apis: apis.iter().map(|&id| id.to_owned()).collect(),
         secrets: BTreeSet::new(),
+        hand_out: None,
+        hand_out_role: None,
         layers: BTreeSet::new(),
         keys: BTreeSet::new(),
         has_network: false,
@@ -44,7 +46,7 @@ fn actions(document: &Value) -> BTreeSet<String> {
 
 #[test]
 fn every_operation_is_there_once_and_what_else_it_needs_belongs_to_one() {
-    for table in [OPERATIONS, ON_BACKENDS, ON_ACCOUNT] {
+    for table in [OPERATIONS, ON_OTHERS, ON_ACCOUNT] {
         let names: BTreeSet<&str> = table.iter().map(|(operation, ..)| *operation).collect();
         assert_eq!(names.len(), table.len());
     }
@@ -244,17 +246,64 @@ fn the_secrets_that_the_configuration_names_can_be_read_and_no_others() {
     for task in [Task::Up, Task::Token] {
         assert_eq!(statement(&document(&scope, &[task].into()), "NamedSecret"), None);
     }
-    scope.secrets = ["orders/app".to_owned(), arn.to_owned()].into();
+    let places = [
+        "secretsmanager:orders/app",
+        &format!("secretsmanager:{arn}"),
+        "ssm:/orders/app",
+    ];
+    scope.secrets = places.into_iter().map(|place| place.parse().unwrap()).collect();
     for task in [Task::Up, Task::Token] {
         let document = document(&scope, &[task].into());
         let read = statement(&document, "NamedSecret").unwrap();
         assert_eq!(read["Action"], json!(["secretsmanager:GetSecretValue"]));
         let named = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:orders/app-??????";
         assert_eq!(read["Resource"], json!([arn, named]));
+        let read = statement(&document, "NamedParameter").unwrap();
+        assert_eq!(read["Action"], json!(["ssm:GetParameter"]));
+        let named = "arn:aws:ssm:eu-west-1:123456789012:parameter/orders/app";
+        assert_eq!(read["Resource"], json!([named]));
     }
     for task in [Task::Status, Task::Down, Task::Logs, Task::Secret] {
-        assert_eq!(statement(&document(&scope, &[task].into()), "NamedSecret"), None);
+        let document = document(&scope, &[task].into());
+        assert_eq!(statement(&document, "NamedSecret"), None);
+        assert_eq!(statement(&document, "NamedParameter"), None);
     }
+}
+
+#[test]
+fn where_secrets_are_written_to_only_secret_may_write_or_a_role_in_its_place() {
+    let mut scope = scope(None, &[], &[]);
+    let write = |scope: &Scope, sid: &str| {
+        let document = document(scope, &[Task::Secret].into());
+        let statement = statement(&document, sid);
+        statement.map(|statement| (statement["Action"].clone(), statement["Resource"].clone()))
+    };
+    let sids = ["HandOutSecret", "HandOutParameter", "HandOutRole"];
+    let written = |scope: &Scope| sids.map(|sid| write(scope, sid));
+    assert_eq!(written(&scope), [None, None, None]);
+    scope.hand_out = "secretsmanager:app".parse().ok();
+    let secret = (
+        json!(["secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue"]),
+        json!(["arn:aws:secretsmanager:eu-west-1:123456789012:secret:app-??????"]),
+    );
+    assert_eq!(written(&scope), [Some(secret), None, None]);
+    scope.hand_out = "ssm:/orders/app".parse().ok();
+    let parameter = (
+        json!([
+            "ssm:AddTagsToResource",
+            "ssm:GetParameter",
+            "ssm:ListTagsForResource",
+            "ssm:PutParameter"
+        ]),
+        json!(["arn:aws:ssm:eu-west-1:123456789012:parameter/orders/app"]),
+    );
+    assert_eq!(written(&scope), [None, Some(parameter), None]);
+    let others = document(&scope, &[Task::Up, Task::Status, Task::Down, Task::Token].into());
+    assert!(sids.into_iter().all(|sid| statement(&others, sid).is_none()));
+    let arn = "arn:aws:iam::444455556666:role/secrets";
+    scope.hand_out_role = Some(arn.to_owned());
+    let role = (json!(["sts:AssumeRole"]), json!([arn]));
+    assert_eq!(written(&scope), [None, None, Some(role)]);
 }
 
 #[test]

@@ -1030,6 +1030,7 @@ fn a_service_that_is_elsewhere_than_the_others_is_refused() {
         "COGNITO_IDENTITY_PROVIDER",
         "API_GATEWAY",
         "SECRETS_MANAGER",
+        "SSM",
     ] {
         let variable = format!("AWS_ENDPOINT_URL_{service}");
         let elsewhere = "http://127.0.0.1:2";

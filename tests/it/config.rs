@@ -217,7 +217,7 @@ fn every_key_is_read() {
         (client.access_token_seconds, client.refresh_token_days),
         (5400, 1)
     );
-    assert_eq!(client.secret_from.as_deref(), Some("orders/billing"));
+    assert_eq!(client.secret_from, "secretsmanager:orders/billing".parse().ok());
     let function = &config.functions["orders"];
     assert_eq!(function.source, Source::Folder(folder.path().join("code")));
     assert_eq!(
@@ -640,6 +640,8 @@ id = "eu-west-1_a""#.to_owned())),
         ("secret from a file", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"file:app.secret\"\n")),
         ("secret from nowhere", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:\"\n")),
         ("secret from a name with a blank", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:a b\"\n")),
+        ("secret from a parameter without a path", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"ssm:orders\"\n")),
+        ("secret from a parameter of AWS", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = \"ssm:/aws/orders\"\n")),
         ("secret from a list", end("[clients.app]\nscopes = [\"orders/read\"]\nsecret_from = [\"secretsmanager:a\"]\n")),
         ("token of 25 hours", end("[clients.app]\nscopes = [\"orders/read\"]\naccess_token = \"25h\"\n")),
         ("token without unit", end("[clients.app]\nscopes = [\"orders/read\"]\naccess_token = 3600\n")),
@@ -1014,6 +1016,7 @@ fn what_looks_like_a_problem_and_is_not() {
         &["[clients.a]\nscopes = [\"orders/read\"]\naccess_token = \"1d\"\n".to_owned()],
         &["[clients.a]\nscopes = [\"orders/read\"]\naccess_token = \"300s\"\n".to_owned()],
         &["[clients.a]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:prod/orders_a+b=c.d@e-f\"\n".to_owned()],
+        &["[clients.a]\nscopes = [\"orders/read\"]\nsecret_from = \"ssm:/orders/a_b.c-d\"\n".to_owned()],
         &["[clients.a]\nscopes = [\"orders/read\"]\nsecret_from = \"secretsmanager:arn:aws:secretsmanager:eu-west-1:111122223333:secret:rds!a-AbCdEf\"\n".to_owned()],
     ] {
         let text = format!("{SMALL}{}", added.concat());

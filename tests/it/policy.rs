@@ -243,6 +243,23 @@ impl Account {
         aws_sdk_iam::Client::from_conf(config)
     }
 
+    /// The administrator's Secrets Manager.
+    fn secrets(&self) -> aws_sdk_secretsmanager::Client {
+        let config = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(Credentials::new(
+                enforced::KEY,
+                enforced::SECRET,
+                None,
+                None,
+                "test",
+            ))
+            .region(Region::new("eu-west-1"))
+            .endpoint_url(&self.emulator.endpoint)
+            .build();
+        aws_sdk_secretsmanager::Client::from_conf(config)
+    }
+
     fn allow(&self, document: &Value) {
         wait(async {
             let put = self
@@ -410,6 +427,104 @@ fn a_user_with_the_policy_of_client_lists_the_clients_and_reads_no_secret() {
     let denied = account.operator(&["client", "list"]).code(1);
     let told = "perform: cognito-idp:ListUserPoolClientSecrets ";
     assert!(denied.stderr.contains(told), "{}", denied.stderr);
+}
+
+/// Whether the operator hands a secret out with this policy; the first answer of each write of a parameter is lost.
+fn hands_out(account: &Account, policy: &Value, to: &[&str]) -> Run {
+    account.allow(policy);
+    let lost = std::sync::atomic::AtomicBool::new(false);
+    account.proxy.rule(move |request, moment| {
+        let put = moment == Moment::After && request.operation() == "PutParameter" && request.status == 200;
+        let lose = put && !lost.swap(true, std::sync::atomic::Ordering::SeqCst);
+        if lose { Act::Cut } else { Act::Pass }
+    });
+    account.operator(&[&["secret", "show", "billing"], to].concat())
+}
+
+#[test]
+fn a_user_with_the_policy_of_secret_writes_to_the_place_and_nowhere_else() {
+    let account = Account::new();
+    account.allow(&account.policy());
+    account.operator(&["up", "--no-verify"]).ok();
+    let keeper = wait(async {
+        let iam = account.iam();
+        let user = iam.get_user().user_name("operator").send().await.unwrap();
+        let user = user.user().unwrap().arn().to_owned();
+        let trust = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": user}},
+        ]});
+        let role = iam.create_role().role_name("keeper");
+        let role = role.assume_role_policy_document(trust.to_string());
+        role.send().await.unwrap().role().unwrap().arn().to_owned()
+    });
+    let created = wait(account.secrets().create_secret().name("orders/app").send());
+    created.unwrap();
+    let printed = |to: &[&str]| -> Value {
+        let run = account.administrator(&[&["policy", "secret"], to].concat());
+        run.ok().json()
+    };
+    let parameter = |name: &str| format!("ssm:/orders/{name}");
+    for (to, other) in [
+        (
+            vec!["--to", "secretsmanager:orders/app"],
+            "secretsmanager:orders/ap",
+        ),
+        (vec!["--to", "ssm:/orders/app"], "ssm:/orders/ap"),
+    ] {
+        let policy = printed(&to);
+        hands_out(&account, &policy, &to).ok();
+        let refused = hands_out(&account, &policy, &["--to", other]).code(1);
+        assert!(refused.stderr.contains("perform: "), "{}", refused.stderr);
+        let written: Vec<(usize, String)> = (actions(&policy).into_iter())
+            .filter(|(_, action)| !action.starts_with("cognito-idp:"))
+            .collect();
+        assert_eq!(
+            written.len(),
+            if to[1].starts_with("ssm") { 4 } else { 2 },
+            "{written:?}"
+        );
+        for (statement, action) in written {
+            let mut less = policy.clone();
+            let allowed = less["Statement"][statement]["Action"].as_array_mut().unwrap();
+            allowed.retain(|other| *other != action);
+            let mut to = to.clone();
+            let new = parameter(action.trim_start_matches("ssm:"));
+            if ["ssm:AddTagsToResource", "ssm:GetParameter"].contains(&&*action) {
+                // Of a parameter that is to be made.
+                to[1] = &new;
+                less = serde_json::from_str(&less.to_string().replace("/orders/app", "/orders/*")).unwrap();
+            }
+            let run = hands_out(&account, &less, &to).code(1);
+            assert!(
+                run.stderr.contains(&format!("perform: {action} ")),
+                "{action}: {}",
+                run.stderr
+            );
+        }
+    }
+    // A role in the operator's place.
+    let to = ["--to", "ssm:/orders/role", "--to-role", &keeper];
+    let policy = printed(&to);
+    assert!(!policy.to_string().contains("ssm:"), "{policy}");
+    let rights = printed(&to[..2]);
+    let rights: Vec<Value> = (rights["Statement"].as_array().unwrap().iter())
+        .filter(|statement| statement["Sid"] == "HandOutParameter")
+        .cloned()
+        .collect();
+    wait(async {
+        let iam = account.iam();
+        let put = iam.put_role_policy().role_name("keeper").policy_name("p");
+        let document = json!({"Version": "2012-10-17", "Statement": rights});
+        put.policy_document(document.to_string()).send().await.unwrap();
+    });
+    hands_out(&account, &policy, &to).ok();
+    let run = hands_out(&account, &printed(&[]), &to).code(1);
+    assert!(run.stderr.contains("perform: sts:AssumeRole "), "{}", run.stderr);
+    // Where nothing is named, nothing can be written.
+    let run = account
+        .administrator(&["policy", "up", "--to", "ssm:/orders/app"])
+        .code(2);
+    assert!(run.stderr.contains("`provision policy secret"), "{}", run.stderr);
 }
 
 /// Removes each chosen action, one at a time.

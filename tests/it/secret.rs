@@ -1,13 +1,14 @@
 //! `secret`: shown, and replaced without an outage, in the real emulator; killed at every call, and its answers lost.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::proxy::{Act, Moment};
-use crate::support::{self, Run, World};
+use crate::support::proxy::{Act, Moment, Request};
+use crate::support::{self, Emulator, Run, World};
 use serde_json::{Value, json};
 
 const SHOW: &[&str] = &["secret", "show", "--yes"];
@@ -21,6 +22,10 @@ const ADD: &str = "AddUserPoolClientSecret";
 const DELETE: &str = "DeleteUserPoolClientSecret";
 const DESCRIBE: &str = "DescribeUserPoolClient";
 const TOKEN: &str = "POST /oauth2/token";
+const PUT: &str = "PutParameter";
+
+/// A role of another account.
+const ROLE: &str = "arn:aws:iam::444455556666:role/secrets";
 
 /// An answer of Cognito or Secrets Manager.
 fn answer(status: u16, body: &Value) -> Act {
@@ -114,6 +119,27 @@ impl World {
         let get = json!({ "SecretId": name });
         self.emulator.json("secretsmanager.GetSecretValue", &get)["SecretString"].take()
     }
+
+    /// Someone else creates a parameter of Systems Manager.
+    fn put(&self, parameter: &Value) {
+        let made = self.emulator.json("AmazonSSM.PutParameter", parameter);
+        assert_eq!(made["Version"], 1, "{made}");
+    }
+
+    /// The parameter of Systems Manager, decrypted; null if it is not there.
+    fn parameter(&self, name: &str) -> Value {
+        parameter(&self.emulator, name)
+    }
+
+    /// Begins a rotation to this place; an unfinished one is begun again.
+    fn begin(&self, to: &[&str]) -> Run {
+        self.run(&[AGAIN, to].concat())
+    }
+}
+
+fn parameter(emulator: &Emulator, name: &str) -> Value {
+    let get = json!({"Name": name, "WithDecryption": true});
+    emulator.json("AmazonSSM.GetParameter", &get)["Parameter"].take()
 }
 
 #[test]
@@ -295,10 +321,40 @@ fn a_place_that_cannot_be_used_is_refused_before_there_is_a_secret() {
     fs_err::write(world.path("there"), "mine").unwrap();
     fs_err::write(world.path("empty"), "").unwrap();
     let before = world.ids();
+    let state = world.state();
+    let ours = json!([{"Key": "provision:owner", "Value": state.owner()}]);
+    world.put(&json!({"Name": "/taken", "Type": "SecureString", "Value": "mine"}));
+    world.put(&json!({"Name": "/open", "Type": "String", "Value": "x", "Tags": ours}));
+    let file_as_role = world
+        .run(&["secret", "show", "--to", "file:new", "--to-role", ROLE])
+        .code(2);
+    assert!(
+        file_as_role
+            .stderr
+            .contains("--to-role cannot be used with --to file:PATH"),
+        "{}",
+        file_as_role.stderr
+    );
     for (to, said) in [
-        ("there", "expected file:PATH or secretsmanager:NAME"),
-        ("file:", "expected file:PATH or secretsmanager:NAME"),
-        ("s3:bucket", "expected file:PATH or secretsmanager:NAME"),
+        ("there", "expected file:PATH, secretsmanager:NAME or ssm:/PATH"),
+        ("file:", "expected file:PATH, secretsmanager:NAME or ssm:/PATH"),
+        (
+            "s3:bucket",
+            "expected file:PATH, secretsmanager:NAME or ssm:/PATH",
+        ),
+        (
+            "ssm:orders",
+            "expected file:PATH, secretsmanager:NAME or ssm:/PATH",
+        ),
+        (
+            "ssm:/taken",
+            "parameter /taken of Systems Manager exists and is not of this stack: it is left as it is",
+        ),
+        (
+            "ssm:/taken",
+            "hint: name another parameter, or, if nobody uses this one: aws ssm delete-parameter",
+        ),
+        ("ssm:/open", "has type \"String\", expected SecureString"),
         ("file:there", "hint: name a new file with --to"),
         ("file:empty", "hint: it is empty, as a killed run leaves it"),
         ("file:no/folder", "no/folder"),
@@ -329,6 +385,7 @@ fn a_place_that_cannot_be_used_is_refused_before_there_is_a_secret() {
     assert_eq!(world.ids(), two);
     assert_eq!((&two[0], before.len()), (&before[0], 1));
     assert_eq!(fs_err::read_to_string(world.path("there")).unwrap(), "mine");
+    assert_eq!(world.parameter("/taken")["Value"], "mine");
 
     // Another run is in the way.
     let lock = fs_err::File::open(world.path("state/user-api.lock")).unwrap();
@@ -339,6 +396,217 @@ fn a_place_that_cannot_be_used_is_refused_before_there_is_a_secret() {
     assert_eq!(world.ids(), two);
     world.run(STATUS).ok();
     world.run(SHOW).ok();
+}
+
+#[test]
+fn a_secret_is_put_into_a_parameter_of_systems_manager_and_read_there() {
+    let world = sample();
+    let to = ["--to", "ssm:/orders/app"];
+    world.begin(&[&to[..], &["-v"]].concat()).ok();
+    let made = world.parameter("/orders/app");
+    let first = made["Value"].as_str().unwrap().to_owned();
+    assert!(world.accepts(&first));
+    assert_eq!(
+        (&made["Type"], &made["Version"]),
+        (&json!("SecureString"), &json!(1))
+    );
+    let filter = json!({"ParameterFilters": [{"Key": "Name", "Values": ["/orders/app"]}]});
+    let described = world.emulator.json("AmazonSSM.DescribeParameters", &filter)["Parameters"][0].take();
+    assert_eq!(described["Tier"], "Standard");
+    assert_eq!(
+        described["Description"],
+        "The secret of client app of stack user-api"
+    );
+    let about = json!({"ResourceType": "Parameter", "ResourceId": "/orders/app"});
+    let tags = world.emulator.json("AmazonSSM.ListTagsForResource", &about);
+    let owner = json!({"Key": "provision:owner", "Value": world.state().owner()});
+    assert!(tags["TagList"].as_array().unwrap().contains(&owner), "{tags}");
+    world.run(FINISH).ok();
+
+    // The next rotation writes over it; so does what is shown.
+    let run = world.begin(&[&to[..], &["--json"]].concat()).ok();
+    assert_eq!(run.json()["to"], "ssm:/orders/app");
+    let second = world.parameter("/orders/app");
+    assert_eq!(second["Version"], 2);
+    let second = second["Value"].as_str().unwrap();
+    assert!(world.accepts(&first) && world.accepts(second) && second != first);
+    assert!(!run.stdout.contains(second));
+    world.run(FINISH).ok();
+    world.run(&["secret", "show", to[0], to[1]]).ok();
+    assert_eq!(world.parameter("/orders/app")["Value"], second);
+
+    // It is read there, also where the configuration says so.
+    world.run(&["token", "--secret-from", "ssm:/orders/app"]).ok();
+    let missing = world.run(&["token", "--secret-from", "ssm:/orders/none"]).code(1);
+    for said in [
+        "there is no parameter /orders/none in region eu-west-1",
+        "run `provision secret show app --to ssm:/orders/none`",
+    ] {
+        assert!(missing.stderr.contains(said), "{}", missing.stderr);
+    }
+    // What is there stays when the stack is gone; one of another stack is not written over.
+    world.down();
+    assert_eq!(world.parameter("/orders/app")["Value"], second);
+    world.run(&["up", "--no-verify"]).ok();
+    let refused = world.begin(&to).code(2);
+    assert!(
+        refused.stderr.contains("is not of this stack"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(world.ids().len(), 1);
+    world.down();
+}
+
+#[test]
+fn a_parameter_whose_answer_is_lost_is_compared_and_one_that_is_refused_is_told() {
+    let world = sample();
+    let good = world.secret(SHOW);
+    let to = ["--to", "ssm:/orders/app"];
+    let puts = |world: &World| {
+        let sent = world.proxy.take();
+        sent.iter().filter(|request| request.operation() == PUT).count()
+    };
+    // The first answer of each is lost: a create is refused when it is repeated, a change is made twice.
+    for versions in [1, 3] {
+        puts(&world);
+        let lost = AtomicUsize::new(0);
+        world.proxy.rule(move |request, moment| {
+            let put = request.operation() == PUT && moment == Moment::After;
+            let first = put && lost.fetch_add(1, Ordering::SeqCst) == 0;
+            if first { Act::Cut } else { Act::Pass }
+        });
+        world.begin(&to).ok();
+        assert_eq!(puts(&world), 2);
+        let there = world.parameter("/orders/app");
+        assert_eq!(there["Version"], versions);
+        assert!(world.accepts(there["Value"].as_str().unwrap()));
+    }
+    let before = world.parameter("/orders/app");
+    for (status, code, said) in [
+        (
+            400,
+            "AccessDeniedException",
+            "ssm:AddTagsToResource on that parameter",
+        ),
+        (
+            400,
+            "ParameterMaxVersionLimitExceeded",
+            "ParameterMaxVersionLimitExceeded: as told",
+        ),
+        (400, "InvalidKeyId", "InvalidKeyId: as told"),
+    ] {
+        let body = json!({"__type": code, "message": "as told"});
+        world.proxy.rule(move |request, _| {
+            if request.operation() == PUT {
+                answer(status, &body)
+            } else {
+                Act::Pass
+            }
+        });
+        let run = world.begin(&to).code(1);
+        for said in [
+            said,
+            "cannot write to ssm:/orders/app",
+            "was created but not handed out",
+            "the same command with --again replaces it",
+        ] {
+            assert!(run.stderr.contains(said), "{}", run.stderr);
+        }
+        assert_eq!(world.parameter("/orders/app"), before);
+        world.assert_usable(&good, code);
+    }
+    // Someone else creates it after the look.
+    let value = json!({"Name": "/late", "Type": "SecureString", "Value": "mine"});
+    let emulator = Emulator::new(world.emulator.endpoint.clone());
+    world.proxy.rule(move |request, moment| {
+        if request.operation() == PUT && moment == Moment::Before {
+            emulator.json("AmazonSSM.PutParameter", &value);
+        }
+        Act::Pass
+    });
+    let run = world.begin(&["--to", "ssm:/late"]).code(1);
+    assert!(run.stderr.contains("ParameterAlreadyExists"), "{}", run.stderr);
+    assert_eq!(world.parameter("/late")["Value"], "mine");
+    world.assert_usable(&good, "someone else's");
+}
+
+#[test]
+fn a_role_of_another_account_writes_the_secret_there() {
+    let world = sample();
+    let there = world.emulator.as_role(ROLE);
+    there.json("secretsmanager.CreateSecret", &json!({"Name": "orders/app"}));
+    let stored = || {
+        let get = json!({"SecretId": "orders/app"});
+        there.json("secretsmanager.GetSecretValue", &get)["SecretString"].take()
+    };
+    for place in ["ssm:/orders/app", "secretsmanager:orders/app"] {
+        world.proxy.take();
+        let run = world
+            .begin(&["--to", place, "--to-role", ROLE, "-v", "--json"])
+            .ok();
+        assert_eq!(
+            (&run.json()["to"], &run.json()["role"]),
+            (&json!(place), &json!(ROLE))
+        );
+        let value = if place.starts_with("ssm") {
+            parameter(&there, "/orders/app")["Value"].take()
+        } else {
+            stored()
+        };
+        let value = value.as_str().unwrap();
+        assert!(world.accepts(value) && !run.stderr.contains(value));
+        // Nothing of it is in the stack's own account, and nothing of the role's credentials is told or kept.
+        assert_eq!(
+            (world.parameter("/orders/app"), world.stored("orders/app")),
+            (Value::Null, Value::Null)
+        );
+        let sent = world.proxy.take();
+        let assumed: Vec<_> = sent
+            .iter()
+            .filter(|request| request.operation() == "AssumeRole")
+            .collect();
+        assert_eq!(assumed.len(), 1);
+        let body = String::from_utf8_lossy(&assumed[0].body).into_owned();
+        assert!(body.contains("RoleSessionName=provision-user-api"), "{body}");
+        let tokens: BTreeSet<String> = (sent.iter())
+            .filter(|request| ["ssm", "secretsmanager"].contains(&request.service()))
+            .map(|request| {
+                request
+                    .header("x-amz-security-token")
+                    .unwrap_or_default()
+                    .to_owned()
+            })
+            .collect();
+        let [key] = &tokens.into_iter().collect::<Vec<_>>()[..] else {
+            panic!("one token for all calls")
+        };
+        assert!(!key.is_empty() && !run.stderr.contains(&**key) && !run.stdout.contains(&**key));
+        for (path, text) in world.place.texts("state") {
+            assert!(!text.contains(&**key), "{}", path.display());
+        }
+    }
+    // A role that does not let these credentials in is told before there is a secret.
+    world.run(FINISH).ok();
+    let refused =
+        "<ErrorResponse><Error><Code>AccessDenied</Code><Message>as told</Message></Error></ErrorResponse>";
+    world.proxy.rule(move |request, _| {
+        if request.operation() == "AssumeRole" {
+            Act::Answer(403, vec![("content-type", "text/xml")], refused.to_owned())
+        } else {
+            Act::Pass
+        }
+    });
+    let run = world
+        .run(&[BEGIN, &["--to", "ssm:/orders/app", "--to-role", ROLE]].concat())
+        .code(1);
+    for said in [
+        "cannot use role arn:aws:iam::444455556666:role/secrets",
+        "its trust policy must name these credentials",
+    ] {
+        assert!(run.stderr.contains(said), "{}", run.stderr);
+    }
+    assert_eq!(world.ids().len(), 1);
 }
 
 #[test]
@@ -495,7 +763,11 @@ fn what_was_made_and_not_handed_out_is_told_and_replaced() {
         });
         let run = world.run(&to).code(1);
         assert!(run.stderr.contains(said), "{}", run.stderr);
-        assert!(run.stderr.contains("cannot fill secret app of"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("cannot write to secretsmanager:app"),
+            "{}",
+            run.stderr
+        );
         assert!(
             run.stderr.contains("the same command with --again replaces it"),
             "{}",
@@ -646,7 +918,7 @@ fn whichever_secret_cognito_answers_another_source_can_be_named() {
     for (command, said) in [
         (
             &["token", "--secret-from", "new.secret"][..],
-            "expected file:PATH, env:NAME or secretsmanager:NAME",
+            "expected file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH",
         ),
         (
             &["verify", "--secret-from", "other=env:X"],
@@ -756,7 +1028,7 @@ fn a_secret_that_cognito_keeps_in_secrets_manager_is_read_there_and_not_rotated_
             run.stderr
         );
     }
-    assert!(!world.proxy.take().iter().any(support::proxy::Request::is_write));
+    assert!(!world.proxy.take().iter().any(Request::is_write));
     let status = world.run(&["secret", "rotate", "status"]).ok();
     assert!(
         status.stderr.contains("rotates it there itself"),
@@ -974,8 +1246,23 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
     ];
 
     // `begin`, then the same again: it makes the second, or says that there is one and how to replace it.
+    let parameter = [BEGIN, &["--to", "ssm:/app", "--to-role", ROLE]].concat();
+    let parameter_again = [AGAIN, &["--to", "ssm:/app", "--to-role", ROLE]].concat();
+    let there = world.emulator.as_role(ROLE);
     for (args, again, operations) in [
         (BEGIN, AGAIN, &[DESCRIBE, LIST, ADD, TOKEN][..]),
+        (
+            &parameter,
+            &parameter_again,
+            &[
+                "AssumeRole",
+                "GetParameter",
+                ADD,
+                PUT,
+                TOKEN,
+                "ListTagsForResource",
+            ],
+        ),
         (
             &vault,
             &vault_again,
@@ -999,10 +1286,14 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
                     next = world.run(again);
                 }
                 let next = next.ok();
-                let stored = world.stored("app");
+                let stored = if args == parameter {
+                    self::parameter(&there, "/app")["Value"].take()
+                } else {
+                    world.stored("app")
+                };
                 let new = stored
                     .as_str()
-                    .filter(|_| args == vault)
+                    .filter(|_| args != BEGIN)
                     .unwrap_or(next.stdout.trim_end());
                 assert_eq!(world.ids().len(), 2, "{story}");
                 assert!(world.accepts(&old) && world.accepts(new), "{story}");
@@ -1065,6 +1356,6 @@ fn a_kill_anywhere_leaves_a_usable_client_and_no_third_secret() {
         assert!(world.accepts(fs_err::read_to_string(&file).unwrap().trim_end()));
         fs_err::remove_file(&file).unwrap();
     }
-    assert_eq!(kills, 38);
+    assert_eq!(kills, 50);
     world.down();
 }

@@ -22,6 +22,7 @@ use crate::cli::{SecretSource, SheetFormat};
 use crate::config::parts;
 use crate::error::Failure;
 use crate::resources::{Client, RestApi};
+use crate::secret_place::SecretPlace;
 use crate::state::State;
 use crate::verify::Route;
 
@@ -47,7 +48,7 @@ pub(super) async fn run(
     }
     let place = Place {
         secret: match sources.of(&sheet.client) {
-            Some(SecretSource::SecretsManager(name)) => Some(name),
+            Some(SecretSource::Place(place)) => Some(place),
             _ => None,
         },
         account: &state.account,
@@ -90,8 +91,8 @@ struct Open {
 
 /// Where the client's secret is, and who knows more.
 struct Place<'a> {
-    /// The name or ARN of a secret of Secrets Manager.
-    secret: Option<&'a String>,
+    /// `None`: the sheet's reader is told it in another way.
+    secret: Option<&'a SecretPlace>,
     account: &'a str,
     region: &'a str,
     stack: &'a str,
@@ -240,28 +241,50 @@ impl Sheet {
     }
 }
 
+/// In which place of which service of AWS the secret is, and the command that reads it.
+fn kept(
+    (kind, name): (&str, &str),
+    (service, account, region): (&str, &str, &str),
+    command: String,
+) -> Vec<Block> {
+    vec![
+        Block::Paragraph(vec![
+            words(format!("It is in the {kind} ")),
+            code(name),
+            words(format!(" of AWS {service}, account ")),
+            code(account),
+            words(", region "),
+            code(region),
+            words(". Who may read it gets it with:"),
+        ]),
+        Block::Code("sh", command),
+    ]
+}
+
 impl Place<'_> {
     fn blocks(&self) -> Vec<Block> {
         let mut blocks = match self.secret {
-            Some(secret) => {
-                // The fourth part of an ARN.
-                let region = secret.split(':').nth(3).unwrap_or(self.region);
+            Some(SecretPlace::SecretsManager(secret)) => {
+                // The parts of an ARN.
+                let part = |place: usize| secret.split(':').nth(place);
+                let (region, account) = (part(3).unwrap_or(self.region), part(4).unwrap_or(self.account));
                 let command = format!(
                     "aws secretsmanager get-secret-value --secret-id {} --region {region} --query SecretString --output text",
                     quoted(secret.as_ref())
                 );
-                vec![
-                    Block::Paragraph(vec![
-                        words("It is in the secret "),
-                        code(secret),
-                        words(" of AWS Secrets Manager, account "),
-                        code(self.account),
-                        words(", region "),
-                        code(region),
-                        words(". Who may read it gets it with:"),
-                    ]),
-                    Block::Code("sh", command),
-                ]
+                kept(("secret", secret), ("Secrets Manager", account, region), command)
+            }
+            Some(SecretPlace::Parameter(parameter)) => {
+                let region = self.region;
+                let command = format!(
+                    "aws ssm get-parameter --name {} --with-decryption --region {region} --query Parameter.Value --output text",
+                    quoted(parameter.as_ref())
+                );
+                kept(
+                    ("parameter", parameter),
+                    ("Systems Manager", self.account, region),
+                    command,
+                )
             }
             None => vec![Block::Paragraph(vec![
                 words("You get it separately from the team that runs the stack "),
@@ -362,7 +385,7 @@ mod tests {
         }
     }
 
-    fn text(secret: Option<&String>) -> String {
+    fn text(secret: Option<&SecretPlace>) -> String {
         let routes = routes(&[
             ("ANY /orders", "orders/all"),
             ("GET /orders", "orders/read"),
@@ -385,13 +408,31 @@ mod tests {
 
     #[test]
     fn where_the_secret_is_is_told_and_not_the_secret() {
-        let arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:orders/app-AbCdEf".to_owned();
-        for (name, region) in [("orders/app".to_owned(), "eu-west-1"), (arn, "us-east-1")] {
-            let text = text(Some(&name));
-            let command = format!(
-                "aws secretsmanager get-secret-value --secret-id {name} --region {region} --query SecretString --output text"
-            );
-            assert!(text.contains(&command) && !text.contains("separately"), "{text}");
+        let arn = "arn:aws:secretsmanager:us-east-1:444455556666:secret:orders/app-AbCdEf";
+        let get = "aws secretsmanager get-secret-value";
+        let own = "account `123456789012`, region `eu-west-1`";
+        for (place, told, command) in [
+            (
+                "secretsmanager:orders/app",
+                own,
+                format!("{get} --secret-id orders/app --region eu-west-1 --query SecretString --output text"),
+            ),
+            (
+                &format!("secretsmanager:{arn}"),
+                "account `444455556666`, region `us-east-1`",
+                format!("{get} --secret-id {arn} --region us-east-1 --query SecretString --output text"),
+            ),
+            (
+                "ssm:/orders/app",
+                own,
+                "aws ssm get-parameter --name /orders/app --with-decryption --region eu-west-1 --query Parameter.Value \
+                 --output text"
+                    .to_owned(),
+            ),
+        ] {
+            let text = text(Some(&place.parse().unwrap()));
+            assert!(text.contains(&command) && text.contains(told), "{text}");
+            assert!(!text.contains("separately"), "{text}");
         }
     }
 

@@ -5,10 +5,12 @@
 use std::rc::Rc;
 
 use aws_config::{Region, SdkConfig};
+use aws_sdk_sts::config::SharedCredentialsProvider;
 
 use super::super::configuration;
 use super::super::invocation::{Invocation, Target};
 use super::super::ui::Ui;
+use crate::aws::assumed;
 use crate::aws::clients::{Access, identify, load};
 use crate::aws::wait::told_if_slow;
 use crate::aws::{Aws, Identity};
@@ -110,6 +112,9 @@ pub(crate) struct Session {
     pub aws: Rc<Aws>,
     /// Who and where.
     pub identity: Identity,
+    /// On the heap, as every command carries it along.
+    config: Box<SdkConfig>,
+    fence: Fence,
 }
 
 impl Session {
@@ -121,6 +126,8 @@ impl Session {
         Self {
             aws: Rc::new(aws),
             identity,
+            config: Box::new(config),
+            fence: fence.clone(),
         }
     }
 
@@ -169,10 +176,31 @@ impl Session {
 
     /// For calls outside the engine.
     pub(crate) fn cx(&self, ui: &Rc<Ui>) -> Cx<Aws> {
-        let ui = ui.clone();
-        Cx::new(
-            self.aws.clone(),
-            Rc::new(move |what| ui.progress(&format!("waiting for {what}"))),
-        )
+        cx(self.aws.clone(), ui)
     }
+
+    /// The same as another role, whose ARN this is, in this region. `stack` says in the log of the role's account who it is.
+    ///
+    /// # Errors
+    /// The role is not there, or does not let these credentials in.
+    pub(crate) async fn cx_as(&self, role: &str, stack: &str, ui: &Rc<Ui>) -> Result<Cx<Aws>, Failure> {
+        let made = assumed::credentials(&self.cx(ui), role, &format!("provision-{stack}")).await?;
+        let config = SdkConfig::clone(&self.config).into_builder();
+        let config = config.credentials_provider(SharedCredentialsProvider::new(made));
+        let identity = Identity {
+            account: role.split(':').nth(4).unwrap_or_default().to_owned(),
+            ..self.identity.clone()
+        };
+        let mut aws = Aws::new(&config.build(), &identity, ui.call_log().as_ref(), &self.fence);
+        aws.waits = ui.wait_listener();
+        Ok(cx(Rc::new(aws), ui))
+    }
+}
+
+fn cx(aws: Rc<Aws>, ui: &Rc<Ui>) -> Cx<Aws> {
+    let ui = ui.clone();
+    Cx::new(
+        aws,
+        Rc::new(move |what| ui.progress(&format!("waiting for {what}"))),
+    )
 }

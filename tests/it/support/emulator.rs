@@ -12,6 +12,8 @@ use super::token;
 pub(crate) struct Emulator {
     pub endpoint: String,
     region: &'static str,
+    /// Whose access key the calls are signed with; `None`: the sandbox's own.
+    key: Option<String>,
 }
 
 impl Emulator {
@@ -20,6 +22,7 @@ impl Emulator {
         Self {
             endpoint,
             region: "eu-west-1",
+            key: None,
         }
     }
 
@@ -28,12 +31,13 @@ impl Emulator {
         Self {
             endpoint,
             region: "us-east-1",
+            key: None,
         }
     }
 
     fn send(&self, service: &str, call: impl FnOnce(&reqwest::Client) -> reqwest::RequestBuilder) -> String {
         // The emulator takes the region out of this and leaves the signature unchecked.
-        let key = token(&self.endpoint);
+        let key = self.key.clone().unwrap_or_else(|| token(&self.endpoint));
         let scope = format!("{key}/20260101/{}/{service}/aws4_request", self.region);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -52,6 +56,7 @@ impl Emulator {
         let service = match target.split('.').next() {
             Some("secretsmanager") => "secretsmanager",
             Some("Logs_20140328") => "logs",
+            Some("AmazonSSM") => "ssm",
             _ => "cognito-idp",
         };
         let answer = self.send(service, |http| {
@@ -61,6 +66,22 @@ impl Emulator {
                 .body(body.to_string())
         });
         serde_json::from_str(&answer).unwrap_or(Value::Null)
+    }
+
+    /// The same as this role, in the role's account.
+    pub(crate) fn as_role(&self, arn: &str) -> Self {
+        let form = format!("Action=AssumeRole&Version=2011-06-15&RoleSessionName=test&RoleArn={arn}");
+        let answer = self.send("sts", |http| {
+            http.post(&self.endpoint)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(form)
+        });
+        let (_, key) = answer.split_once("<AccessKeyId>").unwrap();
+        Self {
+            endpoint: self.endpoint.clone(),
+            region: self.region,
+            key: Some(key.split('<').next().unwrap().to_owned()),
+        }
     }
 
     /// A call of Cognito.

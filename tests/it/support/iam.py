@@ -98,6 +98,8 @@ def beside(action):
         "logs:CreateLogGroup": "logs:TagResource",
         "lambda:CreateFunction": "lambda:TagResource",
     }
+    if action == "ssm:PutParameter" and sent.get("Tags"):
+        yield "ssm:AddTagsToResource", "ssm", arn, {}
     if action in tagging_actions:
         yield tagging_actions[action], action.split(":")[0], arn, {}
     if action == "cognito-idp:CreateUserPool" and sent.get("UserPoolTags"):

@@ -24,7 +24,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(header, _)| header == name)
@@ -54,11 +54,12 @@ impl Request {
             .any(|part| self.path.contains(part))
     }
 
-    /// The service: `cognito-idp`, `logs`, `secretsmanager`, `iam`, `sts`, `ec2`, `lambda` or `apigateway`.
+    /// The service: `cognito-idp`, `logs`, `secretsmanager`, `ssm`, `iam`, `sts`, `ec2`, `lambda` or `apigateway`.
     pub(crate) fn service(&self) -> &'static str {
         match self.header("x-amz-target") {
             Some(target) if target.starts_with("Logs") => return "logs",
             Some(target) if target.starts_with("secretsmanager") => return "secretsmanager",
+            Some(target) if target.starts_with("AmazonSSM") => return "ssm",
             Some(_) => return "cognito-idp",
             None => {}
         }
