@@ -36,6 +36,8 @@ pub enum Kind {
     InlinePolicy,
     /// Attached to a role.
     ManagedPolicy,
+    /// In a domain.
+    Mapping,
 }
 
 impl fmt::Display for Kind {
@@ -52,6 +54,7 @@ impl fmt::Display for Kind {
             Self::Statement => "statement",
             Self::InlinePolicy => "inline policy",
             Self::ManagedPolicy => "managed policy",
+            Self::Mapping => "mapping",
         })
     }
 }

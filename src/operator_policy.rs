@@ -66,11 +66,25 @@ pub struct Scope {
     pub has_access_logs: bool,
     /// The ARNs of the functions of back ends, in the configuration and on record, with their qualifiers.
     pub backends: BTreeSet<String>,
+    pub domains: Domains,
     /// The bucket and the key of the state, if it is in S3.
     pub state: Option<(String, String)>,
     /// The ARN of the KMS key of that bucket; `None`: S3 encrypts with its own.
     pub state_key: Option<String>,
     pub roles: Roles,
+}
+
+/// What the configuration and the record say of the domains of APIs.
+#[derive(Default)]
+pub struct Domains {
+    /// The names of all of them.
+    pub named: BTreeSet<String>,
+    /// The names of those on record that the stack has made.
+    pub recorded: BTreeSet<String>,
+    /// The names of those that the stack makes where nobody has made them.
+    pub made: BTreeSet<String>,
+    /// The ARNs of the objects of certificates that clients need one of.
+    pub truststores: BTreeSet<String>,
 }
 
 /// What the configuration and the record say of the roles of functions.
@@ -146,6 +160,24 @@ enum On {
     Api,
     /// The tags of REST APIs and stages. A create with tags is checked with the id `*`.
     ApiTags,
+    /// The domains of APIs, whoever made them, if there are any.
+    Domain,
+    /// A domain that is to be made, by the tags in the request.
+    NewDomain,
+    /// The domains that the stack makes.
+    OwnDomain,
+    /// The tags of those domains.
+    DomainTags,
+    /// The list of the mappings of a domain.
+    Mappings,
+    /// The mappings of a domain.
+    Mapping,
+    /// The domains that the stack makes, if clients need a certificate.
+    MutualTls,
+    /// The certificates that clients need one of.
+    Truststore,
+    /// The role with which API Gateway makes the first domain of an account.
+    DomainRole,
     /// The secrets of Secrets Manager that the configuration names, if it names any.
     NamedSecret,
     /// The same of parameters of Systems Manager.
@@ -172,11 +204,12 @@ enum On {
 }
 
 use On::{
-    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Backend, BackendForApi, BoundedRole, ForeignRole,
-    ForeignRoleForLambda, Function, FunctionForApi, HandOutParameter, HandOutRole, HandOutSecret, Key, Layer,
-    LogGroup, LogRole, LogRoleForApi, LogRoleWithPolicy, NamedParameter, NamedSecret, Network, NewApi,
-    NewPool, NewRole, Pool, Role, RoleForLambda, RoleWithPolicy, Settings, SharedSettings, State,
-    StateBucket, StateKey, UnboundedRole,
+    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Backend, BackendForApi, BoundedRole, Domain, DomainRole,
+    DomainTags, ForeignRole, ForeignRoleForLambda, Function, FunctionForApi, HandOutParameter, HandOutRole,
+    HandOutSecret, Key, Layer, LogGroup, LogRole, LogRoleForApi, LogRoleWithPolicy, Mapping, Mappings,
+    MutualTls, NamedParameter, NamedSecret, Network, NewApi, NewDomain, NewPool, NewRole, OwnDomain, Pool,
+    Role, RoleForLambda, RoleWithPolicy, Settings, SharedSettings, State, StateBucket, StateKey, Truststore,
+    UnboundedRole,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -343,6 +376,15 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("apigateway:CreateStage", Api, UP),
     ("apigateway:UpdateStage", Api, UP),
     ("apigateway:DeleteStage", Api, UP),
+    ("apigateway:GetDomainName", Domain, READ_BY_ALL),
+    ("apigateway:CreateDomainName", NewDomain, UP),
+    ("apigateway:UpdateDomainName", OwnDomain, UP),
+    ("apigateway:DeleteDomainName", OwnDomain, DOWN),
+    ("apigateway:GetBasePathMappings", Mappings, READ_BY_ALL),
+    ("apigateway:CreateBasePathMapping", Mappings, UP),
+    ("apigateway:GetBasePathMapping", Mapping, READ_BY_ALL),
+    ("apigateway:UpdateBasePathMapping", Mapping, UP),
+    ("apigateway:DeleteBasePathMapping", Mapping, DOWN),
 ];
 
 /// The operations that are called on what is not the stack's: the functions of back ends, and the places that secrets are
@@ -437,6 +479,32 @@ const ALSO: &[(&str, &str, On)] = &[
     ("apigateway:CreateStage", "apigateway:PUT", ApiTags),
     ("apigateway:TagResource", "apigateway:PATCH", Api),
     ("apigateway:UntagResource", "apigateway:PATCH", Api),
+    ("apigateway:CreateDomainName", "apigateway:PUT", DomainTags),
+    ("apigateway:UpdateDomainName", "apigateway:PUT", DomainTags),
+    ("apigateway:UpdateDomainName", "apigateway:DELETE", DomainTags),
+    // Of mutual TLS: with the rights of the caller API Gateway reads the certificates.
+    (
+        "apigateway:CreateDomainName",
+        "apigateway:AddCertificateToDomain",
+        MutualTls,
+    ),
+    (
+        "apigateway:UpdateDomainName",
+        "apigateway:AddCertificateToDomain",
+        MutualTls,
+    ),
+    (
+        "apigateway:UpdateDomainName",
+        "apigateway:RemoveCertificateFromDomain",
+        MutualTls,
+    ),
+    ("apigateway:CreateDomainName", "s3:GetObject", Truststore),
+    ("apigateway:CreateDomainName", "s3:GetObjectVersion", Truststore),
+    (
+        "apigateway:CreateDomainName",
+        "iam:CreateServiceLinkedRole",
+        DomainRole,
+    ),
 ];
 
 fn is_read(operation: &str) -> bool {
@@ -715,7 +783,90 @@ impl Scope {
                 })
                 .collect(),
             ApiTags => one(arn("apigateway", region, "", &format!("/tags/{tags}*")), None),
+            Domain | NewDomain | OwnDomain | DomainTags | Mappings | Mapping | MutualTls | Truststore
+            | DomainRole => self.reaches_of_domains(on),
         }
+    }
+
+    /// The same for what a domain needs; nothing if there is none.
+    fn reaches_of_domains(&self, on: On) -> Vec<Reach> {
+        let Domains {
+            named,
+            recorded,
+            made,
+            truststores,
+        } = &self.domains;
+        let Self {
+            partition, region, ..
+        } = self;
+        let arn = |path: &str| format!("arn:{partition}:apigateway:{region}::{path}");
+        let all = |names: &BTreeSet<String>, below: &str| -> Vec<String> {
+            let arns = names
+                .iter()
+                .map(|name| arn(&format!("/domainnames/{name}{below}")));
+            arns.collect()
+        };
+        let reach = |sid: &str, resources: Vec<String>, condition: Option<Value>| {
+            let sid = format!("{on:?}{sid}");
+            (!resources.is_empty()).then_some(Reach {
+                sid,
+                resources,
+                condition,
+            })
+        };
+        let own: BTreeSet<String> = recorded.union(made).cloned().collect();
+        let one = |resource: String| {
+            if own.is_empty() {
+                Vec::new()
+            } else {
+                vec![resource]
+            }
+        };
+        let reaches = match on {
+            Domain => [reach("", all(named, ""), None), None],
+            Mappings => [reach("", all(named, "/basepathmappings"), None), None],
+            Mapping => [reach("", all(named, "/basepathmappings/*"), None), None],
+            NewDomain => [
+                reach("", one(arn("/domainnames")), Some(self.tags("RequestTag"))),
+                None,
+            ],
+            // As long as none is on record, the name may be one of somebody else.
+            OwnDomain => [
+                reach("OnRecord", all(recorded, ""), None),
+                reach(
+                    "",
+                    all(&made.difference(recorded).cloned().collect(), ""),
+                    Some(self.tags("ResourceTag")),
+                ),
+            ],
+            MutualTls if truststores.is_empty() => [None, None],
+            MutualTls => [reach("", all(&own, ""), None), None],
+            DomainTags => {
+                let tags = |name: &String| {
+                    let tagged = arn(&format!("/domainnames/{name}"));
+                    arn(&format!(
+                        "/tags/{}",
+                        tagged.replace(':', "%3A").replace('/', "%2F")
+                    ))
+                };
+                [reach("", own.iter().map(tags).collect(), None), None]
+            }
+            Truststore => {
+                let objects = truststores.iter().filter_map(|url| url.strip_prefix("s3://"));
+                let objects = objects.map(|object| format!("arn:{partition}:s3:::{object}"));
+                [reach("", objects.collect(), None), None]
+            }
+            DomainRole => {
+                let role = format!(
+                    "arn:{partition}:iam::{}:role/aws-service-role/ops.apigateway.amazonaws.com/*",
+                    self.account
+                );
+                let service = json!({"iam:AWSServiceName": "ops.apigateway.amazonaws.com"});
+                [reach("", one(role), Some(service)), None]
+            }
+            _ => unreachable!("{on:?} is not of a domain"),
+        };
+        reaches.into_iter().flatten().collect()
     }
 
     /// The stack's tags, on a resource or in a request.

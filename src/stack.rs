@@ -2,6 +2,7 @@
 //!
 //! Must not do I/O or be async: it declares.
 
+mod domain;
 mod integration;
 mod role;
 
@@ -13,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
+pub use self::domain::{base_path_mapping, domain_name};
 use self::integration::Integration;
 use self::role::FunctionRole;
 use crate::access_log;
@@ -80,24 +82,30 @@ pub fn access_log_group(unique: &str) -> String {
     format!("/aws/apigateway/{unique}")
 }
 
+/// What AWS knows of what the configuration names and others may have made.
+pub struct Named<'a> {
+    /// The ids of the roles, by their ARNs, as far as they are there.
+    pub roles: &'a BTreeMap<String, String>,
+    /// The pool of others, if the configuration names one.
+    pub shared_pool: Option<&'a SharedPool>,
+    /// Whether the domain of the API is the stack's, and not one of somebody else.
+    pub makes_domain: bool,
+}
+
 /// Every step of `config` in this account and region.
 ///
 /// `owner` is the stack's 8 hex characters, and `separator` is around them in names: [`SEPARATOR`], except in an older
-/// stack. `packages` has the code of every function, by the function's name, and `roles` the ids of the roles that the
-/// configuration names, by their ARNs, as far as they are there.
+/// stack. `packages` has the code of every function, by the function's name.
 ///
 /// An edge exists only where AWS demands one: an integration names its function by an ARN that follows from the
 /// function's name, so the whole API is created while IAM still spreads the role.
-///
-/// `shared_pool` is the pool of others that the configuration names, if it names one.
 pub fn stack(
     config: &Config,
     identity: &Identity,
     owner: &str,
     separator: char,
     packages: &BTreeMap<String, Package>,
-    roles: &BTreeMap<String, String>,
-    shared_pool: Option<&SharedPool>,
+    named: &Named<'_>,
 ) -> Stack<Aws> {
     let mut tags = tags(&config.stack, owner);
     tags.extend(config.tags.clone());
@@ -107,11 +115,11 @@ pub fn stack(
         identity,
         owner,
         separator,
-        roles,
+        roles: named.roles,
         tags,
     };
     let functions = parts.functions(packages);
-    let pool = match shared_pool {
+    let pool = match named.shared_pool {
         Some(pool) => parts.shared_pool(pool),
         None => parts.user_pool(),
     };
@@ -126,7 +134,8 @@ pub fn stack(
     parts.permissions(functions, &api);
     parts.backend_permissions(&api);
     let deployment = parts.deployment(&api, authorizer, routes);
-    parts.stage(api, deployment);
+    let stage = parts.stage(api.clone(), deployment);
+    parts.domain(api, stage, named.makes_domain);
     parts.stack
 }
 
@@ -356,10 +365,13 @@ impl Parts<'_> {
 
     fn api(&mut self) -> Handle<RestApi> {
         let (api, tags) = (self.config.api.clone(), self.tags.clone());
+        let (default_endpoint_closed, security_policy) = (self.closes_default_endpoint(), self.api_policy());
         self.stack.add("rest-api", (), move |()| RestApi {
             name: api.name.clone(),
             description: api.description.clone(),
             endpoint: "REGIONAL".to_owned(),
+            default_endpoint_closed,
+            security_policy: security_policy.clone(),
             tags: tags.clone(),
         })
     }
@@ -490,7 +502,8 @@ impl Parts<'_> {
         move |api| format!("arn:{partition}:execute-api:{region}:{account}:{api}/{stage}/*")
     }
 
-    /// A change of the authorizer or of any route is another description, and so another deployment.
+    /// A change of the authorizer or of any route is another description, and so another deployment. So is what takes effect only
+    /// with the next deployment.
     fn deployment(
         &mut self,
         api: &Handle<RestApi>,
@@ -498,18 +511,22 @@ impl Parts<'_> {
         routes: Vec<Handle<Route>>,
     ) -> Handle<Deployment> {
         let needs = (api.clone(), authorizer, routes);
-        self.stack.add("deployment", needs, |(api, authorizer, routes)| {
-            let mut hash = Sha256::new_with_prefix(authorizer.digest);
-            for route in routes {
-                hash.update(route.digest);
-            }
-            let hash = URL_SAFE_NO_PAD.encode(hash.finalize());
-            Deployment {
-                api: api.id,
-                description: format!("provision {hash}"),
-                open_methods: BTreeSet::new(),
-            }
-        })
+        let front = self.front();
+        self.stack
+            .add("deployment", needs, move |(api, authorizer, routes)| {
+                let mut hash = Sha256::new_with_prefix(authorizer.digest);
+                for route in routes {
+                    hash.update(route.digest);
+                }
+                hash.update(&front);
+                hash.update(&api.revision);
+                let hash = URL_SAFE_NO_PAD.encode(hash.finalize());
+                Deployment {
+                    api: api.id,
+                    description: format!("provision {hash}"),
+                    open_methods: BTreeSet::new(),
+                }
+            })
     }
 
     /// The log group that gets a line for every request, and its ARN.
@@ -527,7 +544,7 @@ impl Parts<'_> {
     }
 
     /// Changed routes go live only once clients and permissions are changed, or callers would be locked out meanwhile.
-    fn stage(&mut self, api: Handle<RestApi>, deployment: Handle<Deployment>) {
+    fn stage(&mut self, api: Handle<RestApi>, deployment: Handle<Deployment>) -> Handle<Stage> {
         let limit = self.config.api.throttle;
         let throttle = limit.map_or_else(Throttle::default, |limit| Throttle {
             rate: Some(limit.rate),
@@ -558,6 +575,7 @@ impl Parts<'_> {
         let backends = backends.map(|(name, _)| backend_permission(name));
         self.stack
             .follow(&stage, clients.chain(permissions).chain(backends));
+        stage
     }
 }
 

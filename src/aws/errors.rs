@@ -221,6 +221,17 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         "InvalidParameterValueException" if is_role_propagation(message) => Class::NotReady,
         "BadRequestException" if is_log_role_propagation(message) => Class::NotReady,
 
+        "ConflictException" if message.contains("update in progress") => Class::NotReady,
+        // API Gateway has no code of its own for a name that exists, nor for an API or a stage that it does not see yet.
+        "BadRequestException" if name == "CreateDomainName" && message.contains("already exists") => {
+            Class::Taken
+        }
+        "BadRequestException"
+            if name == "CreateBasePathMapping" && message.contains("identifier specified") =>
+        {
+            Class::NotReady
+        }
+
         "EntityAlreadyExists"
         | "ResourceAlreadyExistsException"
         | "ResourceConflictException"

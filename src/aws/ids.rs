@@ -181,6 +181,23 @@ pub const INTEGRATION_URI: Shape = Shape {
     },
 };
 
+/// Of a domain, or of the host that one leads to.
+pub const DOMAIN: Shape = Shape {
+    what: "a domain name",
+    holds: |text| {
+        text.contains('.')
+            && all(text, 253, |c| {
+                c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)
+            })
+    },
+};
+
+/// The first part of the path of a mapping, or an empty text for the root.
+pub const BASE_PATH: Shape = Shape {
+    what: "one part of a path or an empty text",
+    holds: |text| text.is_empty() || all(text, 128, |c| is_word(c) || "-.".contains(c)),
+};
+
 /// Of a resource server.
 pub const IDENTIFIER: Shape = Shape {
     what: "the identifier of a resource server",
@@ -227,6 +244,10 @@ mod tests {
             (LOG_GROUP, &["/aws/lambda/user-api-1a2b3c4d-user"]),
             (ACCOUNT, &["000000000000"]),
             (ARN, &["arn:aws:iam::000000000000:role/a"]),
+            (
+                DOMAIN,
+                &["api.example.com", "d-a1b2.execute-api.eu-west-1.amazonaws.com"],
+            ),
             (IDENTIFIER, &["https://api.example.com/orders"]),
             (PATH_PART, &["user", "{id}", "{proxy+}", "a:b"]),
             (VERB, &["ANY"]),

@@ -8,6 +8,7 @@ pub mod assumed;
 pub mod call_log;
 pub mod client_secrets;
 pub mod clients;
+pub mod domains;
 pub mod ec2;
 pub mod errors;
 mod fenced;

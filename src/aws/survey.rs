@@ -15,6 +15,7 @@ use aws_sdk_iam::operation::get_role::GetRoleOutput;
 use serde_json::Value;
 
 use super::clients::Aws;
+use super::domains::mappings;
 use super::ids::{ApiId, AuthorizerId, PathId, PoolId};
 use super::pages::Pages;
 use super::shared::{Paths, Shared, Survey};
@@ -336,6 +337,15 @@ impl Cx<Aws> {
                 item
             }
         });
+        Ok(items.collect())
+    }
+
+    /// The mappings of a domain. An item's id is its path, which is empty at the root.
+    pub async fn mappings_in(&self, domain: &str) -> Result<Vec<Item>> {
+        let all = mappings(self, domain).await?;
+        let items = all
+            .iter()
+            .map(|one| Item::new(Kind::Mapping, &one.base_path, &one.to_string()));
         Ok(items.collect())
     }
 

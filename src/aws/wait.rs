@@ -30,6 +30,10 @@ const CONFLICT_PATIENCE: Duration = Duration::from_mins(2);
 /// The longest wait for a DeleteRestApi: AWS accepts one in 30 s in the whole account, and others may delete stacks as
 /// well.
 const DELETE_API_PATIENCE: Duration = Duration::from_mins(20);
+/// The same for the changes of a domain, whose rate is the same; and for the one before to end, which takes about 15 minutes.
+const DOMAIN_PATIENCE: Duration = Duration::from_mins(30);
+/// The longest wait for a new API or stage to be visible where a mapping is made. Terraform waits for as long.
+const MAPPING_PATIENCE: Duration = Duration::from_secs(30);
 /// The pause after the first read of something that AWS is still creating.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two tries. The first is one second, and each further one a second longer.
@@ -59,6 +63,12 @@ fn patience(error: &CallError) -> Duration {
         Some("TooManyRequestsException") if error.operation == "apigateway:DeleteRestApi" => {
             DELETE_API_PATIENCE
         }
+        Some("TooManyRequestsException" | "LimitExceededException" | "ConflictException")
+            if error.operation.starts_with("apigateway:") && error.operation.ends_with("DomainName") =>
+        {
+            DOMAIN_PATIENCE
+        }
+        Some("BadRequestException") => MAPPING_PATIENCE,
         _ => CONFLICT_PATIENCE,
     }
 }

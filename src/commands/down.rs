@@ -71,6 +71,7 @@ async fn delete(
     };
     let (protected, foreign, mut not_ours) = ui.show_wait(READING, reading).await?;
     refuse_protected(&protected)?;
+    foreign::refuse_shared_domain(&foreign, &not_ours)?;
     foreign::tell(&foreign, ui);
     if !args.yes {
         confirm(&state, &foreign, ui)?;

@@ -12,6 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::recorded::{ByKind, Entry};
 use super::ui::Ui;
 use crate::aws::Aws;
+use crate::engine::down::NotOurs;
 use crate::engine::plan::Plan;
 use crate::error::Failure;
 use crate::foreign::{Foreign, Item, Kind, Ours, foreign};
@@ -19,8 +20,8 @@ use crate::report::event::Operation;
 use crate::report::{Event, TimedEvent};
 use crate::resource::{Cx, Resource, Result};
 use crate::resources::{
-    Authorizer, Client, Function, KINDS, Path, Permission, ResourceServer, RestApi, Role, RoleAttachment,
-    RolePolicy, Route, Stage, UserPool, client,
+    Authorizer, BasePathMapping, Client, DomainName, Function, KINDS, Path, Permission, ResourceServer,
+    RestApi, Role, RoleAttachment, RolePolicy, Route, Stage, UserPool, client,
 };
 use crate::stack;
 use crate::state::{Record, State};
@@ -34,13 +35,13 @@ pub(super) enum Extent {
     /// All of it.
     All,
     /// What a deletion of the stack takes along and somebody would miss: users, clients, methods, paths and stages. And the
-    /// policies of roles, which keep IAM from it.
+    /// policies of roles and the mappings of domains, which keep them from being deleted.
     GoesAlong,
 }
 
-/// Whether AWS keeps what this is in from being deleted.
+/// Whether what this is in is not deleted while it is there: IAM refuses that, and a domain would take it along.
 pub(super) fn blocks(one: &Foreign) -> bool {
-    matches!(one.kind, Kind::InlinePolicy | Kind::ManagedPolicy)
+    matches!(one.kind, Kind::InlinePolicy | Kind::ManagedPolicy | Kind::Mapping)
 }
 
 /// What others have in the stack, in the order of the state file. With `aws` for a survey it takes part in that one's reads.
@@ -66,7 +67,7 @@ async fn look_into(
 ) -> Result<Vec<Foreign>> {
     let all = extent == Extent::All;
     let is_container = match record.kind.as_str() {
-        RestApi::NAME | UserPool::NAME | Role::NAME => true,
+        RestApi::NAME | UserPool::NAME | Role::NAME | DomainName::NAME => true,
         Function::NAME => all,
         _ => false,
     };
@@ -96,6 +97,7 @@ async fn look_into(
             }
         }
         Function::NAME => live.extend(cx.statements_in(id).await?),
+        DomainName::NAME => live.extend(cx.mappings_in(id).await?),
         _ => live.extend(cx.policies_in(id).await?),
     }
     Ok(foreign(&record.step, live, ours))
@@ -175,6 +177,9 @@ fn on_record(state: &State) -> Result<BTreeMap<String, Ours>> {
             Some(permission.statement),
             none(),
         );
+    }
+    for Entry { desired: mapping, .. } in state.all::<BasePathMapping>()? {
+        add(&mapping.domain, Kind::Mapping, Some(mapping.base_path), none());
     }
     for Entry { desired: policy, .. } in state.all::<RolePolicy>()? {
         add(&policy.role, Kind::InlinePolicy, Some(policy.name), none());
@@ -276,6 +281,7 @@ pub(super) fn text(found: &[Foreign]) -> String {
 /// An error where the plan would deploy a method of others that anyone but the stack's clients can call.
 pub(super) fn refuse(plan: &Plan, found: &[Foreign], allow: bool) -> Result<(), Failure> {
     refuse_blocked(plan, found)?;
+    refuse_shared(plan, found)?;
     let deploys = plan.steps.iter().any(|step| {
         let acts = [Operation::Create, Operation::Update, Operation::Replace].contains(&step.action);
         step.kind == crate::resources::Deployment::NAME && acts
@@ -324,6 +330,44 @@ fn refuse_blocked(plan: &Plan, found: &[Foreign]) -> Result<(), Failure> {
     failure.details = blocked.iter().map(|one| one.line()).collect();
     Err(failure
         .hinted("detach them (`aws iam detach-role-policy`) or delete them (`aws iam delete-role-policy`)"))
+}
+
+/// An error where the plan would delete a domain that others use as well.
+fn refuse_shared(plan: &Plan, found: &[Foreign]) -> Result<(), Failure> {
+    let goes = |one: &Foreign| plan.with(Operation::Delete).any(|step| step.step == one.step);
+    let shared = shared(found, goes);
+    if shared.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::usage(
+        "`up` would delete a domain that others use, and AWS deletes their mappings with it: nothing was changed",
+    );
+    Err(with_shared(failure, &shared).hinted("or leave the domain in [api.domain]"))
+}
+
+/// An error where a deletion of the stack would delete a domain that others use as well. A domain that is not the stack's any
+/// more is not deleted.
+pub(super) fn refuse_shared_domain(found: &[Foreign], not_ours: &NotOurs) -> Result<(), Failure> {
+    let shared = shared(found, |one| !not_ours.contains_key(&one.step));
+    if shared.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::usage(
+        "`down` would delete a domain that others use, and AWS deletes their mappings with it: nothing was deleted",
+    );
+    Err(with_shared(failure, &shared))
+}
+
+fn shared(found: &[Foreign], goes: impl Fn(&Foreign) -> bool) -> Vec<&Foreign> {
+    let mappings = found.iter().filter(|one| one.kind == Kind::Mapping);
+    mappings.filter(|one| goes(one)).collect()
+}
+
+fn with_shared(mut failure: Failure, shared: &[&Foreign]) -> Failure {
+    failure.details = shared.iter().map(|one| one.line()).collect();
+    failure.hinted(
+        "delete the stacks that made the mappings first, or the mappings (`aws apigateway delete-base-path-mapping`)",
+    )
 }
 
 /// What of others goes with the containers that the plan replaces or deletes.

@@ -9,6 +9,7 @@ mod client;
 mod configuration;
 mod confirm;
 mod document;
+mod domains;
 mod down;
 mod engine_run;
 mod follow_up;

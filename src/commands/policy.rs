@@ -15,9 +15,11 @@ use crate::cli::{self, Destination, PolicyTask};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::location::Location;
-use crate::operator_policy::{Roles, Scope, Task, document};
+use crate::operator_policy::{Domains, Roles, Scope, Task, document};
 use crate::resources::function::Vpc;
-use crate::resources::{BackendPermission, Function, RestApi, Role, RoleAttachment, UserPool};
+use crate::resources::{
+    BackendPermission, BasePathMapping, DomainName, Function, RestApi, Role, RoleAttachment, UserPool,
+};
 use crate::stack::{ACCESS_LOG_GROUP, SEPARATOR, backends_of_account};
 use crate::state::State;
 
@@ -54,6 +56,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             has_network: false,
             has_access_logs: false,
             backends: BTreeSet::new(),
+            domains: Domains::default(),
             state: None,
             state_key: None,
             roles: Roles::default(),
@@ -74,6 +77,14 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
     if let Some(Destination::Place(place)) = &args.to.destination {
         scope.hand_out = Some(place.clone());
         scope.hand_out_role.clone_from(&args.to.role);
+    }
+    if let Some(domain) = config.as_ref().and_then(|config| config.api.domain.as_ref()) {
+        scope.domains.named.insert(domain.name.clone());
+        if let Some(made) = &domain.made {
+            scope.domains.made.insert(domain.name.clone());
+            let truststore = Some(made.truststore.clone()).filter(|url| !url.is_empty());
+            scope.domains.truststores.extend(truststore);
+        }
     }
     let clients = config.iter().flat_map(|config| config.clients.values());
     scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
@@ -148,10 +159,26 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         backends: (state.all::<BackendPermission>()?.into_iter())
             .map(|permission| backends::arn(state, &permission.desired))
             .collect(),
+        domains: domains(state)?,
         state: None,
         state_key: None,
         roles: roles(state)?,
     })
+}
+
+/// What is on record of the domains of APIs.
+fn domains(state: &State) -> Result<Domains, Failure> {
+    let mut domains = Domains::default();
+    for mapping in state.all::<BasePathMapping>()? {
+        domains.named.insert(mapping.desired.domain);
+    }
+    for domain in state.all::<DomainName>()? {
+        domains.named.insert(domain.desired.name.clone());
+        domains.recorded.insert(domain.desired.name);
+        let truststore = Some(domain.desired.truststore).filter(|url| !url.is_empty());
+        domains.truststores.extend(truststore);
+    }
+    Ok(domains)
 }
 
 /// What is on record of the roles of functions.

@@ -29,7 +29,8 @@ pub(super) async fn run(
     ui: &std::rc::Rc<Ui>,
 ) -> Result<(), Failure> {
     let (declared, store) = Declared::open_locked(invocation, "recover", ui).await?;
-    open::kept(&*store, ui, put_on_record(args, declared, &*store, ui)).await
+    let work = put_on_record(args, declared, &*store, ui);
+    Box::pin(open::kept(&*store, ui, work)).await
 }
 
 async fn put_on_record(

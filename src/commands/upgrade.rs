@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::resource::Resource as _;
 use crate::resources::function::{Reserved, STORAGE_MB, Vpc};
-use crate::resources::{Authorizer, Client, Function, ResourceServer, Role, Route, Stage};
+use crate::resources::{Authorizer, Client, Function, ResourceServer, RestApi, Role, Route, Stage};
 use crate::state::{FORMAT, Record, State};
 
 /// A field that the desired state of a kind got later.
@@ -107,6 +107,18 @@ const ADDED: &[Added] = &[
         since: 3,
         kind: Function::NAME,
         field: "rights",
+        value: |_, _| json!(""),
+    },
+    Added {
+        since: 3,
+        kind: RestApi::NAME,
+        field: "default_endpoint_closed",
+        value: |_, _| json!(false),
+    },
+    Added {
+        since: 3,
+        kind: RestApi::NAME,
+        field: "security_policy",
         value: |_, _| json!(""),
     },
     // What Lambda has where nothing is sent.

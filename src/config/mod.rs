@@ -3,6 +3,7 @@
 //! Must not know AWS, the engine or the state.
 
 mod backends;
+mod domains;
 mod environment;
 mod functions;
 mod overlay;
@@ -248,6 +249,38 @@ pub struct Api {
     pub tracing: bool,
     /// Whether CloudWatch has the metrics of each route.
     pub metrics: bool,
+    /// `None`: the API has AWS's own host name only.
+    pub domain: Option<ApiDomain>,
+    /// What of the domain must be in the stack's region.
+    pub regional: Vec<Regional>,
+}
+
+/// The domain name that the API answers at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiDomain {
+    /// In lower case, such as `api.example.com`.
+    pub name: String,
+    /// The first part of the path; empty: the API is at the root of the domain.
+    pub base_path: String,
+    /// Whether the API no longer answers at AWS's own host name.
+    pub close_default_endpoint: bool,
+    /// How the stack makes the domain where nobody has made it. `None`: somebody else makes it.
+    pub made: Option<DomainSettings>,
+}
+
+/// How a domain of API Gateway is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainSettings {
+    /// The ARN of a certificate of ACM in the stack's region.
+    pub certificate: String,
+    /// The ARN of a public certificate that proves who owns the name. Empty: the other certificate proves it.
+    pub ownership_certificate: String,
+    /// API Gateway's name of it, such as `TLS_1_2`.
+    pub security_policy: String,
+    /// The S3 URL of the certificates that clients need one of. Empty: clients need no certificate.
+    pub truststore: String,
+    /// The version of that object; empty: the one that is there when API Gateway reads it.
+    pub truststore_version: String,
 }
 
 /// The most requests that the stage accepts.
@@ -349,8 +382,8 @@ impl Config {
             Some(SharedPool::Id { regional, .. }) => Some(regional),
             Some(SharedPool::Stack { .. }) | None => None,
         };
-        let regional = self.functions.values().flat_map(|function| &function.regional);
-        let regional = regional.chain(pool);
+        let functions = self.functions.values().flat_map(|function| &function.regional);
+        let regional = functions.chain(&self.api.regional).chain(pool);
         let mut problems: Vec<Problem> = regional
             .filter(|regional| regional.region != region)
             .map(|regional| Problem {
@@ -494,6 +527,8 @@ mod tests {
                 access_log_days: None,
                 tracing: false,
                 metrics: false,
+                domain: None,
+                regional: Vec::new(),
             },
             routes: vec![Route {
                 verb: "GET".to_owned(),

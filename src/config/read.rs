@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 
 use super::backends::backends;
+use super::domains::api_domain;
 use super::functions::functions;
 use super::overlay::{self, SECTIONS};
 use super::problems::{Problems, quoted};
@@ -362,11 +363,13 @@ fn api(file: &Table<'_>, stack: &str, p: &mut Problems) -> Api {
         access_log_days: None,
         tracing: false,
         metrics: false,
+        domain: None,
+        regional: Vec::new(),
     };
     let Some(table) = file.table("api", "[api]", p) else {
         return api;
     };
-    let keys = ["name", "description", "stage", "throttle"];
+    let keys = ["name", "description", "stage", "throttle", "domain"];
     table.only(&[&keys[..], &stage::KEYS].concat(), p);
     stage(&table, &mut api, p);
     if let Some(name) = table.ruled("name", &TEXT, p) {
@@ -377,6 +380,9 @@ fn api(file: &Table<'_>, stack: &str, p: &mut Problems) -> Api {
     }
     if let Some(stage) = table.ruled("stage", &STAGE, p) {
         stage.value.clone_into(&mut api.stage);
+    }
+    if let Some(table) = table.table("domain", "[api.domain]", p) {
+        api.domain = api_domain(&table, &mut api.regional, p);
     }
     if let Some(table) = table.table("throttle", "[api]: throttle", p) {
         table.only(&["rate", "burst"], p);

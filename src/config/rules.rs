@@ -350,7 +350,7 @@ pub(super) const LAYER: Rule = Rule {
     },
 };
 
-fn is_in_aws(partition: &str, region: &str, account: &str) -> bool {
+pub(super) fn is_in_aws(partition: &str, region: &str, account: &str) -> bool {
     partition.starts_with("aws") && (REGION.holds)(region) && (ACCOUNT.holds)(account)
 }
 

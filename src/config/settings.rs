@@ -56,7 +56,7 @@ pub(super) fn settings(table: &Table<'_>, function: &mut Function, p: &mut Probl
 }
 
 /// What must be in the region of the stack, which may be known only once the command runs.
-fn regional(table: &Table<'_>, key: &str, arn: At<&str>, p: &Problems) -> Regional {
+pub(super) fn regional(table: &Table<'_>, key: &str, arn: At<&str>, p: &Problems) -> Regional {
     Regional {
         region: arn_region(arn.value).to_owned(),
         problem: p.later(arn.at, table.key(key)),

@@ -21,6 +21,7 @@ fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
         has_network: false,
         has_access_logs: false,
         backends: BTreeSet::new(),
+        domains: Domains::default(),
         state: None,
         state_key: None,
         roles: Roles::default(),
@@ -576,4 +577,70 @@ fn layers_keys_and_networks_are_only_in_the_policy_of_a_stack_that_has_them() {
     for sid in ["Layer", "Network"] {
         assert_eq!(statement(&document(&status), sid), None);
     }
+}
+
+#[test]
+fn of_a_domain_only_what_the_stack_makes_may_be_changed_and_only_its_own_name() {
+    let mut scope = scope(Some("1a2b3c4d"), &[], &[]);
+    let sids = |document: &Value| -> Vec<String> {
+        let statements = document["Statement"].as_array().unwrap().iter();
+        let sids = statements.map(|statement| statement["Sid"].as_str().unwrap().to_owned());
+        sids.filter(|sid| {
+            ["Domain", "Mapping", "MutualTls", "Truststore"]
+                .iter()
+                .any(|word| sid.contains(word))
+        })
+        .collect()
+    };
+    assert_eq!(sids(&document(&scope, &[Task::Up].into())), [""; 0]);
+
+    // Somebody else's: our mappings, and nothing of the domain.
+    scope.domains.named = ["api.example.com".to_owned()].into();
+    let up = document(&scope, &[Task::Up].into());
+    assert_eq!(sids(&up), ["Domain", "Mappings", "Mapping"]);
+    assert_eq!(
+        statement(&up, "Domain").unwrap(),
+        &json!({
+            "Sid": "Domain", "Effect": "Allow", "Action": ["apigateway:GET"],
+            "Resource": ["arn:aws:apigateway:eu-west-1::/domainnames/api.example.com"],
+        })
+    );
+    assert_eq!(
+        statement(&up, "Mapping").unwrap()["Resource"],
+        json!(["arn:aws:apigateway:eu-west-1::/domainnames/api.example.com/basepathmappings/*"])
+    );
+
+    // Nobody's yet: whoever makes it first, only with our tags.
+    scope.domains.made = scope.domains.named.clone();
+    scope.domains.truststores = ["s3://bucket/clients.pem".to_owned()].into();
+    let up = document(&scope, &[Task::Up].into());
+    let ours = json!({"StringEquals": {
+        "aws:ResourceTag/provision:stack": "orders", "aws:ResourceTag/provision:owner": "1a2b3c4d",
+    }});
+    let own = statement(&up, "OwnDomain").unwrap();
+    assert_eq!(own["Action"], json!(["apigateway:DELETE", "apigateway:PATCH"]));
+    assert_eq!(own["Condition"], ours);
+    let new = statement(&up, "NewDomain").unwrap();
+    assert_eq!(
+        new["Resource"],
+        json!(["arn:aws:apigateway:eu-west-1::/domainnames"])
+    );
+    assert_eq!(
+        statement(&up, "Truststore").unwrap()["Resource"],
+        json!(["arn:aws:s3:::bucket/clients.pem"])
+    );
+    assert_eq!(
+        statement(&up, "DomainTags").unwrap()["Resource"],
+        json!([
+            "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Fdomainnames%2Fapi.example.com"
+        ])
+    );
+
+    // On record: also where it is gone, and has no tags.
+    scope.domains.recorded = scope.domains.named.clone();
+    let down = document(&scope, &[Task::Down].into());
+    let own = statement(&down, "OwnDomainOnRecord").unwrap();
+    assert_eq!(own["Action"], json!(["apigateway:DELETE"]));
+    assert_eq!(own.get("Condition"), None);
+    assert_eq!(statement(&down, "OwnDomain"), None);
 }

@@ -7,8 +7,10 @@ use crate::resource::{Kinds, Listed};
 
 pub mod authorizer;
 pub mod backend_permission;
+pub mod base_path_mapping;
 pub mod client;
 pub mod deployment;
+pub mod domain_name;
 pub mod function;
 pub mod log_group;
 pub mod network_interfaces;
@@ -26,11 +28,11 @@ pub mod stage;
 pub mod user_pool;
 
 pub use self::{
-    authorizer::Authorizer, backend_permission::BackendPermission, client::Client, deployment::Deployment,
-    function::Function, log_group::LogGroup, network_interfaces::NetworkInterfaces, path::Path,
-    permission::Permission, pool_domain::PoolDomain, resource_server::ResourceServer, rest_api::RestApi,
-    role::Role, role_attachment::RoleAttachment, role_policy::RolePolicy, route::Route,
-    shared_pool::SharedPool, stage::Stage, user_pool::UserPool,
+    authorizer::Authorizer, backend_permission::BackendPermission, base_path_mapping::BasePathMapping,
+    client::Client, deployment::Deployment, domain_name::DomainName, function::Function, log_group::LogGroup,
+    network_interfaces::NetworkInterfaces, path::Path, permission::Permission, pool_domain::PoolDomain,
+    resource_server::ResourceServer, rest_api::RestApi, role::Role, role_attachment::RoleAttachment,
+    role_policy::RolePolicy, route::Route, shared_pool::SharedPool, stage::Stage, user_pool::UserPool,
 };
 
 /// Every kind that a record can be of.
@@ -54,6 +56,8 @@ pub const KINDS: Kinds<Aws> = Kinds(&[
     Listed::new::<Route>(),
     Listed::new::<Deployment>(),
     Listed::new::<Stage>(),
+    Listed::new::<DomainName>(),
+    Listed::new::<BasePathMapping>(),
 ]);
 
 #[cfg(test)]
@@ -87,7 +91,10 @@ mod tests {
             "explicit_auth_flows": ["ALLOW_REFRESH_TOKEN_AUTH"], "access_token_seconds": 3600,
             "refresh_token_days": 30, "token_revocation": true, "prevent_user_existence_errors": "ENABLED",
         });
-        let api = json!({"name": "n", "description": "d", "endpoint": "REGIONAL", "tags": our_tags()});
+        let api = json!({
+            "name": "n", "description": "d", "endpoint": "REGIONAL", "default_endpoint_closed": false,
+            "security_policy": "", "tags": our_tags(),
+        });
         let deployment = json!({"api": "a", "description": "hash"});
         [
             KINDS.revive("user-pool", &pool).unwrap(),

@@ -2,10 +2,12 @@
 # yet: a client's second secret. A stage serves the API as it was deployed, not as it is.
 # The folder is an argument that it does not see: it tells this process from others.
 import copy
+import json
 import secrets
 import sys
 import time
 from contextvars import ContextVar
+from urllib.parse import unquote
 
 del sys.argv[1:]
 
@@ -41,7 +43,7 @@ def patch_lists(resource, patches):
 def typed(outer, last, value):
     if last in ("authorizerResultTtlInSeconds", "timeoutInMillis") and str(value).isdigit():
         return int(value)
-    if (last == "apiKeyRequired" or outer == ["requestParameters"]) and value in ("true", "false"):
+    if (last in ("apiKeyRequired", "disableExecuteApiEndpoint") or outer == ["requestParameters"]) and value in ("true", "false"):
         return value == "true"
     return value
 
@@ -99,6 +101,8 @@ def tags_of(arn):
         api = names[1]
         resource = rest._rest_apis[api] if len(names) == 2 else rest._stages_v1[api][names[3]]
         return resource["tags"]
+    if names[0] == "domainnames":
+        return rest._domain_names[names[1]]["tags"]
     return {}
 
 
@@ -147,6 +151,30 @@ def put_integration_whole(api, resource, verb, request):
         put = rest._resources[api][resource]["resourceMethods"][verb]["methodIntegration"]
         put.update({key: request[key] for key in ("connectionId", "integrationTarget", "tlsConfig") if key in request})
     return answer
+
+
+# AWS refuses a domain and a mapping that exist, and changes both in place; MiniStack overwrites them, and has no PATCH of them.
+handle, make_domain, make_mapping = rest.handle_request, rest._create_domain_name, rest._create_base_path_mapping
+
+
+async def handle_patches(method, path, headers, body, query):
+    kind, *names = unquote(path).strip("/").split("/")
+    if method != "PATCH" or kind != "domainnames":
+        return await handle(method, path, headers, body, query)
+    resource = rest._domain_names[names[0]] if len(names) == 1 else rest._base_path_mappings[names[0]][names[2]]
+    return rest._v1_response(patch_lists(resource, json.loads(body)["patchOperations"]))
+
+
+def make_new_domain(request):
+    if request["domainName"] in rest._domain_names:
+        return rest._v1_error("BadRequestException", "The domain name you provided already exists.", 400)
+    return make_domain(request)
+
+
+def make_new_mapping(domain, request):
+    if request.get("basePath", "(none)") in rest._base_path_mappings.get(domain, {}):
+        return rest._v1_error("ConflictException", "Base path already exists for this domain name", 409)
+    return make_mapping(domain, request)
 
 
 # A limit of -1 is none, as Terraform sets it where it is not given; MiniStack lets nothing through.
@@ -235,5 +263,10 @@ rest._authorize_request_v1, rest._invoke_http_proxy_v1 = authorize_and_keep, cal
 rest._put_integration = put_integration_whole
 rest._tag_v1_resource = tag_answered
 rest._untag_v1_resource = untag_answered
+rest.handle_request, rest._create_domain_name, rest._create_base_path_mapping = (
+    handle_patches,
+    make_new_domain,
+    make_new_mapping,
+)
 
 main()

@@ -87,6 +87,16 @@ access_logs = { retention_days = 365 }
 tracing = true
 metrics = true
 
+[api.domain]
+name = "api.example.com"
+certificate = "arn:aws:acm:eu-west-1:123456789012:certificate/1234abcd-12ab"
+base_path = "orders.v1"
+minimum_tls = "1.2"
+truststore = "s3://my-bucket/certificates/clients.pem"
+truststore_version = "a1B2.c3"
+ownership_certificate = "arn:aws:acm:eu-west-1:123456789012:certificate/5678"
+close_default_endpoint = true
+
 [routes]
 "GET /orders" = { function = "orders", scopes = ["orders/read"] }
 "GET /orders/{id}" = { function = "orders", scopes = ["orders/read", "orders/write"] }
@@ -109,6 +119,8 @@ handler = "index.handler"
 [routes]
 "GET /orders" = { function = "orders", scopes = ["orders/read"] }
 "#;
+
+const CERTIFICATE: &str = "arn:aws:acm:eu-west-1:123456789012:certificate/1234abcd-12ab";
 
 /// Policy documents, good and bad ones.
 const POLICIES: [(&str, &str); 6] = [
@@ -318,6 +330,24 @@ fn every_key_is_read() {
     );
     let throttle = config.api.throttle.unwrap();
     assert!((throttle.rate - 100.0).abs() < f64::EPSILON && throttle.burst == 200);
+    let domain = config.api.domain.as_ref().unwrap();
+    assert_eq!(
+        (&*domain.name, &*domain.base_path, domain.close_default_endpoint),
+        ("api.example.com", "orders.v1", true)
+    );
+    let made = domain.made.as_ref().unwrap();
+    assert_eq!(
+        (&*made.certificate, &*made.security_policy),
+        (CERTIFICATE, "TLS_1_2")
+    );
+    assert_eq!(
+        (&*made.truststore, &*made.truststore_version),
+        ("s3://my-bucket/certificates/clients.pem", "a1B2.c3")
+    );
+    assert_eq!(
+        made.ownership_certificate,
+        "arn:aws:acm:eu-west-1:123456789012:certificate/5678"
+    );
     let routes: Vec<_> = config
         .routes
         .iter()
@@ -369,6 +399,21 @@ fn a_missing_key_has_its_default() {
         (&*config.api.description, config.api.throttle),
         ("API of stack orders", None)
     );
+    assert_eq!(config.api.domain, None);
+    let with_domain =
+        format!("{SMALL}[api.domain]\nname = \"api.example.com\"\ncertificate = \"{CERTIFICATE}\"\n");
+    let domain = Config::read(&with_domain, folder.path())
+        .unwrap()
+        .api
+        .domain
+        .unwrap();
+    assert_eq!((&*domain.base_path, domain.close_default_endpoint), ("", false));
+    let made = domain.made.unwrap();
+    assert_eq!(
+        (&*made.certificate, &*made.security_policy),
+        (CERTIFICATE, "TLS_1_2")
+    );
+    assert_eq!((&*made.truststore, &*made.ownership_certificate), ("", ""));
     let with_backend = format!("{SMALL}[backends.a]\nurl = \"https://a.example\"\n");
     let config = Config::read(&with_backend, folder.path()).unwrap();
     let Backend::Url(backend) = &config.backends["a"] else {
@@ -441,6 +486,8 @@ fn what_is_in_another_region_than_the_stack_is_named_with_its_place() {
             format!("41:11: function \"orders\": layers: {words}"),
             format!("41:65: function \"orders\": layers: {words}"),
             format!("42:11: function \"orders\": kms_key: {words}"),
+            format!("70:15: [api.domain]: certificate: {words}"),
+            format!("75:25: [api.domain]: ownership_certificate: {words}"),
         ]
     );
 }
@@ -546,6 +593,11 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
     };
     let stack = |line: &str| ("name = \"orders\"\n", format!("name = \"orders\"\n{line}\n"));
     let end = |text: &str| ("", text.to_owned());
+    let domain = |lines: &str| ("", format!("[api.domain]\n{lines}\n"));
+    let made = |lines: &str| {
+        let named = "[api.domain]\nname = \"a.example.com\"";
+        ("", format!("{named}\ncertificate = \"{CERTIFICATE}\"\n{lines}\n"))
+    };
     let cases: Vec<(&str, (&str, String))> = vec![
         // The whole file.
         ("empty file", (SMALL, String::new())),
@@ -565,6 +617,25 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("same route twice", end(&route("GET /orders"))),
         ("two keys twice", end(&format!("{}[stack]\n", route("GET /orders")))),
         ("two slips", ("[stack]\nname = \"orders\"", "[stack\nname = orders".into())),
+        // [api.domain].
+        ("domain without a name", end("[api.domain]\nbase_path = \"a\"\n")),
+        ("domain in capitals", domain("name = \"API.example.com\"")),
+        ("domain of one label", domain("name = \"localhost\"")),
+        ("domain with a star", domain("name = \"*.example.com\"")),
+        ("domain with a long label", domain(&format!("name = \"{}.example.com\"", "a".repeat(64)))),
+        ("base path of two parts", domain("name = \"a.example.com\"\nbase_path = \"a/b\"")),
+        ("base path is the root", domain("name = \"a.example.com\"\nbase_path = \"\"")),
+        ("keys of a domain that is not made", domain("name = \"a.example.com\"\nminimum_tls = \"1.2\"\ntruststore = \"s3://bucket/a\"")),
+        ("certificate of IAM", domain("name = \"a.example.com\"\ncertificate = \"arn:aws:iam::123456789012:server-certificate/a\"")),
+        ("TLS 1.1", made("minimum_tls = \"1.1\"")),
+        ("TLS of CloudFront", made("minimum_tls = \"SecurityPolicy_TLS13_2025_EDGE\"")),
+        ("TLS as a number", made("minimum_tls = 1.2")),
+        ("mutual TLS with TLS 1.3", made("truststore = \"s3://bucket/a.pem\"\nminimum_tls = \"1.3\"")),
+        ("truststore in a file", made("truststore = \"clients.pem\"")),
+        ("truststore without a key", made("truststore = \"s3://bucket\"")),
+        ("version of no truststore", made("truststore_version = \"v1\"")),
+        ("proof without a truststore", made(&format!("ownership_certificate = \"{CERTIFICATE}\""))),
+        ("closed is a text", made("close_default_endpoint = \"yes\"")),
         // [stack].
         ("stack is no table", ("[stack]\nname = \"orders\"\n", "stack = \"orders\"\n".into())),
         ("no stack", ("[stack]\nname = \"orders\"\n", String::new())),
@@ -941,6 +1012,7 @@ fn allowed_keys() -> Vec<(&'static str, String)> {
         ("[api]", text("[api]\n", "")),
         ("[api]: throttle", text("[api.throttle]\n", "")),
         ("[api]: access_logs", text("[api.access_logs]\n", "")),
+        ("[api.domain]", text("[api.domain]\n", "")),
         ("[routes]", text("[routes.\"GET /x\"]\n", "")),
         ("[env.<name>]", text("[env.x]\n", "")),
     ];

@@ -292,6 +292,14 @@ const EDITS: &[(&str, &str, Edit)] = &[
     ("rest-api", "description", |emulator, recorded| {
         emulator.patch(&recorded.api(), &[("replace", "/description", "other")]);
     }),
+    ("rest-api", "default_endpoint_closed", |emulator, recorded| {
+        let closed = [("replace", "/disableExecuteApiEndpoint", "true")];
+        emulator.patch(&recorded.api(), &closed);
+    }),
+    ("rest-api", "security_policy", |emulator, recorded| {
+        let policy = [("replace", "/securityPolicy", "SecurityPolicy_TLS13_1_3_2025_09")];
+        emulator.patch(&recorded.api(), &policy);
+    }),
     ("rest-api", "tags", |emulator, recorded| {
         let path = format!("/tags/arn:aws:apigateway:eu-west-1::{}", recorded.api());
         emulator.write(

@@ -247,8 +247,11 @@ fn use_state(mut state: State, seen: usize) {
                 &state.owner,
                 '-',
                 packages,
-                &BTreeMap::new(),
-                None,
+                &stack::Named {
+                    roles: &BTreeMap::new(),
+                    shared_pool: None,
+                    makes_domain: false,
+                },
             )
         })
     });

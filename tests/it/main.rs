@@ -10,6 +10,7 @@ mod changes;
 mod cli;
 mod config;
 mod crash;
+mod domains;
 mod drift;
 mod environments;
 mod hand_over;

@@ -14,6 +14,7 @@ pub(super) use self::session::{Connection, Session};
 pub(super) use self::store::{Reached, holder, kept, state_failure, unusable};
 use super::backends;
 use super::configuration;
+use super::domains::Domain;
 use super::invocation::Invocation;
 use super::recorded;
 use super::roles::Roles;
@@ -120,6 +121,8 @@ pub(super) struct Declared {
     pub roles: Roles,
     /// What Cognito knows of the pool that the configuration names.
     pub shared_pool: Found,
+    /// What API Gateway knows of the domain that the configuration names.
+    pub domain: Domain,
     /// What is on record; without a step if nothing is.
     pub state: State,
     /// Of the state's account, region and endpoint.
@@ -178,7 +181,7 @@ impl Declared {
     fn of(
         config: Config,
         packages: BTreeMap<String, Package>,
-        (roles, shared_pool): (Roles, Found),
+        (roles, shared_pool, domain): (Roles, Found, Domain),
         session: Session,
         state: Option<State>,
         new_owner: String,
@@ -195,6 +198,7 @@ impl Declared {
             packages,
             roles,
             shared_pool,
+            domain,
             state,
             session,
         })
@@ -204,7 +208,8 @@ impl Declared {
     pub(super) fn refuse(&self, invocation: &Invocation) -> Result<(), Failure> {
         self.roles.refuse()?;
         self.shared_pool
-            .refuse(invocation, &self.config, &self.state.owner)
+            .refuse(invocation, &self.config, &self.state.owner)?;
+        self.domain.refuse(&self.config, &self.state)
     }
 
     /// The steps that the configuration declares.
@@ -215,22 +220,26 @@ impl Declared {
             &self.state.owner,
             recorded::separator(&self.state),
             &self.packages,
-            &self.roles.ids,
-            self.shared_pool.pool.as_ref(),
+            &stack::Named {
+                roles: &self.roles.ids,
+                shared_pool: self.shared_pool.pool.as_ref(),
+                makes_domain: self.domain.is_ours(&self.config, &self.state),
+            },
         )
     }
 }
 
-/// What others made and the configuration names.
+/// What others may have made and the configuration names.
 async fn named(
     invocation: &Invocation,
     config: &Config,
     session: &Session,
     ui: &Ui,
-) -> Result<(Roles, Found), Failure> {
+) -> Result<(Roles, Found, Domain), Failure> {
     tokio::try_join!(
         Roles::read(&session.aws, config, &session.identity),
-        Found::read(invocation, config, session, ui)
+        Found::read(invocation, config, session, ui),
+        Domain::read(&session.aws, config, &session.identity),
     )
 }
 

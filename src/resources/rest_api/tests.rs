@@ -16,7 +16,25 @@ fn desired() -> RestApi {
         name: "user-api".to_owned(),
         description: "made by provision".to_owned(),
         endpoint: "REGIONAL".to_owned(),
+        default_endpoint_closed: false,
+        security_policy: String::new(),
         tags: our_tags(),
+    }
+}
+
+fn closed() -> RestApi {
+    RestApi {
+        default_endpoint_closed: true,
+        ..desired()
+    }
+}
+
+const ENHANCED: &str = "SecurityPolicy_TLS13_1_3_2025_09";
+
+fn enhanced() -> RestApi {
+    RestApi {
+        security_policy: ENHANCED.to_owned(),
+        ..desired()
     }
 }
 
@@ -24,6 +42,7 @@ fn out() -> Output {
     Output {
         id: "a1b2c3".into(),
         root: "r0".into(),
+        revision: String::new(),
     }
 }
 
@@ -31,6 +50,7 @@ fn live(id: &str, tags: &Tags) -> serde_json::Value {
     json!({
         "id": id, "name": "user-api", "description": "made by provision", "rootResourceId": "r0", "tags": tags,
         "endpointConfiguration": {"types": ["REGIONAL"], "ipAddressType": "ipv4"}, "apiKeySource": "HEADER",
+        "disableExecuteApiEndpoint": false, "securityPolicy": "TLS_1_0",
     })
 }
 
@@ -387,6 +407,83 @@ async fn only_our_tags_change() {
         .unwrap();
 }
 
+fn all_patched(expected: &'static [(&'static str, &'static str)]) -> Rule {
+    on!(
+        Sdk::update_rest_api,
+        |i| {
+            let patches = expected.iter().map(|(path, value)| replace(path, value));
+            assert_eq!(i.patch_operations(), patches.collect::<Vec<_>>());
+        },
+        ok(live("a1b2c3", &our_tags()))
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_effect_with_the_next_deployment_makes_another_revision_each_time() {
+    let mut out = out();
+    let mut seen = vec![String::new()];
+    for (before, after, patches) in [
+        (desired(), closed(), &[("/disableExecuteApiEndpoint", "true")][..]),
+        (closed(), desired(), &[("/disableExecuteApiEndpoint", "false")]),
+        (
+            desired(),
+            enhanced(),
+            &[("/securityPolicy", ENHANCED), ("/endpointAccessMode", "BASIC")],
+        ),
+        (
+            enhanced(),
+            desired(),
+            &[("/securityPolicy", "TLS_1_0"), ("/endpointAccessMode", "")],
+        ),
+    ] {
+        let cx = apigateway([all_patched(patches)]);
+        out = after.update(&cx, &before, out).await.unwrap().output;
+        assert!(!seen.contains(&out.revision), "{patches:?}");
+        seen.push(out.revision.clone());
+    }
+    // An interrupted update that has patched already.
+    let again = closed()
+        .update(&apigateway([]), &closed(), out.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        again.output.revision,
+        closed().output_after_update(out).unwrap().revision,
+        "a plan knows it"
+    );
+    assert!(!seen.contains(&again.output.revision));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plain_api_has_no_revision_whatever_else_changes() {
+    let before = RestApi {
+        name: "old".to_owned(),
+        ..desired()
+    };
+    let cx = apigateway([patched("/name", "user-api")]);
+    let updated = desired().update(&cx, &before, out()).await.unwrap();
+    assert_eq!(updated.output.revision, "");
+    assert_eq!(json!(updated.output), json!({"id": "a1b2c3", "root": "r0"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_api_is_created_closed_and_with_its_policy() {
+    let check = on!(
+        Sdk::create_rest_api,
+        |i| {
+            assert_eq!(i.disable_execute_api_endpoint(), Some(true));
+            assert_eq!(i.security_policy().unwrap().as_str(), ENHANCED);
+            assert_eq!(i.endpoint_access_mode(), Some(&EndpointAccessMode::Basic));
+        },
+        ok(live("a1b2c3", &our_tags()))
+    );
+    let api = RestApi {
+        security_policy: ENHANCED.to_owned(),
+        ..closed()
+    };
+    api.create(&apigateway([check])).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_update_that_changes_nothing_calls_nobody() {
     desired()
@@ -439,6 +536,8 @@ async fn what_somebody_changed_is_drift_of_that_field_alone() {
             },
         ),
         ("/tags/provision:stack", json!("x"), RestApi { tags, ..desired() }),
+        ("/disableExecuteApiEndpoint", json!(true), closed()),
+        ("/securityPolicy", json!(ENHANCED), enhanced()),
     ] {
         let mut bent = live("a1b2c3", &our_tags());
         *bent.pointer_mut(pointer).unwrap() = other;
