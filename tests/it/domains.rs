@@ -179,7 +179,7 @@ fn cases() -> Vec<Case> {
         case(
             "another stage",
             own("[api]\nstage = \"live\""),
-            &["replace stage: name", &format!("replace {ROOT}")],
+            &["replace stage: name", &format!("replace {ROOT}: stage")],
             &[
                 delete,
                 "DELETE /restapis/*/stages/*",
