@@ -107,7 +107,7 @@ pub async fn main() -> u8 {
     if ui.is_live() {
         leave_terminal_clean();
     }
-    let done = run(&cli, &ui).await;
+    let done = Box::pin(run(&cli, &ui)).await;
     // Why a command failed matters more than that stdout did not take all of it.
     let delivered = || match ui.stdout_result() {
         Err(error) if !error.reader_left => Err(Failure::from(error)),

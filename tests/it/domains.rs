@@ -188,7 +188,7 @@ fn cases() -> Vec<Case> {
             ],
         ),
         Case {
-            back: vec![create, "POST /domainnames"],
+            back: vec!["POST /domainnames", create],
             ..case(
                 "no domain",
                 START.to_owned(),
