@@ -126,7 +126,7 @@ pub async fn main() -> u8 {
 async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
     let invocation = &Invocation::resolve(&cli.global)?;
     match &cli.command {
-        Command::Plan(args) => plan::run(invocation, args, ui).await,
+        Command::Plan(args) => Box::pin(plan::run(invocation, args, ui)).await,
         Command::Up(args) => up::run(invocation, args, ui).await,
         Command::Status => status::run(invocation, ui).await,
         Command::Verify(args) => verify::run(invocation, args, ui).await,
