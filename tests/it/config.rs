@@ -486,8 +486,8 @@ fn what_is_in_another_region_than_the_stack_is_named_with_its_place() {
             format!("41:11: function \"orders\": layers: {words}"),
             format!("41:65: function \"orders\": layers: {words}"),
             format!("42:11: function \"orders\": kms_key: {words}"),
-            format!("70:15: [api.domain]: certificate: {words}"),
-            format!("75:25: [api.domain]: ownership_certificate: {words}"),
+            format!("73:15: [api.domain]: certificate: {words}"),
+            format!("78:25: [api.domain]: ownership_certificate: {words}"),
         ]
     );
 }
