@@ -46,8 +46,12 @@ pub struct Scope {
     pub owner: Option<String>,
     /// The character on both sides of the owner in names.
     pub separator: char,
-    /// The ids of the user pools on record.
+    /// Which parts the stack has, in the configuration or on record.
+    pub parts: Parts,
+    /// The ids of the user pools on record that the stack made.
     pub pools: BTreeSet<String>,
+    /// The ids of the user pools of others that the stack is in.
+    pub shared_pools: BTreeSet<String>,
     /// The ids of the REST APIs on record.
     pub apis: BTreeSet<String>,
     /// The places in the configuration's `secret_from`.
@@ -85,6 +89,32 @@ pub struct Domains {
     pub made: BTreeSet<String>,
     /// The ARNs of the objects of certificates that clients need one of.
     pub truststores: BTreeSet<String>,
+}
+
+/// The parts that a stack can be without.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    /// A user pool of its own.
+    pub pool: bool,
+    /// Functions with their roles and log groups.
+    pub functions: bool,
+    /// A REST API.
+    pub api: bool,
+}
+
+impl Parts {
+    /// All that there can be.
+    pub const ALL: Self = Self {
+        pool: true,
+        functions: true,
+        api: true,
+    };
+    /// Nothing but clients and resource servers in a pool of others.
+    pub const NONE: Self = Self {
+        pool: false,
+        functions: false,
+        api: false,
+    };
 }
 
 /// What the configuration and the record say of the roles of functions.
@@ -143,13 +173,22 @@ enum On {
     LogRoleForApi,
     /// A pool that has no ARN yet, by the tags in the request.
     NewPool,
-    /// `*`, for calls that do not take an ARN (`ListUserPools`; for `DescribeUserPoolDomain` this is not verified).
+    /// `*`, for calls that do not take an ARN.
     Anything,
+    /// The same, for a stack that has functions.
+    AccountOfFunctions,
+    /// The same, for a stack that has log groups.
+    AccountOfGroups,
+    /// The same, for a stack that has a pool of its own (for `DescribeUserPoolDomain` this is not verified).
+    AccountOfPools,
     /// Every pool of the account, for reads: a lost pool is found by its tags among all pools of its name, and with a
     /// condition on tags AWS would answer "denied" in place of "not found".
     AnyPool,
     /// The stack's pool, by id or tags, with its domain, resource servers and clients.
     Pool,
+    /// The pools of others that the stack is in, by id, with their resource servers and clients: no ARN tells one of these
+    /// from another.
+    SharedPool,
     /// The list of the REST APIs.
     Apis,
     /// An API that has no id yet, by the tags in the request.
@@ -204,12 +243,12 @@ enum On {
 }
 
 use On::{
-    AnyApi, AnyPool, Anything, Api, ApiTags, Apis, Backend, BackendForApi, BoundedRole, Domain, DomainRole,
-    DomainTags, ForeignRole, ForeignRoleForLambda, Function, FunctionForApi, HandOutParameter, HandOutRole,
-    HandOutSecret, Key, Layer, LogGroup, LogRole, LogRoleForApi, LogRoleWithPolicy, Mapping, Mappings,
-    MutualTls, NamedParameter, NamedSecret, Network, NewApi, NewDomain, NewPool, NewRole, OwnDomain, Pool,
-    Role, RoleForLambda, RoleWithPolicy, Settings, SharedSettings, State, StateBucket, StateKey, Truststore,
-    UnboundedRole,
+    AccountOfFunctions, AccountOfGroups, AccountOfPools, AnyApi, AnyPool, Anything, Api, ApiTags, Apis,
+    Backend, BackendForApi, BoundedRole, Domain, DomainRole, DomainTags, ForeignRole, ForeignRoleForLambda,
+    Function, FunctionForApi, HandOutParameter, HandOutRole, HandOutSecret, Key, Layer, LogGroup, LogRole,
+    LogRoleForApi, LogRoleWithPolicy, Mapping, Mappings, MutualTls, NamedParameter, NamedSecret, Network,
+    NewApi, NewDomain, NewPool, NewRole, OwnDomain, Pool, Role, RoleForLambda, RoleWithPolicy, Settings,
+    SharedPool, SharedSettings, State, StateBucket, StateKey, Truststore, UnboundedRole,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -277,7 +316,7 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("iam:PutRolePolicy", Role, UP),
     ("iam:DeleteRolePolicy", Role, DOWN),
     // It takes no ARN, whatever the prefix is.
-    ("logs:DescribeLogGroups", Anything, READ_BY_ALL),
+    ("logs:DescribeLogGroups", AccountOfGroups, READ_BY_ALL),
     ("logs:ListTagsForResource", LogGroup, READ_BY_ALL),
     ("logs:CreateLogGroup", LogGroup, UP),
     // `down` finishes an interrupted creation before it deletes the group.
@@ -299,18 +338,18 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("lambda:DeleteFunction", Function, DOWN),
     ("lambda:GetPolicy", Function, READ),
     // The account's quotas, which are read before a new stack is created; they have no ARN.
-    ("lambda:GetAccountSettings", Anything, UP),
-    ("iam:GetAccountSummary", Anything, UP),
+    ("lambda:GetAccountSettings", AccountOfFunctions, UP),
+    ("iam:GetAccountSummary", AccountOfFunctions, UP),
     ("lambda:AddPermission", FunctionForApi, UP),
     ("lambda:RemovePermission", Function, UP),
-    ("cognito-idp:ListUserPools", Anything, DOWN),
+    ("cognito-idp:ListUserPools", AccountOfPools, DOWN),
     ("cognito-idp:CreateUserPool", NewPool, UP),
     ("cognito-idp:DescribeUserPool", AnyPool, READ_BY_ALL),
     ("cognito-idp:UpdateUserPool", Pool, UP),
     ("cognito-idp:TagResource", Pool, UP),
     ("cognito-idp:UntagResource", Pool, UP),
     ("cognito-idp:DeleteUserPool", Pool, DOWN),
-    ("cognito-idp:DescribeUserPoolDomain", Anything, READ_BY_ALL),
+    ("cognito-idp:DescribeUserPoolDomain", AccountOfPools, READ_BY_ALL),
     ("cognito-idp:CreateUserPoolDomain", Pool, UP),
     ("cognito-idp:DeleteUserPoolDomain", Pool, DOWN),
     ("cognito-idp:DescribeResourceServer", Pool, UP),
@@ -416,6 +455,36 @@ const ALSO_ON_ACCOUNT: &[(&str, &str, On)] = &[
     ("iam:CreateRole", "iam:TagRole", LogRole),
     ("apigateway:UpdateAccount", "iam:PassRole", LogRoleForApi),
 ];
+
+/// The operations that are called in a pool of others, where nothing is deleted together with the pool. They are in the table
+/// above too.
+const IN_SHARED_POOL: &[(&str, On, &[Task])] = &[
+    ("cognito-idp:DescribeUserPool", SharedPool, READ),
+    ("cognito-idp:ListResourceServers", SharedPool, READ),
+    ("cognito-idp:DescribeResourceServer", SharedPool, READ_BY_ALL),
+    ("cognito-idp:CreateResourceServer", SharedPool, UP),
+    ("cognito-idp:UpdateResourceServer", SharedPool, UP),
+    ("cognito-idp:DeleteResourceServer", SharedPool, DOWN),
+    ("cognito-idp:ListUserPoolClients", SharedPool, DOWN),
+    (
+        "cognito-idp:DescribeUserPoolClient",
+        SharedPool,
+        &[Task::Up, Task::Status, Task::Down, Task::Token, Task::Secret],
+    ),
+    ("cognito-idp:CreateUserPoolClient", SharedPool, UP),
+    ("cognito-idp:UpdateUserPoolClient", SharedPool, UP),
+    ("cognito-idp:DeleteUserPoolClient", SharedPool, DOWN),
+    (
+        "cognito-idp:ListUserPoolClientSecrets",
+        SharedPool,
+        &[Task::Secret, Task::Client],
+    ),
+    ("cognito-idp:AddUserPoolClientSecret", SharedPool, SECRET),
+    ("cognito-idp:DeleteUserPoolClientSecret", SharedPool, SECRET),
+];
+
+/// The tables, which a task takes its operations from.
+const TABLES: [&[(&str, On, &[Task])]; 3] = [OPERATIONS, ON_OTHERS, IN_SHARED_POOL];
 
 /// The actions that an operation needs besides its own: the operation, the action, and what it is allowed on.
 const ALSO: &[(&str, &str, On)] = &[
@@ -540,20 +609,20 @@ pub fn knows(operation: &str) -> bool {
 }
 
 pub fn operations() -> impl Iterator<Item = &'static str> {
-    (OPERATIONS.iter().chain(ON_OTHERS).chain(ON_ACCOUNT)).map(|(operation, ..)| *operation)
+    (TABLES.into_iter().flatten().chain(ON_ACCOUNT)).map(|(operation, ..)| *operation)
 }
 
 /// The policy document for these tasks.
 pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
     let mut allowed: BTreeMap<On, BTreeSet<String>> = BTreeMap::new();
-    let of_stack = OPERATIONS.iter().chain(ON_OTHERS).map(|row| (row, ALSO));
+    let of_stack = TABLES.into_iter().flatten().map(|row| (row, ALSO));
     let of_account = ON_ACCOUNT.iter().map(|row| (row, ALSO_ON_ACCOUNT));
     for ((operation, on, by), also) in of_stack.chain(of_account) {
         // What `up` reads before it makes anything is what a recovery looks for.
         let looks_for = tasks.contains(&Task::Recover) && by.contains(&Task::Up) && is_read(operation);
         if looks_for || by.iter().any(|task| tasks.contains(task)) {
             allowed
-                .entry(scope.narrowed(*on))
+                .entry(scope.narrowed(*on, looks_for))
                 .or_default()
                 .insert(action(operation));
             for (_, action, on) in also.iter().filter(|(with, ..)| with == operation) {
@@ -564,7 +633,7 @@ pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
     let statements: Vec<Value> = allowed
         .into_iter()
         .flat_map(|(on, actions)| {
-            let reaches = scope.reaches(on, tasks.contains(&Task::Up)).into_iter();
+            let reaches = scope.reaches(on, tasks).into_iter();
             reaches.map(move |reach| reach.statement(&actions))
         })
         .collect();
@@ -591,17 +660,24 @@ impl Reach {
 }
 
 impl Scope {
-    /// Where a role is made without a boundary, that is one right among those on the stack's roles.
-    fn narrowed(&self, on: On) -> On {
+    /// Where a role is made without a boundary, that is one right among those on the stack's roles. A recovery looks for all
+    /// that a stack of the name may ever have had.
+    fn narrowed(&self, on: On, looks_for: bool) -> On {
         match on {
+            AccountOfFunctions | AccountOfGroups | AccountOfPools if looks_for => Anything,
+            AccountOfGroups if self.parts.functions || self.has_access_logs => Anything,
+            AccountOfFunctions if self.parts.functions => Anything,
+            AccountOfPools if self.parts.pool => Anything,
             NewRole if self.roles.boundary.is_some() => BoundedRole,
             NewRole => Role,
             on => on,
         }
     }
 
-    /// The resources of `on` in this stack. With `makes`, a resource on record may be replaced, so that tags count as well.
-    fn reaches(&self, on: On, makes: bool) -> Vec<Reach> {
+    /// The resources of `on` in this stack. Where something is made, a resource on record may be replaced, so that tags count
+    /// as well.
+    fn reaches(&self, on: On, tasks: &BTreeSet<Task>) -> Vec<Reach> {
+        let (makes, recovers) = (tasks.contains(&Task::Up), tasks.contains(&Task::Recover));
         let Self {
             partition,
             account,
@@ -698,7 +774,38 @@ impl Scope {
             });
             recorded.into_iter().chain(tagged).collect()
         };
+        let Parts {
+            pool: has_pool,
+            functions: has_functions,
+            api: has_api,
+        } = self.parts;
+        let is_of_functions = matches!(
+            on,
+            Role | NewRole
+                | BoundedRole
+                | UnboundedRole
+                | RoleWithPolicy
+                | RoleForLambda
+                | Function
+                | LogGroup
+        );
+        let is_of_api = matches!(on, FunctionForApi | NewApi | AnyApi | Api | ApiTags);
+        let is_of_pool = matches!(on, NewPool | AnyPool | Pool);
+        let is_absent = is_of_functions && !has_functions
+            || is_of_api && !has_api
+            || is_of_pool && !has_pool
+            || on == FunctionForApi && !has_functions
+            || on == Apis && !has_api && !recovers
+            || matches!(on, AccountOfFunctions | AccountOfPools);
+        if is_absent {
+            return Vec::new();
+        }
         match on {
+            SharedPool => some(
+                &self.shared_pools.iter().map(|id| pool(id)).collect::<Vec<_>>(),
+                "",
+                &[],
+            ),
             Role | NewRole => some(&roles, "", &[]),
             BoundedRole if boundary.is_empty() => Vec::new(),
             BoundedRole => some(&roles, "iam:PermissionsBoundary", &boundary),
@@ -731,7 +838,7 @@ impl Scope {
             LogRoleForApi => some(&log_role, "iam:PassedToService", &to_api),
             NewPool => one("*".to_owned(), Some(self.tags("RequestTag"))),
             Network if !self.has_network => Vec::new(),
-            Anything | Network => one("*".to_owned(), None),
+            Anything | AccountOfFunctions | AccountOfPools | Network => one("*".to_owned(), None),
             AnyPool => one(pool("*"), None),
             Pool => ours(&self.pools, &|id| vec![pool(id)]),
             Apis => one(api(""), None),

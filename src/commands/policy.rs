@@ -10,15 +10,17 @@ use super::hand_out;
 use super::invocation::Invocation;
 use super::open::{self, Loaded};
 use super::recorded::{self, ByKind};
+use super::shared_pool;
 use super::ui::Ui;
 use crate::cli::{self, Destination, PolicyTask};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::location::Location;
-use crate::operator_policy::{Domains, Roles, Scope, Task, document};
+use crate::operator_policy::{Domains, Parts, Roles, Scope, Task, document};
 use crate::resources::function::Vpc;
 use crate::resources::{
-    BackendPermission, BasePathMapping, DomainName, Function, RestApi, Role, RoleAttachment, UserPool,
+    BackendPermission, BasePathMapping, DomainName, Function, RestApi, Role, RoleAttachment, SharedPool,
+    UserPool,
 };
 use crate::stack::{ACCESS_LOG_GROUP, SEPARATOR, backends_of_account};
 use crate::state::State;
@@ -46,6 +48,9 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             stack,
             owner: None,
             separator: SEPARATOR,
+            // Where no configuration is read, it may be any stack.
+            parts: if config.is_none() { Parts::ALL } else { Parts::NONE },
+            shared_pools: BTreeSet::new(),
             pools: BTreeSet::new(),
             apis: BTreeSet::new(),
             secrets: BTreeSet::new(),
@@ -70,6 +75,13 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
     }
     if let Some(config) = &config {
         scope.has_access_logs |= config.api.access_log_days.is_some();
+        scope.parts.pool |= config.user_pool.shared.is_none();
+        scope.parts.functions |= !config.functions.is_empty();
+        scope.parts.api |= !config.routes.is_empty();
+        if let Some(named) = &config.user_pool.shared {
+            let id = shared_pool::id(invocation, named, ui).await?.0;
+            scope.shared_pools.insert(id.to_string());
+        }
         let backends = backends_of_account(config, &scope.account);
         let arns: Vec<String> = backends.map(|(_, function)| function.arn()).collect();
         scope.backends.extend(arns);
@@ -143,6 +155,14 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         stack: state.stack.clone(),
         owner: Some(state.owner.clone()),
         separator: recorded::separator(state),
+        parts: Parts {
+            pool: state.one::<UserPool>()?.is_some(),
+            functions: !functions.is_empty(),
+            api: state.one::<RestApi>()?.is_some(),
+        },
+        shared_pools: (state.all::<SharedPool>()?.into_iter())
+            .map(|pool| pool.desired.pool.to_string())
+            .collect(),
         pools: pools
             .filter_map(|pool| Some(pool.output?.id.to_string()))
             .collect(),

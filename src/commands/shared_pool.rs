@@ -19,6 +19,7 @@ use crate::error::Failure;
 use crate::mark;
 use crate::resource::Cx;
 use crate::resources::{SharedPool, UserPool, shared_pool};
+use crate::state::State;
 use crate::untrusted::printable;
 
 /// What Cognito knows of it. Without a pool if the configuration names none.
@@ -47,12 +48,10 @@ impl Found {
         let Some(named) = &config.user_pool.shared else {
             return Ok(Self::default());
         };
-        let id = match named {
-            config::SharedPool::Id { id, .. } => PoolId::from(id.as_str()),
-            config::SharedPool::Stack { name, state } => {
-                of_stack(invocation, name, state.as_ref(), session, ui).await?
-            }
-        };
+        let (id, of) = id(invocation, named, ui).await?;
+        if let Some(state) = of {
+            session.check(&state)?;
+        }
         let cx = Cx::new(session.aws_for_a_survey(), Rc::new(|_| ()));
         let (pool, servers) = tokio::try_join!(shared_pool::look_up(&cx, &id), async {
             Ok(cx.resource_servers(id.as_str()).await?)
@@ -159,14 +158,20 @@ fn scopes(server: &ResourceServerType) -> impl Iterator<Item = String> {
     (server.scopes().iter()).map(move |scope| format!("{identifier}/{}", scope.scope_name()))
 }
 
-/// The pool on record of another stack, be it that stack's own or a shared one as well.
-async fn of_stack(
+/// The id of the pool that is meant, and the state of the stack that has it on record where the configuration names a stack: its
+/// own pool, or one that it shares as well. Asks AWS for nothing but a state in S3.
+///
+/// # Errors
+/// That stack has no state, or no pool.
+pub(super) async fn id(
     invocation: &Invocation,
-    name: &str,
-    location: Option<&crate::location::Location>,
-    session: &Session,
+    named: &config::SharedPool,
     ui: &Ui,
-) -> Result<PoolId, Failure> {
+) -> Result<(PoolId, Option<State>), Failure> {
+    let (name, location) = match named {
+        config::SharedPool::Id { id, .. } => return Ok((id.as_str().into(), None)),
+        config::SharedPool::Stack { name, state } => (name, state),
+    };
     let reached = match location {
         Some(location) => {
             let location = configuration::from_file(invocation, location);
@@ -182,13 +187,13 @@ async fn of_stack(
         .hinted("run `provision up` of that stack first")
         .hinted("or say where its state is with `state` in [user_pool], or name the pool itself with `id`"));
     };
-    session.check(&state)?;
     let own = state.one::<UserPool>()?.and_then(|pool| Some(pool.output?.id));
     let shared = state.one::<SharedPool>()?.and_then(|pool| Some(pool.output?.id));
-    own.or(shared).ok_or_else(|| {
-        Failure::usage(format!(
+    match own.or(shared) {
+        Some(id) => Ok((id, Some(state))),
+        None => Err(Failure::usage(format!(
             "[user_pool] names stack {name}, which has no user pool on record"
         ))
-        .hinted("run `provision up` of that stack first")
-    })
+        .hinted("run `provision up` of that stack first")),
+    }
 }
