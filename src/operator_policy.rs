@@ -781,13 +781,7 @@ impl Scope {
         } = self.parts;
         let is_of_functions = matches!(
             on,
-            Role | NewRole
-                | BoundedRole
-                | UnboundedRole
-                | RoleWithPolicy
-                | RoleForLambda
-                | Function
-                | LogGroup
+            Role | NewRole | BoundedRole | UnboundedRole | RoleWithPolicy | RoleForLambda | Function
         );
         let is_of_api = matches!(on, FunctionForApi | NewApi | AnyApi | Api | ApiTags);
         let is_of_pool = matches!(on, NewPool | AnyPool | Pool);
@@ -795,8 +789,9 @@ impl Scope {
             || is_of_api && !has_api
             || is_of_pool && !has_pool
             || on == FunctionForApi && !has_functions
+            || on == LogGroup && !has_functions && !self.has_access_logs
             || on == Apis && !has_api && !recovers
-            || matches!(on, AccountOfFunctions | AccountOfPools);
+            || matches!(on, AccountOfFunctions | AccountOfGroups | AccountOfPools);
         if is_absent {
             return Vec::new();
         }
@@ -838,7 +833,9 @@ impl Scope {
             LogRoleForApi => some(&log_role, "iam:PassedToService", &to_api),
             NewPool => one("*".to_owned(), Some(self.tags("RequestTag"))),
             Network if !self.has_network => Vec::new(),
-            Anything | AccountOfFunctions | AccountOfPools | Network => one("*".to_owned(), None),
+            Anything | AccountOfFunctions | AccountOfGroups | AccountOfPools | Network => {
+                one("*".to_owned(), None)
+            }
             AnyPool => one(pool("*"), None),
             Pool => ours(&self.pools, &|id| vec![pool(id)]),
             Apis => one(api(""), None),
