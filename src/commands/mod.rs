@@ -145,3 +145,46 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
         Command::Sandbox(args) => sandbox::run(invocation, &args.action, ui).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::process::{Command, Stdio};
+
+    use crate::report::live::{Display, Frame};
+
+    /// Set in the process that is to panic.
+    const PANICS: &str = "PROVISION_TEST_PANICS";
+    /// Runs a command on a terminal of its own.
+    const TERMINAL: &str = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
+
+    #[tokio::test]
+    async fn a_panic_takes_what_is_painted_away_before_it_is_told() {
+        if env::var_os(PANICS).is_some() {
+            super::leave_terminal_clean();
+            let display = Display::default();
+            display.paint(Frame {
+                lines: vec!["creating a role".to_owned()],
+                done: Some((1, 3)),
+                words: "1 of 3".to_owned(),
+            });
+            panic!("as the test wants");
+        }
+        let this = "commands::tests::a_panic_takes_what_is_painted_away_before_it_is_told";
+        let run = Command::new("python3")
+            .args(["-c", TERMINAL])
+            .arg(env::current_exe().unwrap())
+            .args([this, "--exact", "--nocapture"])
+            .env(PANICS, "yes")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&run.stdout);
+        assert_eq!(run.status.code(), Some(101), "{shown}");
+        let painted = shown.rfind("1 of 3").expect("it is painted");
+        let erased = painted + shown[painted..].find("\u{1b}[2A\u{1b}[J").expect("it is erased");
+        let told = shown.find("as the test wants").expect("the panic is told");
+        assert!(erased < told, "{shown:?}");
+        assert!(!shown[told..].contains('\u{1b}'), "{shown:?}");
+    }
+}

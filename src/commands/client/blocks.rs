@@ -131,11 +131,17 @@ h1 { font-size: 1.6rem; line-height: 1.25; }
 h1 code { font-size: inherit; }
 h2 { font-size: 1.2rem; margin-top: 2rem; }
 code { font: 0.9em ui-monospace, monospace; overflow-wrap: anywhere; }
-pre { background: color-mix(in srgb, currentColor 7%, transparent); border-radius: 6px; overflow-x: auto; padding: 0.8rem 1rem; }
-pre code { overflow-wrap: normal; }
+pre { background: color-mix(in srgb, currentColor 7%, transparent); border-radius: 6px; padding: 0.8rem 1rem; white-space: pre-wrap; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); padding: 0.4rem 0.8rem 0.4rem 0; text-align: left; vertical-align: top; }
-@media print { body { max-width: none; } pre { white-space: pre-wrap; } }
+@media (max-width: 36rem) {
+tr { display: block; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); padding: 0.4rem 0; }
+td { display: block; border: 0; padding: 0; }
+td:first-child { font-weight: 600; }
+th { display: inline-block; border: 0; padding: 0 1rem 0 0; }
+pre { padding: 0.8rem; font-size: 0.9rem; }
+}
+@media print { body { max-width: none; margin: 0; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
 ";
 
 fn html_line(line: &[Inline]) -> String {

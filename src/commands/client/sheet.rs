@@ -255,7 +255,7 @@ fn kept(
             code(account),
             words(", region "),
             code(region),
-            words(". Who may read it gets it with:"),
+            words(". Whoever may read it gets it with:"),
         ]),
         Block::Code("sh", command),
     ]
