@@ -195,6 +195,20 @@ pub(crate) struct Changes {
     /// Deploy even methods of others that anyone can call
     #[arg(long)]
     pub allow_foreign: bool,
+    /// What may break.
+    #[command(flatten)]
+    pub breaking: Breaking,
+}
+
+/// What clients outside the stack may lose.
+#[derive(Args, Debug)]
+pub(crate) struct Breaking {
+    /// Delete scopes although this client of others, by name or id, may hold them; `all` for all; repeatable
+    #[arg(long, value_name = "CLIENT")]
+    pub yes_break: Vec<String>,
+    /// Read the clients of others, whose secrets AWS answers as well, to see which hold a scope that goes
+    #[arg(long)]
+    pub read_clients: bool,
 }
 
 /// `plan`.
@@ -412,6 +426,9 @@ pub(crate) struct Down {
     /// Do not wait until Lambda has deleted network interfaces: leave the roles that it needs for that to the next `down`
     #[arg(long)]
     pub no_wait: bool,
+    /// What may break.
+    #[command(flatten)]
+    pub breaking: Breaking,
 }
 
 /// `secret`.

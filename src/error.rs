@@ -63,6 +63,14 @@ impl Failure {
         Self::new(Kind::Usage, anyhow::anyhow!("{message}"))
     }
 
+    /// The same for several things at once, a line each; there is at least one.
+    pub fn all_of(problems: impl IntoIterator<Item = String>) -> Self {
+        let mut problems = problems.into_iter();
+        let mut failure = Self::usage(problems.next().unwrap_or_default());
+        failure.details = problems.collect();
+        failure
+    }
+
     /// An exit code whose reason the command has already shown.
     pub fn silent(kind: Kind) -> Self {
         Self {

@@ -202,6 +202,11 @@ pub trait Resource: Serialize + DeserializeOwned + PartialEq + 'static {
         false
     }
 
+    /// Its output, if that is known before it is created: of what only goes on record.
+    fn known_output(&self) -> Option<Self::Output> {
+        None
+    }
+
     /// Its output once it is updated to `self`; `None` if only AWS knows.
     fn output_after_update(&self, out: Self::Output) -> Option<Self::Output> {
         Some(out)
@@ -264,6 +269,8 @@ pub trait Erased<C> {
     fn read<'a>(&'a self, cx: &'a Cx<C>, out: &'a Value) -> LocalBoxFuture<'a, Result<Option<Value>>>;
     /// [`Resource::is_open`] of a live state; fails on one of another shape.
     fn is_open(&self, live: &Value) -> Result<bool>;
+    /// [`Resource::known_output`].
+    fn known_output(&self) -> Option<Value>;
     /// [`Resource::output_after_update`]; fails on an output of another shape.
     fn output_after_update(&self, out: &Value) -> Result<Option<Value>>;
     /// [`Resource::update`].
@@ -362,6 +369,10 @@ impl<R: Resource> Erased<R::Cloud> for R {
 
     fn is_open(&self, live: &Value) -> Result<bool> {
         Ok(Resource::is_open(&earlier::<R>(live)?))
+    }
+
+    fn known_output(&self) -> Option<Value> {
+        Resource::known_output(self).map(|out| json(&out))
     }
 
     fn output_after_update(&self, out: &Value) -> Result<Option<Value>> {

@@ -58,7 +58,7 @@ pub(super) fn check_place(config: &Config, here: &Identity) -> Result<(), Failur
     if problems.is_empty() {
         Ok(())
     } else {
-        Err(Failure::usage(problems.join("\n")))
+        Err(Failure::all_of(problems))
     }
 }
 
@@ -129,10 +129,11 @@ pub(super) async fn refuse_absent(aws: &Rc<Aws>, config: &Config, plan: &Plan) -
             ));
         }
     }
-    if problems.is_empty() {
+    let Some(last) = problems.last_mut() else {
         return Ok(());
-    }
-    let failure = Failure::usage(format!("{}; nothing was changed", problems.join("\n")));
+    };
+    last.push_str("; nothing was changed");
+    let failure = Failure::all_of(problems);
     Err(failure.hinted(
         "compare `lambda` in [backends] with `aws lambda list-functions` and `aws lambda list-aliases`",
     ))

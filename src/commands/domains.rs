@@ -116,5 +116,5 @@ fn check_place(config: &Config, here: &Identity) -> Result<(), Failure> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Failure::usage(problems.join("\n")))
+    Err(Failure::all_of(problems))
 }

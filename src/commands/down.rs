@@ -6,6 +6,7 @@ use super::configuration;
 use super::confirm;
 use super::engine_run;
 use super::foreign::{self, Extent};
+use super::holders;
 use super::invocation::Invocation;
 use super::open::{self, Loaded, Recorded};
 use super::plan::{self, UNPROTECT};
@@ -71,6 +72,7 @@ async fn delete(
     };
     let (protected, foreign, mut not_ours) = ui.show_wait(READING, reading).await?;
     refuse_protected(&protected)?;
+    holders::refuse_down(&aws, &state, &args.breaking).await?;
     foreign::refuse_shared_domain(&foreign, &not_ours)?;
     foreign::tell(&foreign, ui);
     if !args.yes {
@@ -130,7 +132,7 @@ fn refuse_protected(protected: &[(String, String)]) -> Result<(), Failure> {
     let reasons: Vec<String> = (protected.iter())
         .map(|(step, why)| format!("{step}: {why}: nothing was deleted"))
         .collect();
-    let failure = Failure::usage(reasons.join("\n"));
+    let failure = Failure::all_of(reasons);
     Err(UNPROTECT.into_iter().fold(failure, Failure::hinted))
 }
 

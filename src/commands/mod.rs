@@ -16,6 +16,7 @@ mod follow_up;
 mod foreign;
 mod hand_out;
 mod hints;
+mod holders;
 mod invocation;
 mod logs;
 mod open;

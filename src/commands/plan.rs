@@ -12,6 +12,7 @@ use super::backends;
 use super::document::document;
 use super::follow_up::quoted;
 use super::foreign::{self, Extent};
+use super::holders;
 use super::invocation::Invocation;
 use super::open::{self, Declared};
 use super::rights::changed;
@@ -92,6 +93,7 @@ pub(super) async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result
     refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
     backends::refuse_absent(&aws, &declared.config, &plan).await?;
+    holders::refuse(&aws, state, &plan, &args.changes.breaking).await?;
     if args.check && !plan.is_empty() {
         return Err(Failure::silent(Kind::Differs));
     }
@@ -162,7 +164,7 @@ pub(super) fn refuse(plan: &Plan) -> Result<(), Failure> {
     let reasons: Vec<String> = (refused.iter())
         .map(|planned| format!("{}: {}", planned.step, planned.why.as_deref().unwrap_or_default()))
         .collect();
-    let mut failure = Failure::usage(reasons.join("\n"));
+    let mut failure = Failure::all_of(reasons);
     // A path loses nothing of ours: it is refused only for what others have put there.
     let occupied = |planned: &&Planned| planned.action == Operation::Refused && planned.kind == Path::NAME;
     if refused.iter().any(occupied) {

@@ -101,10 +101,11 @@ pub(super) async fn check(
         problems.extend(full);
         hints.push("raise the quota (AWS Service Quotas), or delete what you no longer need");
     }
-    if problems.is_empty() {
+    let Some(last) = problems.last_mut() else {
         return Ok(());
-    }
-    let failure = Failure::usage(format!("{}; nothing was created", problems.join("\n")));
+    };
+    last.push_str("; nothing was created");
+    let failure = Failure::all_of(problems);
     Err(hints.into_iter().fold(failure, Failure::hinted))
 }
 

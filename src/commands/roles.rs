@@ -53,7 +53,7 @@ impl Roles {
         if self.problems.is_empty() {
             return Ok(());
         }
-        Err(Failure::usage(self.problems.join("\n")).hinted(
+        Err(Failure::all_of(self.problems.iter().cloned()).hinted(
             "have the role mended by whoever made it, or take `role` out of the configuration to get a role of the stack's own",
         ))
     }
@@ -104,5 +104,5 @@ fn check_place(config: &Config, here: &Identity) -> Result<(), Failure> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Failure::usage(problems.join("\n")))
+    Err(Failure::all_of(problems))
 }

@@ -115,7 +115,7 @@ impl Found {
         owner: &str,
     ) -> Result<(), Failure> {
         if !self.problems.is_empty() {
-            let failure = Failure::usage(self.problems.join("\n"));
+            let failure = Failure::all_of(self.problems.iter().cloned());
             return Err(self.hints.iter().cloned().fold(failure, Failure::hinted));
         }
         let mark = mark::mark(&config.stack, owner);
@@ -132,7 +132,7 @@ impl Found {
             .map(|server| taken(server))
             .collect();
         if !taken.is_empty() {
-            return Err(Failure::usage(taken.join("\n"))
+            return Err(Failure::all_of(taken)
                 .hinted("choose another identifier in [resource_servers]")
                 .hinted("or take it out of [resource_servers]: clients and routes can name its scopes as they are"));
         }

@@ -10,6 +10,7 @@ use super::backends;
 use super::confirm;
 use super::engine_run;
 use super::foreign::{self, Extent};
+use super::holders;
 use super::invocation::Invocation;
 use super::open::{self, Declared};
 use super::outputs::complete;
@@ -88,6 +89,7 @@ async fn apply(
     plan::refuse(&plan)?;
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
     backends::refuse_absent(&aws, &config, &plan).await?;
+    holders::refuse(&aws, &state, &plan, &args.changes.breaking).await?;
     if !state.steps.is_empty() {
         preflight::check_log_role(&session, &config, &lives, ui).await?;
     }

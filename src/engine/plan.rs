@@ -344,6 +344,7 @@ impl Planning<'_> {
         let output = match (action, recorded) {
             (Operation::Update, Some(output)) => resource.output_after_update(&output)?,
             (Operation::Unchanged | Operation::Refused | Operation::NotOurs, output) => output,
+            (Operation::Create | Operation::Replace, _) => resource.known_output(),
             _ => None,
         };
         if action == Operation::Replace {

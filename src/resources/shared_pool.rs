@@ -109,6 +109,10 @@ impl Resource for SharedPool {
         out.id.to_string()
     }
 
+    fn known_output(&self) -> Option<Output> {
+        Some(self.output())
+    }
+
     async fn find(&self, cx: &Cx<Aws>) -> Result<Option<Output>> {
         Ok(look_up(cx, &self.pool).await?.map(|pool| pool.output()))
     }

@@ -445,12 +445,12 @@ impl Account {
         done(self.operator(&["secret", "rotate", "finish", "billing", "--yes"]))?;
         self.drift();
         self.configure(&self.files[1]);
-        done(self.operator(&["up", "--yes"]))?;
+        done(self.operator(&["up", "--yes", "--yes-break", "all"]))?;
         // A pool's tags go with its other changes, where there are any.
         self.configure(&self.files[1].replace("sales", "support"));
         done(self.operator(&["up", "--yes"]))?;
         done(self.operator(&["plan", "--check"]))?;
-        done(self.operator(&["down", "--yes"]))?;
+        done(self.operator(&["down", "--yes", "--yes-break", "all"]))?;
         Ok(said)
     }
 
