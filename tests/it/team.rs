@@ -396,7 +396,7 @@ fn ten_runs_at_once_many_times_never_two_write() {
 }
 
 /// A run stands still at its write `at` until its lease is over by S3's clock and another run has the stack; then it continues.
-fn stopped_past_its_lease(at: usize) {
+pub(crate) fn stopped_past_its_lease(at: usize) {
     let story = format!("stopped at write {at}");
     let world = World::in_s3();
     let (reached, is_reached) = std::sync::mpsc::channel();
@@ -433,17 +433,6 @@ fn stopped_past_its_lease(at: usize) {
     check_whole(&world, &story);
     world.assert_settled(&story);
     world.down();
-}
-
-#[test]
-#[ignore = "waits until leases are over, and late requests with them: ten minutes"]
-fn a_run_that_stood_still_past_its_lease_begins_nothing_more() {
-    std::thread::scope(|scope| {
-        // The pool is among the first four.
-        for at in [3, 4, 9, 14] {
-            scope.spawn(move || stopped_past_its_lease(at));
-        }
-    });
 }
 
 pub(crate) fn signal(child: &Child, name: &str) {
