@@ -246,6 +246,9 @@ pub(crate) struct Verify {
     /// what answers them
     #[arg(long)]
     pub call: bool,
+    /// Wait for the record in DNS of the API's own domain, for at most this time, such as 30m
+    #[arg(long, value_name = "TIME", value_parser = arguments::DURATION)]
+    pub wait_dns: Option<Duration>,
     /// Read a client's secret from file:PATH, env:NAME, secretsmanager:NAME or ssm:/PATH; repeatable [default: secret_from of the
     /// configuration, else Cognito]
     #[arg(long, value_name = "[CLIENT=]SOURCE")]
@@ -368,6 +371,8 @@ pub(crate) enum OutputsFormat {
     Env,
     /// Variables of Terraform
     Tfvars,
+    /// A change of Route 53 that makes an alias of each domain of the stack
+    Route53,
 }
 
 /// `client`.

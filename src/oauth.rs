@@ -2,7 +2,7 @@
 //!
 //! Must not keep, print or put into an error a client's secret or a token. Must not verify tokens.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use base64::Engine;
@@ -237,6 +237,11 @@ impl TokenError {
 /// An HTTP client for the host of `url`: 5 s to connect, 30 s for a request. It follows no redirects, because they would
 /// send the credentials elsewhere. It uses the proxy of the environment, but not for this machine.
 pub fn http_client(url: &str) -> anyhow::Result<Client> {
+    http_client_to(url, None)
+}
+
+/// As [`http_client`], for a host name that is at these addresses, whatever DNS says of it.
+pub fn http_client_to(url: &str, known: Option<(&str, &[SocketAddr])>) -> anyhow::Result<Client> {
     let mut builder = Client::builder()
         .connect_timeout(Duration::from_secs(5))
         .timeout(Duration::from_secs(30))
@@ -244,6 +249,9 @@ pub fn http_client(url: &str) -> anyhow::Result<Client> {
         .user_agent(concat!("provision/", env!("CARGO_PKG_VERSION")));
     if is_loopback(url) {
         builder = builder.no_proxy();
+    }
+    if let Some((name, addresses)) = known {
+        builder = builder.resolve_to_addrs(name, addresses);
     }
     Ok(builder.build()?)
 }

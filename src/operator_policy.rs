@@ -89,6 +89,8 @@ pub struct Domains {
     pub made: BTreeSet<String>,
     /// The ARNs of the objects of certificates that clients need one of.
     pub truststores: BTreeSet<String>,
+    /// Whether the pool has one as well.
+    pub of_pool: bool,
 }
 
 /// The parts that a stack can be without.
@@ -199,6 +201,10 @@ enum On {
     Api,
     /// The tags of REST APIs and stages. A create with tags is checked with the id `*`.
     ApiTags,
+    /// The stack's pool, if it has a domain of its own.
+    PoolWithDomain,
+    /// `*`, if the stack's pool has a domain of its own: the distribution is Cognito's.
+    CloudFront,
     /// The domains of APIs, whoever made them, if there are any.
     Domain,
     /// A domain that is to be made, by the tags in the request.
@@ -244,11 +250,12 @@ enum On {
 
 use On::{
     AccountOfFunctions, AccountOfGroups, AccountOfPools, AnyApi, AnyPool, Anything, Api, ApiTags, Apis,
-    Backend, BackendForApi, BoundedRole, Domain, DomainRole, DomainTags, ForeignRole, ForeignRoleForLambda,
-    Function, FunctionForApi, HandOutParameter, HandOutRole, HandOutSecret, Key, Layer, LogGroup, LogRole,
-    LogRoleForApi, LogRoleWithPolicy, Mapping, Mappings, MutualTls, NamedParameter, NamedSecret, Network,
-    NewApi, NewDomain, NewPool, NewRole, OwnDomain, Pool, Role, RoleForLambda, RoleWithPolicy, Settings,
-    SharedPool, SharedSettings, State, StateBucket, StateKey, Truststore, UnboundedRole,
+    Backend, BackendForApi, BoundedRole, CloudFront, Domain, DomainRole, DomainTags, ForeignRole,
+    ForeignRoleForLambda, Function, FunctionForApi, HandOutParameter, HandOutRole, HandOutSecret, Key, Layer,
+    LogGroup, LogRole, LogRoleForApi, LogRoleWithPolicy, Mapping, Mappings, MutualTls, NamedParameter,
+    NamedSecret, Network, NewApi, NewDomain, NewPool, NewRole, OwnDomain, Pool, PoolWithDomain, Role,
+    RoleForLambda, RoleWithPolicy, Settings, SharedPool, SharedSettings, State, StateBucket, StateKey,
+    Truststore, UnboundedRole,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -352,6 +359,7 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("cognito-idp:DescribeUserPoolDomain", AccountOfPools, READ_BY_ALL),
     ("cognito-idp:CreateUserPoolDomain", Pool, UP),
     ("cognito-idp:DeleteUserPoolDomain", Pool, DOWN),
+    ("cognito-idp:UpdateUserPoolDomain", PoolWithDomain, UP),
     ("cognito-idp:DescribeResourceServer", Pool, UP),
     ("cognito-idp:ListResourceServers", Pool, READ),
     ("cognito-idp:CreateResourceServer", Pool, UP),
@@ -548,6 +556,17 @@ const ALSO: &[(&str, &str, On)] = &[
     ("apigateway:CreateStage", "apigateway:PUT", ApiTags),
     ("apigateway:TagResource", "apigateway:PATCH", Api),
     ("apigateway:UntagResource", "apigateway:PATCH", Api),
+    // With the rights of the caller Cognito makes CloudFront serve the domain.
+    (
+        "cognito-idp:CreateUserPoolDomain",
+        "cloudfront:UpdateDistribution",
+        CloudFront,
+    ),
+    (
+        "cognito-idp:UpdateUserPoolDomain",
+        "cloudfront:UpdateDistribution",
+        CloudFront,
+    ),
     ("apigateway:CreateDomainName", "apigateway:PUT", DomainTags),
     ("apigateway:UpdateDomainName", "apigateway:PUT", DomainTags),
     ("apigateway:UpdateDomainName", "apigateway:DELETE", DomainTags),
@@ -833,11 +852,12 @@ impl Scope {
             LogRoleForApi => some(&log_role, "iam:PassedToService", &to_api),
             NewPool => one("*".to_owned(), Some(self.tags("RequestTag"))),
             Network if !self.has_network => Vec::new(),
-            Anything | AccountOfFunctions | AccountOfGroups | AccountOfPools | Network => {
+            PoolWithDomain | CloudFront if !self.domains.of_pool => Vec::new(),
+            Anything | AccountOfFunctions | AccountOfGroups | AccountOfPools | CloudFront | Network => {
                 one("*".to_owned(), None)
             }
             AnyPool => one(pool("*"), None),
-            Pool => ours(&self.pools, &|id| vec![pool(id)]),
+            Pool | PoolWithDomain => ours(&self.pools, &|id| vec![pool(id)]),
             Apis => one(api(""), None),
             NewApi => one(api(""), Some(self.tags("RequestTag"))),
             AnyApi => one(api("/*"), None),
@@ -899,6 +919,7 @@ impl Scope {
             recorded,
             made,
             truststores,
+            of_pool: _,
         } = &self.domains;
         let Self {
             partition, region, ..

@@ -289,7 +289,7 @@ impl Parts<'_> {
             }
         });
 
-        self.stack.add("pool-domain", pool.clone(), {
+        let prefix = self.stack.add("pool-domain", pool.clone(), {
             let given = settings.domain_prefix.clone();
             let prefix = given.unwrap_or_else(|| format!("{}-{}", self.config.stack, self.owner));
             move |pool| PoolDomain {
@@ -297,6 +297,7 @@ impl Parts<'_> {
                 prefix: prefix.clone(),
             }
         });
+        self.custom_domain(&pool, prefix);
         Pool {
             step: (Some(pool), None),
             mark: String::new(),

@@ -20,7 +20,8 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Call, ui: &Rc<Ui>) 
     let (stack, sources) = Sources::read(invocation)?;
     let loaded = Loaded::load(invocation, &stack, ui).await?;
     let outputs = stack_outputs(&loaded.state)?;
-    let api = outputs.api(&stack)?;
+    outputs.api(&stack)?;
+    let api = outputs.called().unwrap_or_default();
     let name = choose(&outputs, args.client.as_deref())?;
     let source = args.secret_from.as_ref().or_else(|| sources.of(&name));
     let body = match args.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {

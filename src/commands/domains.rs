@@ -31,10 +31,10 @@ impl Domain {
     /// # Errors
     /// A certificate is of another account or partition, which is found before a call; or a read failed.
     pub(super) async fn read(aws: &Rc<Aws>, config: &Config, here: &Identity) -> Result<Self, Failure> {
+        check_place(config, here)?;
         let Some(domain) = &config.api.domain else {
             return Ok(Self::default());
         };
-        check_place(config, here)?;
         let cx = Cx::new(aws.clone(), Rc::new(|_| ()));
         let Some(owner) = domain_name::owner(&cx, &domain.name).await? else {
             return Ok(Self::default());
@@ -95,21 +95,22 @@ impl Domain {
 /// Refuses certificates of another partition or account, which API Gateway does not take.
 fn check_place(config: &Config, here: &Identity) -> Result<(), Failure> {
     let made = config.api.domain.iter().filter_map(|domain| domain.made.as_ref());
-    let arns = made.flat_map(|made| {
+    let of_api = made.flat_map(|made| {
         [
-            ("certificate", &made.certificate),
-            ("ownership_certificate", &made.ownership_certificate),
+            ("[api.domain]: certificate", &made.certificate),
+            ("[api.domain]: ownership_certificate", &made.ownership_certificate),
         ]
     });
+    let of_pool = config.user_pool.domain.iter();
+    let of_pool = of_pool.map(|domain| ("[user_pool.domain]: certificate", &domain.certificate));
+    let arns = of_api.chain(of_pool);
     let elsewhere = arns.filter(|(_, arn)| !arn.is_empty()).filter_map(|(key, arn)| {
         let parts: Vec<&str> = arn.split(':').collect();
         let Identity {
             partition, account, ..
         } = here;
         (parts[1] != partition || parts[4] != account).then(|| {
-            format!(
-                "[api.domain]: {key}: expected a certificate of account {account} in partition {partition}, got {arn}"
-            )
+            format!("{key}: expected a certificate of account {account} in partition {partition}, got {arn}")
         })
     });
     let problems: Vec<String> = elsewhere.collect();

@@ -3,12 +3,15 @@
 //! Must not ask AWS.
 
 mod formats;
+mod front;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
+pub(super) use self::front::Front;
+use self::front::{DnsRecord, custom_domain, dns, front, route53};
 use super::backends;
 use super::configuration;
 use super::document::document;
@@ -38,6 +41,12 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Outputs, ui: &Ui) -
         Some(OutputsFormat::Json) => ui.json_data(&document(&state, &Content::of(&outputs))?),
         Some(OutputsFormat::Env) => ui.data(&formats::env(&outputs)?),
         Some(OutputsFormat::Tfvars) => ui.data(&formats::tfvars(&outputs)),
+        Some(OutputsFormat::Route53) if outputs.dns.is_empty() => {
+            return Err(Failure::usage(format!(
+                "stack {stack} has made no domain, so it needs no record in DNS"
+            )));
+        }
+        Some(OutputsFormat::Route53) => ui.data(&route53(&outputs.dns)),
     }
     Ok(())
 }
@@ -51,6 +60,8 @@ struct Content<'a> {
     issuer: &'a str,
     user_pool_id: &'a PoolId,
     clients: &'a BTreeMap<String, ClientOutputs>,
+    #[serde(skip_serializing_if = "<[DnsRecord]>::is_empty")]
+    dns: &'a [DnsRecord],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     to_be_run: &'a [String],
 }
@@ -63,6 +74,7 @@ impl<'a> Content<'a> {
             issuer: &outputs.issuer,
             user_pool_id: &outputs.user_pool_id,
             clients: &outputs.clients,
+            dns: &outputs.dns,
             to_be_run: &outputs.to_be_run,
         }
     }
@@ -71,11 +83,16 @@ impl<'a> Content<'a> {
 /// The outputs of a stack that is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Outputs {
-    /// The stage's invoke URL: `api_url` + `/user` is the route `/user`. `None`: the stack has no API.
+    /// The URL of the API, under its own domain if it has one: `api_url` + `/user` is the route `/user`. `None`: the stack has no
+    /// API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_url: Option<String>,
-    /// The OAuth token endpoint.
+    /// The OAuth token endpoint, under the pool's own domain if it has one.
     pub token_url: String,
+    /// The one that this program sends secrets to. Of a pool of the stack it is at AWS's own host name, which cannot come to be
+    /// somebody else's.
+    #[serde(skip)]
+    pub secrets_url: String,
     /// The `iss` of the tokens.
     pub issuer: String,
     /// The user pool's id.
@@ -85,8 +102,20 @@ pub(super) struct Outputs {
     /// The pool's own domain name, if the token endpoint is under it.
     #[serde(skip)]
     pub own_domain: Option<String>,
+    /// The stage's URL at AWS's own host name, or that of the emulator. `None`: the stack has no API.
+    #[serde(skip)]
+    pub stage_url: Option<String>,
+    /// Whether an emulator has the stack.
+    #[serde(skip)]
+    pub is_local: bool,
+    /// The API's domain on AWS; an emulator has its one address.
+    #[serde(skip)]
+    pub front: Option<Front>,
     /// By the client's name.
     pub clients: BTreeMap<String, ClientOutputs>,
+    /// The records to be made in DNS.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<DnsRecord>,
     /// The commands with which the owners of back ends in other accounts let the API invoke their functions. Whether they
     /// were run is not known here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -105,7 +134,7 @@ impl Outputs {
         ])
     }
 
-    /// The URL of the API.
+    /// The URL of the API, for others.
     ///
     /// # Errors
     /// The stack has none.
@@ -118,12 +147,27 @@ impl Outputs {
         })
     }
 
+    /// The URL at which this program calls the API: AWS's own host name, which needs no record in DNS, unless the API does not
+    /// answer there.
+    pub(super) fn called(&self) -> Option<&str> {
+        let front = self.front.as_ref().filter(|front| front.is_default_closed);
+        front
+            .map(|front| front.url.as_str())
+            .or(self.stage_url.as_deref())
+    }
+
     /// For people: a line for each.
     pub(super) fn lines(&self) -> String {
         let texts = self.texts().map(|(name, value)| format!("{name}: {value}"));
         let clients = self.clients.iter();
         let clients = clients.map(|(name, client)| format!("clients.{name}.client_id: {}", client.client_id));
-        texts.chain(clients).collect::<Vec<_>>().join("\n")
+        let dns = (self.dns.iter()).map(|record| {
+            format!(
+                "dns.{}: {} {} (or an alias in hosted zone {})",
+                record.name, record.kind, record.target, record.hosted_zone_id
+            )
+        });
+        texts.chain(clients).chain(dns).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -149,7 +193,7 @@ pub(super) fn outputs(state: &State) -> Result<Option<Outputs>> {
         return Ok(None);
     };
     let api = state.one::<RestApi>()?;
-    let api_url = match &api {
+    let stage_url = match &api {
         None => None,
         Some(api) => {
             let stage = state.one::<Stage>()?.filter(|stage| stage.output.is_some());
@@ -169,13 +213,23 @@ pub(super) fn outputs(state: &State) -> Result<Option<Outputs>> {
         let client_id = output.client_id;
         clients.insert(desired.name, ClientOutputs { client_id });
     }
+    let secrets_url = match &state.endpoint {
+        None => format!("https://{host}/oauth2/token"),
+        // The emulator's paths (DESIGN.md): it serves every host at its one address.
+        Some(endpoint) => format!("{endpoint}/oauth2/token"),
+    };
+    let own_name = custom_domain(state)?.filter(|_| state.endpoint.is_none());
+    let token_url = own_name.map(|name| format!("https://{name}/oauth2/token"));
+    let front = front(state)?.filter(|_| state.endpoint.is_none());
+    let own = front.as_ref().map(|front| front.url.clone());
     Ok(Some(Outputs {
-        api_url,
-        token_url: match &state.endpoint {
-            None => format!("https://{host}/oauth2/token"),
-            // The emulator's paths (DESIGN.md): it serves every host at its one address.
-            Some(endpoint) => format!("{endpoint}/oauth2/token"),
-        },
+        api_url: own.or_else(|| stage_url.clone()),
+        stage_url,
+        is_local: state.endpoint.is_some(),
+        front,
+        dns: dns(state)?,
+        token_url: token_url.unwrap_or_else(|| secrets_url.clone()),
+        secrets_url,
         issuer: hosts::issuer(pool.as_str(), region),
         user_pool_id: pool,
         region: region.clone(),
@@ -224,13 +278,15 @@ fn issuing(state: &State) -> Result<Option<Issuing>> {
 pub(super) fn complete(state: &State) -> Result<Outputs> {
     let outputs = outputs(state)?.with_context(|| format!("stack {} is not complete yet", state.stack))?;
     let region = &state.region;
-    let api = outputs.api_url.iter();
+    let api = outputs.stage_url.iter();
     let api = api.map(|url| (url, format!("execute-api.{region}.amazonaws.com")));
-    for (url, domain) in api.chain([(&outputs.token_url, hosts::token_domain(region))]) {
+    for (url, domain) in api.chain([(&outputs.secrets_url, hosts::token_domain(region))]) {
         let is_expected = match (&state.endpoint, &outputs.own_domain) {
             (Some(endpoint), _) => hosts::is_same(url, endpoint),
             // Whether it is the pool's, Cognito is asked before a secret goes there.
-            (None, Some(own)) if *url == outputs.token_url => hosts::is_same(url, &format!("https://{own}")),
+            (None, Some(own)) if *url == outputs.secrets_url => {
+                hosts::is_same(url, &format!("https://{own}"))
+            }
             (None, _) => hosts::is_below(url, &domain),
         };
         ensure!(
@@ -324,6 +380,91 @@ mod tests {
             "http://127.0.0.1:4566/restapis/a1/prod/_user_request_"
         );
         assert_eq!(outputs.token_url, "http://127.0.0.1:4566/oauth2/token");
+    }
+
+    fn with_domain(endpoint: Option<&str>, closed: bool) -> State {
+        let mut state = state(endpoint);
+        let record = |step: &str, kind: &str, desired: Value, output: Value| -> crate::state::Record {
+            let record = serde_json::json!({
+                "step": step, "phase": "ready", "kind": kind, "desired": desired, "output": output, "needs": [],
+            });
+            serde_json::from_value(record).unwrap()
+        };
+        let domain = serde_json::json!({
+            "name": "api.example.com", "certificate": "arn:aws:acm:eu-west-1:123456789012:certificate/1",
+            "ownership_certificate": "", "security_policy": "TLS_1_2", "truststore": "", "truststore_version": "", "tags": {},
+        });
+        let target = serde_json::json!({"target": "d-a1.execute-api.eu-west-1.amazonaws.com", "zone": "Z1"});
+        let mapping =
+            serde_json::json!({"domain": "api.example.com", "base_path": "v1", "api": "a1", "stage": "prod"});
+        state
+            .steps
+            .push(record("domain-name", "domain-name", domain, target));
+        let mapped = record(
+            "base-path-mapping",
+            "base-path-mapping",
+            mapping,
+            serde_json::json!({}),
+        );
+        state.steps.push(mapped);
+        state.record_mut("rest-api").unwrap().desired["default_endpoint_closed"] = closed.into();
+        state
+    }
+
+    #[test]
+    fn under_its_own_name_the_api_is_told_and_called_only_where_it_is_closed_elsewhere() {
+        let at_aws = "https://a1.execute-api.eu-west-1.amazonaws.com/prod";
+        let own = "https://api.example.com/v1";
+        for (closed, called) in [(false, at_aws), (true, own)] {
+            let outputs = complete(&with_domain(None, closed)).unwrap();
+            assert_eq!(outputs.api_url.as_deref(), Some(own));
+            assert_eq!(outputs.called(), Some(called));
+        }
+        let there = complete(&with_domain(Some("http://127.0.0.1:4566"), true)).unwrap();
+        assert_eq!(
+            (there.api_url.as_deref(), there.called()),
+            (
+                Some("http://127.0.0.1:4566/restapis/a1/prod/_user_request_"),
+                Some("http://127.0.0.1:4566/restapis/a1/prod/_user_request_")
+            )
+        );
+    }
+
+    #[test]
+    fn under_the_pools_own_name_tokens_are_told_and_secrets_go_to_awss() {
+        let mut state = state(None);
+        let record = serde_json::json!({
+            "step": "custom-domain", "phase": "ready", "kind": "custom-domain", "needs": [],
+            "desired": {
+                "pool": "eu-west-1_abc", "name": "auth.example.com", "certificate": "arn:aws:acm:us-east-1:123456789012:certificate/1",
+            },
+            "output": {"target": "d1.cloudfront.net"},
+        });
+        state.steps.push(serde_json::from_value(record).unwrap());
+        let outputs = complete(&state).unwrap();
+        assert_eq!(outputs.token_url, "https://auth.example.com/oauth2/token");
+        assert_eq!(
+            outputs.secrets_url,
+            "https://user-api-1a2b3c4d.auth.eu-west-1.amazoncognito.com/oauth2/token"
+        );
+        assert_eq!(outputs.dns[0].hosted_zone_id, "Z2FDTNDATAQYW2");
+    }
+
+    #[test]
+    fn each_record_in_dns_is_told_and_makes_an_alias() {
+        let outputs = complete(&with_domain(None, false)).unwrap();
+        let line = "dns.api.example.com: CNAME d-a1.execute-api.eu-west-1.amazonaws.com (or an alias in hosted zone Z1)";
+        assert!(outputs.lines().ends_with(line), "{}", outputs.lines());
+        let batch: Value = serde_json::from_str(&route53(&outputs.dns)).unwrap();
+        let alias = serde_json::json!({
+            "HostedZoneId": "Z1", "DNSName": "d-a1.execute-api.eu-west-1.amazonaws.com", "EvaluateTargetHealth": false,
+        });
+        let set = serde_json::json!({"Name": "api.example.com", "Type": "A", "AliasTarget": alias});
+        assert_eq!(
+            batch,
+            serde_json::json!({"Changes": [{"Action": "UPSERT", "ResourceRecordSet": set}]})
+        );
+        assert_eq!(complete(&state(None)).unwrap().dns, []);
     }
 
     #[test]

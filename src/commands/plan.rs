@@ -132,6 +132,17 @@ pub(super) fn warn(stack: &Stack<Aws>, config: &Config, ui: &Ui) {
             ui.warn(&format!("function {name}: its policy allows every action on every resource of the account: name what the function uses"));
         }
     }
+    if let Some(domain) = &config.api.domain
+        && domain
+            .made
+            .as_ref()
+            .is_some_and(|made| !made.truststore.is_empty())
+        && !domain.close_default_endpoint
+    {
+        ui.warn(
+            "[api.domain]: clients without a certificate can use AWS's own host name: set close_default_endpoint = true",
+        );
+    }
     let paths = || stack.steps().iter().filter(|step| step.kind.name == Path::NAME);
     let doubtful = |part: &&str| part.contains(':');
     for part in paths()

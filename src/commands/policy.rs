@@ -19,8 +19,8 @@ use crate::location::Location;
 use crate::operator_policy::{Domains, Parts, Roles, Scope, Task, document};
 use crate::resources::function::Vpc;
 use crate::resources::{
-    BackendPermission, BasePathMapping, DomainName, Function, RestApi, Role, RoleAttachment, SharedPool,
-    UserPool,
+    BackendPermission, BasePathMapping, CustomDomain, DomainName, Function, RestApi, Role, RoleAttachment,
+    SharedPool, UserPool,
 };
 use crate::stack::{ACCESS_LOG_GROUP, SEPARATOR, backends_of_account};
 use crate::state::State;
@@ -98,6 +98,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             scope.domains.truststores.extend(truststore);
         }
     }
+    scope.domains.of_pool |= (config.iter()).any(|config| config.user_pool.domain.is_some());
     let clients = config.iter().flat_map(|config| config.clients.values());
     scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
     if let Some(config) = &config {
@@ -188,7 +189,10 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
 
 /// What is on record of the domains of APIs.
 fn domains(state: &State) -> Result<Domains, Failure> {
-    let mut domains = Domains::default();
+    let mut domains = Domains {
+        of_pool: state.one::<CustomDomain>()?.is_some(),
+        ..Domains::default()
+    };
     for mapping in state.all::<BasePathMapping>()? {
         domains.named.insert(mapping.desired.domain);
     }

@@ -111,7 +111,7 @@ impl Client {
             tags: tags(&state.stack, &state.owner),
             id: outputs.clients[&name].client_id.clone(),
             pool: outputs.user_pool_id,
-            token_url: outputs.token_url,
+            token_url: outputs.secrets_url,
             named: quoted(name.as_ref()),
             name,
             store,

@@ -31,7 +31,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Token, ui: &Rc<Ui>)
     let name = choose(&outputs, args.client.as_deref())?;
     let source = args.secret_from.as_ref().or_else(|| sources.of(&name));
     let Recorded { session, .. } = loaded.open(ui).await?;
-    let http = oauth::http_client(&outputs.token_url)?;
+    let http = oauth::http_client(&outputs.secrets_url)?;
     let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, ui).await?;
     let missing = missing_scopes(&token, &args.scopes)?;
     if !missing.is_empty() {
@@ -126,7 +126,7 @@ pub(super) async fn fetch(
                 .map_err(TokenError::NoSecret)?,
         };
         let request = TokenRequest {
-            token_url: &outputs.token_url,
+            token_url: &outputs.secrets_url,
             client_id: client_id.as_str(),
             client_secret: &secret,
             scopes,

@@ -2,6 +2,8 @@
 //!
 //! Must not print a secret or a token, nor change anything.
 
+mod front;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -29,7 +31,6 @@ use crate::aws::{Aws, hosts};
 use crate::cli;
 use crate::error::{Failure, Kind, on_one_line};
 use crate::foreign::Foreign;
-use crate::oauth;
 use crate::resource::{Cx, NoOutput, Resource};
 use crate::resources::client::Untold;
 use crate::resources::{self, Deployment, Path};
@@ -88,6 +89,12 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>
     let mut proof = prove(&session, &outputs, &sources, &stage, args.call, patience, ui).await?;
     (proof.hints).extend(not_granted(&state, &proof.probes)?);
     (proof.probes).extend(open_methods(&session, &state, &stage, ui).await?);
+    let all = routes(&state)?;
+    let domain = front::prove(&outputs, &all, args.wait_dns, patience.refused, ui);
+    (proof.probes).extend(Box::pin(domain).await?);
+    if let Some(why) = front::unasked(&outputs) {
+        ui.warn(&why);
+    }
     let is_right =
         proof.probes.iter().all(|probe| probe.ok) && foreign.iter().all(|one| one.finding.is_none());
     let ok = is_right && proof.not_proved.is_empty();
@@ -184,7 +191,7 @@ pub(super) async fn after_up(
     }
     if proof.probes.iter().all(|probe| probe.ok) {
         ui.progress(&format!("verified  {} of {0} probes", proof.probes.len()));
-        for line in unproved(&proof) {
+        for line in unproved(&proof).chain(front::unasked(&outputs)) {
             ui.warn(&line);
         }
         if !proof.not_proved.is_empty() {
@@ -208,7 +215,7 @@ async fn prove(
     patience: Patience,
     ui: &Rc<Ui>,
 ) -> Result<Proof, Failure> {
-    let http = &oauth::http_client(&outputs.token_url)?;
+    let http = &front::http(outputs).await?;
     let fetching = stage.clients.keys().map(|name| async move {
         // No scope is asked for: the token then has all that the client can have, which no other may exceed.
         let token = fetch(session, http, outputs, name, sources.of(name), &[], ui).await;
@@ -317,14 +324,17 @@ async fn open_methods(
 /// What is to be proved of the stage, as it is on record.
 fn stage(state: &State, outputs: &Outputs) -> anyhow::Result<Stage> {
     Ok(Stage {
-        api_url: outputs.api_url.clone().unwrap_or_default(),
+        api_url: outputs.called().unwrap_or_default().to_owned(),
         issuer: outputs.issuer.clone(),
         jwks_url: match &state.endpoint {
             None => hosts::jwks_url(&outputs.issuer),
             // The emulator serves every host at its one address.
             Some(endpoint) => hosts::jwks_url(&format!("{endpoint}/{}", outputs.user_pool_id)),
         },
-        routes: routes(state)?,
+        routes: match front::unasked(outputs) {
+            Some(_) => Vec::new(),
+            None => routes(state)?,
+        },
         clients: clients(state)?,
     })
 }
@@ -379,6 +389,11 @@ fn asked(probe: &Probe) -> String {
         }
         Check::RightToken => format!("route {route} with the token of client {client}"),
         Check::OpenMethod => format!("{route}, which the stage serves and is not a route of the stack"),
+        Check::Dns => format!("the record of {route} in DNS"),
+        Check::Domain => format!("the domain {route}"),
+        Check::NoCertificate => format!("the domain {route} without a client certificate"),
+        Check::OldTls => format!("the domain {route} with an old TLS version"),
+        Check::DefaultEndpoint => format!("AWS's own host name, {route}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads the domain names of the user's own: `[api.domain]`.
+//! Reads the domain names of the user's own: `[api.domain]` and `[user_pool.domain]`.
 //!
 //! Must not know whose a domain is: AWS answers that.
 
@@ -6,7 +6,7 @@ use super::problems::{Problems, quoted};
 use super::rules::{REGION, Rule, every, is_in_aws};
 use super::settings::regional;
 use super::tree::Table;
-use super::{ApiDomain, DomainSettings, Regional};
+use super::{ApiDomain, DomainSettings, PoolDomain, Regional};
 
 /// A name in DNS with at least two labels. API Gateway refuses capital letters.
 pub(super) const DOMAIN: Rule = Rule {
@@ -38,6 +38,22 @@ pub(super) const CERTIFICATE: Rule = Rule {
             && is_in_aws(partition, region, account)
             && (REGION.holds)(region)
             && every(id, |c| c.is_ascii_alphanumeric() || c == '-')
+    },
+};
+
+/// Cognito takes a name only if the one above it has a record, which a name of two labels cannot have.
+const POOL_DOMAIN: Rule = Rule {
+    allowed: "a domain name of at least three labels in lower case such as \"auth.example.com\"",
+    holds: |text| (DOMAIN.holds)(text) && text.split('.').count() > 2,
+};
+
+/// CloudFront serves the domain of a pool, and takes certificates from one region; GovCloud has others.
+const CLOUDFRONT_CERTIFICATE: Rule = Rule {
+    allowed: "the ARN of a certificate of ACM in us-east-1, where CloudFront takes it from, such as \
+              \"arn:aws:acm:us-east-1:123456789012:certificate/1234abcd-12ab-34cd-56ef-1234567890ab\"",
+    holds: |text| {
+        (CERTIFICATE.holds)(text)
+            && (!text.starts_with("arn:aws:") || text.starts_with("arn:aws:acm:us-east-1:"))
     },
 };
 
@@ -114,6 +130,19 @@ pub(super) fn api_domain(
         base_path: base_path.map_or_else(String::new, |path| path.value.to_owned()),
         close_default_endpoint,
         made,
+    })
+}
+
+/// Reads `[user_pool.domain]`.
+pub(super) fn pool_domain(table: &Table<'_>, p: &mut Problems) -> Option<PoolDomain> {
+    table.only(&["name", "certificate"], p);
+    table.require("name", "the domain name, such as \"auth.example.com\"", p);
+    table.require("certificate", "the ARN of a certificate of ACM in us-east-1", p);
+    let name = table.ruled("name", &POOL_DOMAIN, p);
+    let certificate = table.ruled("certificate", &CLOUDFRONT_CERTIFICATE, p);
+    Some(PoolDomain {
+        name: name?.value.to_owned(),
+        certificate: certificate?.value.to_owned(),
     })
 }
 

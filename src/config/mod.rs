@@ -80,8 +80,19 @@ pub struct UserPool {
     pub deletion_protection: bool,
     /// `LITE`, `ESSENTIALS` or `PLUS`.
     pub tier: String,
+    /// The domain name of the token endpoint, beside that with the prefix; `None`: there is none.
+    pub domain: Option<PoolDomain>,
     /// The pool that is used in place of one of the stack's own; then nothing else of this is set.
     pub shared: Option<SharedPool>,
+}
+
+/// The domain name at which a pool issues tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolDomain {
+    /// In lower case, such as `auth.example.com`.
+    pub name: String,
+    /// The ARN of a certificate of ACM where CloudFront looks for it.
+    pub certificate: String,
 }
 
 /// A user pool that this stack did not make.
@@ -472,6 +483,7 @@ mod tests {
                 domain_prefix: None,
                 deletion_protection: false,
                 tier: "ESSENTIALS".to_owned(),
+                domain: None,
                 shared: None,
             },
             foreign_scopes: Vec::new(),

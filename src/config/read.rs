@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 
 use super::backends::backends;
-use super::domains::api_domain;
+use super::domains::{api_domain, pool_domain};
 use super::functions::functions;
 use super::overlay::{self, SECTIONS};
 use super::problems::{Problems, quoted};
@@ -270,6 +270,7 @@ fn user_pool(file: &Table<'_>, p: &mut Problems) -> UserPool {
         domain_prefix: None,
         deletion_protection: false,
         tier: "ESSENTIALS".to_owned(),
+        domain: None,
         shared: None,
     };
     let Some(table) = file.table("user_pool", "[user_pool]", p) else {
@@ -283,6 +284,7 @@ fn user_pool(file: &Table<'_>, p: &mut Problems) -> UserPool {
             "domain_prefix",
             "deletion_protection",
             "tier",
+            "domain",
         ],
         p,
     );
@@ -301,6 +303,9 @@ fn user_pool(file: &Table<'_>, p: &mut Problems) -> UserPool {
             );
         }
         pool.domain_prefix = Some(prefix.value.to_owned());
+    }
+    if let Some(table) = table.table("domain", "[user_pool.domain]", p) {
+        pool.domain = pool_domain(&table, p);
     }
     if let Some(protected) = table.flag("deletion_protection", p) {
         pool.deletion_protection = protected;
@@ -330,7 +335,7 @@ fn shared_pool(table: &Table<'_>, p: &mut Problems) -> Option<SharedPool> {
             format!("{key} says where the state of `stack` is, which is not there"),
         );
     }
-    for key in ["domain_prefix", "deletion_protection", "tier"] {
+    for key in ["domain_prefix", "deletion_protection", "tier", "domain"] {
         if let (true, Some(found)) = (is_shared, table.any(key)) {
             let key = table.key(key);
             p.add(

@@ -9,6 +9,7 @@ pub mod authorizer;
 pub mod backend_permission;
 pub mod base_path_mapping;
 pub mod client;
+pub mod custom_domain;
 pub mod deployment;
 pub mod domain_name;
 pub mod function;
@@ -29,10 +30,11 @@ pub mod user_pool;
 
 pub use self::{
     authorizer::Authorizer, backend_permission::BackendPermission, base_path_mapping::BasePathMapping,
-    client::Client, deployment::Deployment, domain_name::DomainName, function::Function, log_group::LogGroup,
-    network_interfaces::NetworkInterfaces, path::Path, permission::Permission, pool_domain::PoolDomain,
-    resource_server::ResourceServer, rest_api::RestApi, role::Role, role_attachment::RoleAttachment,
-    role_policy::RolePolicy, route::Route, shared_pool::SharedPool, stage::Stage, user_pool::UserPool,
+    client::Client, custom_domain::CustomDomain, deployment::Deployment, domain_name::DomainName,
+    function::Function, log_group::LogGroup, network_interfaces::NetworkInterfaces, path::Path,
+    permission::Permission, pool_domain::PoolDomain, resource_server::ResourceServer, rest_api::RestApi,
+    role::Role, role_attachment::RoleAttachment, role_policy::RolePolicy, route::Route,
+    shared_pool::SharedPool, stage::Stage, user_pool::UserPool,
 };
 
 /// Every kind that a record can be of.
@@ -58,6 +60,7 @@ pub const KINDS: Kinds<Aws> = Kinds(&[
     Listed::new::<Stage>(),
     Listed::new::<DomainName>(),
     Listed::new::<BasePathMapping>(),
+    Listed::new::<CustomDomain>(),
 ]);
 
 #[cfg(test)]

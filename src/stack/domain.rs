@@ -1,4 +1,4 @@
-//! The domain of the API, and what of the API depends on it.
+//! The domains of the API and of the pool, and what of the API depends on its own.
 //!
 //! Must not decide whose the domain is.
 
@@ -6,7 +6,7 @@ use super::Parts;
 use crate::aws::patches::is_enhanced;
 use crate::config::{ApiDomain, DomainSettings};
 use crate::graph::Handle;
-use crate::resources::{BasePathMapping, DomainName, RestApi, Stage};
+use crate::resources::{BasePathMapping, CustomDomain, DomainName, PoolDomain, RestApi, Stage, UserPool};
 
 /// The step of a domain.
 pub fn domain_name(name: &str) -> String {
@@ -56,6 +56,20 @@ impl Parts<'_> {
                 base_path: domain.base_path.clone(),
                 api: api.id,
                 stage: stage_name.clone(),
+            });
+    }
+
+    /// The domain of the pool, if there is one. Cognito sets up one domain of a pool after the other.
+    pub(super) fn custom_domain(&mut self, pool: &Handle<UserPool>, prefix: Handle<PoolDomain>) {
+        let Some(domain) = self.config.user_pool.domain.clone() else {
+            return;
+        };
+        let name = format!("custom-domain:{}", domain.name);
+        self.stack
+            .add(name, (pool.clone(), prefix), move |(pool, _)| CustomDomain {
+                pool: pool.id,
+                name: domain.name.clone(),
+                certificate: domain.certificate.clone(),
             });
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Must not know AWS, the state or the engine, and must not print. A token goes into a request and nowhere else.
 
+pub mod front;
+pub mod hello;
 mod paths;
 mod token;
 
@@ -107,6 +109,16 @@ pub enum Check {
     RightToken,
     /// A method that the stage serves without a token, and that is not a route of the stack. It is not called.
     OpenMethod,
+    /// The record in DNS of the API's own domain.
+    Dns,
+    /// The certificate of the domain, and that it leads to the API.
+    Domain,
+    /// A client without a certificate, where the domain asks for one.
+    NoCertificate,
+    /// A version of TLS that the domain does not take.
+    OldTls,
+    /// The host name of AWS, where the API must not answer.
+    DefaultEndpoint,
 }
 
 /// The result of one probe. Safe to print.
@@ -381,6 +393,9 @@ impl Planned<'_> {
             Check::NoToken | Check::WrongToken | Check::ForeignToken => "401 Unauthorized",
             Check::RightToken => "an answer of the function or back end, not 401 or 403",
             Check::OpenMethod => "no such method",
+            Check::Dns | Check::Domain | Check::NoCertificate | Check::OldTls | Check::DefaultEndpoint => {
+                unreachable!("it is not planned by route")
+            }
         }
     }
 

@@ -30,6 +30,10 @@ domain_prefix = "orders-auth"
 deletion_protection = true
 tier = "LITE"
 
+[user_pool.domain]
+name = "auth.example.com"
+certificate = "arn:aws:acm:us-east-1:123456789012:certificate/9abc"
+
 [resource_servers.orders.scopes]
 read = "Read orders"
 write = "Write orders"
@@ -214,6 +218,14 @@ fn every_key_is_read() {
     assert_eq!(config.user_pool.domain_prefix.as_deref(), Some("orders-auth"));
     assert!(config.user_pool.deletion_protection);
     assert_eq!(config.user_pool.tier, "LITE");
+    let domain = config.user_pool.domain.as_ref().unwrap();
+    assert_eq!(
+        (&*domain.name, &*domain.certificate),
+        (
+            "auth.example.com",
+            "arn:aws:acm:us-east-1:123456789012:certificate/9abc"
+        )
+    );
     assert_eq!(
         config.resource_servers["orders"].scopes,
         map(&[("read", "Read orders"), ("write", "Write orders")])
@@ -483,11 +495,11 @@ fn what_is_in_another_region_than_the_stack_is_named_with_its_place() {
     assert_eq!(
         said,
         [
-            format!("41:11: function \"orders\": layers: {words}"),
-            format!("41:65: function \"orders\": layers: {words}"),
-            format!("42:11: function \"orders\": kms_key: {words}"),
-            format!("73:15: [api.domain]: certificate: {words}"),
-            format!("78:25: [api.domain]: ownership_certificate: {words}"),
+            format!("45:11: function \"orders\": layers: {words}"),
+            format!("45:65: function \"orders\": layers: {words}"),
+            format!("46:11: function \"orders\": kms_key: {words}"),
+            format!("77:15: [api.domain]: certificate: {words}"),
+            format!("82:25: [api.domain]: ownership_certificate: {words}"),
         ]
     );
 }
@@ -506,7 +518,7 @@ fn a_value_from_the_environment_is_read_when_it_is_needed_and_its_lack_has_a_pla
         assert_eq!(problems.len(), 1);
         problems[0].to_string()
     };
-    let place = "34:87: environment of function \"orders\": DB_URL: from_env: ";
+    let place = "38:87: environment of function \"orders\": DB_URL: from_env: ";
     assert_eq!(
         problem(&|_| None),
         format!("{place}ORDERS_DB is not set in the environment of this command")
@@ -594,6 +606,7 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
     let stack = |line: &str| ("name = \"orders\"\n", format!("name = \"orders\"\n{line}\n"));
     let end = |text: &str| ("", text.to_owned());
     let domain = |lines: &str| ("", format!("[api.domain]\n{lines}\n"));
+    let of_pool = |lines: &str| ("", format!("[user_pool.domain]\n{lines}\n"));
     let made = |lines: &str| {
         let named = "[api.domain]\nname = \"a.example.com\"";
         ("", format!("{named}\ncertificate = \"{CERTIFICATE}\"\n{lines}\n"))
@@ -635,6 +648,9 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         ("truststore without a key", made("truststore = \"s3://bucket\"")),
         ("version of no truststore", made("truststore_version = \"v1\"")),
         ("proof without a truststore", made(&format!("ownership_certificate = \"{CERTIFICATE}\""))),
+        ("pool domain without anything", end("[user_pool.domain]\n")),
+        ("pool domain of two labels", of_pool(&format!("name = \"example.com\"\ncertificate = \"{CERTIFICATE}\""))),
+        ("domain of a shared pool", end("[user_pool]\nstack = \"users\"\n[user_pool.domain]\nname = \"a.example.com\"\ncertificate = \"arn:aws:acm:us-east-1:123456789012:certificate/1\"\n")),
         ("closed is a text", made("close_default_endpoint = \"yes\"")),
         // [stack].
         ("stack is no table", ("[stack]\nname = \"orders\"\n", "stack = \"orders\"\n".into())),
@@ -1004,6 +1020,7 @@ fn allowed_keys() -> Vec<(&'static str, String)> {
     let sections = [
         ("[stack]", text("[stack]\n", "")),
         ("[user_pool]", text("[user_pool]\n", "")),
+        ("[user_pool.domain]", text("[user_pool.domain]\n", "")),
         ("[resource_servers.", text("[resource_servers.x]\n", "")),
         ("[clients.<name>]", text("[clients.x]\n", "")),
         ("[functions.<name>]", text("[functions.x]\n", "")),

@@ -205,6 +205,15 @@ fn every_key_of_a_domain_is_planned_updated_in_place_and_put_back() {
     world.run(&["up", "--no-verify"]).ok();
     assert_eq!(paths(&world.emulator).unwrap(), ["(none)"]);
     world.assert_settled("a domain");
+    let target = whole(&world.emulator)[0]["regionalDomainName"].clone();
+    let batch = world.run(&["outputs", "--format", "route53"]).ok().json();
+    let set = &batch["Changes"][0]["ResourceRecordSet"];
+    assert_eq!(
+        (&set["Name"], &set["AliasTarget"]["DNSName"]),
+        (&json!(NAME), &target)
+    );
+    let outputs = world.run(&["outputs", "--json"]).ok().json();
+    assert_eq!(outputs["dns"][0]["target"], target);
     world.proxy.take();
     for case in cases() {
         world.file(&case.to);
@@ -254,6 +263,103 @@ fn every_key_of_a_domain_is_planned_updated_in_place_and_put_back() {
     assert_eq!(paths(&world.emulator), None);
 }
 
+/// The domain of the pool, as Cognito describes it.
+fn pool_domain(emulator: &Emulator) -> Value {
+    emulator.cognito("DescribeUserPoolDomain", &json!({"Domain": "auth.example.com"}))["DomainDescription"]
+        .clone()
+}
+
+const AUTH: &str = "custom-domain:auth.example.com";
+
+#[test]
+fn a_domain_for_tokens_is_made_beside_the_prefix_changed_in_place_and_taken_away() {
+    let with = |certificate: &str| {
+        format!("{START}[user_pool.domain]\nname = \"auth.example.com\"\ncertificate = \"{certificate}\"\n")
+    };
+    let [first, second] = ["1", "2"].map(|id| format!("arn:aws:acm:us-east-1:000000000000:certificate/{id}"));
+    let world = World::of(START, CODE);
+    world.run(&["up", "--no-verify"]).ok();
+    for (file, planned, write, certificate) in [
+        (
+            with(&first),
+            format!("create {AUTH}"),
+            "CreateUserPoolDomain",
+            Some(&first),
+        ),
+        (
+            with(&second),
+            format!("update {AUTH}: certificate"),
+            "UpdateUserPoolDomain",
+            Some(&second),
+        ),
+        (
+            START.to_owned(),
+            format!("delete {AUTH}"),
+            "DeleteUserPoolDomain",
+            None,
+        ),
+        (
+            with(&second),
+            format!("create {AUTH}"),
+            "CreateUserPoolDomain",
+            Some(&second),
+        ),
+    ] {
+        world.file(&file);
+        assert_eq!(plan(&world), [planned]);
+        world.proxy.take();
+        up(&world);
+        assert_eq!(world.writes(), [write]);
+        world.assert_settled(write);
+        let live = pool_domain(&world.emulator);
+        assert_eq!(
+            live["CustomDomainConfig"]["CertificateArn"].as_str(),
+            certificate.map(String::as_str)
+        );
+        // The name with the prefix stays, and has the tokens that this program gets.
+        world.run(&["token"]).ok();
+    }
+    let dns = world.run(&["outputs", "--json"]).ok().json()["dns"][0].clone();
+    let target = pool_domain(&world.emulator)["CloudFrontDistribution"].clone();
+    let expected = json!({
+        "name": "auth.example.com", "type": "CNAME", "target": target, "hosted_zone_id": "Z2FDTNDATAQYW2",
+    });
+    assert_eq!(dns, expected);
+
+    // Somebody else's certificate is drift.
+    let mut change = world.state().pool();
+    change["Domain"] = "auth.example.com".into();
+    change["CustomDomainConfig"] = json!({ "CertificateArn": first });
+    world.emulator.cognito("UpdateUserPoolDomain", &change);
+    assert_eq!(differing(&world), [format!("{AUTH}: certificate")]);
+    up(&world);
+    world.assert_settled("changed back");
+
+    // Killed at every call of its own.
+    world.run(&["down", "--yes"]).ok();
+    for (args, operation) in [
+        (&["up", "--no-verify"][..], "CreateUserPoolDomain"),
+        (&["down", "--yes"], "DeleteUserPoolDomain"),
+    ] {
+        for moment in [Moment::Before, Moment::After] {
+            for at in 0..2 {
+                if operation.starts_with("Delete") {
+                    world.run(&["up", "--no-verify"]).ok();
+                }
+                let is_it = move |request: &Request| request.operation() == operation;
+                assert!(world.kill_at(args, at, moment, is_it), "{operation} {at}");
+                if at == 0 {
+                    up(&world);
+                    world.assert_settled(operation);
+                }
+                world.run(&["down", "--yes"]).ok();
+                world.emulator.assert_nothing(operation);
+                assert_eq!(pool_domain(&world.emulator), json!({}));
+            }
+        }
+    }
+}
+
 /// The steps that are not as recorded: `step: fields`.
 fn differing(world: &World) -> Vec<String> {
     let status = world.run(&["status", "--json"]).code(3).json();
@@ -275,7 +381,16 @@ fn every_field_of_a_domain_that_someone_else_changed_is_named_and_changed_back()
          close_default_endpoint = true"
     );
     let world = World::of(&own(&more), CODE);
-    world.run(&["up", "--no-verify"]).ok();
+    let open = more.replace("close_default_endpoint = true", "");
+    world.file(&own(&open));
+    let warned = world.run(&["plan"]).ok().stderr;
+    assert!(
+        warned.contains("clients without a certificate can use AWS's own host name"),
+        "{warned}"
+    );
+    world.file(&own(&more));
+    let up = world.run(&["up", "--no-verify"]).ok();
+    assert!(!up.stderr.contains("warning"), "{}", up.stderr);
     let emulator = &world.emulator;
     let before = whole(emulator);
     let domain = format!("/domainnames/{NAME}");

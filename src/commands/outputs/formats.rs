@@ -96,6 +96,11 @@ mod tests {
             user_pool_id: "eu-west-1_abc".into(),
             region: "eu-west-1".to_owned(),
             own_domain: None,
+            secrets_url: String::new(),
+            stage_url: None,
+            is_local: false,
+            front: None,
+            dns: Vec::new(),
             clients: clients.iter().enumerate().map(client).collect(),
             to_be_run: Vec::new(),
         }
