@@ -333,6 +333,54 @@ mod tests {
         }
     }
 
+    const MARK: &str = " stack=orders owner=1a2b3c4d";
+
+    fn marked() -> ResourceServer {
+        ResourceServer {
+            mark: MARK.to_owned(),
+            ..desired()
+        }
+    }
+
+    fn called(name: &str) -> HttpResponse {
+        let scopes = json!([
+            {"ScopeName": "read", "ScopeDescription": "Read users"},
+            {"ScopeName": "write", "ScopeDescription": "Write users"},
+        ]);
+        ok(json!({"ResourceServer": {"Identifier": "user-api", "Name": name, "Scopes": scopes}}))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_pool_of_others_its_name_has_the_mark_and_one_without_it_is_somebody_elses() {
+        let full = format!("User API{MARK}");
+        let (cx, wire) = cognito_wire([called(&full), called(&full), called(&full), called(&full)]);
+        marked().create(&cx).await.unwrap();
+        marked().retire(&cx, &NoOutput {}).await.unwrap();
+        assert_eq!(marked().read(&cx, &NoOutput {}).await.unwrap(), Some(marked()));
+        marked().check_owner(&cx, &NoOutput {}).await.unwrap();
+        for (_, request) in &wire.sent()[..2] {
+            assert_eq!(request["Name"], full);
+        }
+        for name in ["User API", "User API stack=orders owner=00000000"] {
+            let (cx, wire) = cognito_wire([called(name), called(name), called(name)]);
+            for error in [
+                marked().find(&cx).await.unwrap_err(),
+                marked().read(&cx, &NoOutput {}).await.unwrap_err(),
+                marked().check_owner(&cx, &NoOutput {}).await.unwrap_err(),
+            ] {
+                assert!(crate::resource::is_stranger(&error), "{error:#}");
+                assert!(
+                    error
+                        .to_string()
+                        .contains("resource server user-api of user pool"),
+                    "{error:#}"
+                );
+            }
+            let sent: Vec<String> = wire.sent().into_iter().map(|(operation, _)| operation).collect();
+            assert_eq!(sent, ["DescribeResourceServer"; 3]);
+        }
+    }
+
     fn server(scopes: &[(&str, &str)]) -> ResourceServer {
         let scopes = scopes
             .iter()

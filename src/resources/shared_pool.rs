@@ -137,3 +137,94 @@ impl Resource for SharedPool {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use serde_json::json;
+
+    use super::*;
+    use crate::aws::test_support::{cognito_wire, differing, failed, ok, refused};
+    use crate::resource::Class;
+
+    const ARN: &str = "arn:aws:cognito-idp:eu-central-1:1:userpool/eu-central-1_theirs";
+
+    fn desired() -> SharedPool {
+        SharedPool {
+            pool: "eu-central-1_theirs".into(),
+            arn: ARN.to_owned(),
+            prefix: "company".to_owned(),
+            domain: String::new(),
+            issuer: Some("ORIGINAL".to_owned()),
+            tier: "ESSENTIALS".to_owned(),
+        }
+    }
+
+    fn live(fields: serde_json::Value) -> HttpResponse {
+        let mut pool = json!({
+            "Id": "eu-central-1_theirs", "Arn": ARN, "Domain": "company", "UserPoolTier": "ESSENTIALS",
+            "IssuerConfiguration": {"Type": "ORIGINAL"},
+        });
+        let fields = fields.as_object().unwrap().clone();
+        pool.as_object_mut().unwrap().extend(fields);
+        ok(json!({ "UserPool": pool }))
+    }
+
+    fn output() -> Output {
+        desired().output()
+    }
+
+    /// Every call there is on it.
+    #[tokio::test(start_paused = true)]
+    async fn it_is_read_and_never_changed() {
+        let (cx, wire) = cognito_wire([live(json!({})), live(json!({})), live(json!({}))]);
+        assert_eq!(desired().create(&cx).await.unwrap().arn, ARN);
+        assert_eq!(
+            desired().find(&cx).await.unwrap().unwrap().id,
+            "eu-central-1_theirs"
+        );
+        assert_eq!(desired().read(&cx, &output()).await.unwrap(), Some(desired()));
+        let moved = SharedPool {
+            prefix: "other".to_owned(),
+            ..desired()
+        };
+        desired().update(&cx, &moved, output()).await.unwrap();
+        desired().delete(&cx, &output()).await.unwrap();
+        let sent: Vec<String> = wire.sent().into_iter().map(|(operation, _)| operation).collect();
+        assert_eq!(sent, ["DescribeUserPool"; 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_its_owner_changes_is_told_as_the_field_it_is_in() {
+        for (field, fields) in [
+            ("prefix", json!({"Domain": "other"})),
+            ("domain", json!({"CustomDomain": "auth.example.com"})),
+            ("issuer", json!({"IssuerConfiguration": {"Type": "UPDATED"}})),
+            ("tier", json!({"UserPoolTier": "PLUS"})),
+        ] {
+            let (cx, _) = cognito_wire([live(fields)]);
+            let read = desired().read(&cx, &output()).await.unwrap().unwrap();
+            assert_eq!(differing(&desired(), &read), [field]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_gone_is_not_made_again() {
+        let gone = || {
+            refused(
+                400,
+                "ResourceNotFoundException",
+                "User pool eu-central-1_theirs does not exist.",
+            )
+        };
+        let (cx, wire) = cognito_wire([gone(), gone(), gone()]);
+        assert!(desired().find(&cx).await.unwrap().is_none());
+        assert_eq!(desired().read(&cx, &output()).await.unwrap(), None);
+        let error = desired().create(&cx).await.unwrap_err().to_string();
+        assert_eq!(error, "user pool eu-central-1_theirs is not there");
+        assert_eq!(wire.sent().len(), 3);
+        let denied = refused(400, "AccessDeniedException", "not authorized");
+        let (cx, _) = cognito_wire([denied]);
+        assert_eq!(failed(desired().find(&cx).await).0, Some(Class::Denied));
+    }
+}

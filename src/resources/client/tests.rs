@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use aws_sdk_cognitoidentityprovider::Client as Sdk;
 use aws_sdk_cognitoidentityprovider::operation::update_user_pool_client::UpdateUserPoolClientInput;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -774,4 +775,92 @@ async fn an_update_of_what_is_gone_is_an_error_that_says_so() {
         failed(renamed().update(&cx, &desired(), out()).await).0,
         Some(Class::Gone)
     );
+}
+
+const MARK: &str = " stack=orders owner=1a2b3c4d";
+
+fn marked() -> Client {
+    Client {
+        mark: MARK.to_owned(),
+        ..desired()
+    }
+}
+
+fn called(name: &str) -> HttpResponse {
+    let mut live = live();
+    live["UserPoolClient"]["ClientName"] = json!(name);
+    ok(live)
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_pool_of_others_its_name_in_cognito_has_the_mark_and_only_that_name_is_it() {
+    let (cx, wire) = cognito_wire([called(&format!("user-api-reader{MARK}"))]);
+    marked().create(&cx).await.unwrap();
+    assert_eq!(wire.sent()[0].1["ClientName"], format!("user-api-reader{MARK}"));
+    let names = [
+        "user-api-reader".to_owned(),
+        format!("user-api-reader{MARK} "),
+        format!("User-api-reader{MARK}"),
+        format!("x user-api-reader{MARK}"),
+        "user-api-reader stack=orders owner=1a2b3c4e".to_owned(),
+    ];
+    let clients: Vec<Value> = (names.iter())
+        .map(|name| json!({"ClientId": "theirs", "ClientName": name}))
+        .collect();
+    let (cx, _) = cognito_wire([ok(json!({"UserPoolClients": clients}))]);
+    assert!(marked().find(&cx).await.unwrap().is_none());
+    let ours = json!({"ClientId": "c1", "ClientName": format!("user-api-reader{MARK}")});
+    let all = [clients, vec![ours]].concat();
+    let (cx, _) = cognito_wire([ok(json!({"UserPoolClients": all}))]);
+    assert_eq!(marked().find(&cx).await.unwrap().unwrap().client_id, "c1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lost_the_mark_is_neither_read_nor_changed_nor_deleted() {
+    for name in [
+        "user-api-reader",
+        "user-api-reader stack=orders owner=00000000",
+        "",
+    ] {
+        let (cx, wire) = cognito_wire([called(name), called(name), called(name)]);
+        let before = Client {
+            access_token_seconds: 600,
+            ..marked()
+        };
+        for error in [
+            marked().read(&cx, &out()).await.unwrap_err(),
+            marked().update(&cx, &before, out()).await.unwrap_err(),
+            marked().check_owner(&cx, &out()).await.unwrap_err(),
+        ] {
+            assert!(crate::resource::is_stranger(&error), "{error:#}");
+            assert!(
+                error
+                    .to_string()
+                    .contains("client c1 of user pool eu-central-1_ours"),
+                "{error:#}"
+            );
+            assert!(!format!("{error:#}").contains(SECRET));
+        }
+        let sent: Vec<String> = wire.sent().into_iter().map(|(operation, _)| operation).collect();
+        assert_eq!(sent, ["DescribeUserPoolClient"; 3]);
+    }
+    // With the mark a name that somebody changed is drift, and what is gone is nobody's.
+    let gone = refused(
+        400,
+        "ResourceNotFoundException",
+        "User pool client c1 does not exist.",
+    );
+    let (cx, _) = cognito_wire([
+        called(&format!("other{MARK}")),
+        called(&format!("other{MARK}")),
+        gone,
+    ]);
+    let live = marked().read(&cx, &out()).await.unwrap().unwrap();
+    assert_eq!(differing(&marked(), &live), ["name"]);
+    marked().check_owner(&cx, &out()).await.unwrap();
+    marked().check_owner(&cx, &out()).await.unwrap();
+    // In the stack's own pool no call is made for it.
+    let (cx, wire) = cognito_wire([]);
+    desired().check_owner(&cx, &out()).await.unwrap();
+    assert_eq!(wire.sent(), []);
 }
