@@ -68,6 +68,8 @@ pub struct Scope {
     pub has_network: bool,
     /// Whether the stage logs requests, or is to.
     pub has_access_logs: bool,
+    /// The ARNs of the web ACLs that the stage has, or is to.
+    pub web_acls: BTreeSet<String>,
     /// The ARNs of the functions of back ends, in the configuration and on record, with their qualifiers.
     pub backends: BTreeSet<String>,
     pub domains: Domains,
@@ -167,6 +169,10 @@ enum On {
     Settings,
     /// API Gateway's settings of the account.
     SharedSettings,
+    /// The web ACLs that the stage has or is to have, if there are any, and the stage, by the id of its API: AWS checks both.
+    Firewall,
+    /// The stack's REST API, if its stage has a web ACL.
+    FirewalledApi,
     /// The role that API Gateway writes access logs with.
     LogRole,
     /// The same, and only for the policy that lets it write.
@@ -250,12 +256,12 @@ enum On {
 
 use On::{
     AccountOfFunctions, AccountOfGroups, AccountOfPools, AnyApi, AnyPool, Anything, Api, ApiTags, Apis,
-    Backend, BackendForApi, BoundedRole, CloudFront, Domain, DomainRole, DomainTags, ForeignRole,
-    ForeignRoleForLambda, Function, FunctionForApi, HandOutParameter, HandOutRole, HandOutSecret, Key, Layer,
-    LogGroup, LogRole, LogRoleForApi, LogRoleWithPolicy, Mapping, Mappings, MutualTls, NamedParameter,
-    NamedSecret, Network, NewApi, NewDomain, NewPool, NewRole, OwnDomain, Pool, PoolWithDomain, Role,
-    RoleForLambda, RoleWithPolicy, Settings, SharedPool, SharedSettings, State, StateBucket, StateKey,
-    Truststore, UnboundedRole,
+    Backend, BackendForApi, BoundedRole, CloudFront, Domain, DomainRole, DomainTags, Firewall, FirewalledApi,
+    ForeignRole, ForeignRoleForLambda, Function, FunctionForApi, HandOutParameter, HandOutRole,
+    HandOutSecret, Key, Layer, LogGroup, LogRole, LogRoleForApi, LogRoleWithPolicy, Mapping, Mappings,
+    MutualTls, NamedParameter, NamedSecret, Network, NewApi, NewDomain, NewPool, NewRole, OwnDomain, Pool,
+    PoolWithDomain, Role, RoleForLambda, RoleWithPolicy, Settings, SharedPool, SharedSettings, State,
+    StateBucket, StateKey, Truststore, UnboundedRole,
 };
 
 const UP: &[Task] = &[Task::Up];
@@ -418,6 +424,9 @@ const OPERATIONS: &[(&str, On, &[Task])] = &[
     ("apigateway:CreateDeployment", Api, UP),
     ("apigateway:UpdateDeployment", Api, UP),
     ("apigateway:DeleteDeployment", Api, UP),
+    ("wafv2:GetWebACLForResource", Firewall, READ_BY_ALL),
+    ("wafv2:AssociateWebACL", Firewall, UP),
+    ("wafv2:DisassociateWebACL", Firewall, DOWN),
     ("apigateway:GetStages", AnyApi, READ_BY_ALL),
     ("apigateway:GetStage", AnyApi, UP),
     ("apigateway:CreateStage", Api, UP),
@@ -552,6 +561,8 @@ const ALSO: &[(&str, &str, On)] = &[
     ("cognito-idp:CreateUserPool", "cognito-idp:TagResource", Pool),
     ("cognito-idp:UpdateUserPool", "cognito-idp:TagResource", Pool),
     ("cognito-idp:UpdateUserPool", "cognito-idp:UntagResource", Pool),
+    ("wafv2:AssociateWebACL", "apigateway:SetWebACL", FirewalledApi),
+    ("wafv2:DisassociateWebACL", "apigateway:SetWebACL", FirewalledApi),
     ("apigateway:CreateRestApi", "apigateway:PUT", ApiTags),
     ("apigateway:CreateStage", "apigateway:PUT", ApiTags),
     ("apigateway:TagResource", "apigateway:PATCH", Api),
@@ -845,6 +856,16 @@ impl Scope {
                 .into_iter()
                 .collect(),
             LogGroup => some(&groups, "", &[]),
+            Firewall | FirewalledApi if self.web_acls.is_empty() => Vec::new(),
+            Firewall => {
+                let mut all: Vec<String> = self.web_acls.iter().cloned().collect();
+                if makes || self.apis.is_empty() {
+                    all.push(api("/*/stages/*"));
+                } else {
+                    all.extend(self.apis.iter().map(|id| api(&format!("/{id}/stages/*"))));
+                }
+                some(&all, "", &[])
+            }
             Settings if !self.has_access_logs => Vec::new(),
             Settings | SharedSettings => one(arn("apigateway", region, "", "/account"), None),
             LogRole => some(&log_role, "", &[]),
@@ -861,7 +882,7 @@ impl Scope {
             Apis => one(api(""), None),
             NewApi => one(api(""), Some(self.tags("RequestTag"))),
             AnyApi => one(api("/*"), None),
-            Api => ours(&self.apis, &|id| match id {
+            Api | FirewalledApi => ours(&self.apis, &|id| match id {
                 "*" => vec![api("/*")],
                 id => vec![api(&format!("/{id}")), api(&format!("/{id}/*"))],
             }),

@@ -25,11 +25,12 @@ use crate::config::{self, Answerer, Backend, Config, ExistingFunction, parts};
 use crate::graph::{Handle, Stack};
 use crate::mark::mark;
 use crate::package::Package;
+use crate::resources::firewall;
 use crate::resources::function::{Code, Variables, Vpc, fingerprint};
 use crate::resources::stage::Throttle;
 use crate::resources::{
-    Authorizer, BackendPermission, Client, Deployment, Function, LogGroup, Path, Permission, PoolDomain,
-    ResourceServer, RestApi, Route, SharedPool, Stage, UserPool, shared_pool, user_pool,
+    Authorizer, BackendPermission, Client, Deployment, Firewall, Function, LogGroup, Path, Permission,
+    PoolDomain, ResourceServer, RestApi, Route, SharedPool, Stage, UserPool, shared_pool, user_pool,
 };
 
 /// A character that the name of a stack cannot have, so that no name of one stack begins like the names of another.
@@ -135,6 +136,7 @@ pub fn stack(
     parts.backend_permissions(&api);
     let deployment = parts.deployment(&api, authorizer, routes);
     let stage = parts.stage(api.clone(), deployment);
+    parts.firewall(&api, &stage);
     parts.domain(api, stage, named.makes_domain);
     parts.stack
 }
@@ -577,6 +579,20 @@ impl Parts<'_> {
         self.stack
             .follow(&stage, clients.chain(permissions).chain(backends));
         stage
+    }
+
+    /// The web ACL of others that the stage is to have.
+    fn firewall(&mut self, api: &Handle<RestApi>, stage: &Handle<Stage>) {
+        let Some(acl) = &self.config.api.firewall else {
+            return;
+        };
+        let (acl, name) = (firewall::acl(acl), self.config.api.stage.clone());
+        let needs = (api.clone(), stage.clone());
+        self.stack.add("firewall", needs, move |(api, _)| Firewall {
+            api: api.id,
+            stage: name.clone(),
+            acl: acl.clone(),
+        });
     }
 }
 

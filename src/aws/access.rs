@@ -21,7 +21,7 @@ use super::{hosts, ids};
 use crate::error::{Failure, Kind};
 
 /// The services that are called, by the names that their own endpoints are set under.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "STS",
     "API Gateway",
     "Cognito Identity Provider",
@@ -31,6 +31,7 @@ const SERVICES: [&str; 9] = [
     "CloudWatch Logs",
     "Secrets Manager",
     "SSM",
+    "WAFV2",
 ];
 
 /// The hint if the host names are not known.

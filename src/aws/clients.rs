@@ -25,7 +25,7 @@ use super::http::{self, READ_DEADLINE, ReadsGiveUp, ThrottlesArePaced};
 use super::ids::ClientId;
 use super::pace::{Paces, Rights};
 use super::shared::Survey;
-use super::signed::{SSM, Signed};
+use super::signed::{SSM, Signed, WAFV2};
 use crate::error::Failure;
 use crate::lease::Fence;
 use crate::oauth::is_loopback;
@@ -98,6 +98,8 @@ pub struct Aws {
     pub ssm: Signed,
     /// STS, for a role that a secret is handed out with.
     pub sts: aws_sdk_sts::Client,
+    /// AWS WAF, for the web ACL of a stage.
+    pub wafv2: Signed,
     /// The pace of the operations that AWS has refused for their rate.
     pub paces: Rc<Paces>,
     /// The secrets of the clients that this run has created, by client id, so that they need not be read.
@@ -280,6 +282,7 @@ impl Aws {
             secretsmanager: client!(aws_sdk_secretsmanager),
             ssm: Signed::new(SSM, config, http.clone(), log),
             sts: client!(aws_sdk_sts),
+            wafv2: Signed::new(WAFV2, config, http.clone(), log),
             paces: Rc::new(Paces::new(Rights::new(identity.endpoint.is_none()))),
             new_secrets: Rc::default(),
             detached: Rc::default(),

@@ -163,7 +163,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// The class of a service's answer.
 fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> Class {
     let (_, name) = operation.split_once(':').unwrap_or(("", operation));
-    let makes = ["Create", "Put", "Add", "Attach"]
+    let makes = ["Create", "Put", "Add", "Attach", "Associate"]
         .iter()
         .any(|verb| name.starts_with(verb));
     match code {
@@ -194,8 +194,16 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         // A managed policy or a boundary that the user names.
         "NoSuchEntity" if message.contains("is not attachable") => Class::Refused,
         // What a new resource needs was created a moment ago, and may not be visible everywhere yet.
-        "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" if makes => Class::NotReady,
-        "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" | "ParameterNotFound" => {
+        "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" | "WAFNonexistentItemException"
+            if makes =>
+        {
+            Class::NotReady
+        }
+        "NoSuchEntity"
+        | "ResourceNotFoundException"
+        | "NotFoundException"
+        | "ParameterNotFound"
+        | "WAFNonexistentItemException" => {
             Class::Gone
         }
 
@@ -204,6 +212,8 @@ fn classify(operation: &str, code: &str, message: &str, status: Option<u16>) -> 
         | "OperationAbortedException"
         | "DeleteConflict"
         | "TooManyUpdates"
+        // AWS WAF does not know the stage yet.
+        | "WAFUnavailableEntityException"
         | "ScopeDoesNotExistException" => Class::NotReady,
         // Someone else changed a function's policy since it was read.
         "PreconditionFailedException" if operation.starts_with("lambda:") => Class::NotReady,

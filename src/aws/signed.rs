@@ -55,6 +55,13 @@ pub(super) const SSM: Service = Service {
     target: "AmazonSSM",
 };
 
+/// AWS WAF.
+pub(super) const WAFV2: Service = Service {
+    name: "WAFV2",
+    signing: "wafv2",
+    target: "AWSWAF_20190729",
+};
+
 /// The way to one service. A call is signed, repeated, fenced and logged as those of the SDK's clients.
 #[derive(Clone)]
 pub struct Signed {

@@ -45,6 +45,7 @@ impl Aws {
             detached: self.detached.clone(),
             no_wait: self.no_wait.clone(),
             survey: Some(Survey::default()),
+            wafv2: self.wafv2.clone(),
             waits: self.waits.clone(),
         }
     }
@@ -120,6 +121,7 @@ impl Cx<Aws> {
                 .set_method_settings(one.method_settings)
                 .set_access_log_settings(one.access_log_settings)
                 .set_tracing_enabled(Some(one.tracing_enabled))
+                .set_web_acl_arn(one.web_acl_arn)
                 .set_variables(one.variables)
                 .set_tags(one.tags);
             Some(got.build())

@@ -78,6 +78,14 @@ pub fn removed(before: &Tags, now: &Tags) -> Vec<String> {
         .collect()
 }
 
+/// The ARN of what is at this path of API Gateway. It has no account, unlike others.
+pub fn arn_in_apigateway(cx: &Cx<Aws>, path: &str) -> String {
+    let Aws {
+        partition, region, ..
+    } = cx.cloud();
+    format!("arn:{partition}:apigateway:{region}::{path}")
+}
+
 /// Changes the tags `before` to `after` on what is at this path of API Gateway, such as `/restapis/a1b2c3/stages/dev`.
 /// The tags of others stay.
 ///
@@ -90,14 +98,8 @@ pub async fn change_in_apigateway(
     after: &Tags,
 ) -> Result<(), CallError> {
     let (set, removed) = (changed(before, after), removed(before, after));
-    let Aws {
-        partition,
-        region,
-        apigateway,
-        ..
-    } = cx.cloud();
-    // An ARN without an account, unlike others.
-    let arn = format!("arn:{partition}:apigateway:{region}::{path}");
+    let apigateway = &cx.cloud().apigateway;
+    let arn = arn_in_apigateway(cx, path);
     if !set.is_empty() {
         let tag = || {
             apigateway

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use super::clients::{Aws, retries, timeouts};
 use super::ec2::Ec2;
 use super::http::{ReadsGiveUp, ThrottlesArePaced};
-use super::signed::{SSM, Signed};
+use super::signed::{SSM, Signed, WAFV2};
 use super::tags::{self, Tags};
 use crate::resource::{Class, Cx, Resource, class};
 
@@ -109,6 +109,7 @@ fn no_calls() -> Aws {
         secretsmanager: mocked!(aws_sdk_secretsmanager, none),
         ssm: SignedWire::new([]).ssm(),
         sts: SignedWire::new([]).sts(),
+        wafv2: SignedWire::new([]).wafv2(),
         paces: Rc::default(),
         new_secrets: Rc::default(),
         detached: Rc::default(),
@@ -192,6 +193,7 @@ pub fn cut_off(error: fn() -> ConnectorError) -> (World, Arc<AtomicUsize>) {
         secretsmanager: client!(aws_sdk_secretsmanager),
         ssm: no_calls().ssm,
         sts: no_calls().sts,
+        wafv2: no_calls().wafv2,
         paces: Rc::default(),
         new_secrets: Rc::default(),
         detached: Rc::default(),
@@ -357,6 +359,11 @@ impl SignedWire {
         (config, http_client_fn(move |_, _| connector.clone()))
     }
 
+    fn wafv2(&self) -> Signed {
+        let (config, http) = self.settings();
+        Signed::new(WAFV2, &config, Some(http), None)
+    }
+
     fn ec2(&self) -> Ec2 {
         let (config, http) = self.settings();
         Ec2::new(&config, Some(http), None)
@@ -429,6 +436,16 @@ pub fn ec2_and_lambda(
 /// An EC2 that gives these answers in turn.
 pub fn ec2(answers: impl IntoIterator<Item = HttpResponse>) -> (World, SignedWire) {
     ec2_and_lambda(answers, [])
+}
+
+/// An AWS WAF that gives these answers in turn.
+pub fn wafv2(answers: impl IntoIterator<Item = HttpResponse>) -> (World, SignedWire) {
+    let wire = SignedWire::new(answers);
+    let aws = Aws {
+        wafv2: wire.wafv2(),
+        ..no_calls()
+    };
+    (World::new(aws, Vec::new()), wire)
 }
 
 /// A page of network interfaces.

@@ -20,6 +20,8 @@ use crate::resource::{CallError, Class, Cx, Result, in_the_way};
 /// The longest wait for a role to spread. IAM publishes no figure; Terraform waits 2 minutes for IAM and 15 for a
 /// function.
 const ROLE_PATIENCE: Duration = Duration::from_mins(10);
+/// The longest wait until AWS WAF knows a stage that was created a moment ago. Terraform waits as long.
+const FIREWALL_PATIENCE: Duration = Duration::from_mins(10);
 /// The longest wait for something that was created a moment ago to be visible.
 const VISIBILITY_PATIENCE: Duration = Duration::from_secs(20);
 /// The same for IAM and Lambda, which answer "not found" for longer: Terraform waits 2 minutes for IAM.
@@ -50,6 +52,7 @@ const ROLE_TRIES: usize = 100;
 fn patience(error: &CallError) -> Duration {
     match error.code.as_deref() {
         Some("InvalidParameterValueException") => ROLE_PATIENCE,
+        Some("WAFUnavailableEntityException") => FIREWALL_PATIENCE,
         Some("NoSuchEntity" | "ResourceNotFoundException")
             if ["iam:", "lambda:"]
                 .iter()
@@ -58,7 +61,11 @@ fn patience(error: &CallError) -> Duration {
             SLOW_VISIBILITY_PATIENCE
         }
         Some(
-            "NoSuchEntity" | "ResourceNotFoundException" | "NotFoundException" | "ScopeDoesNotExistException",
+            "NoSuchEntity"
+            | "ResourceNotFoundException"
+            | "NotFoundException"
+            | "ScopeDoesNotExistException"
+            | "WAFNonexistentItemException",
         ) => VISIBILITY_PATIENCE,
         Some("TooManyRequestsException") if error.operation == "apigateway:DeleteRestApi" => {
             DELETE_API_PATIENCE

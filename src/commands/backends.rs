@@ -23,7 +23,7 @@ use crate::state::State;
 use crate::untrusted::printable;
 
 /// Refuses a function that is not of the region of the API: whether its policy then names the API in the same way is not
-/// documented. Refuses a load balancer of another account, which AWS does not call.
+/// documented. Refuses a load balancer or a web ACL of another account, which AWS does not use.
 pub(super) fn check_place(config: &Config, here: &Identity) -> Result<(), Failure> {
     let mut problems = Vec::new();
     for (name, backend) in &config.backends {
@@ -54,6 +54,14 @@ pub(super) fn check_place(config: &Config, here: &Identity) -> Result<(), Failur
             }
             Backend::Url(_) => {}
         }
+    }
+    let place = format!("arn:{}:wafv2:{}:{}:", here.partition, here.region, here.account);
+    let firewall = config.api.firewall.as_ref();
+    if let Some(acl) = firewall.filter(|acl| !acl.starts_with(&place)) {
+        problems.push(format!(
+            "[api]: firewall: expected a web ACL of account {}, region {}, where the stack is, got {acl}",
+            here.account, here.region
+        ));
     }
     if problems.is_empty() {
         Ok(())

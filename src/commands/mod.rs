@@ -128,8 +128,8 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
     let invocation = &Invocation::resolve(&cli.global)?;
     match &cli.command {
         Command::Plan(args) => Box::pin(plan::run(invocation, args, ui)).await,
-        Command::Up(args) => up::run(invocation, args, ui).await,
-        Command::Status => status::run(invocation, ui).await,
+        Command::Up(args) => Box::pin(up::run(invocation, args, ui)).await,
+        Command::Status => Box::pin(status::run(invocation, ui)).await,
         Command::Verify(args) => verify::run(invocation, args, ui).await,
         Command::Token(args) => token::run(invocation, args, ui).await,
         Command::Call(args) => call::run(invocation, args, ui).await,

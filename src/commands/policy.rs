@@ -19,8 +19,8 @@ use crate::location::Location;
 use crate::operator_policy::{Domains, Parts, Roles, Scope, Task, document};
 use crate::resources::function::Vpc;
 use crate::resources::{
-    BackendPermission, BasePathMapping, CustomDomain, DomainName, Function, RestApi, Role, RoleAttachment,
-    SharedPool, UserPool,
+    BackendPermission, BasePathMapping, CustomDomain, DomainName, Firewall, Function, RestApi, Role,
+    RoleAttachment, SharedPool, UserPool,
 };
 use crate::stack::{ACCESS_LOG_GROUP, SEPARATOR, backends_of_account};
 use crate::state::State;
@@ -60,6 +60,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             keys: BTreeSet::new(),
             has_network: false,
             has_access_logs: false,
+            web_acls: BTreeSet::new(),
             backends: BTreeSet::new(),
             domains: Domains::default(),
             state: None,
@@ -74,6 +75,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
         scope.has_network |= function.vpc.is_some();
     }
     if let Some(config) = &config {
+        scope.web_acls.extend(config.api.firewall.clone());
         scope.has_access_logs |= config.api.access_log_days.is_some();
         scope.parts.pool |= config.user_pool.shared.is_none();
         scope.parts.functions |= !config.functions.is_empty();
@@ -176,6 +178,9 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         has_network: functions
             .iter()
             .any(|function| function.desired.vpc != Vpc::default()),
+        web_acls: (state.all::<Firewall>()?.into_iter())
+            .flat_map(|firewall| firewall.desired.acl.into_keys())
+            .collect(),
         has_access_logs: state.record(ACCESS_LOG_GROUP).is_some(),
         backends: (state.all::<BackendPermission>()?.into_iter())
             .map(|permission| backends::arn(state, &permission.desired))

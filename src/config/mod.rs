@@ -260,9 +260,11 @@ pub struct Api {
     pub tracing: bool,
     /// Whether CloudWatch has the metrics of each route.
     pub metrics: bool,
+    /// The ARN of the web ACL of AWS WAF that requests go through.
+    pub firewall: Option<String>,
     /// `None`: the API has AWS's own host name only.
     pub domain: Option<ApiDomain>,
-    /// What of the domain must be in the stack's region.
+    /// What of the domain and the firewall must be in the stack's region.
     pub regional: Vec<Regional>,
 }
 
@@ -541,6 +543,7 @@ mod tests {
                 metrics: false,
                 domain: None,
                 regional: Vec::new(),
+                firewall: None,
             },
             routes: vec![Route {
                 verb: "GET".to_owned(),

@@ -370,6 +370,7 @@ fn api(file: &Table<'_>, stack: &str, p: &mut Problems) -> Api {
         metrics: false,
         domain: None,
         regional: Vec::new(),
+        firewall: None,
     };
     let Some(table) = file.table("api", "[api]", p) else {
         return api;

@@ -59,6 +59,24 @@ pub(super) const KMS_KEY: Rule = Rule {
     },
 };
 
+/// Of a web ACL that can be on a stage.
+pub(super) const WEB_ACL: Rule = Rule {
+    allowed: "the ARN of a regional web ACL such as \
+              \"arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/1234abcd-12ab-34cd-56ef-1234567890ab\"",
+    holds: |text| {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let ["arn", partition, "wafv2", region, account, acl] = parts[..] else {
+            return false;
+        };
+        let names = acl
+            .strip_prefix("regional/webacl/")
+            .and_then(|names| names.split_once('/'));
+        let is_name =
+            |name: &str| at_most(name, 128) && every(name, |c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        is_in_aws(partition, region, account) && names.is_some_and(|(name, id)| is_name(name) && is_name(id))
+    },
+};
+
 /// The ARN of a policy of IAM, an account's or one of AWS's own.
 pub(super) const POLICY_ARN: Rule = Rule {
     allowed: "the ARN of an IAM policy such as \"arn:aws:iam::123456789012:policy/name\"",

@@ -22,6 +22,7 @@ fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
         keys: BTreeSet::new(),
         has_network: false,
         has_access_logs: false,
+        web_acls: BTreeSet::new(),
         backends: BTreeSet::new(),
         domains: Domains::default(),
         state: None,
@@ -167,6 +168,36 @@ fn what_a_role_may_get_is_only_what_the_configuration_gives_it() {
         json!(["iam:DeleteRolePermissionsBoundary"])
     );
     assert!(!actions(&up).contains("iam:PutRolePermissionsBoundary"));
+}
+
+#[test]
+fn a_web_acl_of_the_configuration_can_be_put_on_the_stage_and_no_other() {
+    const ACL: &str = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/1234abcd";
+    let mut scope = scope(Some("1a2b3c4d"), &[], &["a1"]);
+    let all = document(&scope, &[Task::Up, Task::Status, Task::Down].into());
+    assert!(actions(&all).iter().all(|action| !action.starts_with("wafv2:")));
+    assert!(!actions(&all).contains("apigateway:SetWebACL"));
+
+    scope.web_acls = [ACL.to_owned()].into();
+    for (task, expected, stages) in [
+        (
+            Task::Up,
+            &["AssociateWebACL", "DisassociateWebACL", "GetWebACLForResource"][..],
+            "*",
+        ),
+        (Task::Down, &["DisassociateWebACL", "GetWebACLForResource"], "a1"),
+        (Task::Status, &["GetWebACLForResource"], "a1"),
+    ] {
+        let document = document(&scope, &[task].into());
+        let firewall = statement(&document, "Firewall").unwrap();
+        let expected: Vec<String> = expected.iter().map(|name| format!("wafv2:{name}")).collect();
+        assert_eq!(firewall["Action"], json!(expected));
+        let stage = format!("arn:aws:apigateway:eu-west-1::/restapis/{stages}/stages/*");
+        assert_eq!(firewall["Resource"], json!([ACL, stage]));
+        let sets = statement(&document, "FirewalledApiOnRecord").map(|set| &set["Action"]);
+        assert_eq!(sets.is_some(), task != Task::Status);
+        assert!(sets.is_none_or(|actions| *actions == json!(["apigateway:SetWebACL"])));
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod client;
 pub mod custom_domain;
 pub mod deployment;
 pub mod domain_name;
+pub mod firewall;
 pub mod function;
 pub mod log_group;
 pub mod network_interfaces;
@@ -31,9 +32,9 @@ pub mod user_pool;
 pub use self::{
     authorizer::Authorizer, backend_permission::BackendPermission, base_path_mapping::BasePathMapping,
     client::Client, custom_domain::CustomDomain, deployment::Deployment, domain_name::DomainName,
-    function::Function, log_group::LogGroup, network_interfaces::NetworkInterfaces, path::Path,
-    permission::Permission, pool_domain::PoolDomain, resource_server::ResourceServer, rest_api::RestApi,
-    role::Role, role_attachment::RoleAttachment, role_policy::RolePolicy, route::Route,
+    firewall::Firewall, function::Function, log_group::LogGroup, network_interfaces::NetworkInterfaces,
+    path::Path, permission::Permission, pool_domain::PoolDomain, resource_server::ResourceServer,
+    rest_api::RestApi, role::Role, role_attachment::RoleAttachment, role_policy::RolePolicy, route::Route,
     shared_pool::SharedPool, stage::Stage, user_pool::UserPool,
 };
 
@@ -61,6 +62,7 @@ pub const KINDS: Kinds<Aws> = Kinds(&[
     Listed::new::<DomainName>(),
     Listed::new::<BasePathMapping>(),
     Listed::new::<CustomDomain>(),
+    Listed::new::<Firewall>(),
 ]);
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::files;
 /// Accepts requests with the token, and runs MiniStack.
 const MAIN: &str = concat!(include_str!("front.py"), include_str!("main.py"));
 /// The services that a stack and its secrets need, by the emulator's names.
-const SERVICES: &str = "cognito-idp,apigateway,lambda,iam,logs,sts,secretsmanager,ssm,s3,ec2";
+const SERVICES: &str = "cognito-idp,apigateway,lambda,iam,logs,sts,secretsmanager,ssm,s3,ec2,wafv2";
 /// A Python that is not the system's may find its libraries only through these.
 const LINKER: [&str; 2] = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];
 

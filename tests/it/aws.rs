@@ -314,6 +314,8 @@ fn every_key_of_the_configuration_is_changed() {
                     "functions.vpc",
                     // A role for the whole account and region, which stays.
                     "api.access_logs",
+                    // A web ACL that someone else made, which costs by the month.
+                    "api.firewall",
                     // A function, a VPC link and a load balancer that someone else made.
                     "backends.lambda",
                     "backends.vpc_link",

@@ -90,6 +90,7 @@ throttle = { rate = 100, burst = 200 }
 access_logs = { retention_days = 365 }
 tracing = true
 metrics = true
+firewall = "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 [api.domain]
 name = "api.example.com"
@@ -340,6 +341,10 @@ fn every_key_is_read() {
         (config.api.access_log_days, config.api.tracing, config.api.metrics),
         (Some(365), true, true)
     );
+    assert_eq!(
+        config.api.firewall.as_deref().unwrap(),
+        "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/shop/1234abcd-12ab-34cd-56ef-1234567890ab"
+    );
     let throttle = config.api.throttle.unwrap();
     assert!((throttle.rate - 100.0).abs() < f64::EPSILON && throttle.burst == 200);
     let domain = config.api.domain.as_ref().unwrap();
@@ -498,8 +503,9 @@ fn what_is_in_another_region_than_the_stack_is_named_with_its_place() {
             format!("45:11: function \"orders\": layers: {words}"),
             format!("45:65: function \"orders\": layers: {words}"),
             format!("46:11: function \"orders\": kms_key: {words}"),
-            format!("77:15: [api.domain]: certificate: {words}"),
-            format!("82:25: [api.domain]: ownership_certificate: {words}"),
+            format!("74:12: [api]: firewall: {words}"),
+            format!("78:15: [api.domain]: certificate: {words}"),
+            format!("83:25: [api.domain]: ownership_certificate: {words}"),
         ]
     );
 }
@@ -937,6 +943,15 @@ id = "eu-west-1_a""#.to_owned())),
             "access logs retention of too many days",
             end("[api]\naccess_logs = { retention_days = 4000 }\n"),
         ),
+        (
+            "a web ACL of CloudFront",
+            end("[api]\nfirewall = \"arn:aws:wafv2:us-east-1:123456789012:global/webacl/shop/1234abcd\"\n"),
+        ),
+        (
+            "a web ACL without its id",
+            end("[api]\nfirewall = \"arn:aws:wafv2:us-east-1:123456789012:regional/webacl/shop\"\n"),
+        ),
+        ("a firewall by name", end("[api]\nfirewall = \"shop\"\n")),
         (
             "tracing and metrics",
             end("[api]\ntracing = \"on\"\nmetrics = 1\n"),

@@ -14,6 +14,7 @@ mod crash;
 mod domains;
 mod drift;
 mod environments;
+mod firewall;
 mod hand_over;
 mod hostile;
 mod layers;

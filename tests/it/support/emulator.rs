@@ -57,6 +57,7 @@ impl Emulator {
             Some("secretsmanager") => "secretsmanager",
             Some("Logs_20140328") => "logs",
             Some("AmazonSSM") => "ssm",
+            Some("AWSWAF_20190729") => "wafv2",
             _ => "cognito-idp",
         };
         let answer = self.send(service, |http| {
@@ -87,6 +88,22 @@ impl Emulator {
     /// A call of Cognito.
     pub(crate) fn cognito(&self, operation: &str, body: &Value) -> Value {
         self.json(&format!("AWSCognitoIdentityProviderService.{operation}"), body)
+    }
+
+    /// A call of AWS WAF.
+    pub(crate) fn waf(&self, operation: &str, body: &Value) -> Value {
+        self.json(&format!("AWSWAF_20190729.{operation}"), body)
+    }
+
+    /// The ARN of a new web ACL of this name.
+    pub(crate) fn web_acl(&self, name: &str) -> String {
+        let visibility =
+            json!({"SampledRequestsEnabled": false, "CloudWatchMetricsEnabled": false, "MetricName": name});
+        let acl = json!({
+            "Name": name, "Scope": "REGIONAL", "DefaultAction": {"Allow": {}}, "VisibilityConfig": visibility,
+        });
+        let made = self.waf("CreateWebACL", &acl);
+        made["Summary"]["ARN"].as_str().unwrap().to_owned()
     }
 
     /// A GET of a service that has paths.
@@ -458,6 +475,11 @@ impl Emulator {
                     .filter(|(_, method)| method["methodIntegration"].is_object());
                 add("integrations", whole.count());
             }
+        }
+        let acls = self.waf("ListWebACLs", &json!({"Scope": "REGIONAL"}));
+        for acl in acls["WebACLs"].as_array().into_iter().flatten() {
+            let on = self.waf("ListResourcesForWebACL", &json!({"WebACLArn": acl["ARN"]}));
+            *census.entry("firewalls").or_insert(0) += count(&on["ResourceArns"]);
         }
         census.retain(|_, count| *count > 0);
         census

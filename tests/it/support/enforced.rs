@@ -55,7 +55,7 @@ impl Enforced {
             .env("AWS_SECRET_ACCESS_KEY", SECRET)
             .env(
                 "SERVICES",
-                "cognito-idp,apigateway,lambda,iam,logs,sts,dynamodb,ec2,ssm,secretsmanager",
+                "cognito-idp,apigateway,lambda,iam,logs,sts,dynamodb,ec2,ssm,secretsmanager,wafv2",
             )
             .env("LAMBDA_EXECUTOR", "local")
             .env("TMPDIR", &folder)

@@ -54,12 +54,13 @@ impl Request {
             .any(|part| self.path.contains(part))
     }
 
-    /// The service: `cognito-idp`, `logs`, `secretsmanager`, `ssm`, `iam`, `sts`, `ec2`, `lambda` or `apigateway`.
+    /// The service: `cognito-idp`, `logs`, `secretsmanager`, `ssm`, `wafv2`, `iam`, `sts`, `ec2`, `lambda` or `apigateway`.
     pub(crate) fn service(&self) -> &'static str {
         match self.header("x-amz-target") {
             Some(target) if target.starts_with("Logs") => return "logs",
             Some(target) if target.starts_with("secretsmanager") => return "secretsmanager",
             Some(target) if target.starts_with("AmazonSSM") => return "ssm",
+            Some(target) if target.starts_with("AWSWAF") => return "wafv2",
             Some(_) => return "cognito-idp",
             None => {}
         }
