@@ -289,7 +289,16 @@ impl Cx<Aws> {
 /// Reads after "waiting for".
 fn to_be_accepted(error: &CallError) -> String {
     let code = error.code.as_deref().unwrap_or_default();
-    format!("{} to be accepted ({code}: {})", error.operation, error.message)
+    let is_cognito = error.operation.starts_with("cognito-idp:");
+    let shared = if is_cognito && error.class == Class::Throttle {
+        "; whatever uses this account's user pools shares the rate"
+    } else {
+        ""
+    };
+    format!(
+        "{} to be accepted ({code}: {}{shared})",
+        error.operation, error.message
+    )
 }
 
 /// Waits for `asked`, and calls `tell` once if that takes more than five seconds.

@@ -509,5 +509,12 @@ mod tests {
         let (cx, wire) = cognito_wire([throttled, done()]);
         desired().update(&cx, &server(&[]), NoOutput {}).await.unwrap();
         assert_eq!(wire.sent().len(), 2);
+        assert_eq!(
+            cx.waits(),
+            [
+                "cognito-idp:UpdateResourceServer to be accepted (TooManyRequestsException: Rate exceeded; whatever uses this \
+                 account's user pools shares the rate)"
+            ]
+        );
     }
 }

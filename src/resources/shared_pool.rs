@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    fn live(fields: serde_json::Value) -> HttpResponse {
+    fn live(fields: &serde_json::Value) -> HttpResponse {
         let mut pool = json!({
             "Id": "eu-central-1_theirs", "Arn": ARN, "Domain": "company", "UserPoolTier": "ESSENTIALS",
             "IssuerConfiguration": {"Type": "ORIGINAL"},
@@ -179,7 +179,7 @@ mod tests {
     /// Every call there is on it.
     #[tokio::test(start_paused = true)]
     async fn it_is_read_and_never_changed() {
-        let (cx, wire) = cognito_wire([live(json!({})), live(json!({})), live(json!({}))]);
+        let (cx, wire) = cognito_wire([live(&json!({})), live(&json!({})), live(&json!({}))]);
         assert_eq!(desired().create(&cx).await.unwrap().arn, ARN);
         assert_eq!(
             desired().find(&cx).await.unwrap().unwrap().id,
@@ -204,7 +204,7 @@ mod tests {
             ("issuer", json!({"IssuerConfiguration": {"Type": "UPDATED"}})),
             ("tier", json!({"UserPoolTier": "PLUS"})),
         ] {
-            let (cx, _) = cognito_wire([live(fields)]);
+            let (cx, _) = cognito_wire([live(&fields)]);
             let read = desired().read(&cx, &output()).await.unwrap().unwrap();
             assert_eq!(differing(&desired(), &read), [field]);
         }
