@@ -476,7 +476,12 @@ const ALSO_ON_ACCOUNT: &[(&str, &str, On)] = &[
 /// The operations that are called in a pool of others, where nothing is deleted together with the pool. They are in the table
 /// above too.
 const IN_SHARED_POOL: &[(&str, On, &[Task])] = &[
-    ("cognito-idp:DescribeUserPool", SharedPool, READ),
+    // Also before a secret goes to a domain of the pool's owner.
+    (
+        "cognito-idp:DescribeUserPool",
+        SharedPool,
+        &[Task::Up, Task::Status, Task::Token],
+    ),
     ("cognito-idp:ListResourceServers", SharedPool, READ),
     ("cognito-idp:DescribeResourceServer", SharedPool, READ_BY_ALL),
     ("cognito-idp:CreateResourceServer", SharedPool, UP),

@@ -467,6 +467,64 @@ mod tests {
         assert_eq!(complete(&state(None)).unwrap().dns, []);
     }
 
+    /// With the pool of somebody else in place of the stack's own.
+    fn shared(prefix: &str, domain: &str, endpoint: Option<&str>) -> State {
+        let mut state = state(endpoint);
+        (state.steps).retain(|record| !["user-pool", "pool-domain"].contains(&record.kind.as_str()));
+        let arn = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_abc";
+        let record = serde_json::json!({
+            "step": "shared-user-pool", "phase": "ready", "kind": "shared-user-pool", "needs": [],
+            "desired": {
+                "pool": "eu-west-1_abc", "arn": arn, "prefix": prefix, "domain": domain, "issuer": "ORIGINAL",
+                "tier": "ESSENTIALS",
+            },
+            "output": {"id": "eu-west-1_abc", "arn": arn},
+        });
+        state.steps.push(serde_json::from_value(record).unwrap());
+        state
+    }
+
+    #[test]
+    fn in_a_shared_pool_secrets_go_to_a_name_of_awss_if_it_has_one() {
+        let prefix = "https://company.auth.eu-west-1.amazoncognito.com/oauth2/token";
+        for (state, url, own) in [
+            (shared("company", "", None), prefix, None),
+            (shared("company", "auth.example.com", None), prefix, None),
+            (
+                shared("", "auth.example.com", None),
+                "https://auth.example.com/oauth2/token",
+                Some("auth.example.com"),
+            ),
+            (
+                shared("", "auth.example.com", Some("http://127.0.0.1:4566")),
+                "http://127.0.0.1:4566/oauth2/token",
+                None,
+            ),
+        ] {
+            let outputs = complete(&state).unwrap();
+            assert_eq!(
+                (outputs.secrets_url.as_str(), outputs.own_domain.as_deref()),
+                (url, own)
+            );
+            assert_eq!(outputs.user_pool_id, "eu-west-1_abc");
+        }
+        // A state that someone edited leads to no other port or path.
+        for domain in [
+            "auth.example.com:444",
+            "u:p@auth.example.com",
+            "auth.example.com/x?",
+        ] {
+            let complete = complete(&shared("", domain, None));
+            let url = complete.map(|outputs| outputs.secrets_url);
+            assert!(
+                url.is_err()
+                    || url
+                        .as_ref()
+                        .is_ok_and(|url| url.starts_with(&format!("https://{domain}/")))
+            );
+        }
+    }
+
     #[test]
     fn without_a_stage_there_are_none() {
         let mut state = state(None);

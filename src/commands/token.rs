@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use anyhow::anyhow;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -20,7 +21,7 @@ use crate::cli::{self, SecretSource};
 use crate::error::Failure;
 use crate::oauth::{self, Patience, Token, TokenError, TokenRequest};
 use crate::resource::{self, CallError, Class, Cx};
-use crate::resources::client;
+use crate::resources::{client, shared_pool};
 use crate::state::State;
 
 /// Runs it.
@@ -117,6 +118,16 @@ pub(super) async fn fetch(
     let client_id = &outputs.clients[name].client_id;
     let cx = session.cx(ui);
     let say = |line: &str| ui.progress(line);
+    if let Some(domain) = &outputs.own_domain {
+        let pool = shared_pool::look_up(&cx, &outputs.user_pool_id).await?;
+        if pool.is_none_or(|pool| pool.domain != *domain) {
+            return Err(Failure::from(anyhow!(
+                "{domain} is on record as the domain of user pool {}, and Cognito does not say so: no secret is sent there",
+                outputs.user_pool_id
+            ))
+            .hinted("run `provision plan` to see what the pool's owner changed"));
+        }
+    }
     let mut known = None;
     let asked = oauth::until_ready(Patience::READY, &say, async || {
         let secret = match known.take() {
