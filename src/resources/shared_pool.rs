@@ -165,9 +165,7 @@ mod tests {
             "Id": "eu-central-1_theirs", "Arn": ARN, "Domain": "company", "UserPoolTier": "ESSENTIALS",
             "IssuerConfiguration": {"Type": "ORIGINAL"},
         });
-        let serde_json::Value::Object(fields) = fields else {
-            panic!("expected an object, got {fields}");
-        };
+        let fields = fields.as_object().unwrap().clone();
         pool.as_object_mut().unwrap().extend(fields);
         ok(json!({ "UserPool": pool }))
     }

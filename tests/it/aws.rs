@@ -306,6 +306,11 @@ fn every_key_of_the_configuration_is_changed() {
                     "stack.state",
                     "stack.state_account",
                     "stack.state_kms_key",
+                    "env.account",
+                    // A pool that somebody else made.
+                    "user_pool.id",
+                    "user_pool.stack",
+                    "user_pool.state",
                     "clients.secret_from",
                     // It needs a role that somebody else made.
                     "functions.role",
