@@ -127,14 +127,17 @@ async fn check(
         return Ok(());
     };
     let cx = Cx::new(aws.clone(), Rc::new(|_| ()));
-    let ours: BTreeSet<String> = (state.all::<Client>()?.into_iter())
-        .filter_map(|client| Some(client.output?.client_id.to_string()))
-        .collect();
+    let mut ours = BTreeSet::new();
     // One that an interrupted run has made has no id on record yet.
-    let own_mark = mark::mark(&state.stack, &state.owner);
+    let mut begun = BTreeSet::new();
+    for client in state.all::<Client>()? {
+        match client.output {
+            Some(output) => ours.insert(output.client_id.to_string()),
+            None => begun.insert(client.desired.full_name()),
+        };
+    }
     let mut outside = cx.clients_in(pool.as_str()).await.map_err(anyhow::Error::from)?;
-    outside
-        .retain(|client| !ours.contains(&client.id) && !client.name.ends_with(&own_mark) && counts(client));
+    outside.retain(|client| !ours.contains(&client.id) && !begun.contains(&client.name) && counts(client));
     let may_break = |client: &Item| {
         let named = breaking.yes_break.iter();
         let mut named = named.map(String::as_str);

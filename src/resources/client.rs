@@ -144,7 +144,7 @@ fn seconds(value: Option<i32>, unit: Option<&TimeUnitsType>, default: &TimeUnits
 
 impl Client {
     /// The name in Cognito.
-    fn full_name(&self) -> String {
+    pub fn full_name(&self) -> String {
         format!("{}{}", self.name, self.mark)
     }
 
