@@ -9,7 +9,7 @@ use std::rc::Rc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
-use super::recorded::ByKind;
+use super::recorded::{ByKind, Entry};
 use crate::aws::Aws;
 use crate::aws::ids::PoolId;
 use crate::cli::Breaking;
@@ -20,7 +20,7 @@ use crate::mark;
 use crate::report::event::Operation;
 use crate::resource::{Cx, Result};
 use crate::resources::{Client, ResourceServer, SharedPool, UserPool, client};
-use crate::state::State;
+use crate::state::{Phase, State};
 use crate::untrusted::printable;
 
 /// How many clients are read at once. Cognito answers five such calls a second of a pool.
@@ -55,7 +55,7 @@ pub(super) async fn refuse(
 /// As [`refuse`].
 pub(super) async fn refuse_down(aws: &Rc<Aws>, state: &State, breaking: &Breaking) -> Result<(), Failure> {
     let mut scopes = BTreeSet::new();
-    for server in state.all::<ResourceServer>()? {
+    for server in servers(state)? {
         scopes.extend(full(&server.desired));
     }
     // What somebody put into the stack's own pool by hand is listed, and goes with the pool.
@@ -77,6 +77,16 @@ enum Going {
     Pool,
 }
 
+/// The resource servers on record but those that an earlier run has begun to delete: their scopes may be gone.
+fn servers(state: &State) -> Result<Vec<Entry<ResourceServer>>> {
+    let mut servers = state.all::<ResourceServer>()?;
+    servers.retain(|server| {
+        let record = state.record(&server.step);
+        record.is_none_or(|record| record.phase != Phase::Deleting)
+    });
+    Ok(servers)
+}
+
 /// The full scopes of a resource server.
 fn full(server: &ResourceServer) -> impl Iterator<Item = String> {
     let scopes = server.scopes.keys();
@@ -86,7 +96,7 @@ fn full(server: &ResourceServer) -> impl Iterator<Item = String> {
 /// The scopes that a plan takes away.
 fn going(plan: &Plan, state: &State) -> Result<Going> {
     let mut going = BTreeSet::new();
-    for server in state.all::<ResourceServer>()? {
+    for server in servers(state)? {
         let planned = plan.steps.iter().find(|planned| planned.step == server.step);
         let Some(planned) = planned else { continue };
         match planned.action {
