@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use crate::location::Location;
 use crate::secret_place::SecretPlace;
+use crate::version;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 
 /// Stands up an OAuth 2.0 machine-to-machine API on AWS, and takes it down again.
 #[derive(Debug, Parser)]
-#[command(name = "provision", version, arg_required_else_help = true)]
+#[command(name = "provision", version, long_version = version::LONG.as_str(), arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]

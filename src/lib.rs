@@ -46,3 +46,4 @@ pub mod stack;
 pub mod state;
 mod untrusted;
 pub mod verify;
+mod version;

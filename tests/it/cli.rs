@@ -1,5 +1,6 @@
 //! What the binary prints and its exit codes: help, refused input, resources of others in the way.
 
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -39,7 +40,24 @@ fn help_says_what_there_is() {
     let place = Place::new();
     insta::assert_snapshot!("help", place.run(&["--help"]).ok().stdout);
     insta::assert_snapshot!("help_call", place.run(&["call", "--help"]).ok().stdout);
-    assert!(place.run(&["--version"]).ok().stdout.starts_with("provision "));
+    assert_eq!(
+        place.run(&["-V"]).ok().stdout,
+        concat!("provision ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    // A test's binary is not a release, so it does not know its commit.
+    let build = format!(
+        "provision {}\ncommit: unknown\nbuild: debug, {} {}",
+        env!("CARGO_PKG_VERSION"),
+        env::consts::ARCH,
+        env::consts::OS
+    );
+    for long in [&["--version", "-v"][..], &["-v", "--version"], &["--version"]] {
+        let stdout = place.run(long).ok().stdout;
+        assert!(
+            stdout.starts_with(&build) && stdout.contains("\nstate format: "),
+            "{stdout}"
+        );
+    }
     place.run(&["frobnicate"]).code(2);
     place.run(&["up", "--sandbox", "--endpoint-url", NOWHERE]).code(2);
     assert!(

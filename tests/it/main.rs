@@ -22,6 +22,7 @@ mod network;
 mod policy;
 mod protection;
 mod recover;
+mod release;
 mod rights;
 mod sandbox;
 mod secret;
