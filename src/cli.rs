@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::location::Location;
+use crate::pipeline::Pipeline;
 use crate::secret_place::SecretPlace;
 use crate::version;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -626,6 +627,16 @@ pub(crate) struct Policy {
     /// The commands that the operator runs [default: up status down]
     #[arg(value_enum)]
     pub commands: Vec<PolicyTask>,
+    /// Also print who may use the role: github:ORG/REPO[:ENVIRONMENT] or gitlab:GROUP/PROJECT[:BRANCH], by default the branch
+    /// main
+    #[arg(long, value_name = "PIPELINE")]
+    pub trust: Option<Pipeline>,
+    /// Where GitLab is [default: gitlab.com]
+    #[arg(long, value_name = "HOST", requires = "trust", value_parser = arguments::HOST)]
+    pub gitlab_host: Option<String>,
+    /// For this account, without a call to AWS and without what is on record
+    #[arg(long, value_name = "ACCOUNT", value_parser = arguments::ACCOUNT)]
+    pub account: Option<String>,
     /// Where the operator's `secret` writes secrets to
     #[command(flatten)]
     pub to: To,

@@ -13,6 +13,7 @@
 //! - [`pause`] waits between attempts; [`files`] opens, replaces and locks regular files; [`foreign`] finds what others have put into the stack.
 //! - [`mark`] is in the names of what stands in a shared user pool.
 //! - [`access_log`] is the line that the stage writes for every request.
+//! - [`pipeline`] is a pipeline of GitHub or GitLab that may use a role.
 //! - [`location`] is where states are kept; [`lease`] says who may write one that a team shares, and until when.
 //! - [`untrusted`] makes a server's text safe for a terminal; [`error`] is the failure that a command ends with.
 //!
@@ -36,6 +37,7 @@ pub mod oauth;
 pub mod operator_policy;
 pub mod package;
 mod pause;
+mod pipeline;
 mod report;
 pub mod resource;
 pub mod resources;

@@ -18,6 +18,15 @@ pub fn is_known_region(region: &str) -> bool {
     !others.iter().any(|prefix| region.starts_with(prefix))
 }
 
+/// The partition of a region that is known.
+pub fn partition(region: &str) -> &'static str {
+    if region.starts_with("us-gov-") {
+        "aws-us-gov"
+    } else {
+        "aws"
+    }
+}
+
 /// Whether a request to this URL goes to a host below `domain`, encrypted.
 pub fn is_below(url: &str, domain: &str) -> bool {
     Url::parse(url).is_ok_and(|url| {
@@ -91,6 +100,8 @@ mod tests {
         ] {
             assert_eq!(token_url("p", region), url);
             assert!(is_below(url, &token_domain(region)) && is_known_region(region));
+            let is_gov = region.starts_with("us-gov-");
+            assert_eq!(partition(region), if is_gov { "aws-us-gov" } else { "aws" });
         }
         for region in [
             "cn-north-1",

@@ -12,6 +12,7 @@ use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
 use crate::config::ROLE_ARN;
+use crate::pipeline::is_host;
 use crate::untrusted::printable;
 
 /// The methods that an API Gateway REST API takes; `ANY` is a route's word for all of them.
@@ -65,6 +66,25 @@ pub(super) const ROLE: Argument<String> = Argument {
     parse: |text| {
         let role = Some(text.to_owned()).filter(|text| (ROLE_ARN.holds)(text));
         role.ok_or_else(|| format!("expected {}", ROLE_ARN.allowed))
+    },
+    is_quoted: true,
+};
+
+/// A host, by its name.
+pub(super) const HOST: Argument<String> = Argument {
+    parse: |text| {
+        let host = Some(text.to_owned()).filter(|text| is_host(text));
+        host.ok_or_else(|| "expected the name of a host, such as gitlab.example.com".to_owned())
+    },
+    is_quoted: true,
+};
+
+/// An account.
+pub(super) const ACCOUNT: Argument<String> = Argument {
+    parse: |text| {
+        let is_account = |text: &String| text.len() == 12 && text.chars().all(|c| c.is_ascii_digit());
+        let account = Some(text.to_owned()).filter(is_account);
+        account.ok_or_else(|| "expected an account's 12 digits".to_owned())
     },
     is_quoted: true,
 };

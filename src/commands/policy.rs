@@ -1,22 +1,26 @@
-//! `policy`: the IAM policy that an operator of this stack needs.
+//! `policy`: the IAM policy that an operator of this stack needs, and the trust policy of the pipeline that is one.
 //!
 //! Must not make any call but the one that tells the account.
 
 use std::collections::BTreeSet;
+
+use serde_json::json;
 
 use super::backends;
 use super::configuration;
 use super::hand_out;
 use super::invocation::Invocation;
 use super::open::{self, Loaded};
-use super::recorded::{self, ByKind};
+use super::recorded::{ByKind, separator};
 use super::shared_pool;
 use super::ui::Ui;
+use crate::aws::Identity;
 use crate::cli::{self, Destination, PolicyTask};
 use crate::config::Config;
-use crate::error::Failure;
+use crate::error::{Failure, Hint};
 use crate::location::Location;
 use crate::operator_policy::{Domains, Parts, Roles, Scope, Task, document};
+use crate::pipeline::Pipeline;
 use crate::resources::function::Vpc;
 use crate::resources::{
     BackendPermission, BasePathMapping, CustomDomain, DomainName, Firewall, Function, RestApi, Role,
@@ -36,45 +40,115 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
         );
     }
     let (stack, config) = configuration::stack_and_config(invocation)?;
-    let mut scope = if let Some(Loaded { state, .. }) = Loaded::find(invocation, &stack, ui).await? {
-        scope(&state, invocation.region.as_deref())?
+    let state = match args.account {
+        Some(_) => None,
+        None => (Loaded::find(invocation, &stack, ui).await?).map(|loaded| loaded.state),
+    };
+    let base = if let Some(state) = state {
+        recorded(&state, invocation.region.as_deref())?
     } else {
-        let region = configuration::read(invocation)?.region;
-        let here = open::identity(invocation, region.as_deref(), ui).await?;
-        Scope {
-            partition: here.partition,
-            account: here.account,
-            region: here.region,
-            stack,
-            owner: None,
-            separator: SEPARATOR,
-            // Where no configuration is read, it may be any stack.
-            parts: if config.is_none() { Parts::ALL } else { Parts::NONE },
-            shared_pools: BTreeSet::new(),
-            pools: BTreeSet::new(),
-            apis: BTreeSet::new(),
-            secrets: BTreeSet::new(),
-            hand_out: None,
-            hand_out_role: None,
-            layers: BTreeSet::new(),
-            keys: BTreeSet::new(),
-            has_network: false,
-            has_access_logs: false,
-            web_acls: BTreeSet::new(),
-            backends: BTreeSet::new(),
-            domains: Domains::default(),
-            state: None,
-            state_key: None,
-            roles: Roles::default(),
+        let here = identity(invocation, args.account.as_deref(), ui).await?;
+        fresh(here, stack, config.is_some())
+    };
+    let mut scope = configured(base, invocation, config.as_ref(), ui).await?;
+    if let Some(Destination::Place(place)) = &args.to.destination {
+        scope.hand_out = Some(place.clone());
+        scope.hand_out_role.clone_from(&args.to.role);
+    }
+    let rights = document(&scope, &tasks(&args.commands));
+    let document = match &args.trust {
+        None => rights,
+        Some(pipeline) => {
+            let host = args.gitlab_host.as_deref().unwrap_or(GITLAB);
+            let trust = pipeline.trust(&scope.partition, &scope.account, host);
+            warn(pipeline, ui);
+            json!({ "trust": trust, "rights": rights })
         }
     };
-    let functions = config.iter().flat_map(|config| config.functions.values());
+    ui.data(&serde_json::to_string_pretty(&document)?);
+    Ok(())
+}
+
+/// Where the projects of GitLab are that name no host.
+const GITLAB: &str = "gitlab.com";
+
+/// Says what a trust policy does not say by itself.
+fn warn(pipeline: &Pipeline, ui: &Ui) {
+    if pipeline.lacks_ids() {
+        ui.warn(
+            "GitHub puts the numbers of owner and repository into the claim of a repository that was created, renamed or moved \
+             since 15 July 2026, or that asked for it; such a repository does not get this role",
+        );
+        ui.hint(
+            "for such a one pass --trust github:ORG@ID/REPO@ID; `gh api repos/ORG/REPO --jq '.owner.id, .id'` prints the numbers",
+        );
+    }
+}
+
+/// Whose policy it is, where nothing is on record.
+async fn identity(invocation: &Invocation, account: Option<&str>, ui: &Ui) -> Result<Identity, Failure> {
+    let region = configuration::read(invocation)?.region;
+    let Some(account) = account else {
+        let here = open::identity(invocation, region.as_deref(), ui).await;
+        return here.hint("or name the account with --account: then no credentials are needed");
+    };
+    if let Some(bound) = configuration::account(invocation)?.filter(|bound| bound != account) {
+        return Err(Failure::usage(format!(
+            "the environment belongs to account {bound}, and --account says {account}"
+        ))
+        .hinted("leave out --account, or choose another environment with --env"));
+    }
+    open::unasked(invocation, region.as_deref(), account).await
+}
+
+/// A stack that nothing is on record of.
+pub(super) fn fresh(here: Identity, stack: String, has_configuration: bool) -> Scope {
+    Scope {
+        partition: here.partition,
+        account: here.account,
+        region: here.region,
+        stack,
+        owner: None,
+        separator: SEPARATOR,
+        // Where no configuration is read, it may be any stack.
+        parts: if has_configuration {
+            Parts::NONE
+        } else {
+            Parts::ALL
+        },
+        shared_pools: BTreeSet::new(),
+        pools: BTreeSet::new(),
+        apis: BTreeSet::new(),
+        secrets: BTreeSet::new(),
+        hand_out: None,
+        hand_out_role: None,
+        layers: BTreeSet::new(),
+        keys: BTreeSet::new(),
+        has_network: false,
+        has_access_logs: false,
+        web_acls: BTreeSet::new(),
+        backends: BTreeSet::new(),
+        domains: Domains::default(),
+        state: None,
+        state_key: None,
+        roles: Roles::default(),
+    }
+}
+
+/// `scope` with what the configuration adds to it.
+pub(super) async fn configured(
+    mut scope: Scope,
+    invocation: &Invocation,
+    config: Option<&Config>,
+    ui: &Ui,
+) -> Result<Scope, Failure> {
+    let functions = config.into_iter().flat_map(|config| config.functions.values());
     for function in functions {
         scope.layers.extend(function.layers.iter().cloned());
         scope.keys.extend(function.kms_key.clone());
         scope.has_network |= function.vpc.is_some();
     }
-    if let Some(config) = &config {
+    if let Some(config) = config {
         scope.web_acls.extend(config.api.firewall.clone());
         scope.has_access_logs |= config.api.access_log_days.is_some();
         scope.parts.pool |= config.user_pool.shared.is_none();
@@ -88,11 +162,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
         let arns: Vec<String> = backends.map(|(_, function)| function.arn()).collect();
         scope.backends.extend(arns);
     }
-    if let Some(Destination::Place(place)) = &args.to.destination {
-        scope.hand_out = Some(place.clone());
-        scope.hand_out_role.clone_from(&args.to.role);
-    }
-    if let Some(domain) = config.as_ref().and_then(|config| config.api.domain.as_ref()) {
+    if let Some(domain) = config.and_then(|config| config.api.domain.as_ref()) {
         scope.domains.named.insert(domain.name.clone());
         if let Some(made) = &domain.made {
             scope.domains.made.insert(domain.name.clone());
@@ -100,10 +170,10 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
             scope.domains.truststores.extend(truststore);
         }
     }
-    scope.domains.of_pool |= (config.iter()).any(|config| config.user_pool.domain.is_some());
-    let clients = config.iter().flat_map(|config| config.clients.values());
+    scope.domains.of_pool |= config.is_some_and(|config| config.user_pool.domain.is_some());
+    let clients = config.into_iter().flat_map(|config| config.clients.values());
     scope.secrets = clients.filter_map(|client| client.secret_from.clone()).collect();
-    if let Some(config) = &config {
+    if let Some(config) = config {
         add_configured(&mut scope.roles, config);
     }
     let place = configuration::place(invocation)?;
@@ -112,11 +182,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Policy, ui: &Ui) ->
         scope.state = Some((prefix.bucket, key));
         scope.state_key = place.kms_key;
     }
-    ui.data(&serde_json::to_string_pretty(&document(
-        &scope,
-        &tasks(&args.commands),
-    ))?);
-    Ok(())
+    Ok(scope)
 }
 
 /// What the commands come down to; all that change or show the stack where none is named.
@@ -139,7 +205,7 @@ fn tasks(commands: &[PolicyTask]) -> BTreeSet<Task> {
 }
 
 /// The stack as it is on record: its owner and ids narrow the policy.
-fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
+pub(super) fn recorded(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
     if let Some(region) = region.filter(|region| *region != state.region) {
         return Err(Failure::usage(format!(
             "stack {} is on record in region {}, and --region says {region}",
@@ -157,7 +223,7 @@ fn scope(state: &State, region: Option<&str>) -> Result<Scope, Failure> {
         region: state.region.clone(),
         stack: state.stack.clone(),
         owner: Some(state.owner.clone()),
-        separator: recorded::separator(state),
+        separator: separator(state),
         parts: Parts {
             pool: state.one::<UserPool>()?.is_some(),
             functions: !functions.is_empty(),

@@ -202,6 +202,12 @@ const RULES: &[(&str, &[&str])] = &[
             "crate::state",
         ],
     ),
+    (
+        "pipeline",
+        &[
+            "std::fs", "fs_err", "tokio", "async fn", ".await", "aws_sdk_", "crate::",
+        ],
+    ),
     ("", &["crate::commands"]),
 ];
 

@@ -19,6 +19,7 @@ mod hand_over;
 mod hostile;
 mod layers;
 mod network;
+mod pipelines;
 mod policy;
 mod protection;
 mod recover;

@@ -8,7 +8,7 @@ mod store;
 
 use std::collections::BTreeMap;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 
 pub(super) use self::session::{Connection, Session};
 pub(super) use self::store::{Reached, holder, kept, state_failure, unusable};
@@ -20,7 +20,8 @@ use super::recorded;
 use super::roles::Roles;
 use super::shared_pool::Found;
 use super::ui::Ui;
-use crate::aws::{Aws, Identity};
+use crate::aws::clients::{Access, load};
+use crate::aws::{Aws, Identity, hosts};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::graph::Stack;
@@ -268,6 +269,28 @@ pub(super) async fn identity(
     ui: &Ui,
 ) -> Result<Identity, Failure> {
     Ok(Connection::open(invocation, region, ui).await?.identity)
+}
+
+/// An account as it was named, in the region of the configuration or of the usual AWS sources, without a call.
+pub(super) async fn unasked(
+    invocation: &Invocation,
+    region: Option<&str>,
+    account: &str,
+) -> Result<Identity, Failure> {
+    let access = Access {
+        region: invocation.region.clone().or(region.map(str::to_owned)),
+        profile: invocation.profile.clone(),
+        endpoint: None,
+        sandbox: None,
+    };
+    let region = load(&access).await?.region().map(ToString::to_string);
+    let region = region.context("no AWS region is configured")?;
+    Ok(Identity {
+        account: account.to_owned(),
+        partition: hosts::partition(&region).to_owned(),
+        region,
+        endpoint: None,
+    })
 }
 
 /// AWS without a stack, for what all stacks of an account share.
