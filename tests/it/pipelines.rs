@@ -1,5 +1,6 @@
 //! A pipeline that plans and deploys: the role that it may use, the action, the comment, and the examples.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
@@ -354,10 +355,10 @@ async fn the_action_installs_what_the_checksum_names_and_nothing_else() {
         .respond_with(ResponseTemplate::new(200).set_body_string(script))
         .mount(&server)
         .await;
-    let sum: String = Sha256::digest(script)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut sum = String::new();
+    for byte in Sha256::digest(script) {
+        write!(sum, "{byte:02x}").unwrap();
+    }
     let install = |version: &str, sum: &str, repository: &str| {
         Step::new("install.sh")
             .env("GITHUB_SERVER_URL", server.uri())
@@ -559,7 +560,10 @@ fn workflows() -> Vec<(String, String)> {
     for folder in [".github/workflows", "examples/github"] {
         for entry in fs_err::read_dir(root().join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            files.extend(name.ends_with(".yml").then(|| format!("{folder}/{name}")));
+            let is_workflow = Path::new(&name)
+                .extension()
+                .is_some_and(|extension| extension == "yml");
+            files.extend(is_workflow.then(|| format!("{folder}/{name}")));
         }
     }
     assert!(files.len() >= 6, "{files:?}");
