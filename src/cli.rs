@@ -116,6 +116,8 @@ pub(crate) enum Command {
     Client(Client),
     /// Print an OpenAPI document of the API
     Openapi(Openapi),
+    /// Draw the configured stack: who may call what, and its steps
+    Graph(Graph),
     /// Delete everything on record
     Down(Down),
     /// Show a client's secret, or replace it without an outage
@@ -419,6 +421,25 @@ pub(crate) struct Openapi {
     /// Only what this client may call [default: all routes]
     #[arg(long, value_name = "CLIENT")]
     pub client: Option<String>,
+}
+
+/// `graph`.
+#[derive(Args, Debug)]
+pub(crate) struct Graph {
+    /// Which language the picture is in
+    #[arg(long, value_enum, default_value_t = GraphFormat::Svg)]
+    pub format: GraphFormat,
+}
+
+/// In which language a graph is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A picture that every browser shows
+    Svg,
+    /// For Graphviz
+    Dot,
+    /// For Markdown on GitHub and GitLab
+    Mermaid,
 }
 
 /// `down`.

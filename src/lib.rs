@@ -46,6 +46,7 @@ mod sandbox;
 pub mod secret_place;
 pub mod stack;
 pub mod state;
+mod svg;
 mod untrusted;
 pub mod verify;
 mod version;

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use reqwest::header::ACCEPT;
@@ -234,6 +235,10 @@ impl TokenError {
     }
 }
 
+/// Why no client can be made: everything else that a client needs is in the program.
+pub const NO_CERTIFICATES: &str =
+    "cannot load the certificates of this machine, with which servers are authenticated";
+
 /// An HTTP client for the host of `url`: 5 s to connect, 30 s for a request. It follows no redirects, because they would
 /// send the credentials elsewhere. It uses the proxy of the environment, but not for this machine.
 pub fn http_client(url: &str) -> anyhow::Result<Client> {
@@ -250,10 +255,14 @@ pub fn http_client_to(url: &str, known: Option<(&str, &[SocketAddr])>) -> anyhow
     if is_loopback(url) {
         builder = builder.no_proxy();
     }
+    // An emulator is reached from a machine without certificates, too. Without redirects no TLS can come of it.
+    if url.starts_with("http://") {
+        builder = builder.tls_certs_only([]);
+    }
     if let Some((name, addresses)) = known {
         builder = builder.resolve_to_addrs(name, addresses);
     }
-    Ok(builder.build()?)
+    builder.build().context(NO_CERTIFICATES)
 }
 
 /// Whether the host of this URL is this machine, by name or address.

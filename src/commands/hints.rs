@@ -4,6 +4,7 @@
 
 use crate::aws::errors::is_signature_refusal;
 use crate::error::Failure;
+use crate::oauth::NO_CERTIFICATES;
 use crate::resource::{CallError, Class};
 
 /// The first call of every command: whose credentials are these?
@@ -15,7 +16,13 @@ pub(super) fn add(failure: &mut Failure) {
     let call = chain
         .into_iter()
         .find_map(|cause| cause.downcast_ref::<CallError>());
-    let hints = call.map(for_call).unwrap_or_default();
+    let mut hints = call.map(for_call).unwrap_or_default();
+    let mut said = failure.error.iter().flat_map(anyhow::Error::chain);
+    if said.any(|cause| cause.to_string() == NO_CERTIFICATES) {
+        hints.push(
+            "install the package `ca-certificates`, or set SSL_CERT_FILE to the file with your certificates",
+        );
+    }
     failure.hints.splice(0..0, hints.into_iter().map(str::to_owned));
 }
 

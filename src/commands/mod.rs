@@ -14,6 +14,7 @@ mod down;
 mod engine_run;
 mod follow_up;
 mod foreign;
+mod graph;
 mod hand_out;
 mod hints;
 mod holders;
@@ -137,6 +138,7 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
         Command::Outputs(args) => outputs::run(invocation, args, ui).await,
         Command::Client(args) => client::run(invocation, &args.action, ui).await,
         Command::Openapi(args) => openapi::run(invocation, args, ui).await,
+        Command::Graph(args) => graph::run(invocation, args, ui),
         Command::Down(args) => down::run(invocation, args, ui).await,
         Command::Secret(args) => secret::run(invocation, &args.action, ui).await,
         Command::Policy(args) => policy::run(invocation, args, ui).await,

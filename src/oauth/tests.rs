@@ -506,3 +506,27 @@ fn what_is_no_jwt_is_refused_without_quoting_it() {
         assert!(!error.contains("zz"), "{error}");
     }
 }
+
+/// Set in the process that has no certificates.
+const BARE: &str = "PROVISION_TEST_BARE";
+
+#[test]
+fn without_certificates_there_is_a_client_for_what_needs_none_and_no_other() {
+    if std::env::var_os(BARE).is_some() {
+        http_client("http://127.0.0.1:1").unwrap();
+        let error = http_client("https://127.0.0.1:1").unwrap_err();
+        assert_eq!(error.to_string(), NO_CERTIFICATES);
+        return;
+    }
+    let this = "oauth::tests::without_certificates_there_is_a_client_for_what_needs_none_and_no_other";
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([this, "--exact"])
+        .env(BARE, "yes")
+        .envs([
+            ("SSL_CERT_FILE", "/nonexistent"),
+            ("SSL_CERT_DIR", "/nonexistent"),
+        ])
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{run:?}");
+}

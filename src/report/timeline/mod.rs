@@ -2,7 +2,7 @@
 //!
 //! Must not read a clock or write a file: events go in, the text of an SVG comes out.
 
-mod svg;
+mod draw;
 #[cfg(test)]
 mod tests;
 
@@ -103,7 +103,7 @@ impl Timeline {
 
     /// The picture, complete in itself: no script, no font and no colour from elsewhere.
     pub(crate) fn svg(&self) -> String {
-        svg::draw(self)
+        draw::draw(self)
     }
 
     fn running(&mut self, step: &str) -> Option<&mut Bar> {
@@ -113,6 +113,17 @@ impl Timeline {
 
     fn kind(&self, bar: &Bar) -> &str {
         self.steps.get(&bar.step).map_or("", |(kind, _)| kind)
+    }
+
+    /// In the order in which they began.
+    fn kinds(&self) -> Vec<&str> {
+        let mut kinds: Vec<&str> = Vec::new();
+        for bar in &self.bars {
+            if !kinds.contains(&self.kind(bar)) {
+                kinds.push(self.kind(bar));
+            }
+        }
+        kinds
     }
 
     fn end_of(&self, bar: &Bar) -> Duration {
