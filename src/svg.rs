@@ -9,6 +9,9 @@ use crate::untrusted::message;
 /// The size of text in pixels, as everything here, from which its width is estimated.
 pub(crate) const FONT: f64 = 12.0;
 
+/// How wide a letter is on average.
+pub(crate) const LETTER: f64 = FONT * 0.56;
+
 /// A picture that is being drawn.
 pub(crate) struct Svg(String);
 
@@ -85,7 +88,7 @@ pub(crate) fn count(number: usize) -> f64 {
 
 /// About how wide a text is: fonts differ.
 pub(crate) fn wide(text: &str) -> f64 {
-    count(text.chars().count()) * FONT * 0.56
+    count(text.chars().count()) * LETTER
 }
 
 /// As much of a text as fits.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Graph;
-use crate::svg::{Place, Svg, count, cut};
+use crate::svg::{LETTER, Place, Svg, count, wide};
 
 /// In pixels, as everything here.
 const WIDTH: f64 = 1200.0;
@@ -136,7 +136,12 @@ impl Columns {
                     let is_head = number == 0 && node.lines.len() > 1;
                     let class = if is_head { r#"class="head""# } else { "" };
                     let baseline = place.y + LINE * (count(number) + 1.0);
-                    svg.text(class, place.x + 8.0, baseline, &cut(line, place.width - 16.0));
+                    svg.text(
+                        class,
+                        place.x + 8.0,
+                        baseline,
+                        &shortened(line, place.width - 16.0),
+                    );
                 }
             });
         }
@@ -310,4 +315,17 @@ fn follows((need, kind): (usize, usize), needs: &BTreeSet<(usize, usize)>) -> bo
     };
     let others = needs.range((need, 0)..(need + 1, 0)).map(|(_, to)| *to);
     others.filter(|other| *other != kind).any(reaches)
+}
+
+/// As much of a name as fits: names that begin alike are told apart by their ends.
+fn shortened(name: &str, width: f64) -> String {
+    let mut kept: Vec<char> = name.chars().collect();
+    if wide(name) <= width {
+        return name.to_owned();
+    }
+    while kept.len() > 1 && count(kept.len() + 1) * LETTER > width {
+        kept.remove(kept.len() / 2);
+    }
+    kept.insert(kept.len() / 2, '…');
+    kept.into_iter().collect()
 }
