@@ -3,7 +3,7 @@
 //! Must not make a call that concerns a stack.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -106,6 +106,8 @@ pub struct Aws {
     pub new_secrets: Rc<RefCell<HashMap<ClientId, SecretString>>>,
     /// The managed policies that this run has detached, as role and ARN: IAM may still list them for a while.
     pub detached: Rc<RefCell<HashSet<(String, String)>>>,
+    /// What API Gateway has said of the certificates that domains of the stack let clients in with: the domain and its words.
+    pub truststore_warnings: Rc<RefCell<BTreeSet<(String, String)>>>,
     /// Whether a deletion fails where it would have to wait for minutes.
     pub no_wait: Cell<bool>,
     /// What one survey has read so far; `None` outside of a survey.
@@ -286,6 +288,7 @@ impl Aws {
             paces: Rc::new(Paces::new(Rights::new(identity.endpoint.is_none()))),
             new_secrets: Rc::default(),
             detached: Rc::default(),
+            truststore_warnings: Rc::default(),
             no_wait: Cell::new(false),
             survey: None,
             waits: Rc::new(|_| ()),

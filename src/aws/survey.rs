@@ -43,6 +43,7 @@ impl Aws {
             paces: self.paces.clone(),
             new_secrets: self.new_secrets.clone(),
             detached: self.detached.clone(),
+            truststore_warnings: self.truststore_warnings.clone(),
             no_wait: self.no_wait.clone(),
             survey: Some(Survey::default()),
             wafv2: self.wafv2.clone(),

@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use super::domains;
 use super::invocation::Invocation;
 use super::open::{Loaded, Recorded};
 use super::secret_source::Sources;
@@ -34,6 +35,7 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Call, ui: &Rc<Ui>) 
     };
     let Recorded { session, .. } = loaded.open(ui).await?;
     let http = oauth::http_client(api)?;
+    domains::check_called(&session.cx(ui), &outputs).await?;
     let token = fetch(&session, &http, &outputs, &name, source, &args.scopes, ui).await?;
     let request = Request {
         method: args.method.clone(),

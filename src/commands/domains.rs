@@ -1,20 +1,24 @@
-//! The domain that the configuration names for the API: whose it is, and whether its path is free.
+//! The domain that the configuration names for the API: whose it is, whether its path is free, and what API Gateway says of it.
 //!
 //! Must not change anything.
 
 use std::rc::Rc;
+
+use anyhow::anyhow;
 
 use crate::aws::domains::mapping;
 use crate::aws::{Aws, Identity};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::resource::{Cx, Result};
-use crate::resources::{RestApi, domain_name};
+use crate::resources::{DomainName, RestApi, domain_name};
 use crate::stack;
 use crate::state::State;
 use crate::untrusted::printable;
 
+use super::outputs::Outputs;
 use super::recorded::ByKind;
+use super::ui::Ui;
 
 /// What API Gateway knows of the domain that the configuration names.
 #[derive(Default)]
@@ -92,6 +96,55 @@ impl Domain {
     }
 }
 
+/// Refuses to send a token to the API's own domain unless API Gateway says that its path leads to the stage on record: what is on
+/// record may be what somebody wrote into the state, or another API's by now. Where the API is called at AWS's own host name, there
+/// is nothing to ask.
+///
+/// # Errors
+/// It leads elsewhere or nowhere, or the read failed.
+pub(super) async fn check_called(cx: &Cx<Aws>, outputs: &Outputs) -> Result<(), Failure> {
+    let Some(front) = outputs.front.as_ref().filter(|front| front.is_default_closed) else {
+        return Ok(());
+    };
+    let live = mapping(cx, &front.domain, &front.base_path).await?;
+    let expected = (Some(front.api.as_str()), Some(front.stage.as_str()));
+    if live.is_some_and(|live| (live.rest_api_id(), live.stage()) == expected) {
+        return Ok(());
+    }
+    Err(Failure::from(anyhow!(
+        "{}/{} is on record as mapped to stage {} of API {}, and API Gateway does not say so: no token is sent there",
+        front.domain,
+        front.base_path,
+        front.stage,
+        front.api
+    ))
+    .hinted("run `provision plan` to see what others changed"))
+}
+
+/// Reads the domains that ask clients for a certificate, for [`warn`], where nothing else of them is read.
+///
+/// # Errors
+/// A read failed.
+pub(super) async fn look(cx: &Cx<Aws>, state: &State) -> Result<(), Failure> {
+    for domain in state.all::<DomainName>()? {
+        if !domain.desired.truststore.is_empty() {
+            domain.desired.live(cx).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells once what API Gateway has said of the certificates in the truststores of domains. It takes those that it cannot use as well,
+/// and then lets nobody in with them.
+pub(super) fn warn(aws: &Aws, ui: &Ui) {
+    for (domain, said) in aws.truststore_warnings.take() {
+        ui.warn(&format!(
+            "domain {domain}: API Gateway warns of the certificates in its truststore: {}",
+            printable(&said)
+        ));
+    }
+}
+
 /// Refuses certificates of another partition or account, which API Gateway does not take.
 fn check_place(config: &Config, here: &Identity) -> Result<(), Failure> {
     let made = config.api.domain.iter().filter_map(|domain| domain.made.as_ref());
@@ -118,4 +171,63 @@ fn check_place(config: &Config, here: &Identity) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::all_of(problems))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_apigateway::Client as Sdk;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use serde_json::json;
+
+    use super::*;
+    use crate::aws::test_support::{apigateway, ok, on, refused};
+    use crate::commands::outputs::complete;
+    use crate::commands::outputs::tests::with_domain;
+
+    fn mapped_to(api: &str, stage: &str) -> HttpResponse {
+        ok(json!({"basePath": "v1", "restApiId": api, "stage": stage}))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_token_goes_to_a_domain_that_does_not_lead_to_the_stage_on_record() {
+        let outputs = complete(&with_domain(None, true)).unwrap();
+        let cases: [(fn() -> HttpResponse, bool); 4] = [
+            (|| mapped_to("a1", "prod"), true),
+            (|| mapped_to("zzz", "prod"), false),
+            (|| mapped_to("a1", "other"), false),
+            (
+                || {
+                    refused(
+                        404,
+                        "NotFoundException",
+                        "Invalid base path mapping identifier specified",
+                    )
+                },
+                false,
+            ),
+        ];
+        for (answer, is_ours) in cases {
+            let cx = apigateway([on!(
+                Sdk::get_base_path_mapping,
+                |i| {
+                    assert_eq!(
+                        (i.domain_name(), i.base_path()),
+                        (Some("api.example.com"), Some("v1"))
+                    );
+                },
+                answer()
+            )]);
+            let checked = check_called(&cx, &outputs).await;
+            assert_eq!(checked.is_ok(), is_ours);
+            if let Err(failure) = checked {
+                let told = failure.error.unwrap().to_string();
+                assert!(told.ends_with("no token is sent there"), "{told}");
+            }
+        }
+        // Nothing is asked where tokens go to AWS's own host name, or to an emulator.
+        for (endpoint, closed) in [(None, false), (Some("http://127.0.0.1:4566"), true)] {
+            let outputs = complete(&with_domain(endpoint, closed)).unwrap();
+            check_called(&apigateway([]), &outputs).await.unwrap();
+        }
+    }
 }

@@ -311,7 +311,7 @@ pub(super) fn for_others(state: &State, ui: &Ui) -> Result<Outputs, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::Value;
 
     use super::*;
@@ -382,7 +382,7 @@ mod tests {
         assert_eq!(outputs.token_url, "http://127.0.0.1:4566/oauth2/token");
     }
 
-    fn with_domain(endpoint: Option<&str>, closed: bool) -> State {
+    pub(crate) fn with_domain(endpoint: Option<&str>, closed: bool) -> State {
         let mut state = state(endpoint);
         let record = |step: &str, kind: &str, desired: Value, output: Value| -> crate::state::Record {
             let record = serde_json::json!({

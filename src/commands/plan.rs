@@ -10,11 +10,13 @@ use serde_json::{Map, Value};
 
 use super::backends;
 use super::document::document;
+use super::domains;
 use super::follow_up::quoted;
 use super::foreign::{self, Extent};
 use super::holders;
 use super::invocation::Invocation;
 use super::open::{self, Declared};
+use super::preflight;
 use super::rights::changed;
 use super::ui::{READING, Ui};
 use crate::aws::Aws;
@@ -76,6 +78,7 @@ pub(super) async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result
         )
     };
     let (lives, foreign) = ui.show_wait(READING, reading).await?;
+    domains::warn(&session.aws, ui);
     wish.occupied = foreign::occupied(state, &foreign)?;
     let plan = plan::plan(&stack, state, &lives, resources::KINDS, &wish).map_err(open::unusable)?;
     let rights = changed(&plan, state, &lives);
@@ -94,6 +97,7 @@ pub(super) async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result
     foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
     backends::refuse_absent(&aws, &declared.config, &plan).await?;
     holders::refuse(&aws, state, &plan, &args.changes.breaking).await?;
+    preflight::check_log_role(session, config, &lives).await?;
     if args.check && !plan.is_empty() {
         return Err(Failure::silent(Kind::Differs));
     }

@@ -164,6 +164,7 @@ pub(super) async fn configured(
     }
     if let Some(domain) = config.and_then(|config| config.api.domain.as_ref()) {
         scope.domains.named.insert(domain.name.clone());
+        scope.domains.are_called |= domain.close_default_endpoint;
         if let Some(made) = &domain.made {
             scope.domains.made.insert(domain.name.clone());
             let truststore = Some(made.truststore.clone()).filter(|url| !url.is_empty());
@@ -190,18 +191,19 @@ fn tasks(commands: &[PolicyTask]) -> BTreeSet<Task> {
     if commands.is_empty() {
         return [Task::Up, Task::Status, Task::Down].into();
     }
-    let task = |command: &PolicyTask| match command {
-        PolicyTask::Up => Task::Up,
-        PolicyTask::Plan | PolicyTask::Status => Task::Status,
-        PolicyTask::Down => Task::Down,
-        PolicyTask::Token | PolicyTask::Call => Task::Token,
-        PolicyTask::Logs => Task::Logs,
-        PolicyTask::Secret => Task::Secret,
-        PolicyTask::Client => Task::Client,
-        PolicyTask::Recover => Task::Recover,
-        PolicyTask::AccountLogs => Task::AccountLogs,
+    let tasks = |command: &PolicyTask| match command {
+        PolicyTask::Up => &[Task::Up][..],
+        PolicyTask::Plan | PolicyTask::Status => &[Task::Status],
+        PolicyTask::Down => &[Task::Down],
+        PolicyTask::Token => &[Task::Token],
+        PolicyTask::Call => &[Task::Token, Task::Call],
+        PolicyTask::Logs => &[Task::Logs],
+        PolicyTask::Secret => &[Task::Secret],
+        PolicyTask::Client => &[Task::Client],
+        PolicyTask::Recover => &[Task::Recover],
+        PolicyTask::AccountLogs => &[Task::AccountLogs],
     };
-    commands.iter().map(task).collect()
+    commands.iter().flat_map(tasks).copied().collect()
 }
 
 /// The stack as it is on record: its owner and ids narrow the policy.
@@ -262,6 +264,7 @@ pub(super) fn recorded(state: &State, region: Option<&str>) -> Result<Scope, Fai
 fn domains(state: &State) -> Result<Domains, Failure> {
     let mut domains = Domains {
         of_pool: state.one::<CustomDomain>()?.is_some(),
+        are_called: (state.one::<RestApi>()?).is_some_and(|api| api.desired.default_endpoint_closed),
         ..Domains::default()
     };
     for mapping in state.all::<BasePathMapping>()? {

@@ -133,13 +133,13 @@ pub(super) async fn check_log_role(
     session: &Session,
     config: &Config,
     lives: &Observed,
-    ui: &Rc<Ui>,
 ) -> Result<(), Failure> {
     let logs = |live: &Live| matches!(live, Live::Present(live) if live["access_log_destination"] != "");
     if lives.get("stage").is_some_and(logs) {
         return Ok(());
     }
-    match no_log_role(session, config, &session.cx(ui)).await? {
+    let cx = Cx::new(session.aws.clone(), Rc::new(|_| ()));
+    match no_log_role(session, config, &cx).await? {
         Some(problem) => Err(Failure::usage(format!("{problem}; nothing was changed")).hinted(ENABLE_LOGS)),
         None => Ok(()),
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::backends;
 use super::document::document;
+use super::domains;
 use super::foreign::{self, Extent};
 use super::invocation::Invocation;
 use super::open::Declared;
@@ -36,6 +37,7 @@ pub(super) async fn run(invocation: &Invocation, ui: &Ui) -> Result<(), Failure>
         )
     };
     let (mut lines, foreign) = ui.show_wait(READING, reading).await?;
+    domains::warn(&session.aws, ui);
     backends::tell_absent(&aws, state, &lines, ui).await?;
     // A run that stopped early has not begun these.
     for step in declared

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::backends;
 use super::confirm;
+use super::domains;
 use super::engine_run;
 use super::foreign::{self, Extent};
 use super::holders;
@@ -84,6 +85,7 @@ async fn apply(
         )
     };
     let (lives, foreign) = ui.show_wait(READING, reading).await?;
+    domains::warn(&session.aws, ui);
     wish.occupied = foreign::occupied(&state, &foreign)?;
     let plan = engine::plan::plan(&stack, &state, &lives, resources::KINDS, &wish).map_err(open::unusable)?;
     plan::refuse(&plan)?;
@@ -91,7 +93,7 @@ async fn apply(
     backends::refuse_absent(&aws, &config, &plan).await?;
     holders::refuse(&aws, &state, &plan, &args.changes.breaking).await?;
     if !state.steps.is_empty() {
-        preflight::check_log_role(&session, &config, &lives, ui).await?;
+        preflight::check_log_role(&session, &config, &lives).await?;
     }
     if !plan.is_empty() {
         let text = if ui.is_live() {
@@ -134,6 +136,7 @@ async fn apply(
         Err(_) => (Ended::Failed, None),
     };
     engine_run::warn(&result, ui);
+    domains::warn(&session.aws, ui);
     if store.late_until().is_some() {
         recover::warn_of_unrecorded(&session.cx(ui), &state, ui).await?;
     }

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::backends;
 use super::document::document;
+use super::domains;
 use super::foreign::{self, Extent};
 use super::hints;
 use super::invocation::Invocation;
@@ -85,6 +86,8 @@ pub(super) async fn run(invocation: &Invocation, args: &cli::Verify, ui: &Rc<Ui>
     let mut foreign = ui.show_wait(READING, looking).await?;
     foreign::judge_clients(&aws, &state, &mut foreign).await?;
     let changed = stage_changed(&aws, &state).await?;
+    domains::look(&session.cx(ui), &state).await?;
+    domains::warn(&session.aws, ui);
     let patience = patience(&state, changed, SystemTime::now());
     let mut proof = prove(&session, &outputs, &sources, &stage, args.call, patience, ui).await?;
     (proof.hints).extend(not_granted(&state, &proof.probes)?);
@@ -215,6 +218,9 @@ async fn prove(
     patience: Patience,
     ui: &Rc<Ui>,
 ) -> Result<Proof, Failure> {
+    if !stage.routes.is_empty() {
+        domains::check_called(&session.cx(ui), outputs).await?;
+    }
     let http = &front::http(outputs).await?;
     let fetching = stage.clients.keys().map(|name| async move {
         // No scope is asked for: the token then has all that the client can have, which no other may exceed.

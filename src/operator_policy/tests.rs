@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::stack::SEPARATOR;
+use crate::stack::{SEPARATOR, unique};
 
 fn scope(owner: Option<&str>, pools: &[&str], apis: &[&str]) -> Scope {
     Scope {
@@ -55,7 +55,7 @@ fn every_operation_is_there_once_and_what_else_it_needs_belongs_to_one() {
         assert_eq!(names.len(), table.len());
     }
     let names: BTreeSet<&str> = operations().collect();
-    for (with, ..) in ALSO.iter().chain(ALSO_ON_ACCOUNT) {
+    for (with, ..) in ALSO.into_iter().chain(ALSO_ON_ACCOUNT).flatten() {
         assert!(names.contains(with), "{with}");
     }
 }
@@ -665,9 +665,23 @@ fn of_a_domain_only_what_the_stack_makes_may_be_changed_and_only_its_own_name() 
     assert_eq!(
         statement(&up, "DomainTags").unwrap()["Resource"],
         json!([
-            "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Fdomainnames%2Fapi.example.com"
+            "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Fdomainnames%2Fapi.example.com",
+            "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Fdomainnames%2F?"
         ])
     );
+
+    // A token is sent there only if the API answers nowhere else.
+    for called in [false, true] {
+        scope.domains.are_called = called;
+        let call = document(&scope, &[Task::Token, Task::Call].into());
+        let asked = statement(&call, "CalledMapping");
+        assert_eq!(asked.is_some(), called);
+        assert!(asked.is_none_or(|asked| asked["Action"] == json!(["apigateway:GET"])));
+        assert_eq!(
+            statement(&document(&scope, &[Task::Token].into()), "CalledMapping"),
+            None
+        );
+    }
 
     // On record: also where it is gone, and has no tags.
     scope.domains.recorded = scope.domains.named.clone();

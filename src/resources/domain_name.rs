@@ -8,17 +8,17 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use aws_sdk_apigateway::operation::get_domain_name::GetDomainNameOutput;
 use aws_sdk_apigateway::types::{
-    DomainNameStatus, EndpointAccessMode, EndpointConfiguration, EndpointType, MutualTlsAuthenticationInput,
-    PatchOperation, SecurityPolicy,
+    DomainNameStatus, EndpointAccessMode, EndpointConfiguration, EndpointType, MutualTlsAuthentication,
+    MutualTlsAuthenticationInput, PatchOperation, SecurityPolicy,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::aws::Aws;
-use crate::aws::domains::{mappings, quoted_base_path};
+use crate::aws::domains::{Mapping, mappings, quoted_base_path};
 use crate::aws::ids;
 use crate::aws::patches::{is_enhanced, replace, security_policy};
 use crate::aws::tags::{self, Tags};
-use crate::aws::wait::unless_gone;
+use crate::aws::wait::{once, unless_gone};
 use crate::resource::{CallError, Class, Cx, InTheWay, Kind, Published, Resource, Result, Updated};
 
 /// The longest wait for a change to be everywhere. AWS says that it takes about 15 minutes; Terraform waits 60.
@@ -117,11 +117,29 @@ impl DomainName {
         format!("domain {}", self.name)
     }
 
+    /// The domain, whoever has it; `None` if there is none. Keeps what API Gateway says of the certificates in the truststore: it takes
+    /// those that it cannot use, and only warns.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn live(&self, cx: &Cx<Aws>) -> Result<Option<GetDomainNameOutput>> {
+        let live = get(cx, &self.name).await?;
+        let mutual = live
+            .as_ref()
+            .and_then(GetDomainNameOutput::mutual_tls_authentication);
+        let said = mutual
+            .map(MutualTlsAuthentication::truststore_warnings)
+            .unwrap_or_default();
+        let said = said.iter().map(|said| (self.name.clone(), said.clone()));
+        cx.cloud().truststore_warnings.borrow_mut().extend(said);
+        Ok(live)
+    }
+
     /// Returns once no change is under way; `None` if there is no such domain. API Gateway refuses the next change before.
     async fn settled(&self, cx: &Cx<Aws>) -> Result<Option<GetDomainNameOutput>> {
         let what = format!("API Gateway to set up the domain {}", self.name);
         cx.wait_for(&what, AVAILABLE_DEADLINE, || async {
-            let live = get(cx, &self.name).await?;
+            let live = self.live(cx).await?;
             let status = live.as_ref().and_then(GetDomainNameOutput::domain_name_status);
             let moves = matches!(
                 status,
@@ -149,6 +167,34 @@ impl DomainName {
                 .set_truststore_version(version)
                 .build()
         })
+    }
+
+    /// Why the domain stays: AWS would delete these mappings with it.
+    fn in_use(&self, left: &[Mapping]) -> InTheWay {
+        let base_path = left.first().map_or("", |mapping| &mapping.base_path);
+        InTheWay {
+            what: format!(
+                "domain {} is not deleted while it has mappings that this stack did not make, which AWS would delete with it: {}",
+                self.name,
+                left.iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+            command: format!(
+                "aws apigateway delete-base-path-mapping --domain-name {} --base-path {}",
+                self.name,
+                quoted_base_path(base_path)
+            ),
+            refusal: CallError {
+                operation: "apigateway:DeleteDomainName".to_owned(),
+                code: None,
+                message: "not called".to_owned(),
+                request_id: None,
+                class: Class::Refused,
+                retry_after: None,
+            },
+        }
     }
 
     /// All in one call, as API Gateway takes one in 30 seconds, and takes some of them only together.
@@ -233,7 +279,7 @@ impl Resource for DomainName {
     }
 
     async fn read(&self, cx: &Cx<Aws>, _: &Output) -> Result<Option<Self>> {
-        let Some(live) = get(cx, &self.name).await? else {
+        let Some(live) = self.live(cx).await? else {
             return Ok(None);
         };
         tags::check(&self.tags, tags::pairs(live.tags()), || self.what())?;
@@ -279,41 +325,20 @@ impl Resource for DomainName {
         self.read(cx, out).await.map(drop)
     }
 
+    /// Looks for mappings of others right before every attempt: AWS may refuse one for its rate for minutes. One that comes after
+    /// that look is lost, as AWS has no way to delete a domain only if it has none.
     async fn delete(&self, cx: &Cx<Aws>, _: &Output) -> Result<()> {
-        let left = mappings(cx, &self.name).await?;
-        if let Some(mapping) = left.first() {
-            return Err(InTheWay {
-                what: format!(
-                    "domain {} is not deleted while it has mappings that this stack did not make, which AWS would delete with it: \
-                     {}",
-                    self.name,
-                    left.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-                ),
-                command: format!(
-                    "aws apigateway delete-base-path-mapping --domain-name {} --base-path {}",
-                    self.name,
-                    quoted_base_path(&mapping.base_path)
-                ),
-                refusal: CallError {
-                    operation: "apigateway:DeleteDomainName".to_owned(),
-                    code: None,
-                    message: "not called".to_owned(),
-                    request_id: None,
-                    class: Class::Refused,
-                    retry_after: None,
-                },
+        let unused = || async {
+            let left = mappings(cx, &self.name).await?;
+            if !left.is_empty() {
+                return Err(self.in_use(&left).into());
             }
-            .into());
-        }
-        let delete = || {
-            cx.cloud()
-                .apigateway
-                .delete_domain_name()
-                .domain_name(&self.name)
-                .send()
+            let delete = cx.cloud().apigateway.delete_domain_name();
+            let delete = delete.domain_name(&self.name).send();
+            unless_gone(once("apigateway:DeleteDomainName", delete).await)?;
+            Ok(())
         };
-        unless_gone(cx.call("apigateway:DeleteDomainName", delete).await)?;
-        Ok(())
+        cx.repeat("apigateway:DeleteDomainName", unused).await
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::{Client as Http, Method};
 use tokio::time::Instant;
 
+use super::dns::{self, Addresses};
 use super::hello::{OFFERED, Said, Version, offer};
 use super::{Check, Probe, Route, paths};
 use crate::api;
@@ -46,61 +47,6 @@ impl Nowhere {
     }
 }
 
-/// Where the domain leads.
-pub enum Addresses {
-    /// As DNS says; not empty.
-    Resolved(Vec<SocketAddr>),
-    /// The name does not resolve: where AWS serves the domain; not empty.
-    OfTarget(Vec<SocketAddr>),
-    /// Neither resolves.
-    None,
-}
-
-/// Asks DNS for the domain, and if it does not know it, for AWS's host name.
-pub async fn addresses(name: &str, target: Option<&str>) -> Addresses {
-    let found = resolve(name).await;
-    if !found.is_empty() {
-        return Addresses::Resolved(found);
-    }
-    let Some(target) = target else {
-        return Addresses::None;
-    };
-    match resolve(target).await {
-        found if found.is_empty() => Addresses::None,
-        found => Addresses::OfTarget(found),
-    }
-}
-
-async fn resolve(name: &str) -> Vec<SocketAddr> {
-    let found = tokio::net::lookup_host((name, 443)).await;
-    found.map(Iterator::collect).unwrap_or_default()
-}
-
-/// Waits until the name resolves, for at most this time. `tell` gets what is waited for.
-pub async fn wait_for_dns(
-    name: &str,
-    target: Option<&str>,
-    longest: Duration,
-    tell: &dyn Fn(&str),
-) -> Addresses {
-    let began = Instant::now();
-    let mut pauses = Pauses::growing();
-    let mut is_told = false;
-    loop {
-        let found = addresses(name, target).await;
-        let left = longest.saturating_sub(began.elapsed());
-        if matches!(found, Addresses::Resolved(_)) || left.is_zero() {
-            return found;
-        }
-        if !is_told {
-            let to = target.map_or(String::new(), |target| format!(" to {target}"));
-            tell(&format!("waiting for {name} to resolve{to}"));
-            is_told = true;
-        }
-        pauses.wait(left).await;
-    }
-}
-
 /// All probes of the domain. `http` resolves its name to `found`. What may take effect only with the deployment is asked for
 /// again until `patience` has passed.
 pub async fn prove(
@@ -110,15 +56,14 @@ pub async fn prove(
     nowhere: &Nowhere,
     patience: Duration,
 ) -> Vec<Probe> {
-    let mut probes = vec![dns(&front.name, front.target.as_deref(), found)];
+    let mut probes = vec![dns::probe(&front.name, front.target.as_deref(), found)];
     let began = Instant::now();
     let again = |since: Instant| patience.saturating_sub(since.elapsed());
-    if let Addresses::Resolved(found) | Addresses::OfTarget(found) = found {
+    if let [address, ..] = found.reachable() {
         probes.push(until_ok(again, began, async || domain(http, front, nowhere).await).await);
         let is_older = |version: &Version| front.oldest.is_some_and(|oldest| *version < oldest);
         for version in OFFERED.into_iter().filter(is_older) {
-            let address = *found.first().expect("where it leads is not empty");
-            let ask = async || old(address, front, version).await;
+            let ask = async || old(*address, front, version).await;
             probes.push(until_ok(again, began, ask).await);
         }
     }
@@ -149,22 +94,6 @@ fn probe(check: Check, route: &str, expected: String, got: String, ok: bool) -> 
         got,
         ok,
         likely: None,
-    }
-}
-
-/// Whether there is a record of this name.
-pub fn dns(name: &str, target: Option<&str>, found: &Addresses) -> Probe {
-    let target = target.unwrap_or("AWS's host name");
-    let expected = format!("a record that leads to {target}");
-    let (got, ok) = match found {
-        Addresses::Resolved(_) => ("a record".to_owned(), true),
-        Addresses::OfTarget(_) | Addresses::None => ("no record yet".to_owned(), false),
-    };
-    Probe {
-        likely: (!ok).then_some(
-            "nobody has made the record in DNS: `provision outputs` and `provision outputs --format route53` print it",
-        ),
-        ..probe(Check::Dns, name, expected, got, ok)
     }
 }
 

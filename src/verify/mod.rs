@@ -2,6 +2,7 @@
 //!
 //! Must not know AWS, the state or the engine, and must not print. A token goes into a request and nowhere else.
 
+pub mod dns;
 pub mod front;
 pub mod hello;
 mod paths;

@@ -64,6 +64,14 @@ fn without_a_role_of_the_account_nothing_is_changed_and_the_remedy_works() {
         refused.contains("hint: run `provision account logs enable`"),
         "{refused}"
     );
+    let told = |world: &World| {
+        let planned = world.run(&["plan"]).code(2);
+        assert!(planned.stdout.contains("access-log-group"), "{}", planned.stdout);
+        assert!(planned.stderr.contains(words), "{}", planned.stderr);
+        let remedy = "hint: run `provision account logs enable`";
+        assert!(planned.stderr.contains(remedy), "{}", planned.stderr);
+    };
+    told(&world);
     assert_eq!(world.writes(), Vec::<String>::new());
     world.emulator.assert_nothing("after a refusal");
 
@@ -77,6 +85,7 @@ fn without_a_role_of_the_account_nothing_is_changed_and_the_remedy_works() {
         refused.contains(&format!("{words}; nothing was changed")),
         "{refused}"
     );
+    told(&world);
     assert_eq!(world.writes(), Vec::<String>::new());
 
     let shown = world.run(&["account", "logs"]).code(3);
@@ -111,6 +120,7 @@ fn without_a_role_of_the_account_nothing_is_changed_and_the_remedy_works() {
     );
     assert_eq!(world.writes(), Vec::<String>::new());
 
+    world.run(&["plan"]).ok();
     world.run(&["up"]).ok();
     world.assert_settled("with access logs");
     world.run(&["down", "--yes"]).ok();

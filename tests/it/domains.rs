@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::changes::plan;
-use crate::support::proxy::{Moment, Request};
+use crate::support::proxy::{Act, Moment, Request};
 use crate::support::world::CODE;
 use crate::support::{Emulator, World};
 
@@ -464,6 +464,30 @@ fn every_field_of_a_domain_that_someone_else_changed_is_named_and_changed_back()
 }
 
 #[test]
+fn what_api_gateway_warns_of_a_truststore_is_shown_by_every_command_that_looks_at_the_domain() {
+    let world = World::of(&own("truststore = \"s3://bucket/clients.pem\""), CODE);
+    let endpoint = world.emulator.endpoint.clone();
+    world.proxy.rule(move |request, now| {
+        if now == Moment::Before && request.operation() == format!("GET /domainnames/{NAME}") {
+            let mut domain = whole(&Emulator::new(endpoint.clone()))[0].clone();
+            if domain["domainName"] == NAME {
+                let said = json!(["Certificate 2 has\u{1b}[2J expired."]);
+                domain["mutualTlsAuthentication"]["truststoreWarnings"] = said;
+                return Act::Answer(200, Vec::new(), domain.to_string());
+            }
+        }
+        Act::Pass
+    });
+    let words = "warning: domain api.example.com: API Gateway warns of the certificates in its truststore: Certificate 2 has";
+    for args in [&["up"][..], &["plan"], &["up"], &["status"], &["verify"]] {
+        let told = world.run(args).ok().stderr;
+        assert_eq!(told.matches(words).count(), 1, "{args:?}: {told}");
+        assert!(!told.contains('\u{1b}'), "{args:?}: {told}");
+    }
+    world.down();
+}
+
+#[test]
 fn of_a_strangers_domain_only_our_own_path_is_taken_and_given_back() {
     let world = World::of(&mapped("orders"), CODE);
     let missing = world.run(&["up"]).code(2).stderr;
@@ -597,7 +621,7 @@ fn a_mapping_that_comes_while_down_runs_keeps_the_domain() {
         if now == Moment::After && request.operation().starts_with("DELETE /domainnames/") {
             their_mapping(&Emulator::new(endpoint.clone()), "late", "zzz");
         }
-        crate::support::proxy::Act::Pass
+        Act::Pass
     });
     let stopped = world.run(&["down", "--yes"]).code(1).stderr;
     assert!(
@@ -611,7 +635,7 @@ fn a_mapping_that_comes_while_down_runs_keeps_the_domain() {
         "{stopped}"
     );
     assert_eq!(paths(&world.emulator).unwrap(), ["late"]);
-    world.proxy.rule(|_, _| crate::support::proxy::Act::Pass);
+    world.proxy.rule(|_, _| Act::Pass);
     world.emulator.delete(
         "apigateway",
         &format!("/domainnames/{NAME}/basepathmappings/late"),

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::support::enforced::{self, Enforced};
 use crate::support::proxy::{Act, Moment, Proxy};
 use crate::support::{Place, Run};
+use aws_sdk_apigateway::types::{Op, PatchOperation};
 use aws_sdk_cognitoidentityprovider::types::ResourceServerScopeType;
 use aws_sdk_iam::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_lambda::types::FunctionCode;
@@ -38,6 +39,7 @@ role_path = "/service/"
 
 [user_pool]
 tier = "ESSENTIALS"
+domain = { name = "auth.example.com", certificate = "arn:aws:acm:us-east-1:000000000000:certificate/1" }
 
 [resource_servers.orders.scopes]
 read = "Read orders"
@@ -80,6 +82,15 @@ lambda = "arn:aws:lambda:eu-west-1:000000000000:function:legacy:live"
 
 [api]
 description = "Orders"
+access_logs = { retention_days = 14 }
+tracing = true
+firewall = "arn:aws:wafv2:eu-west-1:000000000000:regional/webacl/shop/1234abcd"
+
+[api.domain]
+name = "api.example.com"
+certificate = "arn:aws:acm:eu-west-1:000000000000:certificate/1"
+truststore = "s3://bucket/clients.pem"
+truststore_version = "v1"
 
 [routes]
 "GET /orders" = { function = "orders", scopes = ["orders/read"] }
@@ -96,6 +107,7 @@ role_path = "/service/"
 
 [user_pool]
 tier = "PLUS"
+domain = { name = "auth.example.com", certificate = "arn:aws:acm:us-east-1:000000000000:certificate/2" }
 
 [resource_servers.orders.scopes]
 read = "Read all orders"
@@ -117,6 +129,13 @@ lambda = "arn:aws:lambda:eu-west-1:000000000000:function:legacy:live"
 [api]
 description = "All orders"
 stage = "live"
+access_logs = { retention_days = 30 }
+metrics = true
+firewall = "arn:aws:wafv2:eu-west-1:000000000000:regional/webacl/shop/1234abcd"
+
+[api.domain]
+name = "api.example.com"
+certificate = "arn:aws:acm:eu-west-1:000000000000:certificate/2"
 
 [routes]
 "GET /orders" = { function = "orders", scopes = ["orders/read", "orders/write"] }
@@ -168,8 +187,9 @@ impl Of {
         let files = match self {
             Self::All => [BEFORE.to_owned(), AFTER.to_owned()],
             Self::Api => [BEFORE, AFTER].map(|file| {
-                let tier = file.lines().find(|line| line.starts_with("tier = ")).unwrap();
-                file.replace(tier, "id = \"POOL\"")
+                let line = |key: &str| file.lines().find(|line| line.starts_with(key)).unwrap();
+                let file = file.replace(line("tier = "), "id = \"POOL\"");
+                file.replace(line("domain = "), "")
             }),
             Self::Consumer => [CONSUMER.to_owned(), CONSUMER_AFTER.to_owned()],
         };
@@ -265,6 +285,29 @@ impl Account {
             (key.access_key_id, key.secret_access_key)
         });
         self.make_legacy();
+        self.set_log_role(Some("arn:aws:iam::000000000000:role/made-elsewhere"));
+    }
+
+    /// The administrator's API Gateway.
+    fn gateway(&self) -> aws_sdk_apigateway::Client {
+        let administrator = Credentials::new(enforced::KEY, enforced::SECRET, None, None, "test");
+        let config = aws_sdk_apigateway::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .credentials_provider(administrator)
+            .region(Region::new("eu-west-1"))
+            .endpoint_url(&self.emulator.endpoint)
+            .build();
+        aws_sdk_apigateway::Client::from_conf(config)
+    }
+
+    /// The role that API Gateway writes access logs with; `None`: there is none.
+    fn set_log_role(&self, role: Option<&str>) {
+        let patch = PatchOperation::builder()
+            .op(if role.is_some() { Op::Replace } else { Op::Remove })
+            .path("/cloudwatchRoleArn")
+            .value(role.unwrap_or_default());
+        let update = self.gateway().update_account().patch_operations(patch.build());
+        wait(update.send()).unwrap();
     }
 
     /// A pool that someone else made, with a domain, a resource server and clients of others.
@@ -446,12 +489,29 @@ impl Account {
         self.drift();
         self.configure(&self.files[1]);
         done(self.operator(&["up", "--yes", "--yes-break", "all"]))?;
+        if self.of != Of::Consumer {
+            self.map_elsewhere();
+        }
         // A pool's tags go with its other changes, where there are any.
         self.configure(&self.files[1].replace("sales", "support"));
         done(self.operator(&["up", "--yes"]))?;
         done(self.operator(&["plan", "--check"]))?;
         done(self.operator(&["down", "--yes", "--yes-break", "all"]))?;
         Ok(said)
+    }
+
+    /// The domain leads to a stage that someone else has chosen.
+    fn map_elsewhere(&self) {
+        let patch = PatchOperation::builder()
+            .op(Op::Replace)
+            .path("/stage")
+            .value("theirs");
+        let update = self
+            .gateway()
+            .update_base_path_mapping()
+            .domain_name("api.example.com");
+        let update = update.base_path("(none)").patch_operations(patch.build());
+        wait(update.send()).unwrap();
     }
 
     /// Changes that only someone else makes: another trust policy, and no boundary.
@@ -477,13 +537,7 @@ impl Account {
     fn without(&mut self, statement: usize, action: &str) -> Result<(), String> {
         self.clear();
         let policy = self.policy();
-        let mut less = policy.clone();
-        let actions = less["Statement"][statement]["Action"].as_array_mut().unwrap();
-        actions.retain(|other| other != action);
-        if actions.is_empty() {
-            less["Statement"].as_array_mut().unwrap().remove(statement);
-        }
-        self.allow(&less);
+        self.allow(&without(&policy, statement, action));
         let sid = &policy["Statement"][statement]["Sid"];
         match self.story() {
             Ok(said) if QUOTAS.contains(&action) && said.contains(&format!("perform: {action} ")) => Ok(()),
@@ -499,6 +553,17 @@ impl Account {
             Err(run) => Err(format!("{action} on {sid}: exit {}\n{}", run.code, run.stderr)),
         }
     }
+}
+
+/// The policy without this action in this statement.
+fn without(policy: &Value, statement: usize, action: &str) -> Value {
+    let mut less = policy.clone();
+    let actions = less["Statement"][statement]["Action"].as_array_mut().unwrap();
+    actions.retain(|other| other != action);
+    if actions.is_empty() {
+        less["Statement"].as_array_mut().unwrap().remove(statement);
+    }
+    less
 }
 
 /// Every action of every statement.
@@ -550,6 +615,28 @@ fn a_user_with_the_policy_of_client_lists_the_clients_and_reads_no_secret() {
     let denied = account.operator(&["client", "list"]).code(1);
     let told = "perform: cognito-idp:ListUserPoolClientSecrets ";
     assert!(denied.stderr.contains(told), "{}", denied.stderr);
+}
+
+#[test]
+fn who_lets_apis_log_needs_exactly_what_the_policy_has() {
+    let mut account = Account::new();
+    let policy = account.administrator(&["policy", "account-logs"]).ok().json();
+    let enable = ["account", "logs", "enable", "--yes"];
+    account.set_log_role(None);
+    account.allow(&policy);
+    account.operator(&enable).ok();
+    let made = account.administrator(&["account", "logs"]).ok().stdout;
+    assert!(made.contains("role/provision-api-gateway-logs"), "{made}");
+    for (statement, action) in actions(&policy) {
+        account.clear();
+        account.set_log_role(None);
+        account.allow(&without(&policy, statement, &action));
+        let refused = account.operator(&enable).code(1).stderr;
+        assert!(
+            refused.contains(&format!("perform: {action} ")),
+            "{action}: {refused}"
+        );
+    }
 }
 
 /// Whether the operator hands a secret out with this policy; the first answer of each write of a parameter is lost.
@@ -768,7 +855,7 @@ fn the_table_has_every_operation_that_is_called_and_no_other() {
         .collect();
     assert!(
         missing.is_empty(),
-        "no row in src/operator_policy.rs: {missing:?}"
+        "no row in src/operator_policy/rows: {missing:?}"
     );
     let idle: Vec<&str> = operator_policy::operations()
         .filter(|operation| !called_operations.contains(*operation))

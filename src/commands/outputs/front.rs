@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::super::recorded::ByKind;
+use crate::aws::ids::ApiId;
 use crate::resources::{BasePathMapping, CustomDomain, DomainName, RestApi};
 use crate::state::State;
 
@@ -28,6 +29,12 @@ pub(crate) struct DnsRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Front {
     pub domain: String,
+    /// The path of the domain that is mapped; empty: its root.
+    pub base_path: String,
+    /// The API that it is mapped to.
+    pub api: ApiId,
+    /// The stage that it is mapped to.
+    pub stage: String,
     /// `https://<domain>` or `https://<domain>/<path>`.
     pub url: String,
     /// AWS's host name for the domain; `None` if somebody else made the domain.
@@ -51,7 +58,10 @@ pub(super) fn front(state: &State) -> Result<Option<Front>> {
         return Ok(None);
     };
     let BasePathMapping {
-        domain, base_path, ..
+        domain,
+        base_path,
+        api: mapped_to,
+        stage,
     } = mapping.desired;
     let made = (state.all::<DomainName>()?.into_iter()).find(|made| made.desired.name == domain);
     let api = state.one::<RestApi>()?;
@@ -63,6 +73,9 @@ pub(super) fn front(state: &State) -> Result<Option<Front>> {
     Ok(Some(Front {
         url: format!("https://{domain}{path}"),
         domain,
+        base_path,
+        api: mapped_to,
+        stage,
         target: made
             .as_ref()
             .and_then(|made| Some(made.output.as_ref()?.target.clone())),

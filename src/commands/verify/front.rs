@@ -11,7 +11,8 @@ use super::super::outputs::{Front, Outputs};
 use super::super::ui::Ui;
 use crate::error::Failure;
 use crate::oauth::http_client_to;
-use crate::verify::front::{self, Addresses, Nowhere, wait_for_dns};
+use crate::verify::dns::{self, Addresses};
+use crate::verify::front::{self, Nowhere};
 use crate::verify::hello::Version;
 use crate::verify::{Probe, Route};
 
@@ -19,7 +20,7 @@ use crate::verify::{Probe, Route};
 async fn addresses(outputs: &Outputs) -> Addresses {
     match &outputs.front {
         Some(front) if front.is_default_closed => {
-            front::addresses(&front.domain, front.target.as_deref()).await
+            dns::addresses(&dns::resolve, &front.domain, front.target.as_deref()).await
         }
         _ => Addresses::None,
     }
@@ -50,26 +51,28 @@ pub(super) fn unasked(outputs: &Outputs) -> Option<String> {
     })
 }
 
-/// Proves the domains, as far as there are any. Waits `dns` for each record.
+/// Proves the domains, as far as there are any. Waits so long for each record.
 pub(super) async fn prove(
     outputs: &Outputs,
     routes: &[Route],
-    dns: Option<Duration>,
+    longest: Option<Duration>,
     patience: Duration,
     ui: &Rc<Ui>,
 ) -> Result<Vec<Probe>, Failure> {
-    let (dns, tell) = (dns.unwrap_or_default(), |line: &str| ui.progress(line));
+    let (longest, tell) = (longest.unwrap_or_default(), |line: &str| ui.progress(line));
+    let look =
+        async |name: &str, target: Option<&str>| dns::wait(&dns::resolve, name, target, longest, &tell).await;
     let mut probes = Vec::new();
     let of_api = outputs.front.as_ref().map(|front| expected(front, outputs));
     let is_others = |name: &str| of_api.as_ref().is_none_or(|front| front.name != name);
     // An emulator serves every host at its one address.
     let records = outputs.dns.iter().filter(|_| !outputs.is_local);
     for record in records.filter(|record| is_others(&record.name)) {
-        let found = wait_for_dns(&record.name, Some(&record.target), dns, &tell).await;
-        probes.push(front::dns(&record.name, Some(&record.target), &found));
+        let found = look(&record.name, Some(&record.target)).await;
+        probes.push(dns::probe(&record.name, Some(&record.target), &found));
     }
     if let Some(front) = &of_api {
-        let found = wait_for_dns(&front.name, front.target.as_deref(), dns, &tell).await;
+        let found = look(&front.name, front.target.as_deref()).await;
         let http = client(outputs, &found)?;
         probes.extend(front::prove(&http, front, &found, &Nowhere::of(routes), patience).await);
     }

@@ -1,3 +1,5 @@
+use std::mem::ManuallyDrop;
+
 use aws_sdk_apigateway::Client as Sdk;
 use aws_smithy_mocks::Rule;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -435,14 +437,51 @@ async fn with_mappings_of_others_on_any_page_it_is_not_deleted() {
 #[tokio::test(start_paused = true)]
 async fn a_deletion_waits_for_the_rate_for_half_an_hour() {
     let began = Instant::now();
-    let cx = apigateway([
-        no_mappings(),
-        always!(
-            Sdk::delete_domain_name,
-            refused(429, "TooManyRequestsException", "Too Many Requests")
-        ),
-    ]);
+    let look_and_try = |_| {
+        let many = || refused(429, "TooManyRequestsException", "Too Many Requests");
+        [no_mappings(), on!(Sdk::delete_domain_name, many())]
+    };
+    // How often it tries is not said here.
+    let cx = ManuallyDrop::new(apigateway((0..1000).flat_map(look_and_try)));
     let (class, _) = failed(desired().delete(&cx, &out()).await);
     assert_eq!(class, Some(Class::Throttle));
     assert!((1800..1900).contains(&began.elapsed().as_secs()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mapping_that_comes_while_a_deletion_waits_for_the_rate_keeps_the_domain() {
+    let theirs = json!({"basePath": "late", "restApiId": "zzz", "stage": "prod"});
+    let cx = apigateway([
+        no_mappings(),
+        on!(
+            Sdk::delete_domain_name,
+            refused(429, "TooManyRequestsException", "Too Many Requests")
+        ),
+        on!(Sdk::get_base_path_mappings, ok(json!({"item": [theirs.clone()]}))),
+    ]);
+    let error = desired().delete(&cx, &out()).await.unwrap_err();
+    assert!(in_the_way(&error).unwrap().what.ends_with(": /late (API zzz)"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_api_gateway_says_of_the_certificates_is_kept_with_the_domain_once() {
+    const SAID: &str = "Certificate 2 in the truststore has expired.";
+    let warned = || {
+        let mutual = json!({
+            "truststoreUri": "s3://bucket/clients.pem", "truststoreVersion": "v1", "truststoreWarnings": [SAID],
+        });
+        let changed =
+            json!({"mutualTlsAuthentication": mutual, "ownershipVerificationCertificateArn": OTHER});
+        ok(with(answer(&our_tags()), changed))
+    };
+    let cx = apigateway([get(warned), get(warned), get(live)]);
+    for _ in 0..2 {
+        assert_eq!(mutual().read(&cx, &out()).await.unwrap().unwrap(), mutual());
+    }
+    desired().read(&cx, &out()).await.unwrap();
+    let kept = cx.cloud().truststore_warnings.take();
+    assert_eq!(
+        kept.into_iter().collect::<Vec<_>>(),
+        [(NAME.to_owned(), SAID.to_owned())]
+    );
 }

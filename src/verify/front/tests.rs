@@ -262,7 +262,8 @@ async fn a_name_without_a_record_is_told_with_what_it_has_to_lead_to() {
         ..front(&server)
     };
     let told = std::cell::RefCell::new(Vec::new());
-    let found = wait_for_dns(
+    let found = dns::wait(
+        &dns::resolve,
         &unknown.name,
         unknown.target.as_deref(),
         Duration::from_secs(1),

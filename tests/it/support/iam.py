@@ -8,7 +8,8 @@ import sys
 from urllib.parse import quote, unquote
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import iam, lambda_svc, tagging
+from ministack.services import apigateway_v1 as rest
+from ministack.services import iam, lambda_svc, tagging, waf
 
 resource_of, context_of = iam_actions.extract_resource_arn, iam_actions.request_tag_context
 lambda_action = iam_actions._lambda_action
@@ -38,6 +39,9 @@ def resource(service, method, path, headers, body, params, region, account):
         # Of a version or an alias.
         (qualifier,) = params["Qualifier"] if isinstance(params["Qualifier"], list) else [params["Qualifier"]]
         arn = f"{arn}:{qualifier}"
+    elif service == "wafv2":
+        # AWS's list of actions has the web ACL and the stage for each of the three.
+        arn = sent["ResourceArn"]
     elif target == "DescribeLogGroups":
         arn = f"arn:aws:logs:{region}:{account}:log-group::log-stream:"
     request.update(service=service, method=method, path=path, sent=sent, arn=arn, region=region, account=account)
@@ -74,9 +78,9 @@ def tags(arn):
         return next(({t["Key"]: t["Value"] for t in found} for known, found in tagging._collect_cognito() if known == arn), None)
     # All below a REST API inherits its tags.
     if parts[2] == "apigateway" and parts[5].startswith("/restapis/"):
-        from ministack.services import apigateway_v1 as rest
-
         return rest._rest_apis.get(parts[5].split("/")[2], {}).get("tags")
+    if parts[2] == "apigateway" and parts[5].startswith("/domainnames/"):
+        return rest._domain_names.get(parts[5].split("/")[2], {}).get("tags")
     return tags_of(arn)
 
 
@@ -117,8 +121,52 @@ def beside(action):
         tagged = unquote(path.removeprefix("/tags/"))
         yield "apigateway:PATCH", "apigateway", tagged, {}
     if action == "apigateway:POST" and sent.get("tags"):
-        made = quote(f"arn:aws:apigateway:{request['region']}::{unquote(path)}/*", safe="*")
-        yield "apigateway:PUT", "apigateway", f"arn:aws:apigateway:{request['region']}::/tags/{made}", {}
+        # The name of a domain is known before it is made. Whether AWS checks it is not known, so both are checked.
+        for name in ("*", sent.get("domainName", "*")):
+            made = quote(f"{api_gateway()}{unquote(path)}/{name}", safe="*")
+            yield "apigateway:PUT", "apigateway", f"{api_gateway()}/tags/{made}", {}
+    if request["service"] == "apigateway" and path.startswith("/domainnames"):
+        yield from beside_domain(action)
+    # API Gateway assumes the role: "iam:PassRole" (AWS's guide to CloudWatch logs of APIs).
+    for patch in sent.get("patchOperations", []) if path == "/account" else []:
+        yield "iam:PassRole", "iam", patch["value"], {"iam:PassedToService": "apigateway.amazonaws.com"}
+    # AWS's guide to custom domains of user pools: the user that makes one needs it, and CloudFront takes no ARN there.
+    if action in ("cognito-idp:CreateUserPoolDomain", "cognito-idp:UpdateUserPoolDomain") and sent.get("CustomDomainConfig"):
+        yield "cloudfront:UpdateDistribution", "cloudfront", "*", {}
+    if request["service"] == "wafv2":
+        acl = sent.get("WebACLArn") or waf._associations.get(arn)
+        if acl:
+            yield action, "wafv2", acl, {}
+        # AWS's guide to the rights of AWS WAF: to change what protects a stage.
+        if action != "wafv2:GetWebACLForResource":
+            yield "apigateway:SetWebACL", "apigateway", arn, {}
+
+
+def api_gateway():
+    return f"arn:aws:apigateway:{request['region']}::"
+
+
+# What API Gateway checks beside the action on a domain, by its guides to custom domains and to mutual TLS.
+def beside_domain(action):
+    sent = request["sent"]
+    mutual = sent.get("mutualTlsAuthentication") or {}
+    for patch in sent.get("patchOperations", []):
+        if patch["path"].startswith("/mutualTlsAuthentication/"):
+            mutual = mutual | {patch["path"].rsplit("/", 1)[-1]: patch.get("value")}
+    name = sent.get("domainName") or request["path"].split("/")[2]
+    if action == "apigateway:POST" and "domainName" in sent:
+        role = f"arn:aws:iam::{request['account']}:role/aws-service-role/ops.apigateway.amazonaws.com/AWSServiceRoleForAPIGateway"
+        yield "iam:CreateServiceLinkedRole", "iam", role, {"iam:AWSServiceName": "ops.apigateway.amazonaws.com"}
+    if mutual.get("truststoreUri") == "":
+        yield "apigateway:RemoveCertificateFromDomain", "apigateway", f"{api_gateway()}/domainnames/{name}", {}
+    elif mutual:
+        yield "apigateway:AddCertificateToDomain", "apigateway", f"{api_gateway()}/domainnames/{name}", {}
+    if mutual.get("truststoreUri"):
+        # With the rights of the caller, whose request is signed for API Gateway.
+        file = f"arn:aws:s3:::{mutual['truststoreUri'].removeprefix('s3://')}"
+        yield "s3:GetObject", "apigateway", file, {}
+        if mutual.get("truststoreVersion"):
+            yield "s3:GetObjectVersion", "apigateway", file, {}
 
 
 def check(key, action, service, region, resource_arn="*", service_context=None):
@@ -152,6 +200,8 @@ def answer(service, action, *rest, **more):
     return refuse(service, denied_beside[0] if denied_beside else action, *rest, **more)
 
 
+# A web ACL that a stage is to have is there: others make it.
+waf._resolve_local_web_acl = lambda arn: ({"ARN": arn}, None)
 iam_actions._lambda_action = action_of_lambda
 lambda_svc._get_function = get_function
 iam_actions.extract_resource_arn, iam_actions.request_tag_context = resource, context
