@@ -16,6 +16,7 @@ use crate::version;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 
 /// Stands up an OAuth 2.0 machine-to-machine API on AWS, and takes it down again.
 #[derive(Debug, Parser)]
@@ -184,8 +185,9 @@ pub(crate) struct Recover {
     pub picks: Vec<(String, String)>,
 }
 
-/// What `plan` shows and `up` does beyond what the configuration says.
-#[derive(Args, Debug)]
+/// What `plan` shows and `up` does beyond what the configuration says. A saved plan has it.
+#[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Changes {
     /// Delete and recreate this step even if data is lost; repeatable
     #[arg(long, value_name = "STEP")]
@@ -205,7 +207,8 @@ pub(crate) struct Changes {
 }
 
 /// What clients outside the stack may lose.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Breaking {
     /// Delete scopes although this client of others, by name or id, may hold them; `all` for all; repeatable
     #[arg(long, value_name = "CLIENT")]
@@ -224,6 +227,12 @@ pub(crate) struct Plan {
     /// Exit 3 if there is anything to do
     #[arg(long)]
     pub check: bool,
+    /// Also write the plan to this file, for `up --plan`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print Markdown, for a comment on a pull request
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
 }
 
 /// `up`.
@@ -232,6 +241,13 @@ pub(crate) struct Up {
     /// What to do.
     #[command(flatten)]
     pub changes: Changes,
+    /// Do exactly what this file of `plan --out` shows, without a question, or nothing if something has changed since
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["replace", "no_repair", "unprotect", "allow_foreign", "yes_break", "read_clients"]
+    )]
+    pub plan: Option<PathBuf>,
     /// Do not ask before something is deleted or replaced
     #[arg(long)]
     pub yes: bool,

@@ -130,7 +130,8 @@ impl Rights {
 }
 
 impl Right {
-    fn line(&self) -> String {
+    /// One line for people.
+    pub(crate) fn line(&self) -> String {
         let what = match &self.what {
             What::Policy { policy } => format!("all that policy {policy} allows"),
             What::Boundary { boundary } => {

@@ -226,7 +226,7 @@ pub(super) fn packages(
         }
         Some(Location::S3(_)) | None => None,
     };
-    let apart: Vec<PathBuf> = (invocation.apart_from_code().into_iter())
+    let apart: Vec<PathBuf> = (invocation.apart_from_code())
         .chain(configured)
         .flat_map(fs_err::canonicalize)
         .collect();

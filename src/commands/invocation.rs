@@ -39,6 +39,8 @@ pub(super) struct Invocation {
     pub env: Option<String>,
     /// Where the states are, if it was typed or is in the environment.
     pub location: Option<Location>,
+    /// The saved plan that this run writes or does.
+    pub plan: Option<PathBuf>,
     config: Option<PathBuf>,
 }
 
@@ -60,6 +62,7 @@ impl Invocation {
             stack: typed.stack.clone(),
             env: typed.env.clone(),
             location: typed.state.clone(),
+            plan: None,
             config: typed.config.clone(),
         };
         if typed.sandbox {
@@ -105,16 +108,18 @@ impl Invocation {
         self.config.as_deref().unwrap_or(Path::new(CONFIG))
     }
 
-    /// What is not the code of a function, wherever it is: the state, the emulator's content, which has secrets, and
-    /// configurations, which have environment values. What changes with every run would also be deployed by every run.
-    pub(super) fn apart_from_code(&self) -> [PathBuf; 4] {
-        [
+    /// What is not the code of a function, wherever it is: the state, the emulator's content, which has secrets,
+    /// configurations, which have environment values, and the plan of this code. What changes with every run would also be
+    /// deployed by every run.
+    pub(super) fn apart_from_code(&self) -> impl Iterator<Item = PathBuf> {
+        let fixed = [
             self.parent_folder(),
             self.sandbox_folder(),
             self.config_path().to_owned(),
             // Also where another file is used.
             PathBuf::from(CONFIG),
-        ]
+        ];
+        fixed.into_iter().chain(self.plan.clone())
     }
 }
 

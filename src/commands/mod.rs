@@ -126,7 +126,13 @@ pub async fn main() -> u8 {
 }
 
 async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
-    let invocation = &Invocation::resolve(&cli.global)?;
+    let mut invocation = Invocation::resolve(&cli.global)?;
+    invocation.plan = match &cli.command {
+        Command::Plan(args) => args.out.clone(),
+        Command::Up(args) => args.plan.clone(),
+        _ => None,
+    };
+    let invocation = &invocation;
     match &cli.command {
         Command::Plan(args) => Box::pin(plan::run(invocation, args, ui)).await,
         Command::Up(args) => Box::pin(up::run(invocation, args, ui)).await,

@@ -28,7 +28,7 @@ pub(super) async fn run(
     args: &cli::Recover,
     ui: &std::rc::Rc<Ui>,
 ) -> Result<(), Failure> {
-    let (declared, store) = Declared::open_locked(invocation, "recover", ui).await?;
+    let (declared, store) = Declared::open_locked(invocation, "recover", |_, _| Ok(()), ui).await?;
     let work = put_on_record(args, declared, &*store, ui);
     Box::pin(open::kept(&*store, ui, work)).await
 }

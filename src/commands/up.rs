@@ -15,7 +15,8 @@ use super::holders;
 use super::invocation::Invocation;
 use super::open::{self, Declared};
 use super::outputs::complete;
-use super::plan;
+use super::plan::saved::Saved;
+use super::plan::{self, Facts};
 use super::preflight;
 use super::recover;
 use super::rights;
@@ -24,7 +25,9 @@ use super::timeline;
 use super::try_call;
 use super::ui::{READING, Ui};
 use super::verify;
+use crate::aws::Identity;
 use crate::cli::Up;
+use crate::config::Config;
 use crate::engine::plan::Plan;
 use crate::engine::{self, status};
 use crate::error::{Failure, Kind};
@@ -48,20 +51,29 @@ pub(super) async fn run(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Resu
 }
 
 async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
-    let (declared, store) = Declared::open_locked(invocation, "up", ui).await?;
-    let work = apply(invocation, args, declared, &*store, ui);
+    let saved = args.plan.as_deref().map(Saved::read).transpose()?;
+    let check = |config: &Config, identity: &Identity| match &saved {
+        Some(saved) => saved.refuse_elsewhere(invocation, config, identity),
+        None => Ok(()),
+    };
+    let (declared, store) = Box::pin(Declared::open_locked(invocation, "up", check, ui)).await?;
+    let work = apply(invocation, args, saved.as_ref(), declared, &*store, ui);
     Box::pin(open::kept(&*store, ui, work)).await
 }
 
 async fn apply(
     invocation: &Invocation,
     args: &Up,
+    saved: Option<&Saved>,
     declared: Declared,
     store: &dyn Store,
     ui: &Rc<Ui>,
 ) -> Result<(), Failure> {
     declared.refuse(invocation)?;
     let stack = declared.stack();
+    // As a plan of a stack has it that is not there yet.
+    let reviewed = saved.map(|saved| (saved, declared.stack_of(plan::OWNER)));
+    let changes = saved.map_or(&args.changes, Saved::changes);
     let Declared {
         config,
         packages,
@@ -71,12 +83,15 @@ async fn apply(
         ..
     } = declared;
     if state.steps.is_empty() {
+        if let Some(saved) = saved {
+            saved.refuse_state(&state)?;
+        }
         let pool = shared_pool.pool.as_ref();
         preflight::check(&session, &config, &packages, pool, state.serial == 0, ui).await?;
     }
     plan::warn(&stack, &config, ui);
     backends::warn(&config, &session.identity, ui);
-    let mut wish = plan::wish(&args.changes, &stack)?;
+    let mut wish = plan::wish(changes, &stack)?;
     let aws = session.aws_for_a_survey();
     let reading = async {
         tokio::try_join!(
@@ -88,22 +103,36 @@ async fn apply(
     domains::warn(&session.aws, ui);
     wish.occupied = foreign::occupied(&state, &foreign)?;
     let plan = engine::plan::plan(&stack, &state, &lives, resources::KINDS, &wish).map_err(open::unusable)?;
+    let rights = rights::changed(&plan, &state, &lives);
+    if let Some((saved, stack)) = &reviewed {
+        let facts = Facts {
+            invocation,
+            config: &config,
+            identity: &session.identity,
+            stack,
+            state: &state,
+            observed: &lives,
+            plan: &plan,
+            foreign: &foreign,
+            changes,
+        };
+        saved.refuse_moved(&facts, &wish, &rights)?;
+    }
     plan::refuse(&plan)?;
-    foreign::refuse(&plan, &foreign, args.changes.allow_foreign)?;
+    foreign::refuse(&plan, &foreign, changes.allow_foreign)?;
     backends::refuse_absent(&aws, &config, &plan).await?;
-    holders::refuse(&aws, &state, &plan, &args.changes.breaking).await?;
+    holders::refuse(&aws, &state, &plan, &changes.breaking).await?;
     if !state.steps.is_empty() {
         preflight::check_log_role(&session, &config, &lives).await?;
     }
     if !plan.is_empty() {
         let text = if ui.is_live() {
-            plan::summary(&plan)
+            plan::text::summary(&plan)
         } else {
-            plan::text(&plan, false)
+            plan::text::text(&plan, false)
         };
         ui.progress(text.trim_end());
     }
-    let rights = rights::changed(&plan, &state, &lives);
     if !rights.is_empty() {
         ui.event(&TimedEvent {
             at: Duration::ZERO,
@@ -111,7 +140,9 @@ async fn apply(
         });
     }
     foreign::tell(&foreign, ui);
-    confirm(&plan, &state, &foreign, args, ui)?;
+    if saved.is_none() {
+        confirm(&plan, &state, &foreign, args, ui)?;
+    }
     let deadline = verify::deadline(&state);
     let clock = Clock::start();
     let result = engine_run::run(

@@ -24,6 +24,7 @@ mod policy;
 mod protection;
 mod recover;
 mod release;
+mod reviewed;
 mod rights;
 mod sandbox;
 mod secret;

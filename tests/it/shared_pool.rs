@@ -525,3 +525,36 @@ fn what_lost_its_mark_is_somebody_elses_and_what_lost_its_record_is_found_by_it(
     world.run(&["up", "--no-verify", "--yes"]).ok();
     killing.ended("after the recovery", true);
 }
+
+#[test]
+fn a_reviewed_plan_of_a_stack_in_a_shared_pool_is_done_and_what_moved_in_the_pool_is_named() {
+    let world = World::of(IDENTITY, CODE);
+    world.run(&["up"]).ok();
+    let team = Team::new(&world, "orders", &orders(&world));
+    for said in ["to create", "nothing to do"] {
+        let plan = team.run(&["plan", "--out", "plan.json"]).ok();
+        assert!(plan.stdout.contains(said), "{}", plan.stdout);
+        team.run(&["up", "--plan", "plan.json", "--no-verify"]).ok();
+    }
+    team.file(&orders(&world).replace("Write orders", "Place orders"));
+    team.run(&["plan", "--out", "plan.json"]).ok();
+    let state = team.state();
+    let server = json!({
+        "UserPoolId": pool(&world), "Identifier": "orders",
+        "Name": state.desired("resource-server:orders", "name").to_owned() + state.desired("resource-server:orders", "mark"),
+        "Scopes": [{"ScopeName": "read", "ScopeDescription": "Read orders"}],
+    });
+    world.emulator.cognito("UpdateResourceServer", &server);
+    world.proxy.take();
+    let refused = team.run(&["up", "--plan", "plan.json"]).code(3);
+    assert!(
+        refused
+            .stderr
+            .contains("resource-server orders was changed on AWS since the plan: scopes"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(world.writes(), [""; 0]);
+    team.run(&["down", "--yes"]).ok();
+    world.down();
+}

@@ -155,9 +155,11 @@ impl Declared {
     }
 
     /// The same and the right to change it. A stack of which nothing is on record gets an owner that is drawn at random.
+    /// Nothing is locked where `check` refuses the configuration or whose credentials these are.
     pub(super) async fn open_locked(
         invocation: &Invocation,
         command: &str,
+        check: impl FnOnce(&Config, &Identity) -> Result<(), Failure>,
         ui: &Ui,
     ) -> Result<(Self, Box<dyn Store>), Failure> {
         let config = configuration::read_with_values(invocation)?;
@@ -171,6 +173,7 @@ impl Declared {
         let fence = Fence::open();
         // Where there are no credentials, not even a lock is left behind.
         let session = session(invocation, &config, reached.connection.take(), &fence, ui).await?;
+        check(&config, &session.identity)?;
         let named = Box::pin(named(invocation, &config, &session, ui)).await?;
         let (store, state) = reached.lock(command, &fence, ui).await?;
         match owner().and_then(|owner| Self::of(config, packages, named, session, state, owner)) {
@@ -215,10 +218,15 @@ impl Declared {
 
     /// The steps that the configuration declares.
     pub(super) fn stack(&self) -> Stack<Aws> {
+        self.stack_of(&self.state.owner)
+    }
+
+    /// The same with this owner in the names.
+    pub(super) fn stack_of(&self, owner: &str) -> Stack<Aws> {
         stack::stack(
             &self.config,
             &self.session.identity,
-            &self.state.owner,
+            owner,
             recorded::separator(&self.state),
             &self.packages,
             &stack::Named {
