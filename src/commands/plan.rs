@@ -103,7 +103,7 @@ pub(super) async fn run(invocation: &Invocation, args: &Args, ui: &Ui) -> Result
         };
         ui.data(&document(state, &content)?);
     } else if args.markdown {
-        ui.data(markdown::markdown(&state.stack, &plan, &rights, &foreign).trim_end());
+        ui.data(markdown::markdown(&state.stack, &args.changes, &plan, &rights, &foreign).trim_end());
     } else {
         let text = text(&plan, true) + &rights.text(usize::MAX);
         ui.data(&(text.trim_end().to_owned() + &foreign::text(&foreign)));

@@ -5,6 +5,7 @@
 use super::super::foreign::goes_along;
 use super::text::{counts, text};
 use super::values::without_fingerprints;
+use crate::cli::Changes;
 use crate::engine::plan::{Plan, Planned};
 use crate::foreign::Foreign;
 use crate::report::event::Operation;
@@ -13,19 +14,27 @@ use crate::untrusted::message;
 
 /// The most bytes: GitHub takes 65,536 characters.
 const MOST: usize = 65_000;
-/// The most bytes of the list of what is granted, and of any other list before the details, of which there are six.
+/// The most bytes of the list of what is granted, and of any other list before the details, of which there are seven.
 const GRANTED: usize = 20_000;
-const LIST: usize = 6_000;
+const LIST: usize = 5_000;
 
 /// The comment about this plan. It begins with a line that is not shown and that names the stack, so that a later comment can
 /// replace it.
-pub(crate) fn markdown(stack: &str, plan: &Plan, rights: &Rights, foreign: &[Foreign]) -> String {
+pub(crate) fn markdown(
+    stack: &str,
+    changes: &Changes,
+    plan: &Plan,
+    rights: &Rights,
+    foreign: &[Foreign],
+) -> String {
     let mut comment = format!("<!-- provision plan: {stack} -->\n");
     if plan.is_empty() {
         let same = plan.steps.len();
         return comment + &format!("{}: nothing to do, {same} unchanged\n", code(stack));
     }
     comment.extend(["### Plan of ", &code(stack), ": ", &counts(plan), "\n"]);
+    let options: Vec<String> = options(changes).iter().map(|option| code(option)).collect();
+    comment.push_str(&list("Asked for", &options, LIST));
     let with = |action| plan.with(action).map(step).collect::<Vec<_>>();
     let right = |right: &Right| code(&right.line());
     let lines = |all: Vec<&Foreign>| all.into_iter().map(|one| code(&one.line())).collect();
@@ -72,6 +81,25 @@ pub(crate) fn markdown(stack: &str, plan: &Plan, rights: &Rights, foreign: &[For
         comment.push('\n');
     }
     comment + &end
+}
+
+/// What was typed that changes more than the configuration says.
+fn options(changes: &Changes) -> Vec<String> {
+    let with_value = |option: &str, values: &[String]| -> Vec<String> {
+        values.iter().map(|value| format!("{option} {value}")).collect()
+    };
+    let flags = [
+        (changes.no_repair, "--no-repair"),
+        (changes.unprotect, "--unprotect"),
+        (changes.allow_foreign, "--allow-foreign"),
+    ];
+    let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
+    [
+        with_value("--replace", &changes.replace),
+        flags.map(|(_, flag)| flag.to_owned()).collect(),
+        with_value("--yes-break", &changes.breaking.yes_break),
+    ]
+    .concat()
 }
 
 fn step(planned: &Planned) -> String {

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use crate::cli::{Breaking, Changes};
 use crate::engine::plan::{Field, Plan, Planned};
 use crate::report::event::Operation;
 
@@ -28,6 +29,20 @@ pub(crate) fn field(field: &str, before: Value, after: Value) -> Field {
         after,
         known_after: Vec::new(),
         drifted: false,
+    }
+}
+
+/// No option is typed.
+pub(crate) fn no_changes() -> Changes {
+    Changes {
+        replace: Vec::new(),
+        no_repair: false,
+        unprotect: false,
+        allow_foreign: false,
+        breaking: Breaking {
+            yes_break: Vec::new(),
+            read_clients: false,
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::sample::{field, planned, sample};
+use super::super::sample::{field, no_changes, planned, sample};
 use super::*;
 use crate::foreign::Kind;
 use crate::rights::What;
@@ -32,7 +32,13 @@ fn foreign(name: &str) -> Foreign {
 
 #[test]
 fn what_is_dangerous_comes_first_and_all_of_it_is_folded() {
-    let comment = markdown("orders", &sample(), &rights("wide"), &[foreign("theirs")]);
+    let comment = markdown(
+        "orders",
+        &no_changes(),
+        &sample(),
+        &rights("wide"),
+        &[foreign("theirs")],
+    );
     insta::assert_snapshot!(comment, @r"
     <!-- provision plan: orders -->
     ### Plan of `orders`: 1 to create, 2 to update, 1 to replace, 1 to delete
@@ -83,12 +89,29 @@ fn what_is_dangerous_comes_first_and_all_of_it_is_folded() {
 }
 
 #[test]
+fn what_was_asked_for_is_shown() {
+    let mut changes = no_changes();
+    changes.replace = vec!["user-pool".to_owned(), "a`b".to_owned()];
+    (changes.no_repair, changes.unprotect, changes.allow_foreign) = (true, true, true);
+    changes.breaking.yes_break = vec!["all".to_owned()];
+    let comment = markdown("orders", &changes, &sample(), &Rights::default(), &[]);
+    let asked = "**Asked for** (6)\n\n- `--replace user-pool`\n- ``--replace a`b``\n- `--no-repair`\n- `--unprotect`\n- `--allow-foreign`\n- `--yes-break all`\n";
+    assert!(comment.contains(asked), "{comment}");
+}
+
+#[test]
 fn nothing_to_do_is_one_line() {
     let plan = Plan {
         steps: vec![planned("stage", Operation::Unchanged, None, Vec::new())],
     };
     assert_eq!(
-        markdown("orders", &plan, &Rights::default(), &[foreign("theirs")]),
+        markdown(
+            "orders",
+            &no_changes(),
+            &plan,
+            &Rights::default(),
+            &[foreign("theirs")]
+        ),
         "<!-- provision plan: orders -->\n`orders`: nothing to do, 1 unchanged\n"
     );
 }
@@ -106,7 +129,7 @@ fn the_values_of_an_environment_are_not_even_there_as_hashes() {
     let plan = Plan {
         steps: vec![function],
     };
-    let comment = markdown("orders", &plan, &Rights::default(), &[]);
+    let comment = markdown("orders", &no_changes(), &plan, &Rights::default(), &[]);
     assert!(
         comment.contains("environment.A: (old value) → (new value)"),
         "{comment}"
@@ -202,6 +225,7 @@ fn of_names(name: &str, value: &Value) -> String {
     mine.finding = Some(name.to_owned());
     markdown(
         "orders",
+        &no_changes(),
         &Plan {
             steps: steps.to_vec(),
         },
@@ -247,7 +271,7 @@ fn a_name_is_text_whatever_is_in_it() {
 #[test]
 fn a_long_plan_is_cut_in_the_details_and_says_so() {
     let mut plan = sample();
-    for number in 0..5_000 {
+    for number in 0..1_000 {
         let name = format!("route:GET /{number}/{}", "x".repeat(100));
         for action in [
             Operation::Create,
@@ -265,7 +289,7 @@ fn a_long_plan_is_cut_in_the_details_and_says_so() {
         rights.granted.extend(more.granted);
         rights.denied.extend(more.denied);
     }
-    let comment = markdown("orders", &plan, &rights, &[]);
+    let comment = markdown("orders", &no_changes(), &plan, &rights, &[]);
     assert_harmless(&comment);
     assert!(comment.len() > MOST - 3_000, "{}", comment.len());
     for said in [

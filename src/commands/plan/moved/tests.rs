@@ -1,8 +1,8 @@
 use serde_json::json;
 
+use super::super::sample::no_changes;
 use super::super::values::{Environment, Environments, Slow};
 use super::*;
-use crate::cli::{Breaking, Changes};
 
 fn fields(fields: &[(&str, &str)]) -> Fields {
     let pairs = fields
@@ -39,16 +39,7 @@ fn bound() -> Bound {
             unfinished: false,
             digest: "d".to_owned(),
         }),
-        changes: Changes {
-            replace: Vec::new(),
-            no_repair: false,
-            unprotect: false,
-            allow_foreign: false,
-            breaking: Breaking {
-                yes_break: Vec::new(),
-                read_clients: false,
-            },
-        },
+        changes: no_changes(),
         declared: [
             ("function:orders".to_owned(), function.clone()),
             ("stage".to_owned(), fields(&[("name", "n")])),
