@@ -125,6 +125,8 @@ pub(crate) enum Command {
     Secret(Secret),
     /// Print the IAM policy that an operator of this stack needs
     Policy(Policy),
+    /// Print a JSON Schema of the configuration, with which editors complete and check it
+    Schema(Schema),
     /// Prepare a bucket for states, or show, move or unlock the state of the stack
     State(State),
     /// Put a stack on record again whose state is lost
@@ -704,6 +706,23 @@ pub(crate) enum PolicyTask {
     Recover,
     /// Let the APIs of the region write access logs
     AccountLogs,
+}
+
+/// `schema`.
+#[derive(Args, Debug)]
+pub(crate) struct Schema {
+    /// For an editor, or for people
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = SchemaFormat::Json)]
+    pub format: SchemaFormat,
+}
+
+/// How the keys of the configuration are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaFormat {
+    /// A JSON Schema
+    Json,
+    /// The reference as a table in Markdown
+    Markdown,
 }
 
 /// `sandbox`.

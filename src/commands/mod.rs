@@ -33,6 +33,7 @@ mod rights;
 mod roles;
 mod rotation;
 mod sandbox;
+mod schema;
 mod secret;
 mod secret_source;
 mod shared_pool;
@@ -148,6 +149,7 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
         Command::Down(args) => down::run(invocation, args, ui).await,
         Command::Secret(args) => secret::run(invocation, &args.action, ui).await,
         Command::Policy(args) => policy::run(invocation, args, ui).await,
+        Command::Schema(args) => schema::run(args, ui),
         Command::State(args) => state::run(invocation, &args.action, ui).await,
         Command::Recover(args) => recover::run(invocation, args, ui).await,
         Command::Account(args) => account::run(invocation, &args.setting, ui).await,

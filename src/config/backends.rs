@@ -7,11 +7,9 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use super::Function;
+use super::keys::{self, OF_A_URL};
 use super::problems::{At, Problems, quoted};
-use super::rules::{
-    ACCOUNT, BACKEND, CLIENT_ID_HEADER, FUNCTION, GATEWAY_HEADERS, LOAD_BALANCER, REGION, VPC_LINK, every,
-    seconds,
-};
+use super::rules::{ACCOUNT, BACKEND, FUNCTION, GATEWAY_HEADERS, REGION, every, seconds};
 use super::tree::Table;
 
 /// How long API Gateway waits where nothing else is set; also the longest that it waits by default, in milliseconds.
@@ -213,17 +211,8 @@ fn defaults() -> UrlBackend {
     }
 }
 
-/// The keys that only a URL has.
-const OF_A_URL: [&str; 5] = [
-    "timeout",
-    "client_id_header",
-    "forward_authorization",
-    "vpc_link",
-    "target",
-];
-
 fn read(table: &Table<'_>, p: &mut Problems) -> Backend {
-    table.only(&[&["lambda", "url"][..], &OF_A_URL].concat(), p);
+    table.only(&keys::BACKEND.names(), p);
     match (table.has("lambda"), table.has("url")) {
         (false, false) => table.require("lambda or url", "the ARN of a function, or a URL", p),
         (true, true) => {
@@ -274,15 +263,15 @@ fn read_url(table: &Table<'_>, p: &mut Problems) -> UrlBackend {
             ),
         }
     }
-    if let Some(header) = table.ruled("client_id_header", &CLIENT_ID_HEADER, p) {
+    if let Some(header) = table.ruled("client_id_header", keys::BACKEND.rule("client_id_header"), p) {
         check_header(table, header, p);
         backend.client_id_header = Some(header.value.to_owned());
     }
     if let Some(forwarded) = table.flag("forward_authorization", p) {
         backend.forward_authorization = forwarded;
     }
-    let target = table.ruled("target", &LOAD_BALANCER, p);
-    let link = table.ruled("vpc_link", &VPC_LINK, p);
+    let target = table.ruled("target", keys::BACKEND.rule("target"), p);
+    let link = table.ruled("vpc_link", keys::BACKEND.rule("vpc_link"), p);
     if table.has("target") && !table.has("vpc_link") {
         table.require("vpc_link", "the id of the VPC link that leads to the target", p);
     }

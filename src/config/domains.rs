@@ -2,6 +2,7 @@
 //!
 //! Must not know whose a domain is: AWS answers that.
 
+use super::keys;
 use super::problems::{Problems, quoted};
 use super::rules::{REGION, Rule, every, is_in_aws};
 use super::settings::regional;
@@ -42,13 +43,13 @@ pub(super) const CERTIFICATE: Rule = Rule {
 };
 
 /// Cognito takes a name only if the one above it has a record, which a name of two labels cannot have.
-const POOL_DOMAIN: Rule = Rule {
+pub(super) const POOL_DOMAIN: Rule = Rule {
     allowed: "a domain name of at least three labels in lower case such as \"auth.example.com\"",
     holds: |text| (DOMAIN.holds)(text) && text.split('.').count() > 2,
 };
 
 /// CloudFront serves the domain of a pool, and takes certificates from one region; GovCloud has others.
-const CLOUDFRONT_CERTIFICATE: Rule = Rule {
+pub(super) const CLOUDFRONT_CERTIFICATE: Rule = Rule {
     allowed: "the ARN of a certificate of ACM in us-east-1, where CloudFront takes it from, such as \
               \"arn:aws:acm:us-east-1:123456789012:certificate/1234abcd-12ab-34cd-56ef-1234567890ab\"",
     holds: |text| {
@@ -58,7 +59,7 @@ const CLOUDFRONT_CERTIFICATE: Rule = Rule {
 };
 
 /// One part of a path, as API Gateway's first version of mappings takes it.
-const BASE_PATH: Rule = Rule {
+pub(super) const BASE_PATH: Rule = Rule {
     allowed: "one part of a path: 1 to 128 letters, digits, `-`, `_` and `.`, beginning with a letter or digit",
     holds: |text| {
         text.len() <= 128
@@ -68,7 +69,7 @@ const BASE_PATH: Rule = Rule {
 };
 
 /// A version of TLS, or the name of a policy of API Gateway for Regional domains.
-const MINIMUM_TLS: Rule = Rule {
+pub(super) const MINIMUM_TLS: Rule = Rule {
     allowed: "\"1.0\", \"1.2\", \"1.3\" or a security policy of API Gateway such as \"SecurityPolicy_TLS13_1_2_2021_06\"",
     holds: |text| {
         ["1.0", "1.2", "1.3"].contains(&text)
@@ -82,7 +83,7 @@ const MINIMUM_TLS: Rule = Rule {
 const ENHANCED: &str = "SecurityPolicy_";
 
 /// A file of certificates in S3.
-const TRUSTSTORE: Rule = Rule {
+pub(super) const TRUSTSTORE: Rule = Rule {
     allowed: "an object in S3 such as \"s3://my-bucket/clients.pem\"",
     holds: |text| {
         let path = text.strip_prefix("s3://").and_then(|path| path.split_once('/'));
@@ -98,7 +99,7 @@ const TRUSTSTORE: Rule = Rule {
 };
 
 /// Of an object in S3.
-const VERSION: Rule = Rule {
+pub(super) const VERSION: Rule = Rule {
     allowed: "the version of an object in S3: at most 1024 letters, digits, `-`, `_` and `.`",
     holds: |text| text.len() <= 1024 && every(text, |c| c.is_ascii_alphanumeric() || "-_.".contains(c)),
 };
@@ -117,12 +118,10 @@ pub(super) fn api_domain(
     places: &mut Vec<Regional>,
     p: &mut Problems,
 ) -> Option<ApiDomain> {
-    let mut allowed = vec!["name", "certificate", "base_path", "close_default_endpoint"];
-    allowed.extend(MADE);
-    table.only(&allowed, p);
+    table.only(&keys::API_DOMAIN.names(), p);
     table.require("name", "the domain name, such as \"api.example.com\"", p);
-    let name = table.ruled("name", &DOMAIN, p);
-    let base_path = table.ruled("base_path", &BASE_PATH, p);
+    let name = table.ruled("name", keys::API_DOMAIN.rule("name"), p);
+    let base_path = table.ruled("base_path", keys::API_DOMAIN.rule("base_path"), p);
     let close_default_endpoint = table.flag("close_default_endpoint", p).unwrap_or_default();
     let made = made(table, places, p);
     Some(ApiDomain {
@@ -135,11 +134,11 @@ pub(super) fn api_domain(
 
 /// Reads `[user_pool.domain]`.
 pub(super) fn pool_domain(table: &Table<'_>, p: &mut Problems) -> Option<PoolDomain> {
-    table.only(&["name", "certificate"], p);
+    table.only(&keys::POOL_DOMAIN.names(), p);
     table.require("name", "the domain name, such as \"auth.example.com\"", p);
     table.require("certificate", "the ARN of a certificate of ACM in us-east-1", p);
-    let name = table.ruled("name", &POOL_DOMAIN, p);
-    let certificate = table.ruled("certificate", &CLOUDFRONT_CERTIFICATE, p);
+    let name = table.ruled("name", keys::POOL_DOMAIN.rule("name"), p);
+    let certificate = table.ruled("certificate", keys::POOL_DOMAIN.rule("certificate"), p);
     Some(PoolDomain {
         name: name?.value.to_owned(),
         certificate: certificate?.value.to_owned(),
@@ -159,11 +158,19 @@ fn made(table: &Table<'_>, places: &mut Vec<Regional>, p: &mut Problems) -> Opti
             );
         }
     }
-    let certificate = table.ruled("certificate", &CERTIFICATE, p);
-    let minimum_tls = table.ruled("minimum_tls", &MINIMUM_TLS, p);
-    let truststore = table.ruled("truststore", &TRUSTSTORE, p);
-    let truststore_version = table.ruled("truststore_version", &VERSION, p);
-    let ownership = table.ruled("ownership_certificate", &CERTIFICATE, p);
+    let certificate = table.ruled("certificate", keys::API_DOMAIN.rule("certificate"), p);
+    let minimum_tls = table.ruled("minimum_tls", keys::API_DOMAIN.rule("minimum_tls"), p);
+    let truststore = table.ruled("truststore", keys::API_DOMAIN.rule("truststore"), p);
+    let truststore_version = table.ruled(
+        "truststore_version",
+        keys::API_DOMAIN.rule("truststore_version"),
+        p,
+    );
+    let ownership = table.ruled(
+        "ownership_certificate",
+        keys::API_DOMAIN.rule("ownership_certificate"),
+        p,
+    );
     for (key, arn) in [("certificate", certificate), ("ownership_certificate", ownership)] {
         places.extend(arn.map(|arn| regional(table, key, arn, p)));
     }

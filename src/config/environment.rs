@@ -7,6 +7,7 @@ use std::ffi::OsString;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::keys;
 use super::problems::Problems;
 use super::rules::{LOCAL_VARIABLE, RESERVED_VARIABLES, VARIABLE};
 use super::tree::Table;
@@ -46,7 +47,7 @@ pub(super) fn environment(table: &Table<'_>, p: &mut Problems) -> Environment {
 
 fn from_env(table: &Table<'_>, variable: &str, p: &mut Problems) -> Option<FromEnv> {
     let from = table.table(variable, table.key(variable), p)?;
-    from.only(&["from_env"], p);
+    from.only(&keys::FROM_ENV.names(), p);
     from.require("from_env", "the environment variable that has the value", p);
     let name = from.text("from_env", p)?;
     if !(LOCAL_VARIABLE.holds)(name.value) {

@@ -7,10 +7,11 @@ use std::io;
 use std::path::Path;
 
 use super::environment::environment;
+use super::keys;
 use super::policy::policy;
 use super::problems::{At, Problems, quoted};
-use super::rules::{ARCHITECTURE, FUNCTION, HANDLER, POLICY_ARN, RETENTION_DAYS, ROLE_ARN, RUNTIME};
-use super::settings::{self, settings};
+use super::rules::{FUNCTION, RETENTION_DAYS};
+use super::settings::settings;
 use super::tree::Table;
 use super::{Environment, Function, Source, Sources};
 
@@ -93,20 +94,7 @@ fn defaults() -> Function {
 
 fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> Function {
     let mut function = defaults();
-    let keys = [
-        "source",
-        "runtime",
-        "handler",
-        "architecture",
-        "memory_mb",
-        "timeout",
-        "log_retention_days",
-        "environment",
-        "policy",
-        "managed_policies",
-        "role",
-    ];
-    table.only(&[&keys[..], &settings::KEYS].concat(), p);
+    table.only(&keys::FUNCTION.names(), p);
     table.require("source", "the folder of its code, or a .zip", p);
     table.require("runtime", "a Lambda runtime such as \"nodejs22.x\"", p);
     if let Some(found) = table.text("source", p) {
@@ -115,10 +103,10 @@ fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> 
             Err(problem) => p.add(found.at, format!("{}: {problem}", table.key("source"))),
         }
     }
-    if let Some(runtime) = table.ruled("runtime", &RUNTIME, p) {
+    if let Some(runtime) = table.ruled("runtime", keys::FUNCTION.rule("runtime"), p) {
         runtime.value.clone_into(&mut function.runtime);
     }
-    if let Some(handler) = table.ruled("handler", &HANDLER, p) {
+    if let Some(handler) = table.ruled("handler", keys::FUNCTION.rule("handler"), p) {
         handler.value.clone_into(&mut function.handler);
     } else if function.runtime.starts_with("provided.") {
         // The executable always has this name, and Lambda requires a handler.
@@ -133,10 +121,10 @@ fn read_function(table: &Table<'_>, sources: &Sources<'_>, p: &mut Problems) -> 
             p,
         );
     }
-    if let Some(architecture) = table.ruled("architecture", &ARCHITECTURE, p) {
+    if let Some(architecture) = table.ruled("architecture", keys::FUNCTION.rule("architecture"), p) {
         architecture.value.clone_into(&mut function.architecture);
     }
-    if let Some(memory) = table.integer("memory_mb", &(128..=10_240), " megabytes", p) {
+    if let Some(memory) = table.integer("memory_mb", &keys::FUNCTION.range("memory_mb"), " megabytes", p) {
         function.memory_mb = memory.value;
     }
     if let Some(timeout) = table.duration("timeout", &(1..=900), "\"1s\" to \"15m\"", p) {
@@ -167,11 +155,15 @@ fn rights(function: &mut Function, table: &Table<'_>, sources: &Sources<'_>, p: 
             );
         }
         for arn in list.value {
-            p.check(&POLICY_ARN, table.key("managed_policies"), arn);
+            p.check(
+                keys::FUNCTION.rule("managed_policies"),
+                table.key("managed_policies"),
+                arn,
+            );
             function.managed_policies.insert(arn.value.to_owned());
         }
     }
-    if let Some(role) = table.ruled("role", &ROLE_ARN, p) {
+    if let Some(role) = table.ruled("role", keys::FUNCTION.rule("role"), p) {
         function.role = Some(role.value.to_owned());
         for other in ["policy", "managed_policies"]
             .into_iter()

@@ -6,12 +6,15 @@ mod backends;
 mod domains;
 mod environment;
 mod functions;
+mod keys;
 mod overlay;
 mod policy;
 mod problems;
 mod read;
+mod reference;
 mod routes;
 mod rules;
+mod schema;
 mod scopes;
 mod settings;
 mod stage;
@@ -26,8 +29,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 pub use self::backends::{Backend, ExistingFunction, UrlBackend};
+pub use self::reference::reference;
 pub use self::routes::{parts, variables};
 pub(crate) use self::rules::ROLE_ARN;
+pub use self::schema::schema;
 use crate::location::Location;
 use crate::secret_place::SecretPlace;
 

@@ -5,29 +5,16 @@
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::keys;
 use super::problems::{At, Problems, meant, quoted};
-use super::rules::{ACCOUNT, ENVIRONMENT, ENVIRONMENT_PATTERN};
+use super::rules::{ENVIRONMENT, ENVIRONMENT_PATTERN};
 use super::tree::Table;
-
-/// What the file has at its top, besides the environments.
-pub(super) const SECTIONS: [&str; 8] = [
-    "stack",
-    "user_pool",
-    "resource_servers",
-    "clients",
-    "functions",
-    "backends",
-    "api",
-    "routes",
-];
 
 /// Where the environments are in the file.
 const ENV: &str = "env";
+
 /// A key and its value.
 type Entry<'t> = (Spanned<DeString<'t>>, Spanned<DeValue<'t>>);
-
-/// The account that an environment belongs to: the one key that is not a key of the file.
-const ACCOUNT_KEY: &str = "account";
 
 /// Puts what the environment changes over `tree`, from which all environments are taken out. Values keep their places, so a
 /// problem of a changed value is told with its line in the environment. Returns the account that the environment belongs to.
@@ -62,11 +49,12 @@ pub(super) fn apply(tree: &mut DeTable<'_>, env: Option<&str>, p: &mut Problems)
             .and_then(|stack| stack.get_ref().as_table())
             .is_some_and(|stack| stack.contains_key("name"));
         // What the file does not have is a problem already.
+        let changeable = keys::FILE.changeable();
         merge(
             tree,
             overlay
                 .into_iter()
-                .filter(|(key, _)| SECTIONS.contains(&key.get_ref().as_ref())),
+                .filter(|(key, _)| changeable.contains(&key.get_ref().as_ref())),
         );
         if !is_named {
             extend_name(tree, env);
@@ -78,8 +66,8 @@ pub(super) fn apply(tree: &mut DeTable<'_>, env: Option<&str>, p: &mut Problems)
 /// Checks an environment as far as that is possible without the rest of the file. Returns its account.
 fn check(name: At<&str>, table: &Table<'_>, p: &mut Problems) -> Option<String> {
     p.check(&ENVIRONMENT_PATTERN, "the name of an environment", name);
-    table.only(&[&[ACCOUNT_KEY][..], &SECTIONS].concat(), p);
-    let account = table.ruled(ACCOUNT_KEY, &ACCOUNT, p);
+    table.only(&[keys::ENVIRONMENT.names(), keys::FILE.changeable()].concat(), p);
+    let account = table.ruled("account", keys::ENVIRONMENT.rule("account"), p);
     let stack = table
         .is_table("stack")
         .then(|| table.table("stack", table.key("stack"), p));

@@ -12,15 +12,13 @@ use toml::de::DeTable;
 use super::backends::backends;
 use super::domains::{api_domain, pool_domain};
 use super::functions::functions;
-use super::overlay::{self, SECTIONS};
+use super::keys;
+use super::overlay;
 use super::problems::{Problems, quoted};
 use super::routes::routes;
-use super::rules::{
-    ACCOUNT, DOMAIN_PREFIX, DOMAIN_WORDS, KMS_KEY, POLICY_ARN, POOL_ID, REGION, ROLE_PATH, STACK, STAGE,
-    TAG_KEY, TAG_VALUE, TEXT, TIER,
-};
+use super::rules::{DOMAIN_WORDS, TAG_KEY, TAG_VALUE};
 use super::scopes::{Scopes, clients, resource_servers};
-use super::stage::{self, stage};
+use super::stage::stage;
 use super::tree::Table;
 use super::{Api, Chosen, Config, Problem, Regional, SharedPool, Sources, StateSettings, Throttle, UserPool};
 use crate::location::Location;
@@ -108,7 +106,7 @@ pub(super) fn domain_word(stack: &str) -> Option<String> {
 
 fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: &mut Problems) -> Config {
     let p = problems;
-    file.only(&[&SECTIONS[..], &["env"]].concat(), p);
+    file.only(&keys::FILE.names(), p);
     if !file.has("stack") {
         p.add(0, "[stack] is required, with at least the stack's name");
     }
@@ -120,32 +118,24 @@ fn file(file: &Table<'_>, sources: &Sources<'_>, given: Option<&str>, problems: 
     let mut state = StateSettings::default();
     let (mut permissions_boundary, mut role_path) = (None, "/");
     if let Some(table) = file.table("stack", "[stack]", p) {
-        table.only(
-            &[
-                "name",
-                "region",
-                "state",
-                "state_account",
-                "state_kms_key",
-                "tags",
-                "permissions_boundary",
-                "role_path",
-            ],
-            p,
-        );
+        table.only(&keys::STACK.names(), p);
         table.require("name", "the stack's name, which everything in AWS begins with", p);
-        name = table.ruled("name", &STACK, p);
+        name = table.ruled("name", keys::STACK.rule("name"), p);
         region = table
-            .ruled("region", &REGION, p)
+            .ruled("region", keys::STACK.rule("region"), p)
             .map(|found| found.value.to_owned());
         state = self::state(&table, p);
         if let Some(table) = table.table("tags", "[stack]: tags", p) {
             tags = read_tags(&table, p);
         }
         permissions_boundary = table
-            .ruled("permissions_boundary", &POLICY_ARN, p)
+            .ruled(
+                "permissions_boundary",
+                keys::STACK.rule("permissions_boundary"),
+                p,
+            )
             .map(|found| found.value.to_owned());
-        if let Some(path) = table.ruled("role_path", &ROLE_PATH, p) {
+        if let Some(path) = table.ruled("role_path", keys::STACK.rule("role_path"), p) {
             role_path = path.value;
         }
     }
@@ -216,11 +206,14 @@ fn location(table: &Table<'_>, p: &mut Problems) -> Option<Location> {
 
 fn state(table: &Table<'_>, p: &mut Problems) -> StateSettings {
     let location = location(table, p);
-    let mut text = |key, rule| table.ruled(key, rule, p).map(|found| found.value.to_owned());
+    let mut text = |key| {
+        let found = table.ruled(key, keys::STACK.rule(key), p);
+        found.map(|found| found.value.to_owned())
+    };
     StateSettings {
         location,
-        account: text("state_account", &ACCOUNT),
-        kms_key: text("state_kms_key", &KMS_KEY),
+        account: text("state_account"),
+        kms_key: text("state_kms_key"),
     }
 }
 
@@ -276,22 +269,11 @@ fn user_pool(file: &Table<'_>, p: &mut Problems) -> UserPool {
     let Some(table) = file.table("user_pool", "[user_pool]", p) else {
         return pool;
     };
-    table.only(
-        &[
-            "id",
-            "stack",
-            "state",
-            "domain_prefix",
-            "deletion_protection",
-            "tier",
-            "domain",
-        ],
-        p,
-    );
+    table.only(&keys::USER_POOL.names(), p);
     pool.shared = shared_pool(&table, p);
     // Also if it is invalid: then there is no second problem because of the stack's name.
     pool.domain_prefix = table.has("domain_prefix").then(String::new);
-    if let Some(prefix) = table.ruled("domain_prefix", &DOMAIN_PREFIX, p) {
+    if let Some(prefix) = table.ruled("domain_prefix", keys::USER_POOL.rule("domain_prefix"), p) {
         if let Some(word) = DOMAIN_WORDS.into_iter().find(|word| prefix.value.contains(word)) {
             p.add(
                 prefix.at,
@@ -310,7 +292,7 @@ fn user_pool(file: &Table<'_>, p: &mut Problems) -> UserPool {
     if let Some(protected) = table.flag("deletion_protection", p) {
         pool.deletion_protection = protected;
     }
-    if let Some(tier) = table.ruled("tier", &TIER, p) {
+    if let Some(tier) = table.ruled("tier", keys::USER_POOL.rule("tier"), p) {
         tier.value.clone_into(&mut pool.tier);
     }
     pool
@@ -318,8 +300,8 @@ fn user_pool(file: &Table<'_>, p: &mut Problems) -> UserPool {
 
 /// The pool that somebody else made. Also if what is said of it is invalid: then scopes of others are no second problem.
 fn shared_pool(table: &Table<'_>, p: &mut Problems) -> Option<SharedPool> {
-    let id = table.ruled("id", &POOL_ID, p);
-    let stack = table.ruled("stack", &STACK, p);
+    let id = table.ruled("id", keys::USER_POOL.rule("id"), p);
+    let stack = table.ruled("stack", keys::USER_POOL.rule("stack"), p);
     let state = location(table, p);
     let is_shared = table.has("id") || table.has("stack");
     if let (true, Some(second)) = (table.has("id"), table.any("stack")) {
@@ -375,27 +357,26 @@ fn api(file: &Table<'_>, stack: &str, p: &mut Problems) -> Api {
     let Some(table) = file.table("api", "[api]", p) else {
         return api;
     };
-    let keys = ["name", "description", "stage", "throttle", "domain"];
-    table.only(&[&keys[..], &stage::KEYS].concat(), p);
+    table.only(&keys::API.names(), p);
     stage(&table, &mut api, p);
-    if let Some(name) = table.ruled("name", &TEXT, p) {
+    if let Some(name) = table.ruled("name", keys::API.rule("name"), p) {
         name.value.clone_into(&mut api.name);
     }
-    if let Some(description) = table.ruled("description", &TEXT, p) {
+    if let Some(description) = table.ruled("description", keys::API.rule("description"), p) {
         description.value.clone_into(&mut api.description);
     }
-    if let Some(stage) = table.ruled("stage", &STAGE, p) {
+    if let Some(stage) = table.ruled("stage", keys::API.rule("stage"), p) {
         stage.value.clone_into(&mut api.stage);
     }
     if let Some(table) = table.table("domain", "[api.domain]", p) {
         api.domain = api_domain(&table, &mut api.regional, p);
     }
     if let Some(table) = table.table("throttle", "[api]: throttle", p) {
-        table.only(&["rate", "burst"], p);
+        table.only(&keys::THROTTLE.names(), p);
         table.require("rate", "requests a second, such as 100", p);
         table.require("burst", "requests at once, such as 200", p);
         let rate = table.number("rate", p);
-        let burst = table.integer("burst", &(0..=i32::MAX), " requests", p);
+        let burst = table.integer("burst", &keys::THROTTLE.range("burst"), " requests", p);
         if let Some(rate) = rate.filter(|rate| !(rate.value > 0.0 && rate.value.is_finite())) {
             p.add(
                 rate.at,

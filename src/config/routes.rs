@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::keys;
 use super::problems::{At, Problems, instead, meant, quoted};
 use super::rules::every;
 use super::scopes::{SCOPES, Scopes};
@@ -48,7 +49,7 @@ pub(super) fn routes(
             good.push(name);
         }
         let Some(route) = route else { continue };
-        route.only(&["function", "backend", "scopes"], p);
+        route.only(&keys::ROUTE.names(), p);
         let answerer = answerer(&route, functions, backends, p);
         if let (Some((_, path)), Some(Answerer::Backend(backend))) = (place, &answerer) {
             check_mapped(name, path, backends.get(backend), p);

@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::keys;
 use super::problems::{At, Problems, instead, quoted};
-use super::rules::{CLIENT, IDENTIFIER, SCOPE, SCOPE_DESCRIPTION, SECRET_FROM};
+use super::rules::{CLIENT, IDENTIFIER, SCOPE, SCOPE_DESCRIPTION};
 use super::tree::Table;
 use super::{Client, ForeignScope, Problem, ResourceServer};
 use crate::mark::mark;
@@ -29,7 +30,7 @@ pub(super) fn resource_servers(file: &Table<'_>, p: &mut Problems) -> BTreeMap<S
         p.check(&IDENTIFIER, "the identifier of a resource server", identifier);
         let mut scopes = BTreeMap::new();
         if let Some(server) = server {
-            server.only(&["scopes"], p);
+            server.only(&keys::RESOURCE_SERVER.names(), p);
             let needed = "at least one scope, such as read = \"Read orders\"";
             server.require("scopes", needed, p);
             if let Some(table) = server.table("scopes", format!("scopes of {}", server.name), p) {
@@ -107,7 +108,7 @@ pub(super) fn clients(
             }
         }
         let Some(client) = client else { continue };
-        client.only(&["scopes", "access_token", "secret_from"], p);
+        client.only(&keys::CLIENT.names(), p);
         let needed = "at least one scope, such as [\"orders/read\"]";
         client.require("scopes", needed, p);
         let mut named = BTreeSet::new();
@@ -129,7 +130,7 @@ pub(super) fn clients(
         }
         let (shortest, longest) = (5 * 60, 24 * 60 * 60);
         let lifetime = client.duration("access_token", &(shortest..=longest), "\"5m\" to \"24h\"", p);
-        let secret_from = client.ruled("secret_from", &SECRET_FROM, p);
+        let secret_from = client.ruled("secret_from", keys::CLIENT.rule("secret_from"), p);
         let client = Client {
             scopes: named,
             access_token_seconds: lifetime.unwrap_or(60 * 60),

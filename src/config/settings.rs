@@ -4,24 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::keys;
 use super::problems::{At, Problems, quoted};
-use super::rules::{
-    DESCRIPTION, KMS_KEY, LAYER, LOG_FORMAT, Rule, SECURITY_GROUP, SUBNET, arn_region, layer_of_version,
-};
+use super::rules::{arn_region, layer_of_version};
 use super::tree::Table;
 use super::{Function, Regional, Vpc};
-
-/// Their keys.
-pub(super) const KEYS: [&str; 8] = [
-    "layers",
-    "vpc",
-    "reserved_concurrency",
-    "ephemeral_storage_mb",
-    "tracing",
-    "log_format",
-    "kms_key",
-    "description",
-];
 
 /// The most layers that Lambda takes.
 const LAYERS: usize = 5;
@@ -31,23 +18,32 @@ const SECURITY_GROUPS: usize = 5;
 
 /// Reads them into `function`.
 pub(super) fn settings(table: &Table<'_>, function: &mut Function, p: &mut Problems) {
-    if let Some(description) = table.ruled("description", &DESCRIPTION, p) {
+    if let Some(description) = table.ruled("description", keys::FUNCTION.rule("description"), p) {
         description.value.clone_into(&mut function.description);
     }
-    if let Some(size) = table.integer("ephemeral_storage_mb", &(512..=10_240), " megabytes", p) {
+    if let Some(size) = table.integer(
+        "ephemeral_storage_mb",
+        &keys::FUNCTION.range("ephemeral_storage_mb"),
+        " megabytes",
+        p,
+    ) {
         function.ephemeral_storage_mb = size.value;
     }
     if let Some(tracing) = table.flag("tracing", p) {
         function.tracing = tracing;
     }
-    if let Some(format) = table.ruled("log_format", &LOG_FORMAT, p) {
+    if let Some(format) = table.ruled("log_format", keys::FUNCTION.rule("log_format"), p) {
         format.value.clone_into(&mut function.log_format);
     }
-    if let Some(reserved) = table.integer("reserved_concurrency", &(0..=i32::MAX), " invocations at once", p)
-    {
+    if let Some(reserved) = table.integer(
+        "reserved_concurrency",
+        &keys::FUNCTION.range("reserved_concurrency"),
+        " invocations at once",
+        p,
+    ) {
         function.reserved_concurrency = Some(reserved.value);
     }
-    if let Some(key) = table.ruled("kms_key", &KMS_KEY, p) {
+    if let Some(key) = table.ruled("kms_key", keys::FUNCTION.rule("kms_key"), p) {
         function.regional.push(regional(table, "kms_key", key, p));
         function.kms_key = Some(key.value.to_owned());
     }
@@ -80,7 +76,7 @@ fn layers(table: &Table<'_>, function: &mut Function, p: &mut Problems) {
     }
     let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
     for layer in found.value {
-        if !p.check(&LAYER, table.key("layers"), layer) {
+        if !p.check(keys::FUNCTION.rule("layers"), table.key("layers"), layer) {
             continue;
         }
         if let Some(other) = seen.insert(layer_of_version(layer.value), layer.value) {
@@ -101,17 +97,17 @@ fn layers(table: &Table<'_>, function: &mut Function, p: &mut Problems) {
 
 fn vpc(table: &Table<'_>, p: &mut Problems) -> Option<Vpc> {
     let table = table.table("vpc", table.key("vpc"), p)?;
-    table.only(&["subnets", "security_groups"], p);
+    table.only(&keys::VPC.names(), p);
     table.require("subnets", "the ids of the subnets", p);
     table.require("security_groups", "the ids of the security groups", p);
     Some(Vpc {
-        subnets: ids(&table, "subnets", &SUBNET, SUBNETS, p),
-        security_groups: ids(&table, "security_groups", &SECURITY_GROUP, SECURITY_GROUPS, p),
+        subnets: ids(&table, "subnets", SUBNETS, p),
+        security_groups: ids(&table, "security_groups", SECURITY_GROUPS, p),
     })
 }
 
 /// 1 to `most` different ids.
-fn ids(table: &Table<'_>, key: &str, rule: &Rule, most: usize, p: &mut Problems) -> BTreeSet<String> {
+fn ids(table: &Table<'_>, key: &str, most: usize, p: &mut Problems) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     let Some(found) = table.list(key, "an array of ids", p) else {
         return ids;
@@ -124,7 +120,7 @@ fn ids(table: &Table<'_>, key: &str, rule: &Rule, most: usize, p: &mut Problems)
         );
     }
     for id in found.value {
-        if p.check(rule, table.key(key), id) && !ids.insert(id.value.to_owned()) {
+        if p.check(keys::VPC.rule(key), table.key(key), id) && !ids.insert(id.value.to_owned()) {
             p.add(
                 id.at,
                 format!("{}: {} is there twice", table.key(key), quoted(id.value)),

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const SECRET: &str = "hunter2-hunter2";
 
 /// Uses every key.
-const FULL: &str = r#"
+pub(crate) const FULL: &str = r#"
 [stack]
 name = "orders"
 region = "eu-west-1"
@@ -113,7 +113,7 @@ close_default_endpoint = true
 "#;
 
 /// Only the required keys.
-const SMALL: &str = r#"[stack]
+pub(crate) const SMALL: &str = r#"[stack]
 name = "orders"
 [resource_servers.orders.scopes]
 read = "Read orders"
@@ -175,7 +175,7 @@ const BALANCER: &str =
 const SHOP: &str = "[backends.shop]\nurl = \"https://shop.example.com\"\n";
 
 /// A folder with the code that the files here refer to.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     put_code(folder.path());
     folder
@@ -591,8 +591,8 @@ fn the_order_of_routes_in_the_file_changes_nothing() {
     assert_eq!(backward, Config::read(FULL, folder.path()).unwrap());
 }
 
-#[test]
-fn a_message_has_a_place_and_says_what_is_allowed() {
+/// Files with something wrong, each under a name.
+pub(crate) fn bad_files() -> Vec<(&'static str, String)> {
     // Name, what of the small file is replaced, and by what; or what is added at its end.
     let many = |number: usize, line: &dyn Fn(usize) -> String| (0..number).map(line).collect::<String>();
     let route =
@@ -617,7 +617,7 @@ fn a_message_has_a_place_and_says_what_is_allowed() {
         let named = "[api.domain]\nname = \"a.example.com\"";
         ("", format!("{named}\ncertificate = \"{CERTIFICATE}\"\n{lines}\n"))
     };
-    let cases: Vec<(&str, (&str, String))> = vec![
+    let cases: Vec<(&'static str, (&str, String))> = vec![
         // The whole file.
         ("empty file", (SMALL, String::new())),
         ("only comments", (SMALL, "# nothing\n".into())),
@@ -1008,16 +1008,22 @@ id = "eu-west-1_a""#.to_owned())),
         ("windows line ends", (SMALL, SMALL.replace('\n', "\r\n").replace("22.x", ""))),
         ("control characters", end(&route("GET /\\u001b[31m\\u202e"))),
     ];
+    let of = |(name, (from, to)): (&'static str, (&str, String))| {
+        if from.is_empty() {
+            return (name, format!("{SMALL}{to}"));
+        }
+        assert!(SMALL.contains(from), "{name}: {from:?} is not in the file");
+        (name, SMALL.replacen(from, &to, 1))
+    };
+    cases.into_iter().map(of).collect()
+}
+
+#[test]
+fn a_message_has_a_place_and_says_what_is_allowed() {
     let mut said = String::new();
     let mut names = BTreeSet::new();
-    for (name, (from, to)) in &cases {
+    for (name, text) in bad_files() {
         assert!(names.insert(name), "{name} is there twice");
-        let text = if from.is_empty() {
-            format!("{SMALL}{to}")
-        } else {
-            assert!(SMALL.contains(from), "{name}: {from:?} is not in the file");
-            SMALL.replacen(from, to, 1)
-        };
         let problems = problems(&text);
         assert!(!problems.is_empty(), "{name} is no problem");
         for problem in problems {
@@ -1026,76 +1032,6 @@ id = "eu-west-1_a""#.to_owned())),
     }
     assert!(!said.contains(SECRET), "{said}");
     insta::assert_snapshot!("problems", said);
-}
-
-/// The keys that each section allows, as the messages about an unknown key list them.
-fn allowed_keys() -> Vec<(&'static str, String)> {
-    let unknown = "unknown = 1\n";
-    let text = |start: &str, end: &str| format!("{start}{unknown}{end}");
-    let sections = [
-        ("[stack]", text("[stack]\n", "")),
-        ("[user_pool]", text("[user_pool]\n", "")),
-        ("[user_pool.domain]", text("[user_pool.domain]\n", "")),
-        ("[resource_servers.", text("[resource_servers.x]\n", "")),
-        ("[clients.<name>]", text("[clients.x]\n", "")),
-        ("[functions.<name>]", text("[functions.x]\n", "")),
-        ("[functions.<name>]: vpc", text("[functions.x.vpc]\n", "")),
-        ("[backends.<name>]", text("[backends.x]\n", "")),
-        ("[api]", text("[api]\n", "")),
-        ("[api]: throttle", text("[api.throttle]\n", "")),
-        ("[api]: access_logs", text("[api.access_logs]\n", "")),
-        ("[api.domain]", text("[api.domain]\n", "")),
-        ("[routes]", text("[routes.\"GET /x\"]\n", "")),
-        ("[env.<name>]", text("[env.x]\n", "")),
-    ];
-    let mut keys = Vec::new();
-    for (section, text) in sections {
-        let problems = problems(&text);
-        let message = problems
-            .iter()
-            .find(|problem| problem.contains("unknown key \"unknown\""));
-        let (_, allowed) = message.expect(section).split_once("(allowed: ").unwrap();
-        let allowed = allowed.trim_end_matches(')').split(", ");
-        keys.extend(allowed.map(|key| (section, key.to_owned())));
-    }
-    keys
-}
-
-#[test]
-fn every_key_is_in_the_reference() {
-    let reference = include_str!("../../docs/configuration.md");
-    let (_, table) = reference.split_once("| key | means |").unwrap();
-    let (table, _) = table.split_once("\n\n").unwrap();
-    let rows = |section: &str| {
-        let (_, rows) = table.split_once(&format!("| **`{section}")).expect(section);
-        rows.split("| **`").next().unwrap()
-    };
-    let keys = allowed_keys();
-    let is_missing = |section: &str, key: &str| match section {
-        // The keys of its table are the scopes.
-        "[resource_servers." => !rows(section).starts_with(&format!("<identifier>.{key}]`**")),
-        "[functions.<name>]: vpc" => {
-            !rows("[functions.<name>]").contains("| `vpc` | `{ subnets, security_groups }`")
-                || !["subnets", "security_groups"].contains(&key)
-        }
-        "[api]: throttle" => {
-            !rows("[api]").contains("| `throttle` | `{ rate, burst }`") || !["rate", "burst"].contains(&key)
-        }
-        "[env.<name>]" => key != "account" && !table.contains(&format!("| **`[{key}")),
-        "[api]: access_logs" => {
-            !rows("[api]").contains("| `access_logs` | `{ retention_days }`") || key != "retention_days"
-        }
-        "[routes]" => !rows(section).contains(&format!("\n| `….{key}` |")),
-        _ => !rows(section).contains(&format!("\n| `{key}` |")),
-    };
-    let missing: Vec<_> = (keys.iter())
-        .filter(|(section, key)| is_missing(section, key))
-        .collect();
-    assert!(
-        keys.len() > 25 && missing.is_empty(),
-        "docs/configuration.md lacks {missing:?} of {} keys",
-        keys.len()
-    );
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod release;
 mod reviewed;
 mod rights;
 mod sandbox;
+mod schema;
 mod secret;
 mod shared_pool;
 mod story;
