@@ -133,6 +133,8 @@ pub(crate) enum Command {
     Recover(Recover),
     /// Show or set what all stacks of an account share
     Account(Account),
+    /// Check machine, credentials, account and state; exit 3 if something has to be mended
+    Doctor,
     /// Control the local AWS that `--sandbox` uses
     Sandbox(Sandbox),
 }
@@ -706,6 +708,8 @@ pub(crate) enum PolicyTask {
     Recover,
     /// Let the APIs of the region write access logs
     AccountLogs,
+    /// Check the account, and what the operator may do
+    Doctor,
 }
 
 /// `schema`.

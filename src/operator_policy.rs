@@ -14,7 +14,7 @@ use self::on::On;
 use self::on::On::{
     AccountOfFunctions, AccountOfGroups, AccountOfPools, Anything, BoundedRole, NewRole, Role,
 };
-use self::rows::{ALSO, ALSO_ON_ACCOUNT, Also, BESIDE, ON_ACCOUNT, TABLES};
+use self::rows::{ALSO, ALSO_ON_ACCOUNT, Also, BESIDE, BY_DOCTOR, ON_ACCOUNT, TABLES};
 use crate::aws::tags::{OWNER, STACK};
 use crate::secret_place::SecretPlace;
 
@@ -41,6 +41,8 @@ pub enum Task {
     Recover,
     /// `account logs`.
     AccountLogs,
+    /// `doctor`.
+    Doctor,
 }
 
 /// The stack that the policy is for.
@@ -180,7 +182,8 @@ pub fn knows(operation: &str) -> bool {
 }
 
 pub fn operations() -> impl Iterator<Item = &'static str> {
-    (TABLES.into_iter().flatten().chain(ON_ACCOUNT)).map(|(operation, ..)| *operation)
+    let beside = ON_ACCOUNT.iter().chain(BY_DOCTOR);
+    (TABLES.into_iter().flatten().chain(beside)).map(|(operation, ..)| *operation)
 }
 
 /// The policy document for these tasks.
@@ -188,7 +191,8 @@ pub fn document(scope: &Scope, tasks: &BTreeSet<Task>) -> Value {
     let mut allowed: BTreeMap<On, BTreeSet<String>> = BTreeMap::new();
     let of_stack = TABLES.into_iter().flatten().map(|row| (row, &ALSO[..]));
     let of_account = ON_ACCOUNT.iter().map(|row| (row, &ALSO_ON_ACCOUNT[..]));
-    for ((operation, on, by), also) in of_stack.chain(of_account) {
+    let of_doctor = BY_DOCTOR.iter().map(|row| (row, &[][..]));
+    for ((operation, on, by), also) in of_stack.chain(of_account).chain(of_doctor) {
         // What `up` reads before it makes anything is what a recovery looks for.
         let looks_for = tasks.contains(&Task::Recover) && by.contains(&Task::Up) && is_read(operation);
         if looks_for || by.iter().any(|task| tasks.contains(task)) {

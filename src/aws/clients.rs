@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::access;
 use super::call_log::CallLog;
+use super::clock::ServerClock;
 use super::ec2::Ec2;
 use super::errors::call_error;
 use super::fenced::{ATTEMPT_TIMEOUT, Attempts, fenced};
@@ -70,6 +71,13 @@ pub struct Identity {
     pub region: String,
     /// Where the calls go instead of AWS; `None` on AWS.
     pub endpoint: Option<String>,
+}
+
+/// Who the credentials belong to, by name.
+pub struct Caller {
+    pub identity: Identity,
+    /// Of a user, or of a session of a role.
+    pub arn: String,
 }
 
 /// One client for each service, and where in AWS they are.
@@ -205,6 +213,18 @@ pub async fn load(access: &Access) -> Result<SdkConfig, Failure> {
 /// # Errors
 /// There are no credentials, AWS does not accept them, or the partition's host names are not known.
 pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Identity, Failure> {
+    Ok(caller(config, log, None).await?.identity)
+}
+
+/// The same with the ARN; `clock` is told the time of every answer, also of a refusal.
+///
+/// # Errors
+/// As [`identify`].
+pub async fn caller(
+    config: &SdkConfig,
+    log: Option<&CallLog>,
+    clock: Option<&ServerClock>,
+) -> Result<Caller, Failure> {
     // A wrong endpoint or a missing network is reported soon.
     let retries = RetryConfig::standard().with_max_attempts(IDENTIFY_ATTEMPTS);
     let mut sts = aws_sdk_sts::config::Builder::from(config)
@@ -219,6 +239,9 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
     );
     if let Some(log) = log {
         sts = sts.interceptor(log.clone());
+    }
+    if let Some(clock) = clock {
+        sts = sts.interceptor(clock.clone());
     }
     let answer = aws_sdk_sts::Client::from_conf(sts.build())
         .get_caller_identity()
@@ -243,7 +266,7 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
     let endpoint = config
         .endpoint_url()
         .map(|url| url.trim_end_matches('/').to_owned());
-    Ok(Identity {
+    let identity = Identity {
         account: answer
             .account()
             .context("sts:GetCallerIdentity answered no account")?
@@ -251,6 +274,10 @@ pub async fn identify(config: &SdkConfig, log: Option<&CallLog>) -> Result<Ident
         partition: partition.to_owned(),
         region,
         endpoint,
+    };
+    Ok(Caller {
+        identity,
+        arn: arn.to_owned(),
     })
 }
 

@@ -7,6 +7,7 @@ use aws_sdk_iam::types::SummaryKeyType;
 use aws_sdk_lambda::types::AccountLimit;
 
 use super::clients::Aws;
+use super::pages::Pages;
 use super::wait::once;
 use crate::resource::{Cx, Result};
 
@@ -74,15 +75,74 @@ pub async fn unreserved_concurrency(cx: &Cx<Aws>) -> Result<i64> {
     unreserved.context("lambda:GetAccountSettings: it answered no unreserved concurrency")
 }
 
+/// Invocations at once that functions have reserved, of all that the region allows.
+///
+/// # Errors
+/// As [`unreserved_concurrency`].
+pub async fn concurrency(cx: &Cx<Aws>) -> Result<Quota> {
+    let asked = cx.cloud().lambda.get_account_settings().send();
+    let answer = once("lambda:GetAccountSettings", Box::pin(asked)).await?;
+    let quota = || {
+        let limits = answer.account_limit()?;
+        let limit = i64::from(Some(limits.concurrent_executions()).filter(|limit| *limit > 0)?);
+        let unreserved = limits.unreserved_concurrent_executions().map_or(limit, i64::from);
+        Some(Quota {
+            used: limit - unreserved,
+            limit,
+        })
+    };
+    quota().context("lambda:GetAccountSettings: it answered no concurrency")
+}
+
+/// How many REST APIs the region has.
+///
+/// # Errors
+/// A call failed.
+pub async fn rest_apis(cx: &Cx<Aws>) -> Result<usize> {
+    let mut number = 0;
+    let mut pages = Pages::of("apigateway:GetRestApis");
+    loop {
+        let list = cx.cloud().apigateway.get_rest_apis().limit(500);
+        let asked = list.set_position(pages.token()).send();
+        let page = once("apigateway:GetRestApis", Box::pin(asked)).await?;
+        number += page.items().len();
+        if !pages.turn(page.position)? {
+            return Ok(number);
+        }
+    }
+}
+
+/// How many user pools the region has.
+///
+/// # Errors
+/// A call failed.
+pub async fn user_pools(cx: &Cx<Aws>) -> Result<usize> {
+    let mut number = 0;
+    let mut pages = Pages::of("cognito-idp:ListUserPools");
+    loop {
+        let list = cx.cloud().cognito.list_user_pools().max_results(60);
+        let asked = list.set_next_token(pages.token()).send();
+        let page = once("cognito-idp:ListUserPools", Box::pin(asked)).await?;
+        number += page.user_pools().len();
+        if !pages.turn(page.next_token)? {
+            return Ok(number);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use aws_sdk_apigateway::Client as Apigateway;
+    use aws_sdk_cognitoidentityprovider::Client as Cognito;
     use aws_sdk_iam::Client as Iam;
     use aws_sdk_lambda::Client as Lambda;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use serde_json::json;
 
     use super::*;
-    use crate::aws::test_support::{always, failed, iam, iam_ok, iam_refused, lambda, ok, on, refused};
+    use crate::aws::test_support::{
+        always, apigateway, cognito, failed, iam, iam_ok, iam_refused, lambda, ok, on, refused,
+    };
     use crate::resource::Class;
 
     fn summary(entries: &[(&str, i32)]) -> HttpResponse {
@@ -134,6 +194,64 @@ mod tests {
         let cx = lambda([on!(Lambda::get_account_settings, ok(answer.clone()))]);
         let (_, text) = failed(unreserved_concurrency(&cx).await);
         assert!(text.contains("lambda:GetAccountSettings"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_concurrency_is_what_is_reserved_of_all() {
+        for (limits, expected) in [
+            (
+                json!({"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 900}),
+                Some((100, 1000)),
+            ),
+            (json!({"ConcurrentExecutions": 10}), Some((0, 10))),
+            (json!({}), None),
+        ] {
+            let answer = json!({ "AccountLimit": limits });
+            let cx = lambda([on!(Lambda::get_account_settings, ok(answer.clone()))]);
+            let found = concurrency(&cx).await.ok().map(|quota| (quota.used, quota.limit));
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_are_counted_to_their_last_page() {
+        let api = || json!({"id": "a", "name": "a"});
+        let cx = apigateway([
+            on!(
+                Apigateway::get_rest_apis,
+                ok(json!({"item": [api(), api()], "position": "next"}))
+            ),
+            on!(
+                Apigateway::get_rest_apis,
+                |i| { assert_eq!(i.position(), Some("next")) },
+                ok(json!({"item": [api()]}))
+            ),
+        ]);
+        assert_eq!(rest_apis(&cx).await.unwrap(), 3);
+        let pool = || json!({"Id": "eu-west-1_a", "Name": "a"});
+        let cx = cognito([
+            on!(
+                Cognito::list_user_pools,
+                ok(json!({"UserPools": [pool()], "NextToken": "next"}))
+            ),
+            on!(
+                Cognito::list_user_pools,
+                |i| { assert_eq!(i.next_token(), Some("next")) },
+                ok(json!({"UserPools": [pool(), pool()]}))
+            ),
+        ]);
+        assert_eq!(user_pools(&cx).await.unwrap(), 3);
+        for (status, code, class) in [
+            (403, "AccessDeniedException", Class::Denied),
+            (429, "TooManyRequestsException", Class::Throttle),
+        ] {
+            let cx = apigateway([always!(Apigateway::get_rest_apis, refused(status, code, "no"))]);
+            let (found, text) = failed(rest_apis(&cx).await);
+            assert_eq!(found, Some(class), "{text}");
+            let cx = cognito([always!(Cognito::list_user_pools, refused(400, code, "no"))]);
+            let (found, text) = failed(user_pools(&cx).await);
+            assert_eq!(found, Some(class), "{text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

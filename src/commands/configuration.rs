@@ -53,6 +53,11 @@ pub(super) fn read_with_values(invocation: &Invocation) -> Result<Config, Failur
     config.map_err(|problems| invalid(invocation.config_path(), &problems))
 }
 
+/// Whether there is a file to read, or one was named.
+pub(super) fn is_there(invocation: &Invocation) -> bool {
+    invocation.wants_config() || invocation.config_path().exists()
+}
+
 /// Refuses what is in another region than the stack.
 pub(super) fn check_region(invocation: &Invocation, config: &Config, region: &str) -> Result<(), Failure> {
     let problems = config.elsewhere(region);

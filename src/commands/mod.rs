@@ -8,6 +8,7 @@ mod call;
 mod client;
 mod configuration;
 mod confirm;
+mod doctor;
 mod document;
 mod domains;
 mod down;
@@ -153,6 +154,7 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
         Command::State(args) => state::run(invocation, &args.action, ui).await,
         Command::Recover(args) => recover::run(invocation, args, ui).await,
         Command::Account(args) => account::run(invocation, &args.setting, ui).await,
+        Command::Doctor => doctor::run(invocation, ui).await,
         Command::Sandbox(args) => sandbox::run(invocation, &args.action, ui).await,
     }
 }

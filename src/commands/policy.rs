@@ -202,6 +202,7 @@ fn tasks(commands: &[PolicyTask]) -> BTreeSet<Task> {
         PolicyTask::Client => &[Task::Client],
         PolicyTask::Recover => &[Task::Recover],
         PolicyTask::AccountLogs => &[Task::AccountLogs],
+        PolicyTask::Doctor => &[Task::Doctor],
     };
     commands.iter().flat_map(tasks).copied().collect()
 }

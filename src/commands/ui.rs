@@ -151,6 +151,11 @@ impl Ui {
         terminal::print(&format!("{CAUSE}warning:{CAUSE:#} {}", message(warning)));
     }
 
+    /// `text` with commands in backticks that work as printed.
+    pub(super) fn completed(&self, text: &str) -> String {
+        self.follow_up.complete(text)
+    }
+
     /// Prints what to do about a warning, also with `-q`.
     pub(super) fn hint(&self, hint: &str) {
         let hint = self.follow_up.complete(&message(hint));

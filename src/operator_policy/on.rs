@@ -45,6 +45,10 @@ pub(super) enum On {
     LogRoleForApi,
     /// A pool that has no ARN yet, by the tags in the request.
     NewPool,
+    /// The users and roles of the account: whose policies count is only known once the operator has credentials.
+    Principals,
+    /// The list of the REST APIs, whatever the stack has.
+    AccountApis,
     /// `*`, for calls that do not take an ARN.
     Anything,
     /// The same, for a stack that has functions.

@@ -10,13 +10,13 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::on::On::{
-    self, AccountOfFunctions, AccountOfGroups, AccountOfPools, AnyApi, AnyPool, Anything, Api, ApiTags, Apis,
-    Backend, BackendForApi, BoundedRole, CalledMapping, CloudFront, Domain, DomainRole, DomainTags, Firewall,
-    FirewalledApi, ForeignRole, ForeignRoleForLambda, Function, FunctionForApi, HandOutParameter,
-    HandOutRole, HandOutSecret, Key, Layer, LogGroup, LogRole, LogRoleForApi, LogRoleWithPolicy, Mapping,
-    Mappings, MutualTls, NamedParameter, NamedSecret, Network, NewApi, NewDomain, NewPool, NewRole,
-    OwnDomain, Pool, PoolWithDomain, Role, RoleForLambda, RoleWithPolicy, Settings, SharedPool,
-    SharedSettings, State, StateBucket, StateKey, Truststore, UnboundedRole,
+    self, AccountApis, AccountOfFunctions, AccountOfGroups, AccountOfPools, AnyApi, AnyPool, Anything, Api,
+    ApiTags, Apis, Backend, BackendForApi, BoundedRole, CalledMapping, CloudFront, Domain, DomainRole,
+    DomainTags, Firewall, FirewalledApi, ForeignRole, ForeignRoleForLambda, Function, FunctionForApi,
+    HandOutParameter, HandOutRole, HandOutSecret, Key, Layer, LogGroup, LogRole, LogRoleForApi,
+    LogRoleWithPolicy, Mapping, Mappings, MutualTls, NamedParameter, NamedSecret, Network, NewApi, NewDomain,
+    NewPool, NewRole, OwnDomain, Pool, PoolWithDomain, Principals, Role, RoleForLambda, RoleWithPolicy,
+    Settings, SharedPool, SharedSettings, State, StateBucket, StateKey, Truststore, UnboundedRole,
 };
 use super::{Parts, Scope, Task};
 use crate::aws::account_logs;
@@ -93,6 +93,12 @@ impl Scope {
             ),
             Apis | NewApi | AnyApi | Api | FirewalledApi | ApiTags | Firewall | Settings => {
                 self.reaches_of_api(on, makes)
+            }
+            AccountApis => one(on, self.in_api_gateway("/restapis"), None),
+            Principals => {
+                let names = ["role/*", "user/*"];
+                let arn = |name| format!("arn:{}:iam::{}:{name}", self.partition, self.account);
+                all(on, names.map(arn).to_vec(), None)
             }
             SharedSettings => one(on, self.in_api_gateway("/account"), None),
             LogRole => one(on, self.log_role(), None),

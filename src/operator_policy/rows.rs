@@ -22,6 +22,7 @@ const READ: &[Task] = &[Task::Up, Task::Status];
 const SECRET: &[Task] = &[Task::Secret];
 const RECOVER: &[Task] = &[Task::Recover];
 const ACCOUNT_LOGS: &[Task] = &[Task::AccountLogs];
+const DOCTOR: &[Task] = &[Task::Doctor];
 const ALL: &[Task] = &[
     Task::Up,
     Task::Status,
@@ -32,6 +33,7 @@ const ALL: &[Task] = &[
     Task::Secret,
     Task::Client,
     Task::Recover,
+    Task::Doctor,
 ];
 /// Those that take the lock.
 const LOCK: &[Task] = &[Task::Up, Task::Down, Task::Secret, Task::Recover];
@@ -85,3 +87,6 @@ pub(super) const ON_ACCOUNT: &[Row] = account::ACCOUNT;
 
 /// What they need besides.
 pub(super) const ALSO_ON_ACCOUNT: [&[Also]; 1] = [account::ALSO];
+
+/// The operations with which `doctor` looks at an account; they need nothing besides.
+pub(super) const BY_DOCTOR: &[Row] = account::LOOKED_AT;

@@ -50,7 +50,7 @@ fn actions(document: &Value) -> BTreeSet<String> {
 
 #[test]
 fn every_operation_is_there_once_and_what_else_it_needs_belongs_to_one() {
-    for table in TABLES.into_iter().chain([ON_ACCOUNT]) {
+    for table in TABLES.into_iter().chain([ON_ACCOUNT, BY_DOCTOR]) {
         let names: BTreeSet<&str> = table.iter().map(|(operation, ..)| *operation).collect();
         assert_eq!(names.len(), table.len());
     }
@@ -271,6 +271,35 @@ fn who_lets_apis_log_may_make_one_role_and_who_runs_a_stack_may_not() {
             json!({"StringEquals": {"iam:PassedToService": "apigateway.amazonaws.com"}})
         )
     );
+}
+
+#[test]
+fn doctor_may_read_and_change_nothing_whatever_the_stack_has() {
+    for parts in [Parts::ALL, Parts::NONE] {
+        let mut scope = scope(None, &[], &[]);
+        scope.parts = parts;
+        let policy = document(&scope, &[Task::Doctor].into());
+        let expected = [
+            "apigateway:GET",
+            "cognito-idp:ListUserPools",
+            "iam:GetAccountSummary",
+            "iam:GetRole",
+            "iam:SimulatePrincipalPolicy",
+            "lambda:GetAccountSettings",
+        ];
+        assert_eq!(actions(&policy), expected.map(str::to_owned).into());
+        let simulate = statement(&policy, "Principals").unwrap();
+        assert_eq!(
+            simulate["Resource"],
+            json!([
+                "arn:aws:iam::123456789012:role/*",
+                "arn:aws:iam::123456789012:user/*"
+            ])
+        );
+        scope.state = Some(("states".to_owned(), "orders.json".to_owned()));
+        let policy = document(&scope, &[Task::Doctor].into());
+        assert!(actions(&policy).contains("s3:GetObject") && !actions(&policy).contains("s3:PutObject"));
+    }
 }
 
 #[test]

@@ -109,6 +109,12 @@ pub(crate) fn size() -> (usize, usize) {
     (usize::from(rows.max(1)), usize::from(columns.max(1)))
 }
 
+/// Columns of the terminal that stdout is; `None` if it is not one.
+pub(crate) fn stdout_columns() -> Option<usize> {
+    let term = Term::stdout();
+    term.is_term().then(|| usize::from(term.size().1.max(1)))
+}
+
 /// As much of a line as fits; it leaves the last column free, where some terminals begin a new row.
 pub(crate) fn cut(line: &str, columns: usize) -> String {
     match columns.saturating_sub(1) {

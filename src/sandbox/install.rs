@@ -41,10 +41,9 @@ pub(super) async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
     let cache = cache()?;
     fs_err::create_dir_all(&cache)?;
     let cache = fs_err::canonicalize(&cache)?;
-    // Each list has its own environment, so an update of this program does not change a running one.
-    let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest(REQUIREMENTS)[..9]);
-    let venv = cache.join(format!("sandbox-{hash}"));
-    let lock = cache.join(format!("sandbox-{hash}.lock"));
+    let name = name();
+    let venv = cache.join(&name);
+    let lock = cache.join(format!("{name}.lock"));
     let lock = process::lock(&lock, tell, "another run to install the sandbox").await?;
     let python = venv.join("bin/python");
     let complete = venv.join("complete");
@@ -106,6 +105,25 @@ pub(super) async fn python(tell: &dyn Fn(&str)) -> Result<PathBuf, Failure> {
     Ok(python)
 }
 
+/// The name of the environment. Each list has its own, so an update of this program does not change a running one.
+fn name() -> String {
+    let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest(REQUIREMENTS)[..9]);
+    format!("sandbox-{hash}")
+}
+
+/// Whether the emulator is installed already.
+pub(crate) fn is_installed() -> Result<bool, Failure> {
+    let venv = cache()?.join(name());
+    Ok(venv.join("complete").exists() && venv.join("bin/python").exists())
+}
+
+/// The emulator and its version, as the list says it.
+pub(crate) fn emulator_version() -> String {
+    let mut words = REQUIREMENTS.split_whitespace();
+    let version = words.find_map(|word| word.strip_prefix("ministack=="));
+    format!("MiniStack {}", version.unwrap_or_default())
+}
+
 fn cache() -> Result<PathBuf, Failure> {
     let set = |name| {
         std::env::var_os(name)
@@ -122,7 +140,7 @@ fn cache() -> Result<PathBuf, Failure> {
 }
 
 /// `PROVISION_PYTHON`, or the first Python on the PATH that is new enough.
-async fn system_python() -> Result<PathBuf, Failure> {
+pub(super) async fn system_python() -> Result<PathBuf, Failure> {
     let hint = "install Python 3.10 or newer, or set PROVISION_PYTHON to one";
     if let Some(python) = std::env::var_os("PROVISION_PYTHON") {
         let python = PathBuf::from(python);
@@ -143,7 +161,7 @@ async fn system_python() -> Result<PathBuf, Failure> {
 }
 
 /// A Python that imports only what is in its own environment: nothing from the working folder, and no modules of the user.
-fn isolated(python: &Path) -> Command {
+pub(super) fn isolated(python: &Path) -> Command {
     let mut command = Command::new(python);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

@@ -9,6 +9,7 @@
 //! On SIGTERM, which [`stop`] sends, the emulator writes its content to its folder, and reads it at the next start. If it is
 //! killed, or the machine crashes, everything since its start is lost.
 
+mod examine;
 mod install;
 mod process;
 mod token;
@@ -27,6 +28,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::{Failure, Hint};
 use crate::files::{self, Links, Replacement};
+pub(crate) use examine::{node_version, python_version};
+pub(crate) use install::{emulator_version, is_installed};
 use process::Server;
 
 /// The emulator imports a hundred modules, which takes long on a slow machine.

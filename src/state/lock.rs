@@ -54,7 +54,8 @@ fn leased(at: &str, holder: Option<&Holder>, left: Duration) -> String {
     )
 }
 
-fn by(holder: Option<&Holder>) -> String {
+/// Who it is, for people.
+pub(crate) fn by(holder: Option<&Holder>) -> String {
     match holder {
         Some(holder) => format!(
             "`{}`, process {} on {}, since {}",
@@ -62,6 +63,53 @@ fn by(holder: Option<&Holder>) -> String {
         ),
         None => "another run".to_owned(),
     }
+}
+
+/// Whether a run holds a lock, as far as this machine tells without taking it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// None of this machine does.
+    Free,
+    /// This one, if it has written who it is.
+    By(Option<Holder>),
+    /// The system does not list locks.
+    Unknown,
+}
+
+/// Whether a run holds the lock of `stack` in `folder`. It is not taken, not even for an instant.
+pub(crate) fn look(folder: &Path, stack: &str) -> std::io::Result<Held> {
+    let path = folder.join(format!("{stack}.lock"));
+    let mut file = match files::open(&path, files::Links::Refused) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Held::Free),
+        Err(error) => return Err(error),
+    };
+    let Ok(locks) = fs_err::read_to_string("/proc/locks") else {
+        return Ok(Held::Unknown);
+    };
+    let mut text = String::new();
+    let read = file.read_to_string(&mut text).ok();
+    let holder: Option<Holder> = read.and_then(|_| serde_json::from_str(&text).ok());
+    let inode = file.metadata()?.ino();
+    let process = holder.as_ref().map(|holder| holder.process);
+    Ok(if is_listed(&locks, inode, process) {
+        Held::By(holder)
+    } else {
+        Held::Free
+    })
+}
+
+/// Whether proc(5) lists a lock on this inode, by this process if it is known. The devices of some file systems are not those that
+/// a file tells.
+fn is_listed(locks: &str, inode: u64, process: Option<u32>) -> bool {
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, "WRITE", by, place, ..] = words[..] else {
+            return false;
+        };
+        let is_there = place.rsplit(':').next() == Some(inode.to_string().as_str());
+        is_there && process.is_none_or(|process| by == process.to_string())
+    })
 }
 
 /// The stack's lock, held until dropped or the process ends, however it ends.
@@ -134,6 +182,35 @@ mod tests {
         fs_err::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         drop(take(folder.path()).unwrap());
         assert_eq!(mode(), 0o600);
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_seen_without_taking_it() {
+        let list = "1: POSIX  ADVISORY  READ 5 08:01:128 128 128\n\
+                    2: FLOCK  ADVISORY  WRITE 4711 00:2a:1234 0 EOF\n";
+        assert!(is_listed(list, 1234, Some(4711)) && is_listed(list, 1234, None));
+        assert!(!is_listed(list, 1234, Some(4712)) && !is_listed(list, 123, None));
+        assert!(!is_listed(list, 128, None) && !is_listed("", 1234, None));
+
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(look(folder.path(), "a").unwrap(), Held::Free);
+        assert!(!folder.path().join("a.lock").exists());
+        // That of a run of this machine: its process is this one.
+        let holder = Holder {
+            command: "up".to_owned(),
+            host: "here".to_owned(),
+            process: std::process::id(),
+            since: "2026-11-23T00:00:00Z".to_owned(),
+        };
+        let lock = Lock::take(folder.path(), "a", &holder).unwrap();
+        let held = look(folder.path(), "a").unwrap();
+        assert!(
+            [Held::By(Some(holder)), Held::Unknown].contains(&held),
+            "{held:?}"
+        );
+        drop(lock);
+        let free = look(folder.path(), "a").unwrap();
+        assert!([Held::Free, Held::Unknown].contains(&free), "{free:?}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod changes;
 mod cli;
 mod config;
 mod crash;
+mod doctor;
 mod domains;
 mod drift;
 mod environments;

@@ -654,3 +654,59 @@ fn every_action_is_pinned_to_a_commit() {
     }
     assert!(pinned >= 10, "{pinned}");
 }
+
+/// The command lines of `provision` in a script, without what the shell makes of them.
+fn commands(script: &str) -> Vec<Vec<String>> {
+    let parts = script.split(['\n', '|', ';', '&', '>', '(', ')']);
+    let commands = parts.filter_map(|part| part.trim().strip_prefix("provision "));
+    let word = |word: &str| word.trim_matches(['"', '\'']).to_owned();
+    commands
+        .map(|line| line.split_whitespace().map(word).collect())
+        .collect()
+}
+
+/// The blocks of a page that are for a shell.
+fn blocks(page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for block in page.split("```sh\n").skip(1) {
+        found.push(block.split("```").next().unwrap().to_owned());
+    }
+    found
+}
+
+#[test]
+fn every_command_of_the_examples_is_one() {
+    assert_eq!(
+        commands("x=1; provision up --env \"pr-$N\" | cat\n  provision down --yes >a && provisioned x"),
+        [vec!["up", "--env", "pr-$N"], vec!["down", "--yes"]]
+    );
+    let place = Place::new();
+    // With `--help` the words are read and nothing is done.
+    let is_one = |words: &[String]| {
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+        place.run(&words).code == 0
+    };
+    for wrong in ["plan --nonsense", "policy --trust github:acme/*", "nonsense"] {
+        assert!(!is_one(&commands(&format!("provision {wrong}"))[0]), "{wrong}");
+    }
+    let mut all = vec![
+        vec!["plan", "--check", "--markdown", "--out", "plan.json"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for (file, text) in workflows() {
+        if file.starts_with("examples") {
+            all.extend(scripts(&text).iter().flat_map(|script| commands(script)));
+        }
+    }
+    let gitlab = fs_err::read_to_string(root().join("examples/gitlab/.gitlab-ci.yml")).unwrap();
+    all.extend(scripts(&gitlab).iter().flat_map(|script| commands(script)));
+    for page in ["examples/github/README.md", "examples/gitlab/README.md"] {
+        let page = fs_err::read_to_string(root().join(page)).unwrap();
+        all.extend(blocks(&page).iter().flat_map(|block| commands(block)));
+    }
+    assert!(all.len() >= 12, "{all:?}");
+    for words in all {
+        assert!(is_one(&words), "{words:?}");
+    }
+}

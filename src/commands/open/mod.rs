@@ -316,6 +316,22 @@ pub(super) async fn reach(invocation: &Invocation, stack: &str, ui: &Ui) -> Resu
     store::reach(invocation, stack, None, ui).await
 }
 
+/// Where the state of this stack is, by a connection that is there already, for a place in S3.
+pub(super) fn reach_over(
+    place: configuration::Place,
+    connection: &Connection,
+    stack: &str,
+    ui: &Ui,
+) -> Reached {
+    store::reach_over(place, connection, stack, ui)
+}
+
+/// A session that is told at once what it may not do, while a run waits for rights to spread. Only for `doctor`: it is of the
+/// account of the credentials, whatever is on record.
+pub(super) fn impatient(connection: Connection, ui: &Ui) -> Session {
+    Session::impatient(connection, ui)
+}
+
 /// Where the state of this stack would be at another location.
 pub(super) async fn reach_at(
     invocation: &Invocation,

@@ -12,6 +12,7 @@ use super::super::invocation::{Invocation, Target};
 use super::super::ui::Ui;
 use crate::aws::assumed;
 use crate::aws::clients::{Access, identify, load};
+use crate::aws::pace::{Paces, Rights};
 use crate::aws::wait::told_if_slow;
 use crate::aws::{Aws, Identity};
 use crate::error::Failure;
@@ -79,6 +80,11 @@ impl Connection {
         Ok(Self { config, identity })
     }
 
+    /// Of credentials that are known already, and whose they are.
+    pub(crate) fn of(config: SdkConfig, identity: Identity) -> Self {
+        Self { config, identity }
+    }
+
     /// The same credentials in this region.
     pub(super) fn in_region(self, region: &str) -> Self {
         if self.identity.region == region {
@@ -129,6 +135,14 @@ impl Session {
             config: Box::new(config),
             fence: fence.clone(),
         }
+    }
+
+    /// A session that does not wait where AWS denies a call.
+    pub(super) fn impatient(connection: Connection, ui: &Ui) -> Self {
+        let mut session = Self::new(connection, &Fence::open(), ui);
+        let aws = Rc::get_mut(&mut session.aws).expect("it was made a line above");
+        aws.paces = Rc::new(Paces::new(Rights::new(false)));
+        session
     }
 
     /// The state of a stack that nothing is on record of.

@@ -76,6 +76,29 @@ pub(super) async fn reach_at(
     })
 }
 
+/// As [`reach_at`], by a connection that is there already, for a place in S3.
+pub(super) fn reach_over(
+    place: configuration::Place,
+    connection: &Connection,
+    stack: &str,
+    ui: &Ui,
+) -> Reached {
+    let place = match place.location {
+        Location::Folder(folder) => Place::File(StateFile::new(&folder, stack)),
+        Location::S3(prefix) => {
+            let owner = place
+                .account
+                .unwrap_or_else(|| connection.identity.account.clone());
+            Place::Object(Box::new(Object::new(connection.s3(ui), &prefix, stack, &owner)))
+        }
+    };
+    Reached {
+        place,
+        connection: None,
+        is_named: true,
+    }
+}
+
 impl Reached {
     /// Where the state is, for people.
     pub(crate) fn address(&self) -> String {
