@@ -689,11 +689,8 @@ fn every_command_of_the_examples_is_one() {
     for wrong in ["plan --nonsense", "policy --trust github:acme/*", "nonsense"] {
         assert!(!is_one(&commands(&format!("provision {wrong}"))[0]), "{wrong}");
     }
-    let mut all = vec![
-        vec!["plan", "--check", "--markdown", "--out", "plan.json"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let of_the_action = ["plan", "--check", "--markdown", "--out", "plan.json"];
+    let mut all: Vec<Vec<String>> = vec![of_the_action.map(str::to_owned).to_vec()];
     for (file, text) in workflows() {
         if file.starts_with("examples") {
             all.extend(scripts(&text).iter().flat_map(|script| commands(script)));
