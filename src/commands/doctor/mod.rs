@@ -101,12 +101,10 @@ fn configured(invocation: &Invocation) -> (Known, Finding) {
             };
             (known, Finding::ok(CHECK, what))
         }
-        Err(failure) => {
-            let finding = Finding::failed(CHECK, failure);
-            (
-                known,
-                finding.or_remedy("`provision plan` lists all problems of the file"),
-            )
+        Err(mut failure) => {
+            failure.hints =
+                vec!["correct the file; `provision plan` lists all that is wrong with it".to_owned()];
+            (known, Finding::failed(CHECK, failure))
         }
     }
 }
