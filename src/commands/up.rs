@@ -91,6 +91,9 @@ async fn apply(
     }
     plan::warn(&stack, &config, ui);
     backends::warn(&config, &session.identity, ui);
+    if let Some(saved) = saved {
+        saved.refuse_gone(&stack)?;
+    }
     let mut wish = plan::wish(changes, &stack)?;
     let aws = session.aws_for_a_survey();
     let reading = async {

@@ -119,7 +119,15 @@ fn a_reviewed_plan_is_done_exactly_and_only_once() {
     );
     assert_eq!(world.writes(), [""; 0]);
 
+    run(&world, &[SAVE, &["--replace", "client:leaving"]].concat()).ok();
     world.file(&changed());
+    world.proxy.take();
+    is_refused(
+        &world,
+        &run(&world, UP),
+        3,
+        "client leaving is not configured any more",
+    );
     let shown = run(&world, &[SAVE, &["--check", "--json"]].concat())
         .code(3)
         .json();

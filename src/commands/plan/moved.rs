@@ -103,6 +103,11 @@ pub(crate) fn state(then: Option<&Recorded>, now: Option<&Recorded>) -> Option<S
     }
 }
 
+/// The configuration no longer has this step.
+pub(crate) fn not_configured(step: &str) -> String {
+    format!("{} is not configured any more", name(step))
+}
+
 /// `function:orders` as `function orders`.
 fn name(step: &str) -> String {
     step.replacen(':', " ", 1)
@@ -138,7 +143,7 @@ fn declared(then: &Bound, now: &Bound, moved: &mut Vec<String>) {
                 continue;
             }
             (_, None) => {
-                moved.push(format!("{name} is not configured any more"));
+                moved.push(not_configured(step));
                 continue;
             }
         };

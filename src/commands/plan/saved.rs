@@ -18,15 +18,16 @@ use super::super::invocation::Invocation;
 use super::super::open::unusable;
 use super::super::rights::changed;
 use super::bound::{Bound, FORMAT, Facts, Place, recorded};
-use super::moved::{different_steps, misplaced, moved, state};
+use super::moved::{different_steps, misplaced, moved, not_configured, state};
 use super::values::without_fingerprints;
-use crate::aws::Identity;
+use crate::aws::{Aws, Identity};
 use crate::cli::Changes;
 use crate::config::Config;
 use crate::engine::options::Options;
 use crate::engine::plan::plan;
 use crate::error::{Failure, Kind};
 use crate::files::{self, Links, Replacement};
+use crate::graph::Stack;
 use crate::resources::KINDS;
 use crate::rights::Rights;
 use crate::state::State;
@@ -156,6 +157,16 @@ impl Saved {
     ) -> Result<(), Failure> {
         let here = Place::of(invocation, config, identity)?;
         self.refuse(misplaced(&self.content.bound.place, &here))
+    }
+
+    /// Refuses a configuration without a step that the plan is asked to replace.
+    ///
+    /// # Errors
+    /// There is such a step.
+    pub(crate) fn refuse_gone(&self, stack: &Stack<Aws>) -> Result<(), Failure> {
+        let is_there = |name: &&String| stack.steps().iter().any(|step| step.name == **name);
+        let gone = self.changes().replace.iter().filter(|name| !is_there(name));
+        self.refuse(gone.map(|name| not_configured(name)).collect())
     }
 
     /// Refuses a state that is not the one of the plan.
