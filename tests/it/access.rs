@@ -1,6 +1,9 @@
 //! Who called what: the stage's access logs, the role that the account needs for them, and `logs --access`.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -230,7 +233,23 @@ fn the_group_is_there_before_the_stage_logs_and_until_the_api_is_gone() {
         String::from_utf8_lossy(&request.body).contains("accessLogSettings")
     });
     assert!(position(&up, &names_it) < logs);
+    // The API's deletion takes its time, in which nothing must take the group away.
+    let [is_gone, is_early] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let (gone, early, group) = (is_gone.clone(), is_early.clone(), name.clone());
+    world.proxy.rule(move |request, now| {
+        let is_api = request.method == "DELETE" && request.path.starts_with("/restapis/");
+        let is_group = request.operation() == "DeleteLogGroup"
+            && request.body.windows(group.len()).any(|part| part == group);
+        match now {
+            Moment::Before if is_api => thread::sleep(Duration::from_secs(1)),
+            Moment::After if is_api => gone.store(true, Ordering::SeqCst),
+            Moment::Before if is_group && !gone.load(Ordering::SeqCst) => early.store(true, Ordering::SeqCst),
+            _ => (),
+        }
+        Act::Pass
+    });
     world.run(&["down", "--yes"]).ok();
+    assert!(is_gone.load(Ordering::SeqCst) && !is_early.load(Ordering::SeqCst));
     let down = world.proxy.take();
     let api = position(&down, &|request| {
         request.method == "DELETE" && request.path.starts_with("/restapis/")

@@ -30,6 +30,16 @@ fn openssl(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// What the server answers from now on.
+fn answer(folder: &Path, status: &str, message: &str) {
+    let body = format!(r#"{{"message":"{message}"}}"#);
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    fs_err::write(folder.join("nowhere"), answer).unwrap();
+}
+
 impl Server {
     /// With a certificate for `name`, and these options.
     fn start(name: &str, options: &[&str]) -> Self {
@@ -58,12 +68,7 @@ impl Server {
         )
         .status();
         assert!(made.unwrap().success());
-        let body = r#"{"message":"Missing Authentication Token"}"#;
-        let answer = format!(
-            "HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        fs_err::write(folder.path().join("nowhere"), answer).unwrap();
+        answer(folder.path(), "403 Forbidden", "Missing Authentication Token");
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -168,6 +173,28 @@ async fn a_certificate_of_another_name_is_found() {
         panic!("{probes:?}");
     };
     assert!(got.contains("not valid for name"), "{got}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_the_apis_is_found() {
+    let server = Server::start(NAME, &["-min_protocol", "TLSv1.2"]);
+    for (status, message, likely) in [
+        ("200 OK", "Welcome", None),
+        (
+            "403 Forbidden",
+            "Forbidden",
+            Some("no mapping of the domain leads to the stage: run `provision status`"),
+        ),
+    ] {
+        answer(server.folder.path(), status, message);
+        let probes = server.prove(&front(&server)).await;
+        let code = status.split(' ').next().unwrap();
+        assert_eq!(
+            wrong(&probes),
+            [(Check::Domain, format!("{code} {message}").as_str())]
+        );
+        assert_eq!(probes[1].likely, likely);
+    }
 }
 
 #[tokio::test]
