@@ -125,6 +125,8 @@ pub(crate) enum Command {
     Secret(Secret),
     /// Print the IAM policy that an operator of this stack needs
     Policy(Policy),
+    /// Print the complete configuration, and where each value comes from
+    Config,
     /// Print a JSON Schema of the configuration, with which editors complete and check it
     Schema(Schema),
     /// Prepare a bucket for states, or show, move or unlock the state of the stack

@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use super::invocation::{Invocation, Target};
 use super::ui::Ui;
-use crate::config::{Chosen, Config, Problem, Source, StateSettings};
+use crate::config::{Chosen, Complete, Config, Problem, SAMPLE, Source, StateSettings};
 use crate::error::{Failure, Hint, Kind};
 use crate::files::{self, Links};
 use crate::location::Location;
@@ -21,21 +21,40 @@ const SHOWN: usize = 5;
 
 /// The stack's configuration, checked: the file's, or the sample's where there is none.
 pub(super) fn read(invocation: &Invocation) -> Result<Config, Failure> {
-    let stack = invocation.stack.as_deref();
+    of_text(invocation, text(invocation)?.as_deref())
+}
+
+/// The same with where its values come from, and what they are read from.
+pub(super) fn complete(invocation: &Invocation) -> Result<(Complete, String), Failure> {
+    let text = text(invocation)?;
+    let config = of_text(invocation, text.as_deref())?;
+    let (text, from) = match &text {
+        Some(text) => (text.as_str(), invocation.config_path().display().to_string()),
+        None => (SAMPLE, "the sample".to_owned()),
+    };
+    let complete = Complete::of(text, &config, chosen(invocation), invocation.region.as_deref());
+    Ok((complete, from))
+}
+
+fn chosen(invocation: &Invocation) -> Chosen<'_> {
+    Chosen {
+        stack: invocation.stack.as_deref(),
+        env: invocation.env.as_deref(),
+    }
+}
+
+/// The configuration of a file with this text, or the sample.
+fn of_text(invocation: &Invocation, text: Option<&str>) -> Result<Config, Failure> {
     let path = invocation.config_path();
-    let config = match text(invocation)? {
+    let config = match text {
         Some(text) => {
             let folder = path.parent().unwrap_or(Path::new(""));
-            let chosen = Chosen {
-                stack,
-                env: invocation.env.as_deref(),
-            };
-            let config = Config::read_as(&text, folder, chosen);
+            let config = Config::read_as(text, folder, chosen(invocation));
             config.map_err(|problems| invalid(path, &problems))?
         }
         None => Config::sample(),
     };
-    match stack {
+    match &invocation.stack {
         Some(stack) => config.renamed(stack).map_err(Failure::usage),
         None => Ok(config),
     }

@@ -6,6 +6,7 @@ mod account;
 mod backends;
 mod call;
 mod client;
+mod config;
 mod configuration;
 mod confirm;
 mod doctor;
@@ -150,6 +151,7 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
         Command::Down(args) => down::run(invocation, args, ui).await,
         Command::Secret(args) => secret::run(invocation, &args.action, ui).await,
         Command::Policy(args) => policy::run(invocation, args, ui).await,
+        Command::Config => config::run(invocation, ui),
         Command::Schema(args) => schema::run(args, ui),
         Command::State(args) => state::run(invocation, &args.action, ui).await,
         Command::Recover(args) => recover::run(invocation, args, ui).await,

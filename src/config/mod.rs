@@ -3,6 +3,7 @@
 //! Must not know AWS, the engine or the state.
 
 mod backends;
+mod complete;
 mod domains;
 mod environment;
 mod functions;
@@ -29,12 +30,16 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 pub use self::backends::{Backend, ExistingFunction, UrlBackend};
+pub use self::complete::Complete;
 pub use self::reference::reference;
 pub use self::routes::{parts, variables};
 pub(crate) use self::rules::ROLE_ARN;
 pub use self::schema::schema;
 use crate::location::Location;
 use crate::secret_place::SecretPlace;
+
+/// The text of the sample.
+pub(crate) const SAMPLE: &str = include_str!("../../provision.toml");
 
 /// Everything that one stack consists of.
 #[derive(Clone, Debug, PartialEq)]
@@ -433,12 +438,8 @@ impl Config {
 
     /// The stack of `provision up` in a folder without a `provision.toml`: the one at the root of this repository.
     pub fn sample() -> Self {
-        read::read(
-            include_str!("../../provision.toml"),
-            &Sources::Sample,
-            Chosen::default(),
-        )
-        .expect("the tests read the sample, which is part of this program")
+        read::read(SAMPLE, &Sources::Sample, Chosen::default())
+            .expect("the tests read the sample, which is part of this program")
     }
 
     /// The same with another name, which [`check_stack`] has accepted.

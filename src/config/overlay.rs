@@ -16,9 +16,17 @@ const ENV: &str = "env";
 /// A key and its value.
 type Entry<'t> = (Spanned<DeString<'t>>, Spanned<DeValue<'t>>);
 
+/// The environment that was put over the file.
+pub(super) struct Applied {
+    /// The name of its table, which may be a pattern.
+    pub table: String,
+    /// The account that it belongs to; `None`: any.
+    pub account: Option<String>,
+}
+
 /// Puts what the environment changes over `tree`, from which all environments are taken out. Values keep their places, so a
-/// problem of a changed value is told with its line in the environment. Returns the account that the environment belongs to.
-pub(super) fn apply(tree: &mut DeTable<'_>, env: Option<&str>, p: &mut Problems) -> Option<String> {
+/// problem of a changed value is told with its line in the environment.
+pub(super) fn apply(tree: &mut DeTable<'_>, env: Option<&str>, p: &mut Problems) -> Option<Applied> {
     let file = Table::root(tree);
     let mut chosen = None;
     if let Some(envs) = file.table(ENV, "[env]", p) {
@@ -36,12 +44,9 @@ pub(super) fn apply(tree: &mut DeTable<'_>, env: Option<&str>, p: &mut Problems)
             ),
         );
     }
-    let account = chosen.as_ref().and_then(|(_, account)| account.clone());
-    let Some(envs) = tree.remove(ENV) else {
-        return account;
-    };
-    if let (Some(env), Some((name, _)), DeValue::Table(mut envs)) = (env, chosen, envs.into_inner())
-        && let Some(overlay) = envs.remove(name.as_str())
+    let envs = tree.remove(ENV)?;
+    if let (Some(env), Some(chosen), DeValue::Table(mut envs)) = (env, &chosen, envs.into_inner())
+        && let Some(overlay) = envs.remove(chosen.table.as_str())
         && let DeValue::Table(overlay) = overlay.into_inner()
     {
         let is_named = overlay
@@ -60,7 +65,7 @@ pub(super) fn apply(tree: &mut DeTable<'_>, env: Option<&str>, p: &mut Problems)
             extend_name(tree, env);
         }
     }
-    account
+    chosen
 }
 
 /// Checks an environment as far as that is possible without the rest of the file. Returns its account.
@@ -86,13 +91,8 @@ fn check(name: At<&str>, table: &Table<'_>, p: &mut Problems) -> Option<String> 
     account.map(|account| account.value.to_owned())
 }
 
-/// Which of `tables` is for this environment, and its account: the one of exactly this name, or else the one of the pattern
-/// that matches.
-fn choose(
-    env: &str,
-    tables: &[(At<&str>, Option<String>)],
-    p: &mut Problems,
-) -> Option<(String, Option<String>)> {
+/// Which of `tables` is for this environment: the one of exactly this name, or else the one of the pattern that matches.
+fn choose(env: &str, tables: &[(At<&str>, Option<String>)], p: &mut Problems) -> Option<Applied> {
     if !(ENVIRONMENT.holds)(env) {
         p.add(
             0,
@@ -108,7 +108,10 @@ fn choose(
         _ => exact,
     };
     match found[..] {
-        [(name, account)] => Some((name.value.to_owned(), account.clone())),
+        [(name, account)] => Some(Applied {
+            table: name.value.to_owned(),
+            account: account.clone(),
+        }),
         [] => {
             let names = tables.iter().map(|(name, _)| name.value);
             let all: Vec<String> = names.clone().map(quoted).collect();

@@ -53,13 +53,13 @@ pub(super) fn places_of(
     if env.is_some() && !errors.is_empty() {
         return Err(syntax_problems(text, errors));
     }
-    let account = overlay::apply(tree.get_mut(), env, &mut problems);
+    let applied = overlay::apply(tree.get_mut(), env, &mut problems);
     let found = match Table::root(tree.get_ref()).table("stack", "[stack]", &mut problems) {
         Some(stack) => state(&stack, &mut problems),
         None => StateSettings::default(),
     };
     if problems.is_empty() {
-        Ok((found, account))
+        Ok((found, applied.and_then(|applied| applied.account)))
     } else {
         Err(problems.placed())
     }

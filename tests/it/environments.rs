@@ -1,6 +1,8 @@
 //! The environments of a file: what `[env.NAME]` changes, and for which account.
 
-use provision::config::{Backend, Chosen, Config};
+use provision::config::{Backend, Chosen, Complete, Config};
+use secrecy::ExposeSecret;
+use serde_json::json;
 
 use crate::support::World;
 use crate::support::proxy::Request;
@@ -244,4 +246,109 @@ fn environments_are_stacks_of_their_own_and_their_account_is_kept() {
         "{}",
         none.stderr
     );
+}
+
+/// What was read, without the places and with the values of environment variables.
+pub(crate) fn meaning(config: &Config) -> String {
+    let values = config
+        .functions
+        .values()
+        .flat_map(|function| &function.environment.values);
+    let values: Vec<_> = values
+        .map(|(name, value)| (name, value.expose_secret()))
+        .collect();
+    let places = regex::Regex::new("line: [0-9]+, *column: [0-9]+").unwrap();
+    places
+        .replace_all(&format!("{config:?} {values:?}"), "")
+        .into_owned()
+}
+
+#[test]
+fn the_complete_configuration_says_where_each_value_comes_from() {
+    let world = World::of(&FILE.replace("64", "512").replace("raed", "read"), CODE);
+    world.proxy.take();
+    let printed = world.run(&["config", "--env", "production"]).ok().stdout;
+    insta::assert_snapshot!("complete", printed);
+    let document = world
+        .run(&["config", "--env", "production", "--json"])
+        .ok()
+        .json();
+    let configuration = &document["configuration"];
+    assert_eq!(
+        configuration["functions"]["orders"]["environment"]["LEVEL"],
+        "info"
+    );
+    assert_eq!(configuration["stack"]["name"], "orders-live");
+    assert_eq!(document["account"], "123456789012");
+    let origins = document["origins"].as_array().unwrap();
+    let of = |key: &[&str]| &origins.iter().find(|found| found["key"] == json!(key)).unwrap()["from"];
+    assert_eq!(
+        *of(&["functions", "orders", "memory_mb"]),
+        json!([{ "source": "environment", "table": "production", "line": 37 }])
+    );
+    assert_eq!(
+        *of(&["functions", "orders", "timeout"]),
+        json!([{ "source": "default" }])
+    );
+
+    let pr = world
+        .run(&["config", "--env", "pr-42", "--region", "eu-west-3"])
+        .ok()
+        .stdout;
+    for line in [
+        "name = \"orders-pr-42\"  # provision.toml:2 and the environment's name\n",
+        "region = \"eu-west-3\"  # --region\n",
+        "TABLE = { from_env = \"PR_TABLE\" }  # provision.toml:43 in [env.\"pr-*\"]\n",
+    ] {
+        assert!(pr.contains(line), "{pr}");
+    }
+    let named = world.run(&["config", "--stack", "mine"]).ok().stdout;
+    assert!(named.contains("name = \"mine\"  # --stack\n"), "{named}");
+    assert!(world.proxy.take().is_empty(), "it makes no call");
+    let refused = world.run(&["config", "--env", "prodction"]).code(2);
+    assert!(refused.stderr.contains("did you mean \"production\"?"));
+    assert_eq!(refused.stdout, "");
+}
+
+#[test]
+fn the_complete_configuration_means_the_same() {
+    let file = FILE.replace("64", "512").replace("raed", "read");
+    let folder = crate::config::folder();
+    fs_err::create_dir(folder.path().join("lambda")).unwrap();
+    for (text, env) in [
+        (&*file, Some("production")),
+        (&*file, Some("staging")),
+        (&*file, Some("pr-42")),
+        (&*file, None),
+        (crate::config::FULL, None),
+        (crate::config::SMALL, None),
+        (include_str!("../../provision.toml"), None),
+    ] {
+        let chosen = Chosen { stack: None, env };
+        let config = Config::read_as(text, folder.path(), chosen).unwrap();
+        let printed = Complete::of(text, &config, chosen, None).toml("provision.toml");
+        let again =
+            Config::read(&printed, folder.path()).unwrap_or_else(|wrong| panic!("{wrong:?}\n{printed}"));
+        assert_eq!(meaning(&config), meaning(&again), "{printed}");
+    }
+    // The plan as well.
+    let world = World::of(
+        &file.replace(
+            "layers = [\"arn:aws:lambda:eu-west-1:123456789012:layer:otel:7\"]\n",
+            "",
+        ),
+        CODE,
+    );
+    let planned = world.run(&["plan", "--json", "--env", "staging"]).ok().json();
+    let printed = world.run(&["config", "--env", "staging"]).ok().stdout;
+    fs_err::write(world.path("printed.toml"), printed).unwrap();
+    let again = world
+        .run(&["plan", "--json", "--config", "printed.toml"])
+        .ok()
+        .json();
+    assert!(
+        planned["steps"].as_array().is_some_and(|steps| !steps.is_empty()),
+        "{planned}"
+    );
+    assert_eq!(planned["steps"], again["steps"]);
 }

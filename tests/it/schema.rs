@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::string::string_regex;
 use proptest::test_runner::TestRunner;
-use provision::config::{Config, schema};
+use provision::config::{Chosen, Complete, Config, schema};
 use serde_json::{Map, Value, json};
 use toml::de::{DeTable, DeValue};
 
 use crate::config::{FULL, SMALL, bad_files, folder};
+use crate::environments::meaning;
 use crate::support::Place;
 
 /// The same values in JSON; `None` if the text is not TOML, or has a number that JSON does not have.
@@ -364,13 +365,18 @@ fn random_files(number: u32) -> Vec<Value> {
 }
 
 #[test]
-fn the_reader_takes_what_is_of_the_schema() {
+fn the_reader_takes_what_is_of_the_schema_and_its_complete_form_means_the_same() {
     let folder = folder();
     let mut keys = BTreeSet::new();
     for file in random_files(300) {
         let text = in_toml(&file);
         assert_eq!(in_json(&text).as_ref(), Some(&file), "{text}");
-        assert_eq!(is_read(&text, &folder), Ok(()), "{text}");
+        let config = Config::read(&text, folder.path());
+        let config = config.unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+        let printed = Complete::of(&text, &config, Chosen::default(), None).toml("x");
+        let again = Config::read(&printed, folder.path());
+        let again = again.unwrap_or_else(|problems| panic!("{problems:?}\n{printed}"));
+        assert_eq!(meaning(&config), meaning(&again), "{text}\n{printed}");
         for section in file.as_object().unwrap().values().filter_map(Value::as_object) {
             keys.extend(section.keys().cloned());
         }
