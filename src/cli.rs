@@ -97,6 +97,8 @@ pub(crate) enum Color {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Write a configuration and the code of a function to begin with, or make them from an OpenAPI document
+    Init(Init),
     /// Show what `up` would do, and do nothing
     Plan(Plan),
     /// Make the stack match the configuration, or resume an interrupted run
@@ -139,6 +141,39 @@ pub(crate) enum Command {
     Doctor,
     /// Control the local AWS that `--sandbox` uses
     Sandbox(Sandbox),
+}
+
+/// `init`.
+#[derive(Args, Debug)]
+pub(crate) struct Init {
+    /// The project's folder; it is created if it does not exist [default: this folder]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// The stack's name [default: like that of the folder]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// What the function is written in; `none`: no function [default: node; none where the back end of --openapi answers]
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    pub language: Option<InitLanguage>,
+    /// Take routes, scopes and back end from this OpenAPI 3 document, in JSON
+    #[arg(long, value_name = "FILE")]
+    pub openapi: Option<PathBuf>,
+    /// Do not ask: take the defaults
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// What the function of a new project is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InitLanguage {
+    /// JavaScript on Node.js
+    Node,
+    /// Python
+    Python,
+    /// Rust, which has to be built before it answers
+    Rust,
+    /// No function
+    None,
 }
 
 /// `state`.

@@ -2,6 +2,7 @@
 //!
 //! Must not wait for the other end of a pipe, and must not know what is in a file.
 
+use std::ffi::OsStr;
 use std::fs::{Metadata, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -134,6 +135,16 @@ impl Replacement {
         // The rename itself is durable only once the folder is.
         sync_folder(folder_of(path)).map(drop)
     }
+
+    /// The same where nothing has the name `path`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if something has, which stays as it is; or the file system refuses it.
+    pub(crate) fn persist_new(self, path: &Path) -> io::Result<()> {
+        let done = self.0.persist_noclobber(path).map_err(|error| error.error);
+        done.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        sync_folder(folder_of(path)).map(drop)
+    }
 }
 
 fn prefix(path: &Path) -> String {
@@ -143,16 +154,20 @@ fn prefix(path: &Path) -> String {
 
 /// Removes what killed runs left of replacements of `path`. What cannot be removed does no harm.
 pub(crate) fn remove_leftovers(path: &Path) {
-    let prefix = prefix(path);
     for entry in folder_of(path).read_dir().into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let random = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(SUFFIX));
-        if random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        if is_leftover(&entry.file_name(), path) {
             drop(fs_err::remove_file(entry.path()));
         }
     }
+}
+
+/// Whether a killed run left the file `name`, in the folder of `path`, of a replacement of `path`.
+pub(crate) fn is_leftover(name: &OsStr, path: &Path) -> bool {
+    let prefix = prefix(path);
+    let random = name
+        .to_str()
+        .and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(SUFFIX));
+    random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Opens a lock file, which is created if it is missing and never deleted, and locks it until it is dropped; `false` if

@@ -14,6 +14,7 @@
 //! - [`mark`] is in the names of what stands in a shared user pool.
 //! - [`access_log`] is the line that the stage writes for every request.
 //! - [`pipeline`] is a pipeline of GitHub or GitLab that may use a role.
+//! - [`project`] is what `init` writes: a configuration and the code of a function, also from an OpenAPI document.
 //! - [`location`] is where states are kept; [`lease`] says who may write one that a team shares, and until when.
 //! - [`untrusted`] makes a server's text safe for a terminal; [`error`] is the failure that a command ends with.
 //!
@@ -38,6 +39,7 @@ pub mod operator_policy;
 pub mod package;
 mod pause;
 mod pipeline;
+mod project;
 mod report;
 pub mod resource;
 pub mod resources;

@@ -20,6 +20,7 @@ mod graph;
 mod hand_out;
 mod hints;
 mod holders;
+mod init;
 mod invocation;
 mod logs;
 mod open;
@@ -137,6 +138,7 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
     };
     let invocation = &invocation;
     match &cli.command {
+        Command::Init(args) => init::run(invocation, args, ui),
         Command::Plan(args) => Box::pin(plan::run(invocation, args, ui)).await,
         Command::Up(args) => Box::pin(up::run(invocation, args, ui)).await,
         Command::Status => Box::pin(status::run(invocation, ui)).await,

@@ -309,6 +309,25 @@ impl Ui {
     }
 }
 
+/// Asks on the terminal for a text; an empty answer is `default`. `None` at the end of the input.
+pub(super) fn ask(question: &str, default: &str) -> Option<String> {
+    terminal::clear();
+    drop(write!(
+        io::stderr(),
+        "{} [{}] ",
+        printable(question),
+        printable(default)
+    ));
+    let mut answer = String::new();
+    let length = io::stdin().read_line(&mut answer).ok()?;
+    let answer = answer.trim();
+    match (length, answer) {
+        (0, _) => None,
+        (_, "") => Some(default.to_owned()),
+        _ => Some(answer.to_owned()),
+    }
+}
+
 /// Takes off the bytes at the end of `text` that may be the beginning of a character.
 fn cut_off_character(text: &mut Vec<u8>) -> Vec<u8> {
     for length in 1..=3.min(text.len()) {

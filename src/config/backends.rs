@@ -302,7 +302,7 @@ fn check_header(table: &Table<'_>, header: At<&str>, p: &mut Problems) {
 }
 
 /// The URL without a `/` at its end, or what is wrong with it.
-fn checked_url(text: &str) -> Result<String, String> {
+pub(crate) fn checked_url(text: &str) -> Result<String, String> {
     let example = "such as \"https://shop.example.com/v2\"";
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(format!("expected a URL {example}"));

@@ -29,11 +29,13 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+pub(crate) use self::backends::checked_url;
 pub use self::backends::{Backend, ExistingFunction, UrlBackend};
 pub use self::complete::Complete;
 pub use self::reference::reference;
+pub(crate) use self::routes::route_problem;
 pub use self::routes::{parts, variables};
-pub(crate) use self::rules::ROLE_ARN;
+pub(crate) use self::rules::{DOMAIN_WORDS, IDENTIFIER, REGION, ROLE_ARN, SCOPE};
 pub use self::schema::schema;
 use crate::location::Location;
 use crate::secret_place::SecretPlace;

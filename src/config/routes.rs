@@ -139,16 +139,33 @@ fn answerer(
 /// where the variable is mapped.
 fn check_mapped(name: At<&str>, path: &str, backend: Option<&Backend>, p: &mut Problems) {
     let Some(Backend::Url(_)) = backend else { return };
-    for variable in variables(path).filter(|variable| variable.contains(':')) {
+    for variable in variables(path).filter(|variable| !can_be_mapped(variable)) {
         p.add(
             name.at,
-            format!(
-                "route {}: API Gateway cannot put the variable {} into a URL; use letters, digits and `_-.`",
-                quoted(name.value),
-                quoted(variable)
-            ),
+            format!("route {}: {}", quoted(name.value), not_mapped(variable)),
         );
     }
+}
+
+fn can_be_mapped(variable: &str) -> bool {
+    !variable.contains(':')
+}
+
+fn not_mapped(variable: &str) -> String {
+    format!(
+        "API Gateway cannot put the variable {} into a URL; use letters, digits and `_-.`",
+        quoted(variable)
+    )
+}
+
+/// Why no route can have this path, looked at alone; `None` if one can. `calls_url`: whether a URL answers it.
+pub(crate) fn route_problem(path: &str, calls_url: bool) -> Option<String> {
+    path_problem(path).or_else(|| {
+        let mut variables = variables(path).filter(|_| calls_url);
+        variables
+            .find(|variable| !can_be_mapped(variable))
+            .map(not_mapped)
+    })
 }
 
 /// The names of the variables in a path.

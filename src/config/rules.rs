@@ -120,7 +120,7 @@ fn is_of_iam(text: &str, kind: &str, account_is_allowed: fn(&str) -> bool) -> bo
 }
 
 /// A region of any partition: `eu-west-1`, `us-gov-west-1`.
-pub(super) const REGION: Rule = Rule {
+pub(crate) const REGION: Rule = Rule {
     allowed: "a region such as \"eu-west-1\"",
     holds: |text| {
         let mut parts = text.rsplit('-');
@@ -161,7 +161,7 @@ pub(super) const DOMAIN_PREFIX: Rule = Rule {
 };
 
 /// The words that Cognito refuses anywhere in a domain prefix.
-pub(super) const DOMAIN_WORDS: [&str; 3] = ["aws", "amazon", "cognito"];
+pub(crate) const DOMAIN_WORDS: [&str; 3] = ["aws", "amazon", "cognito"];
 
 /// Of a user pool.
 pub(super) const POOL_ID: Rule = Rule {
@@ -181,13 +181,13 @@ pub(super) const TIER: Rule = Rule {
 };
 
 /// Cognito's pattern.
-pub(super) const IDENTIFIER: Rule = Rule {
+pub(crate) const IDENTIFIER: Rule = Rule {
     allowed: "1 to 256 printable ASCII characters without spaces, `\"` and `\\`",
     holds: |text| at_most(text, 256) && every(text, printable),
 };
 
 /// Cognito's pattern; the length is limited together with the identifier's.
-pub(super) const SCOPE: Rule = Rule {
+pub(crate) const SCOPE: Rule = Rule {
     allowed: "printable ASCII characters without spaces, `\"`, `\\` and `/`",
     holds: |text| every(text, |c| printable(c) && c != '/'),
 };

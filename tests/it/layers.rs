@@ -208,6 +208,23 @@ const RULES: &[(&str, &[&str])] = &[
             "std::fs", "fs_err", "tokio", "async fn", ".await", "aws_sdk_", "crate::",
         ],
     ),
+    (
+        "project",
+        &[
+            "tokio",
+            "async fn",
+            ".await",
+            "aws_sdk_",
+            "crate::aws",
+            "crate::cli",
+            "crate::engine",
+            "crate::package",
+            "crate::resources",
+            "crate::stack",
+            "crate::state",
+        ],
+    ),
+    ("project/import", &["std::fs", "fs_err", "crate::files"]),
     ("", &["crate::commands"]),
 ];
 

@@ -18,6 +18,7 @@ mod environments;
 mod firewall;
 mod hand_over;
 mod hostile;
+mod init;
 mod layers;
 mod network;
 mod pipelines;

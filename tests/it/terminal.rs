@@ -241,3 +241,61 @@ fn a_deletion_and_probes_are_shown_while_they_are_under_way() {
         run.assert_clean();
     }
 }
+
+#[test]
+fn init_asks_for_what_was_not_typed_and_again_after_a_wrong_answer() {
+    let place = Place::new();
+    let keys = [
+        ("name of the stack? [pets] ", "Pets\r"),
+        ("name of the stack? [pets] ", "pet-shop\r"),
+        (
+            "language of its function (node, python, rust, none)? [node] ",
+            "cobol\r",
+        ),
+        (
+            "language of its function (node, python, rust, none)? [node] ",
+            "python\r",
+        ),
+        ("AWS region? [as for the AWS CLI] ", "eu-west-3\r"),
+    ];
+    let init = on_terminal(&place.command(&["init", "pets"]), &[], &keys).code(0);
+    for text in [
+        "2 to 30 lower-case letters",
+        "expected node, python, rust or none, got \"cobol\"",
+        "stack pet-shop: 2 files written",
+    ] {
+        assert!(init.bytes.contains(text), "{}", init.bytes);
+    }
+    let file = fs_err::read_to_string(place.path().join("pets/provision.toml")).unwrap();
+    assert!(
+        file.contains("name = \"pet-shop\"\nregion = \"eu-west-3\""),
+        "{file}"
+    );
+    assert!(place.path().join("pets/hello/main.py").exists());
+
+    // Enter takes the defaults, and --yes asks nothing.
+    let enter = [
+        ("[defaults] ", "\r"),
+        ("[node] ", "\r"),
+        ("[as for the AWS CLI] ", "\r"),
+    ];
+    on_terminal(&place.command(&["init", "defaults"]), &[], &enter).code(0);
+    on_terminal(
+        &place.command(&["init", "other", "--name", "defaults", "--yes"]),
+        &[],
+        &[],
+    )
+    .code(0);
+    let file =
+        |folder: &str| fs_err::read_to_string(place.path().join(folder).join("provision.toml")).unwrap();
+    assert_eq!(file("defaults"), file("other"));
+
+    let left = [("[left] ", "\u{4}")];
+    let cancelled = on_terminal(&place.command(&["init", "left"]), &[], &left).code(2);
+    assert!(
+        cancelled.bytes.contains("cancelled; nothing was written"),
+        "{}",
+        cancelled.bytes
+    );
+    assert!(!place.path().join("left").exists());
+}
