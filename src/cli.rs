@@ -298,6 +298,9 @@ pub(crate) struct Up {
     /// Skip the verification at the end
     #[arg(long)]
     pub no_verify: bool,
+    /// Then watch the code and the configuration until Ctrl-C: update what changes, and show the functions' log events
+    #[arg(long, conflicts_with_all = ["timeline", "replace", "plan"])]
+    pub watch: bool,
 }
 
 /// `verify`.

@@ -16,6 +16,7 @@
 //! - [`pipeline`] is a pipeline of GitHub or GitLab that may use a role.
 //! - [`project`] is what `init` writes: a configuration and the code of a function, also from an OpenAPI document.
 //! - [`location`] is where states are kept; [`lease`] says who may write one that a team shares, and until when.
+//! - [`watcher`] tells that something may have changed in folders.
 //! - [`untrusted`] makes a server's text safe for a terminal; [`error`] is the failure that a command ends with.
 //!
 //! What is `pub` here is for the binary, the integration tests and the benchmark.
@@ -52,3 +53,4 @@ mod svg;
 mod untrusted;
 pub mod verify;
 mod version;
+mod watcher;

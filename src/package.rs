@@ -4,8 +4,9 @@
 //! Must not write to the folder, and must not know what the code does.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -76,6 +77,13 @@ impl Package {
         Self::zip_within(file, LAMBDA)
     }
 
+    /// The size in bytes of a file in the zip, by its path with `/` separators; `None` if there is no such file.
+    pub fn size_of(&self, name: &str) -> Option<u64> {
+        let mut archive = ZipArchive::new(io::Cursor::new(&self.zip)).ok()?;
+        let entry = archive.by_name(name).ok()?;
+        entry.is_file().then(|| entry.size())
+    }
+
     /// The package of files in memory, each a path with `/` separators and its content.
     pub fn from_files(files: &[(&str, &[u8])]) -> anyhow::Result<Self> {
         let mut sorted = files.to_vec();
@@ -89,13 +97,13 @@ impl Package {
     }
 
     fn within(folder: &Path, excluded: &[PathBuf], limits: Limits) -> anyhow::Result<Self> {
-        let Contents { files, left_out } = Contents::of(folder, excluded)?;
-        let size = files.iter().map(|file| file.size).sum();
+        let Contents { files, left_out, .. } = Contents::of(folder, excluded)?;
+        let size = files.iter().map(|file| file.about.len()).sum();
         fits(folder, "unzipped", size, limits.unzipped)?;
         let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
         let mut left = limits.unzipped;
         for file in files {
-            zip.start_file(file.name.as_str(), options(file.executable))
+            zip.start_file(file.name.as_str(), options(file.about.mode() & 0o100 != 0))
                 .context(CANNOT_ZIP)?;
             // A file may have grown since its size was read: one byte more than fits is enough to know.
             let read = files::open(&file.path, Links::Followed)
@@ -154,6 +162,64 @@ impl Package {
     }
 }
 
+/// What tells one state of a function's code from the next without reading a file, and the folders that tell of a change.
+pub struct Glance {
+    /// The same for the same files with the same times: names, sizes, modes, and what a file system changes with each write.
+    pub mark: [u8; 32],
+    /// Every folder in which a file can come, go or change that is in the package. They exist.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Glance {
+    /// Of what [`Package::from_folder`] would pack.
+    pub fn at_folder(folder: &Path, excluded: &[PathBuf]) -> anyhow::Result<Self> {
+        let contents = Contents::of(folder, excluded)?;
+        let mut mark = Sha256::new();
+        let mut folders = contents.folders;
+        for file in &contents.files {
+            note(&mut mark, &file.name, &file.about);
+            // A link does not change when the file does that it leads to.
+            if let Ok(real) = file.path.canonicalize() {
+                folders.extend(real.parent().map(Path::to_owned));
+            }
+        }
+        folders.sort_unstable();
+        folders.dedup();
+        Ok(Self {
+            mark: mark.finalize().into(),
+            folders,
+        })
+    }
+
+    /// Of what [`Package::from_zip`] would take.
+    pub fn at_zip(file: &Path) -> anyhow::Result<Self> {
+        let about = file.metadata().with_context(|| cannot_read(file))?;
+        let mut mark = Sha256::new();
+        note(&mut mark, "", &about);
+        let real = file.canonicalize().with_context(|| cannot_read(file))?;
+        Ok(Self {
+            mark: mark.finalize().into(),
+            folders: real.parent().map(Path::to_owned).into_iter().collect(),
+        })
+    }
+}
+
+fn note(mark: &mut Sha256, name: &str, about: &Metadata) {
+    mark.update(name.len().to_be_bytes());
+    mark.update(name);
+    for number in [about.size(), about.ino(), u64::from(about.mode())] {
+        mark.update(number.to_be_bytes());
+    }
+    for time in [
+        about.mtime(),
+        about.mtime_nsec(),
+        about.ctime(),
+        about.ctime_nsec(),
+    ] {
+        mark.update(time.to_be_bytes());
+    }
+}
+
 /// The format cannot hold two entries of one name, or a name over 65,535 bytes.
 const CANNOT_ZIP: &str = "cannot make a zip file of the code";
 
@@ -184,14 +250,15 @@ struct File {
     /// Its path in the zip.
     name: String,
     path: PathBuf,
-    size: u64,
-    executable: bool,
+    about: Metadata,
 }
 
 /// What is in a folder, both sorted by the names in the zip. No content of a file is read for it.
 struct Contents {
     files: Vec<File>,
     left_out: Vec<String>,
+    /// The folder itself and every one in it that is not left out.
+    folders: Vec<PathBuf>,
 }
 
 impl Contents {
@@ -210,6 +277,7 @@ impl Contents {
         let ignored = ignored(folder)?;
         let mut files = Vec::new();
         let mut left_out = Vec::new();
+        let mut folders = vec![folder.to_owned()];
         let mut walk = WalkDir::new(folder).min_depth(1).follow_links(true).into_iter();
         while let Some(entry) = walk.next() {
             // An error may be about a link that is left out.
@@ -242,13 +310,10 @@ impl Contents {
                 },
             };
             if about.is_file() {
-                files.push(File {
-                    name,
-                    path,
-                    size: about.len(),
-                    executable: about.permissions().mode() & 0o100 != 0,
-                });
-            } else if !about.is_dir() {
+                files.push(File { name, path, about });
+            } else if about.is_dir() {
+                folders.push(path);
+            } else {
                 // Opening a pipe would wait for a writer.
                 bail!("{} is neither a file nor a folder", path.display());
             }
@@ -258,7 +323,11 @@ impl Contents {
         }
         files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         left_out.sort_unstable();
-        Ok(Self { files, left_out })
+        Ok(Self {
+            files,
+            left_out,
+            folders,
+        })
     }
 }
 

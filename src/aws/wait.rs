@@ -2,7 +2,6 @@
 //!
 //! Must not repeat a call that may have been executed: the engine decides that.
 
-use std::iter;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -38,6 +37,13 @@ const DOMAIN_PATIENCE: Duration = Duration::from_mins(30);
 const MAPPING_PATIENCE: Duration = Duration::from_secs(30);
 /// The pause after the first read of something that AWS is still creating.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The same where it is mostly ready sooner.
+const BRIEF_PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 /// The longest pause between two tries. The first is one second, and each further one a second longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The pause between two tries while a role spreads, because the whole stack waits for that.
@@ -269,8 +275,37 @@ impl Cx<Aws> {
     where
         F: Future<Output = Result<Option<T>>>,
     {
+        self.ask(what, deadline, &[FIRST_PAUSE], &mut ready).await
+    }
+
+    /// As [`Cx::wait_for`], for what is mostly ready in a part of a second, and somebody waits for it.
+    ///
+    /// # Errors
+    /// As [`Cx::wait_for`].
+    pub async fn wait_briefly_for<T, F>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        mut ready: impl FnMut() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<Option<T>>>,
+    {
+        self.ask(what, deadline, &BRIEF_PAUSES, &mut ready).await
+    }
+
+    async fn ask<T, F>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        first: &[Duration],
+        ready: &mut impl FnMut() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<Option<T>>>,
+    {
         let began = Instant::now();
-        for pause in iter::once(FIRST_PAUSE).chain(pauses()) {
+        for pause in first.iter().copied().chain(pauses()) {
             if let Some(answer) = ready().await? {
                 return Ok(answer);
             }

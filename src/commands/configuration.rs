@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use super::invocation::{Invocation, Target};
 use super::ui::Ui;
-use crate::config::{Chosen, Complete, Config, Problem, SAMPLE, Source, StateSettings};
+use crate::config::{self, Chosen, Complete, Config, Problem, SAMPLE, Source, StateSettings};
 use crate::error::{Failure, Hint, Kind};
 use crate::files::{self, Links};
 use crate::location::Location;
@@ -242,7 +242,17 @@ pub(super) fn packages(
     config: &Config,
     ui: &Ui,
 ) -> Result<BTreeMap<String, Package>, Failure> {
-    // What does not exist cannot be packed.
+    let apart = apart_from_code(invocation, config);
+    let package = |(name, function): (&String, &config::Function)| {
+        let package = package(name, function, &apart)?;
+        tell_left_out(name, &package.left_out, ui);
+        Ok((name.clone(), package))
+    };
+    config.functions.iter().map(package).collect()
+}
+
+/// The files and folders that are not the code of any function, without symbolic links.
+pub(super) fn apart_from_code(invocation: &Invocation, config: &Config) -> Vec<PathBuf> {
     let configured = match &config.state.location {
         Some(Location::Folder(folder)) => {
             let parent = invocation.config_path().parent().unwrap_or(Path::new(""));
@@ -250,24 +260,28 @@ pub(super) fn packages(
         }
         Some(Location::S3(_)) | None => None,
     };
-    let apart: Vec<PathBuf> = (invocation.apart_from_code())
+    // What does not exist cannot be packed.
+    (invocation.apart_from_code())
         .chain(configured)
         .flat_map(fs_err::canonicalize)
-        .collect();
-    let package = |(name, function): (&String, &crate::config::Function)| {
-        let package = match &function.source {
-            Source::Sample => {
-                Package::from_files(&[("index.mjs", include_bytes!("../../lambda/index.mjs").as_slice())])
-            }
-            Source::Folder(folder) => Package::from_folder(folder, &apart),
-            Source::Zip(file) => Package::from_zip(file),
-        };
-        let package = package.with_context(|| format!("the code of function {name} cannot be used"));
-        let package = package.map_err(|error| Failure::new(Kind::Usage, error))?;
-        tell_left_out(name, &package.left_out, ui);
-        Ok((name.clone(), package))
+        .collect()
+}
+
+/// The code of one function; `apart` is what [`apart_from_code`] names.
+pub(super) fn package(
+    name: &str,
+    function: &config::Function,
+    apart: &[PathBuf],
+) -> Result<Package, Failure> {
+    let package = match &function.source {
+        Source::Sample => {
+            Package::from_files(&[("index.mjs", include_bytes!("../../lambda/index.mjs").as_slice())])
+        }
+        Source::Folder(folder) => Package::from_folder(folder, apart),
+        Source::Zip(file) => Package::from_zip(file),
     };
-    config.functions.iter().map(package).collect()
+    let package = package.with_context(|| format!("the code of function {name} cannot be used"));
+    package.map_err(|error| Failure::new(Kind::Usage, error))
 }
 
 fn tell_left_out(function: &str, names: &[String], ui: &Ui) {

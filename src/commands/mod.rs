@@ -51,6 +51,7 @@ mod ui;
 mod up;
 pub mod upgrade;
 mod verify;
+mod watch;
 
 use std::rc::Rc;
 use std::{io, panic};
@@ -140,6 +141,7 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
     match &cli.command {
         Command::Init(args) => init::run(invocation, args, ui),
         Command::Plan(args) => Box::pin(plan::run(invocation, args, ui)).await,
+        Command::Up(args) if args.watch => Box::pin(watch::run(invocation, args, ui)).await,
         Command::Up(args) => Box::pin(up::run(invocation, args, ui)).await,
         Command::Status => Box::pin(status::run(invocation, ui)).await,
         Command::Verify(args) => verify::run(invocation, args, ui).await,

@@ -295,18 +295,28 @@ impl Ui {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
     /// Asks on the terminal; `None` without a terminal.
     pub(super) fn confirm(&self, question: &str) -> Option<bool> {
         if !Self::can_confirm() {
             return None;
         }
-        terminal::clear();
-        drop(write!(io::stderr(), "{question} [y/N] "));
+        self.question(question);
         let mut answer = String::new();
         let read = io::stdin().read_line(&mut answer);
-        Some(read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+        Some(read.is_ok() && is_yes(&answer))
     }
+
+    /// Asks on the terminal, and leaves it to the caller to read the answer.
+    #[expect(clippy::unused_self, reason = "all output goes through the Ui")]
+    pub(super) fn question(&self, question: &str) {
+        terminal::clear();
+        drop(write!(io::stderr(), "{question} [y/N] "));
+    }
+}
+
+/// Whether an answer to a question agrees.
+pub(super) fn is_yes(answer: &str) -> bool {
+    ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
 /// Asks on the terminal for a text; an empty answer is `default`. `None` at the end of the input.

@@ -6,6 +6,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use anyhow::anyhow;
+
 use super::backends;
 use super::confirm;
 use super::domains;
@@ -40,32 +42,49 @@ use crate::state::{State, Store};
 /// Runs it, and draws it if that is wanted.
 pub(super) async fn run(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
     let Some(file) = &args.timeline else {
-        return up(invocation, args, ui).await;
+        return up(invocation, args, None, ui).await.map(drop);
     };
     timeline::check(file)?;
     ui.record_timeline();
-    let done = up(invocation, args, ui).await;
+    let done = up(invocation, args, None, ui).await.map(drop);
     let written = timeline::write(file, ui);
     // Why the run failed matters more than why its picture could not be written.
     done.and(written)
 }
 
-async fn up(invocation: &Invocation, args: &Up, ui: &Rc<Ui>) -> Result<(), Failure> {
+/// Returns what it made, with the state as it is then. With `agreed` it asks nothing, and does exactly that.
+///
+/// # Errors
+/// Of kind [`Kind::Differs`] if what it would do is not what was agreed; nothing was changed then.
+pub(super) async fn up(
+    invocation: &Invocation,
+    args: &Up,
+    agreed: Option<&Plan>,
+    ui: &Rc<Ui>,
+) -> Result<Declared, Failure> {
     let saved = args.plan.as_deref().map(Saved::read).transpose()?;
     let check = |config: &Config, identity: &Identity| match &saved {
         Some(saved) => saved.refuse_elsewhere(invocation, config, identity),
         None => Ok(()),
     };
-    let (declared, store) = Box::pin(Declared::open_locked(invocation, "up", check, ui)).await?;
-    let work = apply(invocation, args, saved.as_ref(), declared, &*store, ui);
-    Box::pin(open::kept(&*store, ui, work)).await
+    let (mut declared, store) = Box::pin(Declared::open_locked(invocation, "up", check, ui)).await?;
+    let work = apply(
+        invocation,
+        args,
+        (saved.as_ref(), agreed),
+        &mut declared,
+        &*store,
+        ui,
+    );
+    Box::pin(open::kept(&*store, ui, work)).await?;
+    Ok(declared)
 }
 
 async fn apply(
     invocation: &Invocation,
     args: &Up,
-    saved: Option<&Saved>,
-    declared: Declared,
+    (saved, agreed): (Option<&Saved>, Option<&Plan>),
+    declared: &mut Declared,
     store: &dyn Store,
     ui: &Rc<Ui>,
 ) -> Result<(), Failure> {
@@ -77,20 +96,21 @@ async fn apply(
     let Declared {
         config,
         packages,
-        mut state,
+        state,
         session,
         shared_pool,
         ..
     } = declared;
+    let (config, session) = (&*config, &*session);
     if state.steps.is_empty() {
         if let Some(saved) = saved {
-            saved.refuse_state(&state)?;
+            saved.refuse_state(state)?;
         }
         let pool = shared_pool.pool.as_ref();
-        preflight::check(&session, &config, &packages, pool, state.serial == 0, ui).await?;
+        preflight::check(session, config, packages, pool, state.serial == 0, ui).await?;
     }
-    plan::warn(&stack, &config, ui);
-    backends::warn(&config, &session.identity, ui);
+    plan::warn(&stack, config, ui);
+    backends::warn(config, &session.identity, ui);
     if let Some(saved) = saved {
         saved.refuse_gone(&stack)?;
     }
@@ -98,22 +118,26 @@ async fn apply(
     let aws = session.aws_for_a_survey();
     let reading = async {
         tokio::try_join!(
-            status::survey(&aws, resources::KINDS, &state),
-            foreign::look(&aws, &state, Extent::All)
+            status::survey(&aws, resources::KINDS, state),
+            foreign::look(&aws, state, Extent::All)
         )
     };
     let (lives, foreign) = ui.show_wait(READING, reading).await?;
     domains::warn(&session.aws, ui);
-    wish.occupied = foreign::occupied(&state, &foreign)?;
-    let plan = engine::plan::plan(&stack, &state, &lives, resources::KINDS, &wish).map_err(open::unusable)?;
-    let rights = rights::changed(&plan, &state, &lives);
+    wish.occupied = foreign::occupied(state, &foreign)?;
+    let plan = engine::plan::plan(&stack, state, &lives, resources::KINDS, &wish).map_err(open::unusable)?;
+    if agreed.is_some_and(|agreed| *agreed != plan) {
+        let error = anyhow!("something has changed since the plan was shown; nothing was changed");
+        return Err(Failure::new(Kind::Differs, error));
+    }
+    let rights = rights::changed(&plan, state, &lives);
     if let Some((saved, stack)) = &reviewed {
         let facts = Facts {
             invocation,
-            config: &config,
+            config,
             identity: &session.identity,
             stack,
-            state: &state,
+            state,
             observed: &lives,
             plan: &plan,
             foreign: &foreign,
@@ -123,12 +147,12 @@ async fn apply(
     }
     plan::refuse(&plan)?;
     foreign::refuse(&plan, &foreign, changes.allow_foreign)?;
-    backends::refuse_absent(&aws, &config, &plan).await?;
-    holders::refuse(&aws, &state, &plan, &changes.breaking).await?;
+    backends::refuse_absent(&aws, config, &plan).await?;
+    holders::refuse(&aws, state, &plan, &changes.breaking).await?;
     if !state.steps.is_empty() {
-        preflight::check_log_role(&session, &config, &lives).await?;
+        preflight::check_log_role(session, config, &lives).await?;
     }
-    if !plan.is_empty() {
+    if !plan.is_empty() && agreed.is_none() {
         let text = if ui.is_live() {
             plan::text::summary(&plan)
         } else {
@@ -143,15 +167,15 @@ async fn apply(
         });
     }
     foreign::tell(&foreign, ui);
-    if saved.is_none() {
-        confirm(&plan, &state, &foreign, args, ui)?;
+    if saved.is_none() && agreed.is_none() {
+        confirm(&plan, state, &foreign, args, ui)?;
     }
-    let deadline = verify::deadline(&state);
+    let deadline = verify::deadline(state);
     let clock = Clock::start();
     let result = engine_run::run(
         invocation,
-        &session,
-        &mut state,
+        session,
+        state,
         store,
         ui,
         clock,
@@ -159,12 +183,12 @@ async fn apply(
     )
     .await?;
     let proof = if result.is_done() && result.changed > 0 && !args.no_verify {
-        verify::after_up(&session, &state, &Sources::configured(&config), deadline, ui).await
+        verify::after_up(session, state, &Sources::configured(config), deadline, ui).await
     } else {
         Ok(())
     };
     let (how, outputs) = match &proof {
-        Ok(()) if result.is_done() => (Ended::Done, Some(complete(&state)?)),
+        Ok(()) if result.is_done() => (Ended::Done, Some(complete(state)?)),
         Ok(()) => (engine_run::how(&result), None),
         Err(failure) if failure.kind == Kind::Interrupted => (Ended::Interrupted, None),
         Err(_) => (Ended::Failed, None),
@@ -172,7 +196,7 @@ async fn apply(
     engine_run::warn(&result, ui);
     domains::warn(&session.aws, ui);
     if store.late_until().is_some() {
-        recover::warn_of_unrecorded(&session.cx(ui), &state, ui).await?;
+        recover::warn_of_unrecorded(&session.cx(ui), state, ui).await?;
     }
     ui.event(&clock.stamp(engine_run::ended(how, &result, outputs.as_ref())));
     proof?;
@@ -187,7 +211,7 @@ async fn apply(
             ));
         }
     }
-    if let Some(call) = try_call::suggestion(&config, invocation) {
+    if let Some(call) = try_call::suggestion(config, invocation) {
         ui.progress(&format!("try: `{call}`"));
     }
     Ok(())

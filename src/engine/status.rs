@@ -67,12 +67,33 @@ pub enum StepState {
 /// # Errors
 /// A record cannot be used, or a read failed. The error names the step.
 pub async fn survey<C: 'static>(cloud: &Rc<C>, kinds: Kinds<C>, state: &State) -> Result<Observed> {
-    let reads = state.steps.iter().map(|record| {
+    survey_of(cloud, kinds, state, |_| true).await
+}
+
+/// As [`survey`], but of the steps that are as they should be only those that `is_read` chooses; the others are taken to be as
+/// they are on record. For a caller that knows that.
+///
+/// # Errors
+/// As [`survey`].
+pub async fn survey_of<C: 'static>(
+    cloud: &Rc<C>,
+    kinds: Kinds<C>,
+    state: &State,
+    is_read: impl Fn(&Record) -> bool,
+) -> Result<Observed> {
+    let is_known =
+        |record: &Record| record.phase == Phase::Ready && record.output.is_some() && !is_read(record);
+    let (known, unknown): (Vec<&Record>, Vec<&Record>) =
+        state.steps.iter().partition(|record| is_known(record));
+    let mut observed: Observed = known
+        .into_iter()
+        .map(|record| (record.step.clone(), Live::Present(record.desired.clone())))
+        .collect();
+    let reads = unknown.into_iter().map(|record| {
         let cx = Cx::new(cloud.clone(), Rc::new(|_| ()));
         async move { (&record.step, read_step(&cx, kinds, record).await) }
     });
     let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE);
-    let mut observed = Observed::new();
     while let Some(read) = reads.next().await {
         let (step, live) = read;
         observed.insert(

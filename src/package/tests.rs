@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs::Permissions;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
@@ -512,4 +512,57 @@ fn a_zip_over_the_quota_is_not_read() {
         error(Package::from_zip(&path)),
         too_large(&path, 52_428_800, "zipped", 1_099_511_627_776)
     );
+}
+
+#[test]
+fn a_glance_differs_exactly_when_the_package_may() {
+    let folder = folder_of(&[
+        ("a.js", b"1"),
+        ("lib/b.js", b"2"),
+        ("notes/x.md", b"3"),
+        (".provisionignore", b"notes\n"),
+    ]);
+    let glance = || Glance::at_folder(folder.path(), &[]).unwrap();
+    let (first, again) = (glance(), glance());
+    assert_eq!(first.mark, again.mark);
+    assert_eq!(
+        first.folders,
+        ["", "lib"].map(|name| folder.path().join(name)).to_vec()
+    );
+    put(folder.path(), "notes/x.md", b"other", 0o644);
+    put(folder.path(), "notes/more/y.md", b"other", 0o644);
+    assert_eq!(first.mark, glance().mark, "what is left out does not count");
+    let mut marks = vec![first.mark];
+    let edits: [&dyn Fn(); 5] = [
+        &|| put(folder.path(), "a.js", b"2", 0o644),
+        &|| put(folder.path(), "lib/c.js", b"3", 0o644),
+        &|| put(folder.path(), "a.js", b"2", 0o755),
+        &|| fs_err::remove_file(folder.path().join("lib/c.js")).unwrap(),
+        &|| put(folder.path(), ".provisionignore", b"lib\n", 0o644),
+    ];
+    for edit in edits {
+        // A file system has coarse clocks.
+        std::thread::sleep(Duration::from_millis(20));
+        edit();
+        marks.push(glance().mark);
+    }
+    let distinct: std::collections::BTreeSet<_> = marks.iter().collect();
+    assert_eq!(distinct.len(), marks.len());
+}
+
+#[test]
+fn a_glance_names_the_folder_that_a_link_leads_to() {
+    let folder = folder_of(&[("kept/real.js", b"1"), (".provisionignore", b"kept\n")]);
+    symlink("kept/real.js", folder.path().join("a.js")).unwrap();
+    let glance = Glance::at_folder(folder.path(), &[]).unwrap();
+    let kept = folder.path().canonicalize().unwrap().join("kept");
+    assert!(glance.folders.contains(&kept), "{:?}", glance.folders);
+}
+
+#[test]
+fn the_sizes_in_a_package_are_known() {
+    let folder = folder_of(&[("a.js", b"12"), ("lib/b.js", b"")]);
+    let package = pack(folder.path()).unwrap();
+    let sizes = ["a.js", "lib/b.js", "lib", "c.js"].map(|name| package.size_of(name));
+    assert_eq!(sizes, [Some(2), Some(0), None, None]);
 }

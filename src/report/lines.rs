@@ -30,6 +30,8 @@ impl Lines {
                 stack,
                 steps,
             } => {
+                // A watch has many runs.
+                *self = Self::default();
                 format!("{command} {stack}: {}", counted(steps.len(), "step"))
             }
             Event::StepStarted {

@@ -257,7 +257,7 @@ impl Function {
 
     /// Waits for an update: Lambda refuses another one meanwhile, and this one may still fail.
     async fn wait_until_updated(&self, cx: &Cx<Aws>) -> Result<()> {
-        cx.wait_for(
+        cx.wait_briefly_for(
             "the function's update to be Successful",
             ACTIVE_DEADLINE,
             || async {

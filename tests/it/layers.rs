@@ -225,6 +225,7 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("project/import", &["std::fs", "fs_err", "crate::files"]),
+    ("watcher", &["crate::", "aws_sdk_"]),
     ("", &["crate::commands"]),
 ];
 

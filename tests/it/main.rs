@@ -38,3 +38,4 @@ mod support;
 mod team;
 mod terminal;
 mod verify;
+mod watch;

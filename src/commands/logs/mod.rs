@@ -33,7 +33,7 @@ use crate::state::State;
 use crate::untrusted::printable;
 
 /// Between two looks with `--follow`.
-const FOLLOW_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const FOLLOW_PAUSE: Duration = Duration::from_secs(2);
 /// CloudWatch takes events in some seconds after they happened: so far back every look goes again.
 const LATE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -79,20 +79,56 @@ async fn read(
     ui: &Ui,
     each: impl Fn(&FilteredLogEvent),
 ) -> Result<(), Failure> {
-    let mut from = Timestamp::now()
+    let from = Timestamp::now()
         .checked_sub(SignedDuration::try_from(args.since)?)
         .context("that is too long ago")?;
-    let mut seen = Seen::default();
+    let mut reading = Reading::new(group.to_owned(), from, args.follow);
     let mut stop = stop_signal()?;
     loop {
+        reading.look(cx, ui, &each).await?;
+        if !args.follow || ui.stdout_result().is_err() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(FOLLOW_PAUSE) => {}
+            _ = stop.changed() => return Ok(()),
+        }
+    }
+}
+
+/// The events of a log group, look by look.
+pub(super) struct Reading {
+    group: String,
+    from: Timestamp,
+    /// What earlier looks have shown; `None` if there is only one look.
+    seen: Option<Seen>,
+}
+
+impl Reading {
+    /// Of the events from then on; with `follows` for more than one look.
+    pub(super) fn new(group: String, from: Timestamp, follows: bool) -> Self {
+        Self {
+            group,
+            from,
+            seen: follows.then(Seen::default),
+        }
+    }
+
+    /// Calls `each` with every event that no look has shown yet.
+    pub(super) async fn look(
+        &mut self,
+        cx: &Cx<Aws>,
+        ui: &Ui,
+        each: impl Fn(&FilteredLogEvent),
+    ) -> Result<(), Failure> {
         let now = Timestamp::now();
         let mut pages = Pages::up_to(PAGES, "logs:FilterLogEvents");
         loop {
-            let page = page(cx, group, from, pages.token()).await?;
+            let page = page(cx, &self.group, self.from, pages.token()).await?;
             let mut events = page.events.unwrap_or_default();
             events.sort_by_key(FilteredLogEvent::timestamp);
             for event in events {
-                if !args.follow || seen.insert(&event) {
+                if self.seen.as_mut().is_none_or(|seen| seen.insert(&event)) {
                     each(&event);
                 }
             }
@@ -103,18 +139,12 @@ async fn read(
                 break;
             }
         }
-        if !args.follow {
-            return Ok(());
+        if let Some(seen) = &mut self.seen {
+            let late = now.checked_sub(LATE);
+            self.from = (self.from).max(late.context("the clock is at the beginning of time")?);
+            seen.forget_before(self.from);
         }
-        from = from.max(
-            now.checked_sub(LATE)
-                .context("the clock is at the beginning of time")?,
-        );
-        seen.forget_before(from);
-        tokio::select! {
-            () = tokio::time::sleep(FOLLOW_PAUSE) => {}
-            _ = stop.changed() => return Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -130,7 +160,7 @@ fn access_group(state: &State) -> Result<String, Failure> {
 }
 
 /// The log groups on record, by the name of the function.
-fn groups(state: &State) -> anyhow::Result<BTreeMap<String, String>> {
+pub(super) fn groups(state: &State) -> anyhow::Result<BTreeMap<String, String>> {
     let prefix = stack::unique(&state.stack, recorded::separator(state), &state.owner, "");
     let prefix = stack::log_group(&prefix);
     let groups = state.all::<LogGroup>()?.into_iter();
@@ -191,12 +221,17 @@ fn shown(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-fn print(event: &FilteredLogEvent, ui: &Ui) {
+/// When it happened, and what was written.
+pub(super) fn parts(event: &FilteredLogEvent) -> (String, &str) {
     let time = event
         .timestamp()
         .and_then(|millis| Timestamp::from_millisecond(millis).ok());
     let time = time.map(shown).unwrap_or_default();
-    let message = event.message().unwrap_or_default().trim_end();
+    (time, event.message().unwrap_or_default().trim_end())
+}
+
+fn print(event: &FilteredLogEvent, ui: &Ui) {
+    let (time, message) = parts(event);
     if ui.is_json() {
         ui.data(&json!({"timestamp": time, "message": message}).to_string());
     } else {

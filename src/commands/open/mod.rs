@@ -128,6 +128,7 @@ pub(super) struct Declared {
     pub state: State,
     /// Of the state's account, region and endpoint.
     pub session: Session,
+    reached: Reached,
 }
 
 impl Declared {
@@ -142,16 +143,17 @@ impl Declared {
             Some(_) => configuration::read_with_values(invocation)?,
             None => configuration::read(invocation)?,
         };
-        let reached = store::reach(invocation, &config.stack, config.region.as_deref(), ui).await?;
+        let mut reached = store::reach(invocation, &config.stack, config.region.as_deref(), ui).await?;
         let state = reached.load().await?;
         if state.is_none() && new_owner.is_none() {
             return Err(no_state(&config.stack));
         }
         let packages = configuration::packages(invocation, &config, ui)?;
-        let session = session(invocation, &config, reached.connection, &Fence::open(), ui).await?;
+        let connection = reached.connection.take();
+        let session = session(invocation, &config, connection, &Fence::open(), ui).await?;
         let named = Box::pin(named(invocation, &config, &session, ui)).await?;
         let owner = new_owner.unwrap_or_default().to_owned();
-        Self::of(config, packages, named, session, state, owner)
+        Self::of(config, packages, named, (session, reached), state, owner)
     }
 
     /// The same and the right to change it. A stack of which nothing is on record gets an owner that is drawn at random.
@@ -176,17 +178,32 @@ impl Declared {
         check(&config, &session.identity)?;
         let named = Box::pin(named(invocation, &config, &session, ui)).await?;
         let (store, state) = reached.lock(command, &fence, ui).await?;
-        match owner().and_then(|owner| Self::of(config, packages, named, session, state, owner)) {
+        let of = |owner| Self::of(config, packages, named, (session, reached), state, owner);
+        match owner().and_then(of) {
             Ok(declared) => Ok((declared, store)),
             Err(failure) => kept(&*store, ui, async { Err(failure) }).await,
         }
+    }
+
+    /// The right to change the stack again, once it was released, and what is on record by then; `None` if nothing is.
+    pub(super) async fn lock_again(
+        &self,
+        command: &str,
+        ui: &Ui,
+    ) -> Result<(Box<dyn Store>, Option<State>), Failure> {
+        self.reached.lock(command, self.session.fence(), ui).await
+    }
+
+    /// What is on record by now, if anything.
+    pub(super) async fn reload(&self) -> Result<Option<State>, Failure> {
+        self.reached.load().await
     }
 
     fn of(
         config: Config,
         packages: BTreeMap<String, Package>,
         (roles, shared_pool, domain): (Roles, Found, Domain),
-        session: Session,
+        (session, reached): (Session, Reached),
         state: Option<State>,
         new_owner: String,
     ) -> Result<Self, Failure> {
@@ -205,6 +222,7 @@ impl Declared {
             domain,
             state,
             session,
+            reached,
         })
     }
 

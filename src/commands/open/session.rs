@@ -183,6 +183,24 @@ impl Session {
         Ok(())
     }
 
+    /// What holds its calls back.
+    pub(super) fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// The same without a fence: for reads that go on while this run does not have the right to change the state.
+    pub(crate) fn cx_of_reads(&self, ui: &Rc<Ui>) -> Cx<Aws> {
+        let mut aws = Aws::new(
+            &self.config,
+            &self.identity,
+            ui.call_log().as_ref(),
+            &Fence::open(),
+        );
+        aws.waits = ui.wait_listener();
+        // Whoever waits for the answer sees nothing of other work on stderr.
+        Cx::new(Rc::new(aws), Rc::new(|_| ()))
+    }
+
     /// For one survey of everything on record.
     pub(crate) fn aws_for_a_survey(&self) -> Rc<Aws> {
         Rc::new(self.aws.for_a_survey())
