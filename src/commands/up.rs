@@ -172,15 +172,9 @@ async fn apply(
     }
     let deadline = verify::deadline(state);
     let clock = Clock::start();
-    let result = engine_run::run(
-        invocation,
-        session,
-        state,
-        store,
-        ui,
-        clock,
-        async |engine| engine::up::up(engine, &stack, lives, &plan, &wish).await,
-    )
+    let result = engine_run::run(invocation, session, state, store, ui, clock, async |engine| {
+        engine::up::up(engine, &stack, lives, &plan, &wish).await
+    })
     .await?;
     let proof = if result.is_done() && result.changed > 0 && !args.no_verify {
         verify::after_up(session, state, &Sources::configured(config), deadline, ui).await
