@@ -7,6 +7,7 @@ mod asleep;
 mod aws;
 mod backends;
 mod becomes;
+mod beginning;
 mod changes;
 mod cli;
 mod config;

@@ -50,7 +50,7 @@ fn up() -> World {
 
 /// What a process has printed until now, and whether it can print more.
 #[derive(Default)]
-struct Printed {
+pub(crate) struct Printed {
     text: Mutex<(String, bool)>,
     more: Condvar,
 }
@@ -82,7 +82,7 @@ impl Printed {
     }
 
     /// Waits until this is printed `times` times.
-    fn wait(&self, wanted: &str, times: usize) {
+    pub(crate) fn wait(&self, wanted: &str, times: usize) {
         let mut text = self.text.lock().unwrap();
         while text.0.matches(wanted).count() < times {
             assert!(!text.1, "{wanted:?} × {times} is not in:\n{}", text.0);
@@ -92,11 +92,11 @@ impl Printed {
 }
 
 /// A running `up --watch`.
-struct Watching {
+pub(crate) struct Watching {
     child: Child,
     stdin: Option<ChildStdin>,
-    out: Arc<Printed>,
-    err: Arc<Printed>,
+    pub(crate) out: Arc<Printed>,
+    pub(crate) err: Arc<Printed>,
 }
 
 impl Watching {
@@ -128,7 +128,7 @@ impl Watching {
         watching
     }
 
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -169,7 +169,7 @@ impl Watching {
     }
 
     /// Ends it with a Ctrl-C.
-    fn end(mut self) -> Run {
+    pub(crate) fn end(mut self) -> Run {
         self.signal("INT");
         self.ended().ok()
     }
