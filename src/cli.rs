@@ -141,6 +141,10 @@ pub(crate) enum Command {
     Doctor,
     /// Control the local AWS that `--sandbox` uses
     Sandbox(Sandbox),
+    /// Print the completions of a shell: commands, options, and the names in the configuration and on record
+    Completions(Completions),
+    /// Write the man pages of all commands
+    Man(Man),
 }
 
 /// `init`.
@@ -793,6 +797,35 @@ pub(crate) enum SandboxAction {
     /// Prints the environment variables with which other AWS tools reach it. AWS_ACCESS_KEY_ID is a secret: whoever has
     /// it can run code as you.
     Status,
+}
+
+/// `completions`.
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// A shell that can complete what is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// Bash 3.2 or newer
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish 3.1 or newer
+    Fish,
+    /// PowerShell 7 or newer
+    Powershell,
+}
+
+/// `man`.
+#[derive(Args, Debug)]
+pub(crate) struct Man {
+    /// The folder for them; pages of this name that are there are replaced
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
 }
 
 #[cfg(test)]

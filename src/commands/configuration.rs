@@ -203,7 +203,7 @@ fn places(invocation: &Invocation) -> Result<(StateSettings, Option<String>), Fa
 }
 
 /// The text of the configuration file; `None` where the sample is meant.
-fn text(invocation: &Invocation) -> Result<Option<String>, Failure> {
+pub(super) fn text(invocation: &Invocation) -> Result<Option<String>, Failure> {
     match files::open(invocation.config_path(), Links::Followed).and_then(io::read_to_string) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !invocation.names_config() => {

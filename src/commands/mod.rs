@@ -6,6 +6,7 @@ mod account;
 mod backends;
 mod call;
 mod client;
+mod completions;
 mod config;
 mod configuration;
 mod confirm;
@@ -23,6 +24,7 @@ mod holders;
 mod init;
 mod invocation;
 mod logs;
+mod man;
 mod open;
 mod openapi;
 mod operations;
@@ -92,6 +94,9 @@ fn leave_terminal_clean() {
 /// Does what was typed and returns the exit code.
 pub async fn main() -> u8 {
     close_memory();
+    if let Some(code) = completions::answer() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -162,6 +167,11 @@ async fn run(cli: &Cli, ui: &Rc<Ui>) -> Result<(), Failure> {
         Command::Account(args) => account::run(invocation, &args.setting, ui).await,
         Command::Doctor => doctor::run(invocation, ui).await,
         Command::Sandbox(args) => sandbox::run(invocation, &args.action, ui).await,
+        Command::Completions(args) => {
+            completions::run(args.shell, ui);
+            Ok(())
+        }
+        Command::Man(args) => man::run(&args.out, ui),
     }
 }
 

@@ -140,7 +140,7 @@ fn choose(env: &str, tables: &[(At<&str>, Option<String>)], p: &mut Problems) ->
 }
 
 /// Whether `name` is what `pattern` says, in which `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {

@@ -10,6 +10,7 @@ mod becomes;
 mod beginning;
 mod changes;
 mod cli;
+mod completions;
 mod config;
 mod crash;
 mod doctor;
