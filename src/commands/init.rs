@@ -48,6 +48,10 @@ pub(super) fn run(invocation: &Invocation, args: &cli::Init, ui: &Ui) -> Result<
         ));
     }
     let folder = args.folder.as_deref().unwrap_or(Path::new("."));
+    if folder.exists() && !folder.is_dir() {
+        let shown = folder.display();
+        return Err(Failure::usage(format!("{shown} exists and is not a folder")));
+    }
     let asks = !args.yes && Ui::can_confirm();
     let document = args.openapi.as_deref().map(read).transpose()?;
     let stack = name(invocation, args, folder, asks)?;

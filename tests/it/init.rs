@@ -274,12 +274,12 @@ fn what_is_typed_is_checked_before_anything_is_written() {
             "expected neither --config nor --env",
         ),
         (
-            &["p", "--openapi", "none.json"],
+            &["pets", "--openapi", "none.json"],
             "the OpenAPI document cannot be read",
         ),
-        (&["p", "--openapi", "."], "is a folder"),
+        (&["pets", "--openapi", "."], "is a folder"),
         (
-            &["p", "--openapi", "broken.json"],
+            &["pets", "--openapi", "broken.json"],
             "no operation of it can be carried over",
         ),
     ] {
