@@ -1,7 +1,7 @@
 //! How near the program is to the limits of docs/performance.md: it runs the binary against the emulator, behind a proxy
 //! that is as slow and as strict as AWS, and prints one table.
 //!
-//! `cargo bench`, or some of it: `cargo bench -- process calls path s3 growth rates`. `--json FILE` writes the figures,
+//! `cargo bench`, or some of it: `cargo bench -- process calls path watch s3 growth rates`. `--json FILE` writes the figures,
 //! `--chart FILE` the picture of the `up` that the critical path is measured on.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
@@ -22,8 +22,9 @@ mod table;
 
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use child::{Cost, Run};
@@ -46,7 +47,7 @@ const AT_ONCE: f64 = 32.0;
 /// Told and not judged: the whole file is written for 32 steps at a time.
 const WRITTEN: &str = "bytes on disk of";
 /// The long ones last.
-const GROUPS: [&str; 6] = ["process", "calls", "path", "s3", "growth", "rates"];
+const GROUPS: [&str; 7] = ["process", "calls", "path", "watch", "s3", "growth", "rates"];
 /// Where the state is that is measured in S3, and where it is not.
 const IN_S3: &str = "s3://bench-state/provision";
 const IN_FOLDER: &str = "state";
@@ -90,6 +91,7 @@ fn main() {
             "process" => bench.process(),
             "calls" => bench.calls(),
             "path" => bench.path(),
+            "watch" => bench.watch(),
             "s3" => bench.state_in_s3(),
             "growth" => bench.growth(),
             _ => bench.rates(),
@@ -315,6 +317,62 @@ impl Bench {
         let chain = 6.0 * latency.call.as_secs_f64();
         let what = format!("`down` of the sample: 1.2 × the chain of {chain:.2} s");
         self.row(GROUP, what, "s", 1.2 * chain, down.wall.as_secs_f64());
+    }
+
+    /// How soon after its save code is live.
+    fn watch(&mut self) {
+        const GROUP: &str = "watch";
+        let folder = self.place.path().join("watched");
+        let (config, code) = (folder.join("provision.toml"), folder.join("lambda/index.mjs"));
+        fs_err::create_dir_all(folder.join("lambda")).unwrap();
+        fs_err::copy(sample(), &config).unwrap();
+        let text = fs_err::read_to_string(Path::new(ROOT).join("lambda/index.mjs")).unwrap();
+        for (place, latency, limit) in [
+            ("in the sandbox", Latency::default(), 500.0),
+            ("where a call takes as long as on AWS", Latency::AWS, 1500.0),
+        ] {
+            self.proxy.set(latency, None);
+            fs_err::write(&code, &text).unwrap();
+            self.done(&config, &["up", "--no-verify"]);
+            let arguments = [
+                "up",
+                "--watch",
+                "--no-verify",
+                "--json",
+                "--config",
+                config.to_str().unwrap(),
+            ];
+            let mut watch = (self.place.at(&self.proxy.endpoint, &arguments))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+            let mut wait = |event: &str| {
+                let wanted = format!("\"event\":\"{event}\"");
+                lines
+                    .find(|line| line.as_ref().unwrap().contains(&wanted))
+                    .expect("the watch goes on");
+            };
+            wait("watching");
+            let times: Vec<f64> = (0..20)
+                .map(|edit| {
+                    let began = Instant::now();
+                    fs_err::write(&code, format!("{text}// {edit}\n")).unwrap();
+                    wait("live");
+                    millis(began.elapsed())
+                })
+                .collect();
+            let interrupt = ["-INT".to_owned(), watch.id().to_string()];
+            assert!(Command::new("kill").args(interrupt).status().unwrap().success());
+            assert!(watch.wait().unwrap().success());
+            self.done(&config, &["down", "--yes"]);
+            let longest = times.iter().copied().fold(0.0, f64::max);
+            let what = format!("saved code is live, {place}: ");
+            self.row(GROUP, format!("{what}median of 20"), "ms", limit, median(times));
+            self.row(GROUP, format!("{what}the longest"), "ms", limit, longest);
+        }
     }
 
     /// The seconds that `up` and `down` of the sample take, the PUTs of `up`, and the GETs of `status` and of `plan`.

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     /// The arguments whose value is not chosen from names that are known here.
-    fn without_values(command: &Command, path: &str, found: &mut Vec<String>) {
+    fn without_values(command: &Command, found: &mut Vec<String>) {
         for arg in command
             .get_arguments()
             .filter(|arg| arg.get_action().takes_values())
@@ -147,15 +147,16 @@ mod tests {
             }
         }
         for command in command.get_subcommands() {
-            without_values(command, &format!("{path} {}", command.get_name()), found);
+            without_values(command, found);
         }
     }
 
     #[test]
     fn every_value_that_has_a_name_is_completed() {
         let mut found = Vec::new();
-        let command = with_names(Cli::command(), &Known::default(), None);
-        without_values(&command, "", &mut found);
+        let mut command = with_names(Cli::command(), &Known::default(), None);
+        command.build();
+        without_values(&command, &mut found);
         for name in [
             "CLIENT", "FUNCTION", "STEP", "SCOPE", "METHOD", "LOCATION", "FOLDER", "FILE",
         ] {
