@@ -15,6 +15,7 @@ from ministack.app import main
 from ministack.core.responses import AccountRegionScopedDict, error_response_json, json_response
 from ministack.services import apigateway_v1 as rest
 from ministack.services import cognito
+from ministack.services import lambda_svc as functions
 
 patch_all, take = rest._apply_patch, rest._take_token
 tag, untag = rest._tag_v1_resource, rest._untag_v1_resource
@@ -252,6 +253,16 @@ def authenticate_with_any(headers, form):
     return name, given
 
 
+# MiniStack lets an update of a function take half a second, which stands for nothing: `up --watch` waits for it after every save.
+settle = functions._schedule_state_transition
+
+
+def settle_update(name, delay):
+    config = (functions._functions.get(name) or {}).get("config", {})
+    settle(name, 0.1 if config.get("StateReasonCode") == "Updating" else delay)
+
+
+functions._schedule_state_transition = settle_update
 cognito._dispatch_idp = dispatch_secrets
 cognito._authenticate_client = authenticate_with_any
 rest._apply_patch = patch_lists
